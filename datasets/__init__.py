@@ -1,0 +1,59 @@
+"""Files on disk to cases, parts and batches of 2D samples."""
+
+from .augment import TRANSFORMS, Augmentation, build_transform
+from .cache import Cache, CachedCase
+from .camvid import CamVid
+from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part
+from .counts import Counts, count_classes
+from .errors import DataError
+from .normalise import NORMALISATIONS
+from .phantom import Phantom
+from .prepare import Data, LeakageWarning, prepare, refuse_mixed_sizes
+from .promise12 import Promise12
+from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
+from .splits import SPLITS, Split, Splitter
+from .volume import Volume, read_volume, write_volume
+
+ADAPTERS: dict[str, type[CamVid] | type[Promise12]] = {
+    "camvid": CamVid,
+    "phantom": Phantom,
+    "promise12": Promise12,
+}
+
+__all__ = [
+    "ADAPTERS",
+    "IGNORE",
+    "NORMALISATIONS",
+    "PARTS",
+    "SPLITS",
+    "TRANSFORMS",
+    "Adapter",
+    "Augmentation",
+    "Cache",
+    "CachedCase",
+    "CamVid",
+    "Case",
+    "Counts",
+    "Data",
+    "DataError",
+    "Decoded",
+    "Draw",
+    "LeakageWarning",
+    "Part",
+    "Phantom",
+    "Promise12",
+    "Sample",
+    "Samples",
+    "Split",
+    "Splitter",
+    "TrainingBatches",
+    "Volume",
+    "build_transform",
+    "count_classes",
+    "evaluation_loader",
+    "prepare",
+    "read_volume",
+    "refuse_mixed_sizes",
+    "training_loader",
+    "write_volume",
+]

@@ -1,0 +1,70 @@
+"""Augmentation by the names of albumentations, seeded sample by sample."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .case import IGNORE
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for updates when imported
+
+import albumentations as A
+
+TRANSFORMS: dict[str, type[Any]] = {
+    name: member
+    for name, member in vars(A).items()
+    if inspect.isclass(member) and issubclass(member, A.DualTransform | A.ImageOnlyTransform) and name[0] != "_"
+}
+"""albumentations' transforms of an image, alone or with its mask, by name."""
+
+
+class Augmentation:
+    """A chain of transforms; what it does is a function of the seed it is called with.
+
+    Pixels that a transform brings in from outside the image are ignored, unless it is told otherwise (`fill_mask`):
+    the default of albumentations would give them class 0.
+
+    Args:
+        transforms: `{"name": a key of TRANSFORMS, **parameters}` each.
+
+    Raises:
+        KeyError: an unknown name.
+        ValueError: a parameter that the transform does not have or allow.
+    """
+
+    def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
+        self.compose = A.Compose([build_transform(**transform) for transform in transforms])
+
+    def __call__(
+        self, image: NDArray[Any], mask: NDArray[np.uint8], seed: int
+    ) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
+        """Augment one sample.
+
+        Args:
+            image: `(rows, columns, channels)`, uint8, or float32 in [0, 1].
+            mask: `(rows, columns)`.
+            seed: decides every random choice.
+        """
+        self.compose.set_random_seed(seed)
+        result = self.compose(image=image, mask=mask)
+        return result["image"], result["mask"]
+
+
+def build_transform(name: str, **parameters: Any) -> Any:
+    """One transform of albumentations; see `Augmentation`."""
+    transform = TRANSFORMS[name]
+    if "fill_mask" in inspect.signature(transform).parameters:
+        parameters.setdefault("fill_mask", IGNORE)
+    try:
+        return transform(**parameters, strict=True)
+    except ValueError as error:  # a pydantic report of several lines for each problem: the key, then the reason
+        lines = str(error).splitlines()
+        pairs = zip(lines[1::3], lines[2::3], strict=False) if len(lines) > 2 else []
+        told = [f"{key} {reason.split(' [type=')[0].strip()}" for key, reason in pairs]
+        raise ValueError("; ".join(told) or str(error)) from error

@@ -1,0 +1,181 @@
+"""The decoded cases on disk: read once from their source, then memory-mapped.
+
+One safetensors file a case holds its image and mask on the network's grid, its mask on its own grid where that
+differs, and in the header what else is known: normalisation, counts, digest. Its name is a hash of all that the
+content depends on, so a changed source or setting makes another file. It is written beside and renamed: a reader sees
+a whole file or none, and processes that start together write the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .case import IGNORE, Adapter, Case
+from .errors import DataError
+from .files import cannot_write, write_atomically
+from .normalise import Normalisation
+from .resize import resize_image, resize_mask
+
+FORMAT = 1
+"""Raised when the content of the files changes."""
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A decoded case: small, picklable, its pixels on disk.
+
+    Attributes:
+        case: where it comes from.
+        path: its file in the cache.
+        shape: (slices, rows, columns, channels) on the network's grid.
+        original: (rows, columns) on its own grid.
+        mean: one number a channel, to be subtracted from the image scaled to [0, 1].
+        deviation: one number a channel, to divide by.
+        pixels: pixels of each class on its own grid, in the order of the classes.
+        digest: SHA-256 of the image's decoded pixels.
+    """
+
+    case: Case
+    path: Path
+    shape: tuple[int, int, int, int]
+    original: tuple[int, int]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    pixels: tuple[int, ...]
+    digest: str
+
+    def image(self, index: int) -> NDArray[Any]:
+        """Slice `index` as `(rows, columns, channels)`, uint8, or float32 in [0, 1]."""
+        return self._slice("image", index)
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """The mask of slice `index` on the network's grid, `(rows, columns)` uint8."""
+        return self._slice("mask", index)
+
+    def reference(self, index: int) -> NDArray[np.uint8]:
+        """The mask of slice `index` on the case's own grid, `(rows, columns)` uint8."""
+        return self._slice("mask" if self.original == self.shape[1:3] else "reference", index)
+
+    def masks(self) -> NDArray[np.uint8]:
+        """The masks of all slices on the network's grid, `(slices, rows, columns)` uint8."""
+        with safe_open(self.path, framework="np") as file:
+            masks: NDArray[np.uint8] = file.get_tensor("mask")
+        return masks
+
+    def _slice(self, name: str, index: int) -> NDArray[Any]:
+        with safe_open(self.path, framework="np") as file:
+            plane: NDArray[Any] = file.get_slice(name)[index]
+        return plane
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Decodes the cases of one adapter with one set of settings.
+
+    Attributes:
+        folder: where the files lie.
+        adapter: reads the sources.
+        size: (height, width) of the network's grid, None for each case's own.
+        normalisation: scales an image.
+        settings: text that changes when adapter or normalisation would give other pixels.
+    """
+
+    folder: Path
+    adapter: Adapter
+    size: tuple[int, int] | None
+    normalisation: Normalisation
+    settings: str
+
+    def decode(self, cases: Iterable[Case], done: Callable[[], None] = lambda: None) -> list[CachedCase]:
+        """All cases in order, from the cache or decoded into it.
+
+        Args:
+            cases: the cases.
+            done: called after each.
+
+        Raises:
+            DataError: a source that cannot be used; a folder that cannot be written, or is full.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (data.cache)") from error
+        return list(self._each(cases, done))
+
+    def _each(self, cases: Iterable[Case], done: Callable[[], None]) -> Iterator[CachedCase]:
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            futures = [pool.submit(self.entry, case) for case in cases]
+            try:
+                for future in futures:
+                    yield future.result()
+                    done()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def entry(self, case: Case) -> CachedCase:
+        """One case; see `decode`."""
+        path = self.folder / f"{self._key(case)}.safetensors"
+        with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
+            return _read_header(case, path)
+        decoded = self.adapter.read(case)
+        normalised = self.normalisation(decoded.image)
+        image, mask = normalised.image, decoded.mask
+        tensors = {}
+        if self.size is not None and self.size != mask.shape[1:]:
+            tensors["reference"] = mask
+            image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
+        tensors |= {"image": image, "mask": mask}
+        header = {
+            "mean": normalised.mean,
+            "deviation": normalised.deviation,
+            "original": decoded.mask.shape[1:],
+            "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
+            "digest": hashlib.sha256(repr(decoded.image.shape).encode() + decoded.image.tobytes()).hexdigest(),
+        }
+        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"case": json.dumps(header)})
+        write_atomically(path, content, durable=False)
+        return _read_header(case, path)
+
+    def _key(self, case: Case) -> str:
+        sources = [_stamp(path) for path in (case.image, case.mask)]
+        text = json.dumps([FORMAT, sources, self.size, self.settings])
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _stamp(path: Path) -> list[tuple[str, int, int]]:
+    """Path, size and modification time of a source and, for a header with its pixels elsewhere, of its siblings."""
+    try:
+        files = [path, *path.parent.glob(f"{path.stem}.*raw")] if path.suffix == ".mhd" else [path]
+        stats = [(file, file.stat()) for file in sorted(set(files))]
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file") from error
+    return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+
+
+def _read_header(case: Case, path: Path) -> CachedCase:
+    with safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["case"])
+        slices, rows, columns, channels = file.get_slice("image").get_shape()
+    return CachedCase(
+        case=case,
+        path=path,
+        shape=(slices, rows, columns, channels),
+        original=(header["original"][0], header["original"][1]),
+        mean=tuple(header["mean"]),
+        deviation=tuple(header["deviation"]),
+        pixels=tuple(header["pixels"]),
+        digest=header["digest"],
+    )

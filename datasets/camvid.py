@@ -1,0 +1,69 @@
+"""CamVid in the layout of SegNet: 367 training, 101 validation and 233 test frames, 11 classes and void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from .case import PARTS, Case, Decoded
+from .errors import DataError
+from .labels import LabelMap
+from .still import find_images, read_labels, read_rgb, same_size
+
+
+class CamVid:
+    """`root/{train,val,test}` with frames, `root/{train,val,test}annot` with masks of the same names.
+
+    A case is a frame; its group is the video sequence, what stands before the first underscore. Two of the four
+    sequences stand in several parts of the official split.
+
+    Args:
+        root: the folder that holds `train`, `trainannot`, …
+    """
+
+    labels: ClassVar = LabelMap(
+        {
+            "sky": [0],
+            "building": [1],
+            "pole": [2],
+            "road": [3],
+            "pavement": [4],
+            "tree": [5],
+            "sign": [6],
+            "fence": [7],
+            "car": [8],
+            "pedestrian": [9],
+            "bicyclist": [10],
+        },
+        ignore=[11],
+    )
+    classes = labels.classes
+    background: str | None = None
+    channels = 3
+    volumetric = False
+    normalise = "imagenet"
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def cases(self) -> list[Case]:
+        """List the frames of all three parts; a `DataError` for a missing folder, image or mask."""
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; set data.root to the folder with train, trainannot, val, …")
+        cases: list[Case] = []
+        for part in PARTS:
+            images, masks = find_images(self.root / part), find_images(self.root / f"{part}annot")
+            for name, path in images.items():
+                if name not in masks:
+                    wanted = self.root / f"{part}annot" / f"{name}.png"
+                    raise DataError(f"{path}: no mask {wanted}; add it or remove the image")
+                cases.append(Case(name, name.split("_")[0], path, masks[name], part))
+            for name in masks.keys() - images.keys():
+                raise DataError(f"{masks[name]}: no image of this name in {self.root / part}")
+        return cases
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a frame and its mask."""
+        image, raw = read_rgb(case.image), read_labels(case.mask)
+        same_size(image, raw, case.image, case.mask)
+        return Decoded(image, self.labels(raw, case.mask))

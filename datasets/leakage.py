@@ -1,0 +1,37 @@
+"""The guard against test data in training: no group and no image stands in two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .cache import CachedCase
+from .case import Part
+from .errors import DataError
+
+
+def leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> Iterator[str]:
+    """One line for each group, and each pair of cases with equal pixels, that stand in different parts."""
+    groups: dict[str, Part] = {}
+    images: dict[str, tuple[str, Part]] = {}
+    told: set[tuple[str, Part]] = set()
+    for part, cases in parts.items():
+        for cached in cases:
+            case = cached.case
+            first = groups.setdefault(case.group, part)
+            if first != part and (case.group, part) not in told:
+                told.add((case.group, part))
+                yield f"the group {case.group!r} is in {first} and in {part}"
+            twin, other = images.setdefault(cached.digest, (case.id, part))
+            if other != part:
+                yield f"the cases {twin!r} ({other}) and {case.id!r} ({part}) have equal pixels"
+
+
+def refuse_leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> None:
+    """Raise a `DataError` that names what leaks, and the remedy."""
+    found = list(leaks(parts))
+    if found:
+        more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+        raise DataError(
+            f"split: {'; '.join(found[:3])}{more}; put each group and image into one part, or, if the cases are "
+            "independent, set data.group: case"
+        )

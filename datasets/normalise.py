@@ -1,0 +1,92 @@
+"""Normalisation: what an image is scaled by when it is decoded, and shifted and divided by before the network.
+
+A normalisation splits in two because augmentation stands between: the transforms of albumentations want uint8, or
+float32 in [0, 1]. The network sees (x/255 or x − mean)/deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """An image ready to be augmented, and the numbers for the last step.
+
+    Attributes:
+        image: `(slices, rows, columns, channels)`, uint8, or float32 in [0, 1].
+        mean: one number a channel, in units of the image scaled to [0, 1].
+        deviation: one number a channel, > 0.
+    """
+
+    image: NDArray[Any]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+Normalisation = Callable[[NDArray[Any]], Normalised]
+"""From `(slices, rows, columns, channels)` as decoded."""
+
+
+class ImageNet:
+    """8-bit RGB by the mean and deviation of ImageNet: stills, pretrained encoders."""
+
+    def __call__(self, image: NDArray[Any]) -> Normalised:
+        """Leave the pixels as they are; a `DataError` where they are not 8-bit RGB."""
+        if image.shape[-1] != 3 or image.dtype != np.uint8:
+            raise DataError(
+                f"data.normalise: imagenet is for 8-bit RGB, got {image.dtype} of {image.shape[-1]} channel(s)"
+            )
+        return Normalised(image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Percentile:
+    """Clip a case to its percentiles, then mean 0 and deviation 1 over the case: MRI, ultrasound.
+
+    Args:
+        low: the percentile that becomes 0.
+        high: the percentile that becomes 1.
+
+    Raises:
+        ValueError: not 0 ≤ low < high ≤ 100.
+    """
+
+    def __init__(self, low: float = 0.5, high: float = 99.5) -> None:
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"low and high must be 0 ≤ low < high ≤ 100, got {low} and {high}")
+        self.low, self.high = low, high
+
+    def __call__(self, image: NDArray[Any]) -> Normalised:
+        """Scale to [0, 1] and measure."""
+        values = image.astype(np.float32)
+        bottom, top = np.percentile(values, (self.low, self.high), axis=(0, 1, 2))
+        scaled = np.clip((values - bottom) / np.maximum(top - bottom, 1e-6), 0, 1).astype(np.float32)
+        mean = scaled.mean(axis=(0, 1, 2), dtype=np.float64)
+        deviation = np.maximum(scaled.std(axis=(0, 1, 2), dtype=np.float64), 1e-6)
+        return Normalised(scaled, tuple(mean.tolist()), tuple(deviation.tolist()))
+
+
+class MinMax:
+    """Scale a case to [0, 1]; nothing else."""
+
+    def __call__(self, image: NDArray[Any]) -> Normalised:
+        """Scale by the case's own extremes."""
+        values = image.astype(np.float32)
+        bottom, top = values.min(axis=(0, 1, 2)), values.max(axis=(0, 1, 2))
+        scaled = ((values - bottom) / np.maximum(top - bottom, 1e-6)).astype(np.float32)
+        channels = image.shape[-1]
+        return Normalised(scaled, (0.0,) * channels, (1.0,) * channels)
+
+
+NORMALISATIONS: dict[str, type[ImageNet] | type[Percentile] | type[MinMax]] = {
+    "imagenet": ImageNet,
+    "percentile": Percentile,
+    "min_max": MinMax,
+}

@@ -1,0 +1,135 @@
+"""Synthetic T2 prostate MRI, made on the spot, written as PROMISE12 and read back by its adapter."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .case import Case, Decoded
+from .promise12 import Promise12
+from .volume import Volume, write_volume
+
+Field = NDArray[np.float64]
+SHAPE = (20, 96, 96)
+SPACING = (1.2, 1.2, 3.6)
+"""Millimetres between columns, rows and slices."""
+
+
+class Phantom(Promise12):
+    """Patients with a small gland: about 2 % of the voxels, none in several slices.
+
+    The gland is as bright as its surroundings, textured, biased and noisy like them; muscles and nodes of the same
+    look lie around it. Only its capsule, its zones and its place tell it apart, so no threshold finds it.
+
+    Args:
+        root: the folder under which the patients are written, once for each set of parameters.
+        patients: how many.
+        seed: of the anatomy; not of the training.
+
+    Raises:
+        ValueError: fewer than three patients, a negative seed.
+    """
+
+    def __init__(self, root: str = "data/phantom", patients: int = 20, seed: int = 0) -> None:
+        if patients < 3:
+            raise ValueError(f"patients must be ≥ 3 (training, validation, test), got {patients}")
+        if seed < 0:
+            raise ValueError(f"seed must be ≥ 0, got {seed}")
+        super().__init__(str(Path(root) / f"t2-{patients}-patients-seed-{seed}"))
+        self.patients, self.seed = patients, seed
+
+    def cases(self) -> list[Case]:
+        """List the patients, made and written first where that has not been done."""
+        if not self.root.is_dir():
+            self._write()
+        return super().cases()
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a patient; see `Promise12`."""
+        return super().read(case)
+
+    def _write(self) -> None:
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=".making-") as beside:
+            folder = Path(beside) / self.root.name
+            folder.mkdir()
+            for patient in range(self.patients):
+                image, mask = make_patient(np.random.default_rng([self.seed, patient]))
+                affine = np.diag([*SPACING, 1.0])
+                write_volume(Volume(image, affine), folder / f"Case{patient:02d}.mhd")
+                write_volume(Volume(mask, affine), folder / f"Case{patient:02d}_segmentation.mhd")
+            try:
+                folder.replace(self.root)
+            except OSError:
+                if not self.root.is_dir():  # else another process was first, with the same patients
+                    raise
+                shutil.rmtree(folder)
+
+
+def make_patient(rng: np.random.Generator) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """One scan and its gland, both `(slices, rows, columns)`."""
+    place = Anatomy(rng)
+    body = place.ellipsoid((0.5, 0.5, 0.5), (9.0, 0.44, 0.47))
+    tissue = 0.42 + 0.10 * place.texture(5) + 0.06 * place.texture(1.5)
+    tissue[body > 0.80] = 0.75  # subcutaneous fat
+    for side in (0.16, 0.84):  # femoral heads
+        tissue = place.organ(tissue, (0.5, 0.5, side), (0.6, 0.12, 0.11), 0.3, 0.2)
+    for _ in range(10):  # muscles and nodes that look like the gland
+        angle = rng.uniform(0, 2 * np.pi)
+        middle = (rng.uniform(0, 1), 0.5 + 0.3 * np.sin(angle), 0.5 + 0.3 * np.cos(angle))
+        tissue = place.organ(tissue, middle, tuple(rng.uniform((0.1, 0.04, 0.04), (0.3, 0.09, 0.09))), 0.5, 0.3)
+    shift = rng.normal(0, (0.03, 0.03, 0.03))
+    middle = (0.48 + shift[0], 0.5 + shift[1], 0.5 + shift[2])
+    half = np.array([0.26, 0.13, 0.155]) * rng.uniform(0.88, 1.12, 3)
+    up, front, left = middle
+    tissue = place.organ(tissue, (up + 0.42, front - 0.16, left), (0.3, 0.13, 0.16), 0.9, 0.95)  # bladder
+    tissue = place.organ(tissue, (up, front + half[1] + 0.09, left), (9.0, 0.07, 0.08), 0.15, 0.1)  # rectum
+    gland = place.ellipsoid(middle, tuple(half)) + 0.12 * place.texture(7)
+    centre = place.ellipsoid((up, front - 0.02, left), tuple(0.62 * half))
+    inside = gland < 1
+    tissue[inside] = (0.55 + 0.10 * place.texture(4) + 0.06 * place.texture(1.5))[inside]
+    tissue[inside & (centre < 1)] -= 0.13
+    tissue[(gland >= 1) & (gland < 1.16)] = 0.26  # capsule
+    tissue[body > 1] = 0.02
+    signal = tissue * np.exp(0.22 * place.texture(30))
+    noise = rng.normal(0, 0.045, (2, *SHAPE))
+    magnitude = np.hypot(signal + noise[0], noise[1])  # Rician, as a magnitude image has it
+    return (1000 * magnitude).astype(np.int16), inside.astype(np.uint8)
+
+
+class Anatomy:
+    """Shapes and textures on the voxel grid; positions and half-axes are fractions of the field of view.
+
+    Args:
+        rng: where the randomness comes from.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.grid = np.meshgrid(*((np.arange(n) + 0.5) / n for n in SHAPE), indexing="ij")
+
+    def ellipsoid(self, middle: tuple[float, ...], half_axes: tuple[float, ...]) -> Field:
+        """The squared relative distance from the middle: below 1 inside."""
+        scaled = [(axis - m) / h for axis, m, h in zip(self.grid, middle, half_axes, strict=True)]
+        return np.asarray(sum(axis**2 for axis in scaled))
+
+    def texture(self, width: float) -> Field:
+        """A random field of mean 0 and deviation 1, smooth over `width` pixels and about a slice."""
+        white = self.rng.normal(size=(SHAPE[0] + 2, *SHAPE[1:]))
+        mixed = white[:-2] + 2 * white[1:-1] + white[2:]
+        smooth = np.stack([cv2.GaussianBlur(plane, (0, 0), width, borderType=cv2.BORDER_REFLECT) for plane in mixed])
+        return np.asarray((smooth - smooth.mean()) / smooth.std())
+
+    def organ(
+        self, tissue: Field, middle: tuple[float, ...], half_axes: tuple[Any, ...], inner: float, rim: float
+    ) -> Field:
+        """The tissue with a textured ellipsoid of brightness `inner` and a rim around it."""
+        distance = self.ellipsoid(middle, half_axes) + 0.12 * self.texture(7)
+        filled = np.where(distance < 1, inner + 0.10 * self.texture(4) + 0.06 * self.texture(1.5), tissue)
+        return np.where((distance >= 1) & (distance < 1.16), rim, filled)

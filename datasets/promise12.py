@@ -1,0 +1,54 @@
+"""PROMISE12: T2 prostate MRI, one MetaImage a patient with its mask beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from .case import Case, Decoded
+from .errors import DataError
+from .labels import LabelMap
+from .still import same_size
+from .volume import read_volume
+
+
+class Promise12:
+    """`root/CaseNN.mhd` and `root/CaseNN_segmentation.mhd`; a case is a patient and its own group.
+
+    Args:
+        root: the folder with the cases.
+    """
+
+    labels: ClassVar = LabelMap({"background": [0], "prostate": [1]})
+    classes = labels.classes
+    background: str | None = "background"
+    channels = 1
+    volumetric = True
+    normalise = "percentile"
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
+
+    def cases(self) -> list[Case]:
+        """List the patients by number; a `DataError` for a missing folder, scan or mask."""
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; set data.root to the folder with CaseNN.mhd")
+        cases = []
+        for image in sorted(self.root.glob("Case*.mhd")):
+            if image.stem.endswith("_segmentation"):
+                continue
+            mask = image.with_name(f"{image.stem}_segmentation.mhd")
+            if not mask.is_file():
+                raise DataError(f"{image}: no mask {mask.name} beside it; add it or remove the scan")
+            cases.append(Case(image.stem, image.stem, image, mask))
+        if not cases:
+            raise DataError(f"{self.root}: no scan here; expected CaseNN.mhd and CaseNN_segmentation.mhd")
+        return cases
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a scan `(slices, rows, columns, 1)` float32 and its mask."""
+        image, mask = read_volume(case.image).array, read_volume(case.mask).array
+        same_size(image, mask, case.image, case.mask)
+        return Decoded(image[..., np.newaxis].astype(np.float32), self.labels(mask, case.mask))

@@ -1,0 +1,165 @@
+"""Samples and batches whose content follows from (seed, epoch, position) alone.
+
+The same batches come out for 0, 1 or 8 workers, however they are started, and for a run that is resumed in the middle
+of an epoch: nothing depends on which process draws a random number, or on how many were drawn before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .augment import Augmentation
+from .cache import CachedCase
+
+
+class Draw(NamedTuple):
+    """Which sample, and when: what its random choices are seeded with."""
+
+    seed: int
+    epoch: int
+    position: int
+    sample: int
+
+
+class Sample(TypedDict):
+    """One 2D slice, or with a batch dimension in front, a batch of them.
+
+    `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, `index` the sample's number,
+    `case` the case's number, `slice` the slice in its case.
+    """
+
+    image: Tensor
+    mask: Tensor
+    index: int
+    case: int
+    slice: int
+
+
+class Samples(Dataset[Sample]):
+    """The slices of some cases, in order: load, augment, normalise.
+
+    Args:
+        cases: the decoded cases; resized already.
+        augmentation: applied when a sample is drawn with a `Draw`; a plain index gives the sample as it is.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], augmentation: Augmentation | None = None) -> None:
+        self.cases = list(cases)
+        self.augmentation = augmentation
+        self.slices = [(number, index) for number, case in enumerate(cases) for index in range(case.shape[0])]
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def __getitem__(self, key: Draw | int) -> Sample:
+        index = key.sample if isinstance(key, Draw) else key
+        number, slice_index = self.slices[index]
+        case = self.cases[number]
+        image, mask = case.image(slice_index), case.mask(slice_index).astype(np.int64)
+        if isinstance(key, Draw) and self.augmentation is not None:
+            image, augmented = self.augmentation(image, case.mask(slice_index), _seed(key))
+            mask = augmented.astype(np.int64)
+        return {
+            "image": torch.from_numpy(_normalised(image, case)),
+            "mask": torch.from_numpy(mask),
+            "index": index,
+            "case": number,
+            "slice": slice_index,
+        }
+
+    def reference(self, index: int) -> Tensor:
+        """The mask of sample `index` on its case's own grid, `(rows, columns)` uint8."""
+        number, slice_index = self.slices[index]
+        return torch.from_numpy(self.cases[number].reference(slice_index))
+
+
+class TrainingBatches(Sampler[list[Draw]]):
+    """The batches of an epoch: a permutation by (seed, epoch), cut in pieces; it can start in the middle.
+
+    A last batch of one sample is dropped, since batch normalisation cannot train on it; unless batches are of one.
+
+    Args:
+        length: the number of samples.
+        batch_size: samples a batch.
+        seed: the seed of the run.
+
+    Raises:
+        ValueError: too few samples for one batch.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.epoch = self.start = 0
+        if not len(self):
+            raise ValueError(f"{length} training sample(s) are too few for batches of {batch_size}")
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and the batch it starts with."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch."""
+        full, rest = divmod(self.length, self.batch_size)
+        return full + (rest > 1)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        draws = [Draw(self.seed, self.epoch, position, index) for position, index in enumerate(order)]
+        for batch in range(self.start, len(self)):
+            yield draws[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
+    """A loader of the batches.
+
+    Args:
+        samples: what to load.
+        batches: in which order.
+        workers: processes that load; 0 loads in this one.
+        start_method: `fork`, `spawn` or `forkserver`; None for the platform's.
+    """
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context=start_method if workers else None,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def evaluation_loader(samples: Dataset[Sample], batch_size: int, workers: int) -> Any:
+    """A loader of every sample once, in order, not augmented."""
+    return DataLoader(
+        samples,
+        batch_size=batch_size,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_thread(worker: int) -> None:  # noqa: ARG001
+    cv2.setNumThreads(0)
+
+
+def _seed(draw: Draw) -> int:
+    return int(np.random.SeedSequence([draw.seed, draw.epoch, draw.position]).generate_state(1)[0])
+
+
+def _normalised(image: NDArray[Any], case: CachedCase) -> NDArray[np.float32]:
+    """`(H, W, C)` to float32 `(C, H, W)`, shifted and divided."""
+    scale = 1 / 255 if image.dtype == np.uint8 else 1.0
+    deviation = np.asarray(case.deviation, dtype=np.float32)
+    factor, shift = np.float32(scale) / deviation, np.asarray(case.mean, dtype=np.float32) / deviation
+    planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
+    return np.ascontiguousarray(planes * factor[:, None, None] - shift[:, None, None], dtype=np.float32)

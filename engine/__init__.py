@@ -1,0 +1,1 @@
+"""The experiment: configuration, training, evaluation, pictures."""

@@ -1,0 +1,98 @@
+"""From the sections of a configuration to the objects they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+import datasets
+import models
+import segloss
+
+from .config import (
+    DataSection,
+    LossSection,
+    ModelSection,
+    NormaliseSection,
+    OptimSection,
+    ScheduleSection,
+    SplitSection,
+)
+from .named import parameters
+from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
+
+Loss = Any
+"""A loss of segloss: called with logits and target, with `denominator` and `activation`."""
+
+
+def build_adapter(data: DataSection) -> datasets.Adapter:
+    """The adapter of the data set; touches no file."""
+    own = parameters(data, DataSection)
+    return datasets.ADAPTERS[data.name](**own)
+
+
+def build_splitter(split: SplitSection) -> datasets.Splitter:
+    """What divides the cases."""
+    return datasets.SPLITS[split.kind](**parameters(split, SplitSection, key="kind"))
+
+
+def build_normalisation(section: NormaliseSection | None, adapter: datasets.Adapter) -> Any:
+    """The normalisation that is asked for, or the data set's own."""
+    if section is None:
+        return datasets.NORMALISATIONS[adapter.normalise]()
+    return datasets.NORMALISATIONS[section.name](**parameters(section, NormaliseSection))
+
+
+def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
+    """The transforms of the training samples, None where there are none."""
+    return datasets.Augmentation([section.model_dump() for section in data.augment]) if data.augment else None
+
+
+def build_model(section: ModelSection, adapter: datasets.Adapter, seed: int) -> models.SegmentationModel:
+    """The network with the initial weights of the seed."""
+    return models.build(
+        section.name,
+        num_classes=len(adapter.classes),
+        channels=adapter.channels,
+        seed=seed,
+        acw=bool(section.acw),
+        **parameters(section, ModelSection),
+    )
+
+
+def build_loss(sections: Sequence[LossSection], num_classes: int, counts: segloss.ClassCounts) -> Loss:
+    """The loss, or the weighted sum of several."""
+    losses = [
+        segloss.build_loss(
+            section.name,
+            num_classes=num_classes,
+            class_counts=counts,
+            ignore_index=datasets.IGNORE,
+            **parameters(section, LossSection),
+        )
+        for section in sections
+    ]
+    if len(losses) == 1 and sections[0].weight == 1:
+        return losses[0]
+    return segloss.WeightedSum(losses, [section.weight for section in sections])
+
+
+def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:
+    """The optimizer over the model's parameter groups."""
+    own = parameters(optim, OptimSection)
+    groups: Groups = model.parameter_groups(own["weight_decay"])
+    return OPTIMIZERS[optim.name](groups=groups, **own)
+
+
+def check_optimizer(optim: OptimSection) -> Optimizer:
+    """The optimizer over nothing that matters: its constructor checks its ranges."""
+    return OPTIMIZERS[optim.name](groups=[{"params": [torch.zeros(1)]}], **parameters(optim, OptimSection))
+
+
+def build_schedule(optim: OptimSection) -> Schedule:
+    """The schedule of the learning rate."""
+    section = optim.schedule
+    return constant() if section is None else SCHEDULES[section.name](**parameters(section, ScheduleSection))

@@ -1,0 +1,251 @@
+"""A configuration checked whole, before any data is touched: every problem at once, each with its place."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+import datasets
+import segloss
+from segloss.names import unknown
+
+from . import build
+from .config import Config, FullConfig
+from .errors import ConfigError
+from .named import describe
+from .source import Key, Node, load
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, merge and check a configuration.
+
+    Args:
+        path: a YAML file.
+        overrides: `a.b=value` arguments, laid over it.
+
+    Raises:
+        ConfigError: every problem found, one a line: `file:line:column: key: what is wrong`.
+    """
+    root = load(path, overrides)
+    problems = list(_expand_adfl(root))
+    valid: dict[str, Any] = {}
+    for key, field in FullConfig.model_fields.items():
+        if key not in root.value:
+            if field.is_required():
+                problems.append(f"{root.at}: {key}: missing; expected {describe(Config.model_fields[key].annotation)}")
+            continue
+        try:
+            kind: Any = Annotated[field.annotation, field]
+            valid[key] = TypeAdapter(kind).validate_json(_json(root.value[key]), strict=True)
+        except ValidationError as error:
+            problems += _explain(root, key, error)
+    for key in root.value.keys() - FullConfig.model_fields.keys():
+        problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
+    problems += _check_constructors(root, valid)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    config: Config = FullConfig.model_validate_json(_json(root))
+    return config
+
+
+def _json(node: Node) -> str:
+    return json.dumps(node.plain(), default=str)
+
+
+def _expand_adfl(root: Node) -> Iterator[str]:
+    """`adfl` is dfl on a network with adaptive class weights; it becomes both."""
+    loss, model = root.value.get("loss"), root.value.get("model")
+    if loss is None:
+        return
+    for item in loss.value if isinstance(loss.value, list) else [loss]:
+        if not isinstance(item.value, dict) or "name" not in item.value or item.value["name"].value != "adfl":
+            continue
+        item.value["name"] = Node("dfl", item.value["name"].at)
+        if model is None or not isinstance(model.value, dict):
+            continue
+        acw = model.value.setdefault("acw", Node(True, item.at))
+        if acw.value is False:
+            yield f"{acw.at}: model.acw: false, but the loss adfl is dfl with model.acw: true; use the loss dfl"
+
+
+def _explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
+    """The errors of pydantic as lines; those of the branches of one union are one problem."""
+    for problem in error.errors(include_url=False):
+        location: tuple[Key, ...] = (section, *problem["loc"])
+        model, annotation, known = _field_at(location)
+        node, keys = root.find(known)
+        dotted = ".".join(map(str, keys))
+        kind, context = problem["type"], problem.get("ctx", {})
+        if kind == "extra_forbidden":
+            foreign, _ = root.find(location)
+            yield f"{foreign.at}: {dotted}: {unknown('key', location[-1], _keys(model))}"
+        elif kind == "missing":
+            yield f"{node.at}: {dotted}: missing {location[-1]}; expected {describe(_annotation(model, location[-1]))}"
+        elif kind == "union_tag_not_found":
+            name = context["discriminator"].strip("'")
+            yield f"{node.at}: {dotted}: missing {name}; {_tags(annotation, name)}"
+        elif kind == "union_tag_invalid":
+            name = context["discriminator"].strip("'")
+            allowed = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+            if section == "loss":
+                allowed.append("adfl")
+            tag, _ = root.find((*keys, name))
+            noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
+            yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed)}"
+        elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str):
+            yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
+        elif kind.endswith(("_type", "_parsing", "_error")):
+            yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
+        else:
+            yield f"{node.at}: {dotted}: {problem['msg'].replace('Input should', 'must')}, got {_shown(node)}"
+
+
+def _shown(node: Node) -> str:
+    value = node.plain()
+    return "nothing" if value is None else json.dumps(value, default=str)
+
+
+def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]:
+    """The model, the annotation and the path of the deepest field along a pydantic location.
+
+    A location also holds the tags of unions and the names of their branches, which are no keys.
+    """
+    model: type[BaseModel] = FullConfig
+    annotation: Any = FullConfig
+    path: list[Key] = []
+    candidates: list[type[BaseModel]] = [FullConfig]
+    for key in location:
+        tagged = [candidate for candidate in candidates if key in _tag_values(candidate)]
+        if len(candidates) == 1 and key in candidates[0].model_fields:
+            model, annotation = candidates[0], candidates[0].model_fields[str(key)].annotation
+            candidates, path = _models(annotation), [*path, key]
+        elif tagged:
+            candidates = model_fields = tagged
+            model = annotation = model_fields[0]
+        elif isinstance(key, int) and candidates:
+            path.append(key)
+    if len(candidates) == 1 and issubclass(candidates[0], BaseModel):
+        model = candidates[0]
+    return model, annotation, path
+
+
+def _tag_values(model: type[BaseModel]) -> tuple[Any, ...]:
+    for key in ("name", "kind"):
+        field = model.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return get_args(field.annotation)
+    return ()
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
+        return [model for argument in get_args(annotation) for model in _models(argument)]
+    return []
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [*model.model_fields]
+
+
+def _annotation(model: type[BaseModel], key: Key) -> Any:
+    field = model.model_fields.get(str(key))
+    return None if field is None else field.annotation
+
+
+def _tags(annotation: Any, key: str) -> str:
+    tags = [str(tag) for model in _models(annotation) for tag in _tag_values(model)]
+    return f"{key} is one of {', '.join(tags)}"
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for argument in get_args(annotation) for value in _literals(argument)]
+
+
+def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
+    """Build what the valid sections name, so that each constructor checks its own ranges."""
+    problems: list[str] = []
+
+    def attempt(path: Sequence[Key], make: Callable[[], Any]) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", segloss.ClassWeightWarning)
+                return make()
+        except (ValueError, TypeError) as error:
+            problems.append(_place(root, path, " ".join(str(error).split())))
+            return None
+
+    adapter = None
+    if data := valid.get("data"):
+        adapter = attempt(["data"], lambda: build.build_adapter(data))
+        attempt(["data", "split"], lambda: build.build_splitter(data.split))
+        if adapter is not None:
+            attempt(["data", "normalise"], lambda: build.build_normalisation(data.normalise, adapter))
+    augment, path = root.find(["data", "augment"])
+    for index, transform in enumerate(augment.value if len(path) == 2 and isinstance(augment.value, list) else []):
+        if isinstance(transform.value, dict) and "name" in transform.value:
+            attempt([*path, index], partial(_check_transform, transform.plain()))
+    if optim := valid.get("optim"):
+        attempt(["optim"], lambda: build.check_optimizer(optim))
+        attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
+    if adapter is not None and "loss" in valid:
+        classes = len(adapter.classes)
+        some = segloss.ClassCounts(*[[1.0] * classes] * 4)
+        for index, section in enumerate(valid["loss"]):
+            attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+    if adapter is not None and "model" in valid:
+        attempt(["model"], lambda: _check_model(valid, adapter))
+    if adapter is not None and "scores" in valid:
+        attempt(["scores", "background"], lambda: _check_background(valid["scores"].background, adapter))
+    if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
+        problems.append(_place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard"))
+    return problems
+
+
+def _place(root: Node, path: Sequence[Key], message: str) -> str:
+    """A constructor's message at the key it begins with, or at its section."""
+    section, keys = root.find(path)
+    first = message.split(" ")[0].strip(":,;")
+    if isinstance(section.value, dict) and first in section.value:
+        rest = message.removeprefix(first).strip(": ")
+        return f"{section.value[first].at}: {'.'.join(map(str, [*keys, first]))}: {rest}"
+    return f"{section.at}: {'.'.join(map(str, keys))}: {message}"
+
+
+def _check_transform(section: dict[str, Any]) -> None:
+    if section["name"] not in datasets.TRANSFORMS:
+        raise ValueError(unknown("transform", section["name"], datasets.TRANSFORMS))
+    allowed = [*inspect.signature(datasets.TRANSFORMS[section["name"]]).parameters]
+    for key in section.keys() - {"name", *allowed}:
+        raise ValueError(f"{section['name']}: {unknown('key', key, allowed)}")
+    datasets.build_transform(**section)
+
+
+def _check_model(valid: dict[str, Any], adapter: datasets.Adapter) -> None:
+    """Build the network without its numbers, and without fetching pretrained weights."""
+    section = valid["model"].model_copy(update={"pretrained": None})
+    with torch.device("meta"):
+        network = build.build_model(section, adapter, seed=0)
+    if network.pools_image and "train" in valid and valid["train"].batch_size == 1:
+        raise ValueError(
+            f"{section.name} has batch normalisation over one value an image and cannot train with "
+            "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
+        )
+
+
+def _check_background(background: str | None, adapter: datasets.Adapter) -> None:
+    if background == "exclude" and adapter.background is None:
+        raise ValueError("exclude: this data set has no class named background; use include")

@@ -1,0 +1,172 @@
+"""The configuration: what a YAML file may say, as types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+import datasets
+import models
+import segloss
+
+from .named import Strict, one_of
+from .optim import OPTIMIZERS, SCHEDULES
+
+
+class SplitSection(Strict):
+    """How cases are divided into training, validation and test; see `datasets.splits`."""
+
+    kind: str
+
+
+class NormaliseSection(Strict):
+    """What an image is scaled by; see `datasets.normalise`."""
+
+    name: str
+
+
+class AugmentSection(Strict):
+    """One transform of albumentations, with its own parameters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class DataSection(Strict):
+    """A data set, and how it is divided, loaded and augmented."""
+
+    name: str
+    size: Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)] | None = None
+    """[height, width] of the network's grid; null for each image's own."""
+    workers: Annotated[int, Field(ge=0, le=128)] = 2
+    """Processes that load; what they load does not depend on their number."""
+    split: SplitSection
+    group: str | None = None
+    """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
+    augment: list[AugmentSection] = Field(default=[])
+    """Transforms of albumentations, in order."""
+    normalise: NormaliseSection | None = None
+    """Null for the data set's own: ImageNet's mean and deviation for RGB stills, percentiles of the case for scans."""
+    cache: str | None = None
+    """The folder of the decoded cases; null for `<output>/.cache`."""
+
+
+class ModelSection(Strict):
+    """A network."""
+
+    name: str
+    acw: bool | None = None
+    """Put an adaptive class-weight layer before softmax."""
+
+
+class LossSection(Strict):
+    """A loss, or one of a weighted sum."""
+
+    name: str
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Its weight in the sum."""
+
+
+class ScheduleSection(Strict):
+    """How the learning rate changes."""
+
+    name: str
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly before the schedule has its way."""
+
+
+class OptimSection(Strict):
+    """An optimizer and its schedule."""
+
+    name: str
+    schedule: ScheduleSection | None = None
+    """Null for a constant learning rate."""
+
+
+class TrainSection(Strict):
+    """The training loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """Passes over the training samples."""
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    """Samples a micro-batch."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches an optimizer step; the loss is divided by the pixels of all of them."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """The largest norm of the gradient; null for no clipping."""
+    validate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two validations."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations without a better score; null to train all epochs."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Save within an epoch too, every so many optimizer steps; null to save after each epoch only."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """auto: bf16-mixed on a GPU that has it, else 32-true."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    compile: bool = False
+    """Run the network through torch.compile."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
+
+
+class HeadlineSection(Strict):
+    """The one score that chooses the best checkpoint."""
+
+    reading: Literal["dataset", "case", "image"]
+    """Pooled over all pixels, mean over cases, or mean over 2D images."""
+    score: Literal["mDSC", "mIoU"]
+
+
+class ScoresSection(Strict):
+    """What is scored, and how."""
+
+    headline: HeadlineSection | None = None
+    """Null: dataset mIoU for stills, case mDSC for volumes."""
+    background: Literal["include", "exclude"] | None = None
+    """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
+    grid: Literal["original", "network"] = "original"
+    """Score at each image's own size, or at the network's as the papers do."""
+
+
+class Config(Strict):
+    """A run of segloss: data, network, loss, optimizer, training, scores."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The run's folder is output/name."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the initial weights, the order of the samples and every augmentation."""
+    data: DataSection
+    model: ModelSection
+    loss: list[LossSection]
+    """A loss, or a list that is summed."""
+    optim: OptimSection
+    train: TrainSection = TrainSection()
+    scores: ScoresSection = ScoresSection()
+    output: str = "runs"
+    """Where run folders are made."""
+
+
+def as_list(value: Any) -> Any:
+    """A single loss as a sum of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+class _Data(DataSection):
+    split: one_of(datasets.SPLITS, SplitSection, key="kind")  # type: ignore[valid-type]
+    normalise: one_of(datasets.NORMALISATIONS, NormaliseSection) | None = None  # type: ignore[valid-type]
+
+
+class _Optim(OptimSection):
+    schedule: one_of(SCHEDULES, ScheduleSection) | None = None  # type: ignore[valid-type]
+
+
+class FullConfig(Config):
+    """The configuration with every name resolved to its own parameters: what is validated, and the JSON Schema."""
+
+    data: one_of(datasets.ADAPTERS, _Data)  # type: ignore[valid-type]
+    model: one_of(models.MODELS, ModelSection)  # type: ignore[valid-type]
+    loss: Annotated[list[one_of(segloss.LOSSES, LossSection)], BeforeValidator(as_list), Field(min_length=1)]  # type: ignore[valid-type]
+    optim: one_of(OPTIMIZERS, _Optim)  # type: ignore[valid-type]

@@ -1,0 +1,95 @@
+"""What a person sees while the work goes on: progress bars on a terminal, lines elsewhere; tables at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from segloss.readings import CLASS_SCORES, READINGS
+
+
+class Display:
+    """Writes to a console.
+
+    Args:
+        console: where to; standard output by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """Print one line as it is."""
+        self.console.print(text, markup=False)
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+        """A progress bar; call what it yields with `advance` and a `note`."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        shown = self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=not shown, transient=True) as progress:
+            task = progress.add_task(title, total=total, completed=done, note="")
+
+            def step(advance: int = 1, note: str | None = None) -> None:
+                progress.advance(task, advance)
+                if note is not None:
+                    progress.update(task, note=note)
+
+            yield step
+
+    def begin(self, title: str) -> Callable[[int], Callable[[], None]]:
+        """A line for each tenth of a number of things that is known only later."""
+
+        def start(total: int) -> Callable[[], None]:
+            seen = 0
+
+            def done() -> None:
+                nonlocal seen
+                seen += 1
+                if seen == total:
+                    self.line(f"{title}: {total} cases")
+
+            return done
+
+        return start
+
+    def scores(self, title: str, scores: dict[str, Any]) -> None:
+        """The scores document as tables, with its rule."""
+        overall = Table(title=title, title_justify="left")
+        for column in ("reading", "mDSC", "mIoU", "pixel accuracy", "units"):
+            overall.add_column(column, justify="left" if column == "reading" else "right")
+        for name in READINGS:
+            values = scores[name]
+            units = f"{values['units']}" + (f" ({values['left_out']} left out)" if values["left_out"] else "")
+            overall.add_row(name, *(percent(values[key]) for key in ("mDSC", "mIoU", "accuracy")), units)
+        each = Table(title=f"by class, reading: {self.reading(scores)}", title_justify="left")
+        each.add_column("class")
+        for column in CLASS_SCORES:
+            each.add_column(column, justify="right")
+        for name, values in scores[self.reading(scores)]["classes"].items():
+            each.add_row(name, *(percent(values[key]) for key in CLASS_SCORES))
+        self.console.print(overall, each)
+        header = scores["header"]
+        left_out = f"without {header['background']}" if header["background"] else "over all classes"
+        self.line(f"means {left_out}; grid: {header['grid']}. {header['rule']}")
+
+    @staticmethod
+    def reading(scores: dict[str, Any]) -> str:
+        """The reading whose classes are shown: by case where the background is left out (volumes), else pooled."""
+        return "case" if scores["header"]["background"] else "dataset"
+
+
+def percent(value: float | None) -> str:
+    """A fraction with four digits, a dash where undefined."""
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,107 @@
+"""Predictions and scores of a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+import datasets
+from segloss.scores import SegmentationScores
+
+from .experiment import Experiment
+
+
+class Prediction(NamedTuple):
+    """One predicted 2D image.
+
+    Attributes:
+        sample: the sample's number.
+        case: the case's number.
+        labels: `(H, W)` int64, on the device.
+        reference: `(H, W)` int64, on the device; 255 where ignored.
+    """
+
+    sample: int
+    case: int
+    labels: Tensor
+    reference: Tensor
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    samples: datasets.Samples,
+    experiment: Experiment,
+    fabric: Fabric,
+    only: Sequence[int] | None = None,
+) -> Iterator[Prediction]:
+    """Predict samples in order.
+
+    With `scores.grid: original` the logits are resized to each image's own size before the argmax, and compared with
+    its own mask; with `network` both stay on the network's grid, as in the papers.
+
+    Args:
+        model: maps images to logits, set up by Fabric; put into evaluation mode, and back.
+        samples: what to predict.
+        experiment: its configuration gives grid, batch size and workers.
+        fabric: the device and the precision.
+        only: the numbers of the samples wanted, None for all.
+    """
+    chosen = range(len(samples)) if only is None else only
+    loader = datasets.evaluation_loader(
+        Subset(samples, list(chosen)), experiment.config.train.batch_size, experiment.config.data.workers
+    )
+    was_training = model.training
+    model.eval()
+    for batch in loader:
+        images = fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last)
+        logits = model(images).float()
+        masks = fabric.to_device(batch["mask"])
+        for row, (index, case) in enumerate(zip(batch["index"].tolist(), batch["case"].tolist(), strict=True)):
+            labels, reference = logits[row : row + 1], masks[row]
+            if experiment.config.scores.grid == "original":
+                reference = fabric.to_device(samples.reference(index)).long()
+                labels = F.interpolate(labels, reference.shape, mode="bilinear", align_corners=False)
+            yield Prediction(index, case, labels[0].argmax(0), reference)
+    model.train(was_training)
+
+
+def score(
+    model: nn.Module,
+    part: datasets.Part,
+    experiment: Experiment,
+    fabric: Fabric,
+    done: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    """The scores document of a part; see `SegmentationScores.document`.
+
+    Args:
+        model: the trained network, set up by Fabric.
+        part: train, val or test.
+        experiment: the data and the rules.
+        fabric: the device and the precision.
+        done: called after each image.
+    """
+    samples = experiment.samples(part)
+    scores = SegmentationScores(len(experiment.adapter.classes), datasets.IGNORE, experiment.background)
+    scores = scores.to(fabric.device)
+    for found in predict(model, samples, experiment, fabric):
+        scores.update(found.labels[None], found.reference[None], image=[found.sample], case=[found.case])
+        done()
+    cases = [cached.case for cached in samples.cases]
+    split: Any = experiment.config.data.split
+    return scores.document(
+        experiment.adapter.classes,
+        [case.id for case in cases],
+        [case.group for case in cases],
+        grid=experiment.config.scores.grid,
+        seed=experiment.config.seed,
+        fold=getattr(split, "fold", None),
+        part=part,
+    )

@@ -1,0 +1,123 @@
+"""What training, evaluation and prediction share: the data, the network, the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+import datasets
+import segloss
+from models import SegmentationModel
+
+from . import build
+from .config import Config, HeadlineSection, TrainSection
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A configuration with its data decoded and divided.
+
+    Attributes:
+        config: what was asked for.
+        adapter: the data set.
+        data: its cases, by part.
+    """
+
+    config: Config
+    adapter: datasets.Adapter
+    data: datasets.Data
+
+    @classmethod
+    def prepare(
+        cls, config: Config, begin: Callable[[int], Callable[[], None]] = lambda _total: lambda: None
+    ) -> Experiment:
+        """Decode and divide the data.
+
+        Args:
+            config: a checked configuration.
+            begin: called with the number of cases; what it returns is called after each.
+
+        Raises:
+            DataError: see `datasets.prepare`.
+        """
+        adapter = build.build_adapter(config.data)
+        cache = datasets.Cache(
+            folder=Path(config.data.cache or Path(config.output) / ".cache"),
+            adapter=adapter,
+            size=config.data.size,
+            normalisation=build.build_normalisation(config.data.normalise, adapter),
+            settings=f"{config.data.name} {config.data.normalise!r}",
+        )
+        data = datasets.prepare(cache, build.build_splitter(config.data.split), config.data.group, begin)
+        experiment = cls(config, adapter, data)
+        crops = any("Crop" in section.name for section in config.data.augment)
+        for part, cases in data.parts.items():
+            if part != "train" or not crops:
+                datasets.refuse_mixed_sizes(cases)
+        return experiment
+
+    def samples(self, part: datasets.Part, augment: bool = False) -> datasets.Samples:
+        """The samples of a part."""
+        return datasets.Samples(self.data.parts[part], build.build_augmentation(self.config.data) if augment else None)
+
+    def class_counts(self) -> segloss.ClassCounts:
+        """What the training samples hold of each class; a `DataError` where one class is all there is."""
+        counts = datasets.count_classes(self.data.parts["train"], len(self.adapter.classes))
+        present = [name for name, pixels in zip(self.adapter.classes, counts["pixels"], strict=True) if pixels]
+        if len(present) < 2:
+            raise datasets.DataError(
+                f"the training part holds no class but {', '.join(present) or 'void'}, so there is nothing to learn; "
+                "check the masks, data.split and data.group"
+            )
+        return segloss.ClassCounts(**counts)
+
+    @property
+    def background(self) -> int | None:
+        """The class that is left out of means, or None."""
+        choice = self.config.scores.background or ("exclude" if self.adapter.volumetric else "include")
+        if choice == "include" or self.adapter.background is None:
+            return None
+        return self.adapter.classes.index(self.adapter.background)
+
+    @property
+    def headline(self) -> HeadlineSection:
+        """The score that chooses the best checkpoint."""
+        if self.config.scores.headline is not None:
+            return self.config.scores.headline
+        if self.adapter.volumetric:
+            return HeadlineSection(reading="case", score="mDSC")
+        return HeadlineSection(reading="dataset", score="mIoU")
+
+    def headline_of(self, scores: dict[str, Any]) -> float | None:
+        """The headline number of a scores document."""
+        value: float | None = scores[self.headline.reading][self.headline.score]
+        return value
+
+
+def launch(train: TrainSection) -> Fabric:
+    """Device and precision; a `UsageError` where the device is not there."""
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("train.device: cuda, but torch sees no GPU on this machine; use auto or cpu")
+    if train.device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("train.device: mps, but torch sees no Apple GPU on this machine; use auto or cpu")
+    device = train.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = train.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def place(model: SegmentationModel, fabric: Fabric) -> SegmentationModel:
+    """The model on its device, its kernels in the memory order that convolutions are fastest in."""
+    fabric.to_device(model.to(memory_format=torch.channels_last))
+    return model

@@ -1,0 +1,75 @@
+"""The signature is the schema: pydantic models made from constructors.
+
+A part of the configuration such as `{name: focal, gamma: 2}` names a constructor; its positional parameters are the
+keys that YAML may set, its keyword-only ones are given by the engine. So a new loss, network or data set is a class and
+an entry in a dict; no schema is written twice.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+
+class Strict(BaseModel):
+    """No unknown key, no value that would have to be converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=False)
+
+
+Section = TypeVar("Section", bound=Strict)
+
+
+def section_of(name: str, factory: Callable[..., Any], base: type[Section], key: str = "name") -> type[Section]:
+    """The model of one named section: `key`, what `base` has, and the factory's positional parameters.
+
+    Args:
+        name: what selects the factory.
+        factory: a class or a function with type hints.
+        base: the fields that all sections of this kind have.
+        key: the field that holds the name.
+    """
+    function = factory.__init__ if inspect.isclass(factory) else factory
+    hints = get_type_hints(function)
+    fields: dict[str, Any] = {key: (Literal[name], ...)}
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            continue
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], default)
+    summary = (inspect.getdoc(factory) or "").split("\n\n")[0]
+    return create_model(f"{base.__name__}_{name}", __base__=base, __doc__=" ".join(summary.split()), **fields)
+
+
+def one_of(factories: Mapping[str, Callable[..., Any]], base: type[Section], key: str = "name") -> Any:
+    """The union of the sections of a dict of factories, told apart by `key`."""
+    sections = tuple(section_of(name, factory, base, key) for name, factory in factories.items())
+    return Annotated[Union[sections], Field(discriminator=key)] if len(sections) > 1 else sections[0]  # noqa: UP007
+
+
+def parameters(section: Strict, base: type[Strict], key: str = "name") -> dict[str, Any]:
+    """What a section's factory is called with."""
+    own = type(section).model_fields.keys() - base.model_fields.keys() - {key}
+    return {name: getattr(section, name) for name in type(section).model_fields if name in own}
+
+
+def describe(annotation: Any) -> str:
+    """A type in words, for error messages: `int`, `one of a, b`, `list of float`, `float or null`."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return describe(args[0])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(arg) for arg in args)
+    if origin in (list, tuple):
+        inner = [describe(arg) for arg in args if arg is not ...]
+        return f"list of {inner[0]}" if origin is list else f"[{', '.join(inner)}]"
+    if origin is dict or (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
+        return "a mapping"
+    words = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))

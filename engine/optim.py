@@ -1,0 +1,160 @@
+"""Optimizers and learning-rate schedules by name.
+
+A schedule is a pure function of how far the training has come; torch's `LambdaLR` applies it at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim import Optimizer
+
+
+class Progress(NamedTuple):
+    """How far a training has come: both run from 0 (first step) towards their total."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+
+
+Schedule = Callable[[Progress], float]
+"""The factor on the learning rate."""
+Groups = list[dict[str, Any]]
+
+
+def adam(
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    *,
+    groups: Groups,
+) -> Optimizer:
+    """Adam, with L2 weight decay added to the gradient."""
+    _check_rates(lr, weight_decay)
+    return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def adamw(
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    *,
+    groups: Groups,
+) -> Optimizer:
+    """Adam with decoupled weight decay."""
+    _check_rates(lr, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def sgd(
+    lr: float = 0.01, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0, *, groups: Groups
+) -> Optimizer:
+    """Stochastic gradient descent with momentum (the papers' SGDM)."""
+    _check_rates(lr, weight_decay)
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": adam, "adamw": adamw, "sgd": sgd}
+
+
+def constant() -> Schedule:
+    """The same learning rate throughout."""
+    return lambda _: 1.0
+
+
+def step(every: int, factor: float = 0.1) -> Schedule:
+    """Multiply by `factor` every `every` epochs."""
+    _positive("every", every)
+    _positive("factor", factor)
+    return lambda at: float(factor ** (at.epoch // every))
+
+
+def multistep(at: list[int], factor: float = 0.1) -> Schedule:
+    """Multiply by `factor` at each of these epochs, counted from 0."""
+    if not at or min(at) < 1:
+        raise ValueError(f"at must list epochs ≥ 1, got {at}")
+    _positive("factor", factor)
+    return lambda now: float(factor ** sum(now.epoch >= epoch for epoch in at))
+
+
+def poly(power: float = 0.9) -> Schedule:
+    """(1 − step/steps)^power, as DeepLab and PSPNet use it."""
+    _positive("power", power)
+    return lambda at: float((1 - at.step / at.steps) ** power)
+
+
+def cosine(floor: float = 0.0) -> Schedule:
+    """From 1 to `floor` along half a cosine, step by step."""
+    if not 0 <= floor <= 1:
+        raise ValueError(f"floor must be in [0, 1], got {floor}")
+    return lambda at: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * at.step / at.steps))
+
+
+def one_cycle(rise: float = 0.3, start: float = 25.0, end: float = 1e4) -> Schedule:
+    """Up from 1/`start` to 1 over the share `rise` of the steps, then down to 1/`start`/`end` (Smith 2018)."""
+    if not 0 < rise < 1:
+        raise ValueError(f"rise must be in (0, 1), got {rise}")
+    _positive("start", start)
+    _positive("end", end)
+
+    def factor(at: Progress) -> float:
+        peak, last = rise * at.steps - 1, at.steps - 1
+        if at.step <= peak:
+            low, high, share = 1 / start, 1.0, at.step / max(peak, 1)
+        else:
+            low, high, share = 1.0, 1 / start / end, (at.step - peak) / max(last - peak, 1)
+        return high + (low - high) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+    return factor
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "step": step,
+    "multistep": multistep,
+    "poly": poly,
+    "cosine": cosine,
+    "one_cycle": one_cycle,
+}
+
+
+def scheduled(
+    optimizer: Optimizer, schedule: Schedule, steps_per_epoch: int, epochs: int, warmup: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Let a schedule set the learning rate at every step, rising linearly over the first `warmup` steps.
+
+    Args:
+        optimizer: its groups' learning rates are multiplied.
+        schedule: the factor.
+        steps_per_epoch: optimizer steps an epoch.
+        epochs: of the training.
+        warmup: steps from 1/(warmup + 1) to the schedule's own factor.
+    """
+    steps = steps_per_epoch * epochs
+
+    def factor(step: int) -> float:
+        now = min(step, steps - 1)
+        rise = min(1.0, (step + 1) / (warmup + 1))
+        return rise * schedule(Progress(now, steps, now // steps_per_epoch, epochs))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _check_rates(lr: float, weight_decay: float) -> None:
+    _positive("lr", lr)
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be ≥ 0, got {weight_decay}")
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be > 0, got {value}")

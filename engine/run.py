@@ -1,0 +1,205 @@
+"""A run is a folder: its configuration, its environment, its split, its log, its checkpoints, its scores."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from datasets import DataError
+from datasets.files import cannot_write, write_atomically
+
+from .checking import load_config
+from .config import Config
+from .errors import UsageError
+
+FREE = ("output", "data.workers", "data.cache", "train.device", "train.tensorboard")
+"""What may change between two starts of one run: it decides where and how fast, not what comes out."""
+PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
+
+
+class Run:
+    """The folder of one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def start(cls, config: Config) -> Run:
+        """Make the folder of a configuration, or take it up again.
+
+        Raises:
+            UsageError: the folder holds another run, or something else.
+            DataError: the folder cannot be made.
+        """
+        run = cls(Path(config.output) / config.name)
+        if run.config_file.is_file():
+            run._refuse_other(config)
+            return run
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
+        try:
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{run.path}: {cannot_write(error, run.path)}") from error
+        run.write_json("environment.json", environment())
+        write_atomically(run.config_file, to_yaml(config).encode())  # last: now it is a run
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """An existing run; a `UsageError` where the folder is none."""
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise UsageError(f"{path}: not a run (no config.yaml in it); give the folder that train made, output/name")
+        return run
+
+    def config(self, overrides: list[str] | None = None) -> Config:
+        """The run's configuration; overrides may change only what is no part of its identity, or where data lies.
+
+        Raises:
+            UsageError: an override that would make it another run.
+        """
+        for override in overrides or []:
+            key = override.split("=")[0]
+            if key not in (*FREE, "data.root", "scores.grid"):
+                allowed = ", ".join((*FREE, "data.root", "scores.grid"))
+                raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
+        return load_config(self.config_file, overrides or [])
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `last` and `best`."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of curves and overlays."""
+        return self.path / "figures"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is trained and scored: the scores are written last."""
+        return (self.path / "scores.json").is_file()
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of the checkpoint `last` or `best`."""
+        return self.checkpoints / f"{name}.safetensors"
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the run; a `DataError` where the disk is full."""
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(self.path / name, (text + "\n").encode())
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run; a `UsageError` where it is missing or damaged."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to log.jsonl; a `DataError` where the disk is full."""
+        path = self.path / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=True) + "\n")
+        except OSError as error:
+            raise DataError(f"{path}: {cannot_write(error, self.path)}") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl."""
+        path = self.path / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def cut_log(self, lines: int) -> None:
+        """Keep the first lines of log.jsonl: those that the checkpoint has seen."""
+        kept = self.history()[:lines]
+        write_atomically(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+
+    def _refuse_other(self, config: Config) -> None:
+        mine, theirs = _identity(config), _identity(load_config(self.config_file))
+        other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+        if other:
+            key = other[0]
+            more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+            raise UsageError(
+                f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
+                f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
+            )
+
+
+def to_yaml(config: Config) -> str:
+    """A configuration as YAML, every default filled in."""
+    text = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(config.model_dump(mode="json"), text)
+    return text.getvalue()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code and machine, as far as they may decide what comes out."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": _git(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+        return answer.stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in _flat(config.model_dump(mode="json")) if key not in FREE}
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        yield from _flat({str(index): inner for index, inner in enumerate(value)}, prefix)
+    else:
+        yield prefix, value

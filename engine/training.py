@@ -1,0 +1,244 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+import datasets
+
+from . import build
+from .checkpoint import (
+    Checkpoint,
+    load_model,
+    load_optimizer,
+    load_random,
+    optimizer_state,
+    prefixed,
+    random_state,
+)
+from .display import Display, percent
+from .evaluation import score
+from .experiment import Experiment, place
+from .optim import scheduled
+from .run import Run
+
+NOTE_SECONDS = 0.5
+"""How often the bar shows a loss: reading it waits for the device."""
+
+
+@dataclass
+class State:
+    """Where a training stands; all of it is in every checkpoint.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: micro-batches done in the epoch that is under way.
+        step: optimizer steps done.
+        best: the best headline score on validation so far.
+        best_epoch: the epoch it came from, counted from 1.
+        stale: validations since then.
+        log_lines: lines of log.jsonl that belong to this state.
+        stopped: whether early stopping has ended the training.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    log_lines: int = 0
+    stopped: bool = False
+
+
+class Trainer:
+    """Trains one run, from its start or from its last checkpoint.
+
+    Args:
+        experiment: configuration and data.
+        run: the folder.
+        fabric: device and precision.
+        display: where progress is shown.
+    """
+
+    def __init__(self, experiment: Experiment, run: Run, fabric: Fabric, display: Display) -> None:
+        config = experiment.config
+        self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
+        self.config = config.train
+        counts = experiment.class_counts()
+        torch.manual_seed(config.seed)
+        self.model = place(build.build_model(config.model, experiment.adapter, config.seed), fabric)
+        self.loss: build.Loss = fabric.to_device(build.build_loss(config.loss, len(experiment.adapter.classes), counts))
+        optimizer = build.build_optimizer(config.optim, self.model)
+        network: Any = torch.compile(self.model) if self.config.compile else self.model
+        self.forward: Any
+        self.forward, self.optimizer = fabric.setup(network, optimizer)
+        samples = experiment.samples("train", augment=True)
+        self.batches = datasets.TrainingBatches(len(samples), self.config.batch_size, config.seed)
+        self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
+        steps = -(-len(self.batches) // self.config.accumulate)
+        warmup = config.optim.schedule.warmup if config.optim.schedule else 0
+        schedule = build.build_schedule(config.optim)
+        self.schedule = scheduled(self.optimizer, schedule, steps, self.config.epochs, warmup)
+        self.validates = bool(experiment.data.parts["val"])
+        self.state = State()
+        self.loss_sum = torch.zeros((), device=fabric.device)
+
+    def fit(self) -> None:
+        """Train what is left to train; afterwards the checkpoint `best` is there.
+
+        Raises:
+            DataError: the disk is full; the last checkpoint is still whole.
+            UsageError: the last checkpoint is damaged or belongs to another model.
+        """
+        last = self.run.checkpoint("last")
+        if last.is_file():
+            self._resume(Checkpoint.load(last))
+            self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
+        total = self.config.epochs * len(self.batches)
+        done = self.state.epoch * len(self.batches) + self.state.batch
+        events = self._events() if self.config.tensorboard else None
+        with self.display.bar("training", total, done) as advance:
+            while self.state.epoch < self.config.epochs and not self.state.stopped:
+                entry = self._epoch(advance)
+                self._validate(entry)
+                self.run.log(entry)
+                self.state.log_lines += 1
+                self._save()
+                self.display.line(self._summary(entry))
+                for name in ("loss", "score", "lr"):
+                    if events is not None and entry[name] is not None:
+                        events.add_scalar(name, entry[name], entry["epoch"])
+        if events is not None:
+            events.close()
+        if not self.validates or self.state.best is None:
+            self._save_best()
+
+    def _epoch(self, advance: Any) -> dict[str, Any]:
+        """Train one epoch, or what is left of it; returns its line of the log."""
+        self.forward.train()
+        self.batches.set_epoch(self.state.epoch, self.state.batch)
+        started, images, shown = time.monotonic(), 0, 0.0
+        for group in _grouped(self.loader, self.config.accumulate):
+            loss = self._step(group)
+            self.loss_sum += loss
+            images += sum(len(batch["image"]) for batch in group)
+            now = time.monotonic()
+            note = None
+            if now - shown > NOTE_SECONDS:
+                shown = now
+                best = f" best {percent(self.state.best)}" if self.state.best is not None else ""
+                rate = images / (now - started)
+                note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {rate:.1f} images/s"
+            advance(len(group), note)
+            every = self.config.checkpoint_steps
+            if every and self.state.step % every == 0 and self.state.batch < len(self.batches):
+                self._save()
+        seconds = time.monotonic() - started
+        steps = -(-len(self.batches) // self.config.accumulate)
+        entry = {
+            "epoch": self.state.epoch + 1,
+            "step": self.state.step,
+            "lr": self.schedule.get_last_lr()[0],
+            "loss": float(self.loss_sum) / steps,
+            "score": None,
+            "acw": None if self.model.acw is None else self.model.acw.weight.tolist(),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 2),
+        }
+        self.loss_sum.zero_()
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        return entry
+
+    def _step(self, group: Sequence[datasets.Sample]) -> Tensor:
+        """One optimizer step over some micro-batches, divided by the pixels of all of them."""
+        images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
+        masks = [self.fabric.to_device(b["mask"]) for b in group]
+        denominator = torch.stack([self.loss.denominator(mask) for mask in masks]).sum(0)
+        total = torch.zeros((), device=self.fabric.device)
+        for image, mask in zip(images, masks, strict=True):
+            loss = self.loss(self.forward(image), mask, denominator=denominator)
+            self.fabric.backward(loss)
+            total = total + loss.detach()
+        if self.config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.state.step += 1
+        self.state.batch += len(group)
+        return total
+
+    def _validate(self, entry: dict[str, Any]) -> None:
+        """Score the validation part where it is due, and keep the best weights."""
+        due = self.state.epoch % self.config.validate_every == 0 or self.state.epoch == self.config.epochs
+        if not self.validates or not due:
+            return
+        scores = score(self.forward, "val", self.experiment, self.fabric)
+        entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
+        entry["score"] = found = self.experiment.headline_of(scores)
+        if found is not None and (self.state.best is None or found > self.state.best):
+            self.state.best, self.state.best_epoch, self.state.stale = found, self.state.epoch, 0
+            self._save_best()
+        else:
+            self.state.stale += 1
+            self.state.stopped = self.config.patience is not None and self.state.stale >= self.config.patience
+
+    def _save(self) -> None:
+        moments, groups = optimizer_state(self.optimizer)
+        generators, numbers = random_state()
+        tensors = {
+            **prefixed("model", self.model.state_dict()),
+            **prefixed("optimizer", moments),
+            **prefixed("random", generators),
+            "loss_sum": self.loss_sum,
+        }
+        state = {
+            "progress": asdict(self.state),
+            "groups": groups,
+            "schedule": self.schedule.state_dict(),
+            "random": numbers,
+        }
+        Checkpoint(tensors, state).save(self.run.checkpoint("last"))
+
+    def _save_best(self) -> None:
+        state = {"progress": {"epoch": self.state.epoch, "score": self.state.best}}
+        Checkpoint(prefixed("model", self.model.state_dict()), state).save(self.run.checkpoint("best"))
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        load_model(self.model, checkpoint, self.run.checkpoint("last"))
+        load_optimizer(self.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
+        load_random(checkpoint.part("random"), checkpoint.state["random"])
+        self.schedule.load_state_dict(checkpoint.state["schedule"])
+        self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
+        self.state = State(**checkpoint.state["progress"])
+        self.run.cut_log(self.state.log_lines)
+
+    def _events(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.run.path / "tensorboard"))
+
+    def _summary(self, entry: dict[str, Any]) -> str:
+        headline = self.experiment.headline
+        found = f"  val {headline.reading} {headline.score} {percent(entry['score'])}" if self.validates else ""
+        mark = " *" if self.validates and self.state.best_epoch == entry["epoch"] else ""
+        return (
+            f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "
+            f"{entry['images_per_second']:.1f} images/s"
+        )
+
+
+def _grouped(loader: Any, size: int) -> Iterator[list[datasets.Sample]]:
+    """The batches of a loader in lists of `size`; the last may be shorter."""
+    batches = iter(loader)
+    while group := list(islice(batches, size)):
+        yield group

@@ -1,0 +1,155 @@
+"""What the program does, one function a verb."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets.files import write_atomically
+
+from . import figures
+from .baseline import best_threshold
+from .build import build_model
+from .checking import load_config
+from .checkpoint import Checkpoint, load_model
+from .config import FullConfig
+from .display import Display
+from .evaluation import score
+from .experiment import Experiment, launch, place
+from .run import Run
+from .training import Trainer
+
+
+def train(path: Path, overrides: Sequence[str], display: Display) -> None:
+    """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
+
+    Raises:
+        UsageError, DataError: bad input; see `README.md`.
+    """
+    config = load_config(path, overrides)
+    run = Run.start(config)
+    if run.finished:
+        display.line(f"{run.path}: finished already; choose another name to train again")
+        _show(run, display)
+        return
+    fabric = launch(config.train)
+    experiment = _prepare(config, display)
+    _describe(experiment, display)
+    run.write_json("split.json", experiment.data.split)
+    Trainer(experiment, run, fabric, display).fit()
+    scores = _score(run, experiment, fabric, "test", "best", display)
+    _draw(run, experiment, fabric, scores)
+    if _binary_grey(experiment):
+        scores["header"]["threshold_DSC"] = best_threshold(experiment.samples("test"))
+    _write_scores(run.path, scores)
+    _show(run, display)
+    _hint(path, run, display)
+
+
+def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
+    """Score a trained run on one part, from its best or last checkpoint.
+
+    Raises:
+        UsageError: the folder is no run, or has no such checkpoint.
+    """
+    run = Run.open(path)
+    config = run.config(overrides)
+    Checkpoint.load(run.checkpoint(checkpoint))
+    fabric = launch(config.train)
+    experiment = _prepare(config, display)
+    scores = _score(run, experiment, fabric, part, checkpoint, display)
+    folder = run.path / f"evaluation-{part}-{checkpoint}"
+    folder.mkdir(exist_ok=True)
+    _write_scores(folder, scores)
+    display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
+    display.line(f"scores: {folder / 'scores.json'}, {folder / 'cases.csv'}")
+
+
+def schema() -> str:
+    """The JSON Schema of a configuration, for an editor's completion."""
+    document = FullConfig.model_json_schema()
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "segloss configuration"
+    document["properties"]["extends"] = {"type": "string", "description": "Another YAML file, merged under this one."}
+    document["required"] = []  # what a file leaves out may come from the one it extends
+    return json.dumps(document, indent=2)
+
+
+def _prepare(config: Any, display: Display) -> Experiment:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", datasets.LeakageWarning)
+        experiment = Experiment.prepare(config, display.begin("decoded"))
+    for warning in caught:
+        if issubclass(warning.category, datasets.LeakageWarning):
+            display.line(f"warning: {warning.message}")
+    return experiment
+
+
+def _describe(experiment: Experiment, display: Display) -> None:
+    for part, cases in experiment.data.parts.items():
+        groups = len({cached.case.group for cached in cases})
+        images = sum(cached.shape[0] for cached in cases)
+        display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+
+
+def _score(
+    run: Run, experiment: Experiment, fabric: Any, part: datasets.Part, checkpoint: str, display: Display
+) -> dict[str, Any]:
+    model = _trained(run, experiment, fabric, checkpoint)
+    total = len(experiment.samples(part))
+    with display.bar(f"scoring {part}", total) as advance:
+        return score(model, part, experiment, fabric, advance)
+
+
+def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> Any:
+    """The run's network with the weights of a checkpoint, on its device."""
+    model = place(build_model(experiment.config.model, experiment.adapter, experiment.config.seed), fabric)
+    path = run.checkpoint(checkpoint)
+    load_model(model, Checkpoint.load(path), path)
+    return fabric.setup(model)
+
+
+def _draw(run: Run, experiment: Experiment, fabric: Any, scores: dict[str, Any]) -> None:
+    run.figures.mkdir(exist_ok=True)
+    headline = f"{experiment.headline.reading} {experiment.headline.score}"
+    figures.curves(run.history(), headline, scores["header"]["classes"]).savefig(run.figures / "curves.png", dpi=110)
+    model = _trained(run, experiment, fabric, "best")
+    figures.save_overlays(model, experiment, "test", fabric, run.figures / "overlays")
+
+
+def _write_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """scores.json, and its rows of cases as CSV."""
+    text = StringIO()
+    rows = scores["cases"]
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["case"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(folder / "cases.csv", text.getvalue().encode())
+    document = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / "scores.json", (document + "\n").encode())
+
+
+def _show(run: Run, display: Display) -> None:
+    scores = run.read_json("scores.json")
+    display.scores(f"{run.path}: test part, best checkpoint", scores)
+    threshold = scores["header"].get("threshold_DSC")
+    if threshold is not None:
+        display.line(f"for comparison, the best global threshold (chosen in hindsight): DSC {threshold:.4f}")
+
+
+def _hint(path: Path, run: Run, display: Display) -> None:
+    display.line(f"scores:   {run.path / 'scores.json'}, {run.path / 'cases.csv'}")
+    display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
+    display.line("next: the same training with another loss, and the last epoch's scores:")
+    display.line(f"  python train_seg.py train {path} name={run.path.name}-focal loss.name=focal")
+    display.line(f"  python train_seg.py evaluate {run.path} --checkpoint last")
+
+
+def _binary_grey(experiment: Experiment) -> bool:
+    return experiment.adapter.channels == 1 and len(experiment.adapter.classes) == 2

@@ -1,0 +1,200 @@
+"""Class weights from what the training data holds of each class.
+
+Every scheme maps `ClassCounts` to one float64 weight a class. A class with zero count gets weight 0 and a warning:
+no training pixel can carry its weight, and most formulas would give infinity.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from .names import unknown
+
+Unit = Literal["pixel", "image", "component"]
+ClassWeights = list[float] | str | dict[str, Any] | None
+"""What a loss takes as `class_weights`: a list, a scheme's name, or `{"name": scheme, **parameters}`."""
+
+
+class ClassWeightWarning(UserWarning):
+    """Class weights that are defined but do not do what their user hopes for."""
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """What the training data holds of each class; each field has one number a class.
+
+    Attributes:
+        pixels: pixels of the class.
+        pixels_of_images: valid pixels of the images that contain the class (SegNet's median frequency).
+        images: images that contain the class.
+        components: connected components of the class.
+
+    Raises:
+        ValueError: fields of different length, an empty field, a count that is negative or not finite.
+    """
+
+    pixels: Sequence[float]
+    pixels_of_images: Sequence[float] | None = None
+    images: Sequence[float] | None = None
+    components: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("pixels", "pixels_of_images", "images", "components"):
+            values = getattr(self, field)
+            if values is None:
+                continue
+            if len(values) != len(self.pixels) or len(values) == 0:
+                raise ValueError(f"{field} must hold one count a class ({len(self.pixels)}), got {len(values)}")
+            bad = [float(v) for v in values if not 0 <= float(v) < float("inf")]
+            if bad:
+                raise ValueError(f"{field} must hold counts, finite and not negative, got {bad[0]}")
+
+    @classmethod
+    def of(cls, counts: Counts) -> ClassCounts:
+        """Take counts as they are; a plain list, array or tensor means `pixels`."""
+        return counts if isinstance(counts, ClassCounts) else cls(torch.as_tensor(counts).tolist())
+
+    def get(self, field: str) -> Tensor:
+        """One field as float64; a `ValueError` that names it where it is missing."""
+        values = getattr(self, field)
+        if values is None:
+            raise ValueError(
+                f"these class weights need class_counts.{field}: pass ClassCounts(pixels=…, {field}=…) "
+                "counted over the training images"
+            )
+        return torch.as_tensor(values, dtype=torch.float64)
+
+
+Counts = ClassCounts | Sequence[float] | Tensor
+
+
+def inverse_frequency(counts: ClassCounts) -> Tensor:
+    """w_i = (|X|/|X_i|) / Σ_j (|X|/|X_j|); sums to 1 (Hossain 2019, eq. 5)."""
+    inverse = _reciprocal(counts.get("pixels"))
+    return inverse / inverse.sum()
+
+
+def inverse_sqrt(counts: ClassCounts) -> Tensor:
+    """w_i ∝ 1/√n_i; sums to the number of classes."""
+    inverse = _reciprocal(counts.get("pixels").sqrt())
+    return len(inverse) * inverse / inverse.sum()
+
+
+def median_frequency(counts: ClassCounts) -> Tensor:
+    """w_i = median(f)/f_i, f_i = pixels of i over valid pixels of the images that contain i (SegNet, 2015)."""
+    pixels = counts.get("pixels")
+    frequency = pixels / counts.get("pixels_of_images").clamp(min=1)
+    present = frequency[pixels > 0]
+    return _reciprocal(frequency) * present.quantile(0.5)
+
+
+def enet(counts: ClassCounts) -> Tensor:
+    """w_i = 1/ln(1.02 + f_i), f_i the share of all pixels (ENet, 2016)."""
+    pixels = counts.get("pixels")
+    present = _reciprocal(pixels) > 0
+    return torch.where(present, 1 / torch.log(1.02 + pixels / pixels.sum()), 0.0)
+
+
+def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pixel") -> Tensor:
+    """w_i ∝ (1−β)/(1−β^n_i); sums to the number of classes present (Cui 2019, eq. 8).
+
+    Args:
+        counts: the field that `unit` names is used as n.
+        beta: in [0, 1); 0 gives equal weights, towards 1 the inverse frequency.
+        unit: what counts as one sample: a `pixel`, an `image`, or a connected `component`.
+
+    Raises:
+        ValueError: beta outside [0, 1), an unknown unit, the unit's count missing.
+
+    Warns:
+        ClassWeightWarning: β^n vanishes for two classes or more: their weights are equal, whatever their size.
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be in [0, 1), got {beta}")
+    if unit not in get_args(Unit):
+        raise ValueError(f"unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
+    n = counts.get(f"{unit}s")
+    present = _reciprocal(n) > 0
+    log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
+    effective = -torch.expm1(n * log_beta) if beta > 0 else torch.ones_like(n)
+    saturated = present & (effective > 1 - 1e-6)
+    if beta > 0 and int(saturated.sum()) > 1:
+        better = 1 - 1 / float(n.max())
+        warnings.warn(
+            f"effective_number with beta={beta} is saturated: beta^n vanishes for {int(saturated.sum())} classes, "
+            f"which get equal weights; with these counts beta={better:.10g} (or unit: image) would tell them apart",
+            ClassWeightWarning,
+            stacklevel=2,
+        )
+    weights = torch.where(present, 1 / torch.where(present, effective, 1.0), 0.0)
+    return present.sum() * weights / weights.sum()
+
+
+CLASS_WEIGHTS = {
+    "inverse_frequency": inverse_frequency,
+    "inverse_sqrt": inverse_sqrt,
+    "median_frequency": median_frequency,
+    "enet": enet,
+    "effective_number": effective_number,
+}
+
+
+def resolve_class_weights(
+    spec: ClassWeights | Tensor, counts: ClassCounts | None, num_classes: int | None
+) -> Tensor | None:
+    """The `(C,)` float32 weights that a list, a scheme's name or a mapping stands for; None stays None.
+
+    Raises:
+        ValueError: an unknown scheme or parameter, a list of the wrong length or with a weight that is negative or not
+            finite, counts missing or of the wrong length.
+    """
+    if spec is None:
+        return None
+    if num_classes is not None and counts is not None and len(counts.pixels) != num_classes:
+        raise ValueError(f"class_counts must hold {num_classes} classes, got {len(counts.pixels)}")
+    if isinstance(spec, str | Mapping):
+        return _from_scheme({"name": spec} if isinstance(spec, str) else dict(spec), counts).float()
+    weights = torch.as_tensor(spec, dtype=torch.float32)
+    if weights.dim() != 1 or (num_classes is not None and len(weights) != num_classes):
+        raise ValueError(f"class_weights must hold one weight a class ({num_classes}), got {weights.tolist()}")
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError(f"class_weights must be finite and not negative, got {weights.tolist()}")
+    return weights
+
+
+def _from_scheme(spec: dict[str, Any], counts: ClassCounts | None) -> Tensor:
+    name = spec.pop("name", None)
+    if name not in CLASS_WEIGHTS:
+        raise ValueError("class_weights: " + unknown("scheme", name, CLASS_WEIGHTS))
+    scheme = CLASS_WEIGHTS[name]
+    allowed = list(inspect.signature(scheme).parameters)[1:]
+    foreign = [key for key in spec if key not in allowed]
+    if foreign:
+        raise ValueError(f"class_weights: {name} " + unknown("parameter", foreign[0], allowed))
+    if counts is None:
+        raise ValueError(
+            f"class_weights: {name} needs class_counts: pass class_counts=[pixels of class 0, pixels of class 1, …] "
+            "counted over the training images"
+        )
+    return scheme(counts, **spec)
+
+
+def _reciprocal(values: Tensor) -> Tensor:
+    """1/v, 0 with a warning where v is 0."""
+    absent = (values == 0).nonzero().flatten().tolist()
+    if len(absent) == len(values):
+        raise ValueError("class_counts are all zero: no class to weigh")
+    if absent:
+        warnings.warn(
+            f"class(es) {', '.join(map(str, absent))} have zero count in the training data: their weight is 0",
+            ClassWeightWarning,
+            stacklevel=3,
+        )
+    return torch.where(values > 0, 1 / torch.where(values > 0, values, 1.0), 0.0)

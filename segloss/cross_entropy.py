@@ -1,0 +1,72 @@
+"""Cross entropy and weighted cross entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .class_weights import ClassWeights
+from .pixelwise import Normalize, PixelwiseLoss
+from .tensors import pick
+
+
+def cross_entropy_terms(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """−Σ_i P_i log p_i, with P_i mixed with 1/C by `label_smoothing` (Hossain 2019, eq. 3)."""
+    log_p = F.log_softmax(logits, dim=1)
+    loss = -pick(log_p, target)
+    if label_smoothing == 0:
+        return loss
+    return (1 - label_smoothing) * loss - label_smoothing * log_p.mean(1)
+
+
+class CrossEntropyLoss(PixelwiseLoss):
+    """−Σ_i P_i log p_i per pixel, p = softmax(z) (Hossain 2019, eq. 3).
+
+    Args:
+        label_smoothing: in [0, 1], the share of the target that is spread evenly over the classes.
+        class_weights: see `PixelwiseLoss`; multiplies the pixel's whole loss, smoothing included.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: label_smoothing outside [0, 1].
+
+    >>> import torch
+    >>> float(CrossEntropyLoss()(torch.zeros(1, 4, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)))
+    1.3862943649291992
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+        normalize: Normalize = "pixels",
+        **options: Any,
+    ) -> None:
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+        super().__init__(class_weights, normalize, **options)
+        self.label_smoothing = label_smoothing
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `cross_entropy_terms`."""
+        return cross_entropy_terms(logits, target, self.label_smoothing)
+
+
+class WeightedCrossEntropyLoss(CrossEntropyLoss):
+    """Cross entropy with class weights, by default the inverse frequency (Hossain 2019, eq. 4 and 5).
+
+    These weights sum to 1 while the sum over pixels is still divided by their number: the loss is about C times
+    smaller than plain cross entropy, which under SGD is a disguised lower learning rate.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = "inverse_frequency",
+        normalize: Normalize = "pixels",
+        **options: Any,
+    ) -> None:
+        super().__init__(label_smoothing, class_weights, normalize, **options)

@@ -1,0 +1,75 @@
+"""From confusion matrices to scores: DSC and IoU, read in three ways.
+
+`dataset` pools all pixels; `case` scores each volume or still and averages; `image` scores each 2D image and averages.
+The three differ, often by more than two methods do, so a score is always named with its reading.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+RULE = (
+    "A class absent from both prediction and reference of a unit is left out of that unit's mean; absent from the "
+    "reference alone it scores 0; a unit without any class is left out and counted."
+)
+READINGS = ("dataset", "case", "image")
+CLASS_SCORES = ("DSC", "IoU", "precision", "recall")
+
+
+def class_counts(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """True positives, false positives and false negatives, each `(U, C)`, of confusion matrices.
+
+    Args:
+        matrices: `(U, C, C)`, rows the reference, columns the prediction.
+    """
+    tp = matrices.diagonal(dim1=1, dim2=2)
+    return tp, matrices.sum(1) - tp, matrices.sum(2) - tp
+
+
+def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
+    """DSC, IoU, precision and recall from counts of any shape, float64 of that shape, NaN where undefined."""
+    tp, fp, fn = tp.double(), fp.double(), fn.double()
+    return {  # 0/0 is NaN in floating arithmetic: exactly the undefined ones
+        "DSC": 2 * tp / (2 * tp + fp + fn),
+        "IoU": tp / (tp + fp + fn),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+    }
+
+
+def reading(matrices: Tensor, classes: Sequence[str], background: int | None) -> dict[str, Any]:
+    """The scores of some units, averaged over them.
+
+    Args:
+        matrices: `(U, C, C)`, one confusion matrix a unit.
+        classes: the names of the C classes.
+        background: an index left out of mDSC and mIoU, or None.
+
+    Returns:
+        `{"mDSC", "mIoU", "accuracy", "units", "left_out", "classes": {name: {"DSC", "IoU", "precision", "recall"}}}`;
+        fractions of 1, None where undefined. `left_out` units hold no class that counts and are in no mean.
+    """
+    scores = class_scores(*class_counts(matrices))
+    kept = [index for index in range(len(classes)) if index != background]
+    of_units = {f"m{name}": scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU")}
+    pixels = matrices.sum((1, 2)).double()
+    of_units["accuracy"] = matrices.diagonal(dim1=1, dim2=2).sum(1) / pixels
+    return {
+        **{name: number(values.nanmean()) for name, values in of_units.items()},
+        "units": len(matrices),
+        "left_out": int(of_units["mDSC"].isnan().sum()),
+        "classes": {
+            name: {score: number(scores[score][:, index].nanmean()) for score in CLASS_SCORES}
+            for index, name in enumerate(classes)
+        },
+    }
+
+
+def number(value: Tensor) -> float | None:
+    """A scalar as a Python float, None for NaN."""
+    result = float(value)
+    return None if math.isnan(result) else result

@@ -1,0 +1,155 @@
+"""Segmentation scores that can be computed batch by batch, on any device, over any number of ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from .readings import CLASS_SCORES, RULE, class_counts, class_scores, number, reading
+
+
+def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Count each image's pixels by reference and prediction, without a host synchronisation.
+
+    Args:
+        prediction: `(N, *spatial)` integer labels.
+        target: `(N, *spatial)` integer labels; `ignore_index` does not count.
+        num_classes: C.
+        ignore_index: the label that does not count.
+
+    Returns:
+        `(N, C·C + 2)` int64: the matrix row by row (rows the reference), then the ignored pixels, then the pixels
+        whose label or prediction is no class.
+    """
+    cells = num_classes * num_classes
+    target, prediction = target.flatten(1).long(), prediction.flatten(1).long()
+    known = (target >= 0) & (target < num_classes) & (prediction >= 0) & (prediction < num_classes)
+    cell = torch.where(known, target * num_classes + prediction, cells + 1)
+    cell = torch.where(target == ignore_index, cells, cell)
+    matrices = torch.zeros(len(cell), cells + 2, dtype=torch.int64, device=cell.device)
+    return matrices.scatter_add_(1, cell, torch.ones_like(cell))
+
+
+class SegmentationScores(Metric):
+    """mDSC and mIoU in the readings `dataset`, `case` and `image`, from one int64 confusion matrix a 2D image.
+
+    Whatever the batch size, the order or the sharding, the result is the same. See `segloss.readings` for the rule of
+    absent classes.
+
+    Args:
+        num_classes: C.
+        ignore_index: the label that does not count.
+        background: an index left out of the means over classes, or None.
+        **options: of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: num_classes < 1, a background that is no class.
+
+    >>> scores = SegmentationScores(num_classes=2)
+    >>> scores.update(torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 0]]), image=[0], case=[0])
+    >>> round(scores.compute()["dataset"]["mIoU"], 4)
+    0.5
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    matrices: list[Tensor]
+    images: list[Tensor]
+    cases: list[Tensor]
+
+    def __init__(
+        self, num_classes: int, ignore_index: int = 255, background: int | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be ≥ 1, got {num_classes}")
+        if background is not None and not 0 <= background < num_classes:
+            raise ValueError(f"background must be None or in 0..{num_classes - 1}, got {background}")
+        self.num_classes, self.ignore_index, self.background = num_classes, ignore_index, background
+        for state in ("matrices", "images", "cases"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(
+        self, prediction: Tensor, target: Tensor, image: Tensor | Sequence[int], case: Tensor | Sequence[int]
+    ) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: `(N, *spatial)` integer labels.
+            target: `(N, *spatial)` integer labels.
+            image: `(N,)` an integer id of each 2D image; parts of one image add up.
+            case: `(N,)` an integer id of the case each image belongs to.
+
+        Raises:
+            ValueError: shapes that differ, ids that do not fit the batch.
+        """
+        if prediction.shape != target.shape:
+            raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+        image, case = torch.as_tensor(image), torch.as_tensor(case)
+        if image.shape != (len(target),) or case.shape != (len(target),):
+            raise ValueError(f"image and case must hold one id an image of the batch ({len(target)})")
+        self.matrices.append(confusion_matrices(prediction, target, self.num_classes, self.ignore_index))
+        self.images.append(image.to(target.device))
+        self.cases.append(case.to(target.device))
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        """The three readings, `{"dataset" | "case" | "image": …}` as in `segloss.readings.reading`, classes by index.
+
+        Raises:
+            ValueError: a label or a prediction was no class.
+        """
+        return self._readings([str(index) for index in range(self.num_classes)])
+
+    def document(
+        self, classes: Sequence[str], cases: Sequence[str], groups: Sequence[str], **header: Any
+    ) -> dict[str, Any]:
+        """What `scores.json` holds: a header, the three readings, and one row a case and class.
+
+        Args:
+            classes: the names of the C classes.
+            cases: the name of case id 0, 1, …
+            groups: the group (patient, video sequence) of case id 0, 1, …
+            **header: what else the header says, such as grid, seed and fold.
+        """
+        ids, matrices = self._units("case")
+        counts = class_counts(matrices)
+        scores = class_scores(*counts)
+        rows = [
+            {"case": cases[case], "group": groups[case], "class": name}
+            | {key: int(values[unit, index]) for key, values in zip(("tp", "fp", "fn"), counts, strict=True)}
+            | {score: number(scores[score][unit, index]) for score in CLASS_SCORES}
+            for unit, case in enumerate(ids)
+            for index, name in enumerate(classes)
+        ]
+        background = None if self.background is None else classes[self.background]
+        shared = {"classes": list(classes), "background": background, "ignore_index": self.ignore_index, "rule": RULE}
+        return {"header": shared | header, **self._readings(classes), "cases": rows}
+
+    def _readings(self, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        matrices = {name: self._units(name)[1] for name in ("case", "image")}
+        matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
+        return {name: reading(matrices[name], classes, self.background) for name in ("dataset", "case", "image")}
+
+    def _units(self, kind: str) -> tuple[list[int], Tensor]:
+        """The ids of the units, ascending, and their matrices `(U, C, C)`, on the CPU."""
+        classes = self.num_classes
+        rows = _joined(self.matrices, (0, classes * classes + 2)).cpu()
+        foreign = int(rows[:, -1].sum())
+        if foreign:
+            raise ValueError(f"{foreign} pixels hold a label or prediction outside 0..{classes - 1}")
+        ids = _joined(self.cases if kind == "case" else self.images, (0,)).cpu()
+        names, unit = torch.unique(ids, return_inverse=True)
+        summed = torch.zeros(len(names), rows.shape[1], dtype=torch.int64).index_add_(0, unit, rows)
+        return names.tolist(), summed[:, :-2].view(-1, classes, classes)
+
+
+def _joined(state: list[Tensor] | Tensor, empty: tuple[int, ...]) -> Tensor:
+    """A list state as one tensor; torchmetrics has joined it already after a reduction over ranks."""
+    if isinstance(state, Tensor):
+        return state
+    return torch.cat(state) if state else torch.zeros(empty, dtype=torch.int64)

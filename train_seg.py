@@ -1,0 +1,135 @@
+"""Train and score segmentation networks on data with rare classes, from one YAML file.
+
+python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
+python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
+python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
+python train_seg.py schema                                        the JSON Schema of a YAML file
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+HERE = Path(__file__).resolve().parent
+TRAIN = """\
+Train what a YAML file describes, then score the best checkpoint once on the held-out part.
+
+The run's folder is output/name. The same command continues a run that was interrupted, and does
+nothing to one that is finished. Any key can be overridden as key=value; values are YAML:
+
+  python train_seg.py train configs/demo.yaml
+  python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
+  python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
+"""
+EVALUATE = """\
+Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may say where
+things lie (data.root, data.cache), how to run (data.workers, train.device) and the grid (scores.grid):
+
+  python train_seg.py evaluate runs/demo
+  python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
+"""
+
+
+CHOICES = ("train", "evaluate", "schema", "val", "test", "best", "last")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors name the nearest verb."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, exit code 2."""
+        if "invalid choice" in message:
+            wrong = message.split("'")[1]
+            near = get_close_matches(wrong, CHOICES, n=1)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        print(f"train_seg.py: {message} (see --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verbs and their arguments."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = Parser(description=__doc__, formatter_class=raw)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
+    train.add_argument("config", type=Path, help="a YAML file")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
+    evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
+    evaluate.add_argument("run", type=Path, help="the run's folder, output/name")
+    evaluate.add_argument("--split", choices=["train", "val", "test"], default="test", help="default: test")
+    evaluate.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
+    evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="where things lie, how to run")
+    verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
+    return top
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The arguments; overrides may also stand behind options, where argparse itself does not take them."""
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
+    if strange or (rest and options.verb == "schema"):
+        top.error(f"unrecognized argument {(strange or rest)[0]!r}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb; 0 when it is done, 2 when the input is at fault."""
+    options = parse(arguments)
+    foreign = _foreign_package()
+    if foreign:
+        print(foreign, file=sys.stderr)
+        return 2
+    from datasets import DataError
+    from engine import verbs
+    from engine.display import Display
+    from engine.errors import UsageError
+    from models import WeightsError
+
+    try:
+        if options.verb == "train":
+            verbs.train(options.config, options.overrides, Display())
+        elif options.verb == "evaluate":
+            verbs.evaluate(options.run, options.split, options.checkpoint, options.overrides, Display())
+        else:
+            print(verbs.schema())
+    except (UsageError, DataError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = error.filename or "a file"
+        print(f"{place}: the disk is full; free some space and give the same command again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _foreign_package() -> str | None:
+    """A line where Python would import another package of the same name in place of ours."""
+    from importlib.util import find_spec
+
+    for name in ("datasets", "models", "engine"):
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or HERE not in origin.parents:
+            found = "nowhere" if origin is None else f"in {origin.parent}"
+            return (
+                f"train_seg.py: the package {name!r} is found {found}, not in {HERE}; "
+                f"run it as `python {HERE / 'train_seg.py'}`, without PYTHONSAFEPATH and with PYTHONPATH unset"
+            )
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
