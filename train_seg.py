@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(foreign, file=sys.stderr)
         return 2
     from datasets import DataError
-    from engine import verbs
+    from engine import schema, verbs
     from engine.display import Display
     from engine.errors import UsageError
     from models import WeightsError
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.verb == "evaluate":
             verbs.evaluate(options.run, options.split, options.checkpoint, options.overrides, Display())
         else:
-            print(verbs.schema())
+            print(schema.schema())
     except (UsageError, DataError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 2

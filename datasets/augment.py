@@ -66,5 +66,5 @@ def build_transform(name: str, **parameters: Any) -> Any:
     except ValueError as error:  # a pydantic report of several lines for each problem: the key, then the reason
         lines = str(error).splitlines()
         pairs = zip(lines[1::3], lines[2::3], strict=False) if len(lines) > 2 else []
-        told = [f"{key} {reason.split(' [type=')[0].strip()}" for key, reason in pairs]
+        told = [f"{key} {reason.split(' [type=')[0].strip().replace('Input should', 'must')}" for key, reason in pairs]
         raise ValueError("; ".join(told) or str(error)) from error

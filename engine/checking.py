@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -53,9 +54,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
     problems += _check_constructors(root, valid)
     if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(sorted(dict.fromkeys(problems), key=_position))
     config: Config = FullConfig.model_validate_json(_json(root))
     return config
+
+
+def _position(problem: str) -> tuple[str, int, int]:
+    """Where a problem stands, to sort by: file, line, column; the command line comes last."""
+    found = re.match(r"(.*?):(\d+):(\d+): ", problem)
+    return (found[1], int(found[2]), int(found[3])) if found else ("\U0010ffff", 0, 0)
 
 
 def _json(node: Node) -> str:
@@ -104,6 +111,8 @@ def _explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed)}"
         elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str):
             yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
+        elif kind == "string_pattern_mismatch":
+            yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
         elif kind.endswith(("_type", "_parsing", "_error")):
             yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
         else:

@@ -15,8 +15,9 @@ import segloss
 from models import SegmentationModel
 
 from . import build
-from .config import Config, HeadlineSection, TrainSection
+from .config import Config, DataSection, HeadlineSection, TrainSection
 from .errors import UsageError
+from .named import parameters
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class Experiment:
             DataError: see `datasets.prepare`.
         """
         adapter = build.build_adapter(config.data)
+        own = {key: value for key, value in parameters(config.data, DataSection).items() if key != "root"}
         cache = datasets.Cache(
             folder=Path(config.data.cache or Path(config.output) / ".cache"),
             adapter=adapter,
             size=config.data.size,
             normalisation=build.build_normalisation(config.data.normalise, adapter),
-            settings=f"{config.data.name} {config.data.normalise!r}",
+            settings=repr((config.data.name, own, config.data.normalise)),
         )
         data = datasets.prepare(cache, build.build_splitter(config.data.split), config.data.group, begin)
         experiment = cls(config, adapter, data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -23,14 +23,13 @@ matplotlib.use("Agg")
 
 OKABE_ITO = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
 """Eight colours that colour-blind readers can tell apart."""
-VOID = (1.0, 1.0, 1.0)
 ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
 
 
 def palette(classes: int) -> NDArray[np.float64]:
     """One RGB colour a class, `(classes, 3)` in [0, 1]."""
     if classes <= len(OKABE_ITO):
-        colours = [matplotlib.colors.to_rgb(colour) for colour in OKABE_ITO]
+        colours = [to_rgb(colour) for colour in OKABE_ITO]
     else:
         colours = [matplotlib.colormaps["tab20"](index % 20)[:3] for index in range(classes)]
     return np.asarray(colours[:classes])
@@ -88,7 +87,7 @@ def overlay(
         axis.set_axis_off()
     for axis, mask in zip(axes[1:3], (reference, labels), strict=True):
         axis.imshow(_coloured(mask, colours, background), extent=(0, columns, rows, 0), interpolation="nearest")
-    axes[3].imshow(*_errors(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
+    axes[3].imshow(_errors(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
     names = [Patch(color=colours[index], label=classes[index]) for index in shown]
     if background is None:
         names += [Patch(color=ERROR["invented"], label="wrong class")]
@@ -147,12 +146,11 @@ def _coloured(
 
 def _errors(
     reference: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], background: int | None
-) -> tuple[NDArray[np.floating[Any]], ListedColormap]:
-    """1 where foreground is missed, 2 where it is invented or of the wrong class; masked elsewhere."""
+) -> NDArray[np.float64]:
+    """RGBA: where foreground is missed, and where it is invented or of the wrong class; clear elsewhere."""
     wrong = (reference != labels) & (reference != datasets.IGNORE)
-    kinds = np.where(wrong, 2.0, np.nan)
-    if background is not None:
-        kinds[wrong & (labels == background)] = 1.0
-    colours = [ERROR["missed"], ERROR["invented"]]
-    kinds.flat[0] = kinds.flat[0] if np.isfinite(kinds.flat[0]) else np.nan
-    return (kinds - 1.0), ListedColormap(colours)
+    missed = wrong & (labels == background) if background is not None else np.zeros_like(wrong)
+    rgba = np.zeros((*wrong.shape, 4))
+    rgba[wrong] = to_rgba(ERROR["invented"])
+    rgba[missed] = to_rgba(ERROR["missed"])
+    return rgba

@@ -18,7 +18,6 @@ from .baseline import best_threshold
 from .build import build_model
 from .checking import load_config
 from .checkpoint import Checkpoint, load_model
-from .config import FullConfig
 from .display import Display
 from .evaluation import score
 from .experiment import Experiment, launch, place
@@ -69,16 +68,6 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     _write_scores(folder, scores)
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
     display.line(f"scores: {folder / 'scores.json'}, {folder / 'cases.csv'}")
-
-
-def schema() -> str:
-    """The JSON Schema of a configuration, for an editor's completion."""
-    document = FullConfig.model_json_schema()
-    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    document["title"] = "segloss configuration"
-    document["properties"]["extends"] = {"type": "string", "description": "Another YAML file, merged under this one."}
-    document["required"] = []  # what a file leaves out may come from the one it extends
-    return json.dumps(document, indent=2)
 
 
 def _prepare(config: Any, display: Display) -> Experiment:

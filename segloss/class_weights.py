@@ -124,7 +124,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
     present = _reciprocal(n) > 0
     log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
     effective = -torch.expm1(n * log_beta) if beta > 0 else torch.ones_like(n)
-    saturated = present & (effective > 1 - 1e-6)
+    saturated = present & (effective > 0.999)
     if beta > 0 and int(saturated.sum()) > 1:
         better = 1 - 1 / float(n.max())
         warnings.warn(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST = 40
+"""More names than this are not listed."""
+
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     """The message for a name that is none of the allowed: the nearest one and the whole list.
@@ -13,6 +16,8 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     "unknown loss 'focl'; did you mean 'focal'? allowed: ce, focal"
     """
     names = sorted(allowed)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = get_close_matches(str(name), names, n=5, cutoff=0.5)
     hint = f" did you mean {near[0]!r}?" if near else ""
+    if len(names) > MOST:
+        return f"unknown {kind} {name!r};{hint} allowed are {len(names)}, such as {', '.join(near or names[:5])}"
     return f"unknown {kind} {name!r};{hint} allowed: {', '.join(names)}"

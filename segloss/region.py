@@ -129,13 +129,13 @@ class RegionLoss(nn.Module):
         pixels = prepare(logits, target, mask, self.ignore_index)
         sums = overlap(pixels.logits.softmax(1), pixels.target, pixels.valid, self.per_image, self.squared)
         seen = pixels.valid.flatten(1).any(1) if self.per_image else pixels.valid.any().reshape(1)
-        counted = seen.unsqueeze(1) & ((sums.target > 0) if self.classes == "present" else torch.ones_like(sums.target))
-        values = torch.where(counted.bool(), self.of_overlap(sums), 0.0)
+        counted = seen.unsqueeze(1) & ((sums.target > 0) | (self.classes == "all"))
+        values = torch.where(counted, self.of_overlap(sums), 0.0)
         if self.reduction == "none":
             return (values if self.per_image else values[0]) + pixels.fault
         if self.reduction == "sum":
             return values.sum() + pixels.fault
-        share = torch.where(counted.bool(), 1.0 if self.class_weights is None else self.class_weights.to(values), 0.0)
+        share = torch.where(counted, 1.0 if self.class_weights is None else self.class_weights.to(values), 0.0)
         units = _ratio((values * share).sum(1), share.sum(1))
         mean = _ratio(units.sum(), (share.sum(1) > 0).sum())
         return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault

@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
+
+from segloss import SegmentationScores
+
+
+def batch(seed=0, images=12, classes=4, size=(9, 7)):
+    rng = np.random.default_rng(seed)
+    reference = rng.integers(0, classes, (images, *size))
+    prediction = np.where(rng.random(reference.shape) < 0.6, reference, rng.integers(0, classes, reference.shape))
+    reference[rng.random(reference.shape) < 0.2] = 255
+    cases = np.arange(images) // 3
+    return torch.from_numpy(prediction), torch.from_numpy(reference), np.arange(images), cases
+
+
+def compute(prediction, reference, images, cases, background=None, classes=4, size=5):
+    scores = SegmentationScores(classes, background=background)
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        scores.update(prediction[part], reference[part], image=images[part], case=cases[part])
+    return scores.compute()
+
+
+def numpy_reading(prediction, reference, units, classes, background):
+    """mDSC and mIoU the slow way: unit by unit, class by class."""
+    values = []
+    for unit in np.unique(units):
+        p, t = prediction[units == unit], reference[units == unit]
+        p, t = p[t != 255], t[t != 255]
+        dsc, iou = [], []
+        for c in range(classes):
+            both, either = ((p == c) & (t == c)).sum(), ((p == c) | (t == c)).sum()
+            if either and c != background:
+                dsc.append(2 * both / ((p == c).sum() + (t == c).sum()))
+                iou.append(both / either)
+        if dsc:
+            values.append((np.mean(dsc), np.mean(iou)))
+    return np.mean(values, axis=0)
+
+
+@pytest.mark.parametrize("background", [None, 0])
+def test_readings_are_the_slow_way_s(background):
+    prediction, reference, images, cases = batch()
+    prediction[:3], reference[:3] = 0, torch.where(reference[:3] == 255, 255, 0)  # a case of background alone
+    found = compute(prediction, reference, images, cases, background)
+    for name, units in (("dataset", 0 * images), ("case", cases), ("image", images)):
+        expected = numpy_reading(prediction.numpy(), reference.numpy(), units, 4, background)
+        assert (found[name]["mDSC"], found[name]["mIoU"]) == pytest.approx(tuple(expected))
+    assert found["case"]["left_out"] == (0 if background is None else 1)
+    assert found["image"]["left_out"] == (0 if background is None else 3)
+
+
+def test_pooled_scores_are_scikit_learn_s():
+    prediction, reference, images, cases = batch()
+    found = compute(prediction, reference, images, cases)["dataset"]
+    valid = reference != 255
+    p, t = prediction[valid].numpy(), reference[valid].numpy()
+    matrix = confusion_matrix(t, p)
+    assert found["mDSC"] == pytest.approx(f1_score(t, p, average="macro"))
+    assert found["mIoU"] == pytest.approx(jaccard_score(t, p, average="macro"))
+    assert found["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+    for index in range(4):
+        assert found["classes"][str(index)]["precision"] == pytest.approx(matrix[index, index] / matrix[:, index].sum())
+        assert found["classes"][str(index)]["recall"] == pytest.approx(matrix[index, index] / matrix[index].sum())
+
+
+def test_batch_size_order_and_sharding_change_nothing():
+    prediction, reference, images, cases = batch()
+    whole = compute(prediction, reference, images, cases, size=12)
+    order = np.random.default_rng(1).permutation(12)
+    assert compute(prediction[order], reference[order], images[order], cases[order], size=1) == whole
+    shards = []
+    for part in (order[:5], order[5:]):
+        shard = SegmentationScores(4)
+        shard.update(prediction[part], reference[part], image=images[part], case=cases[part])
+        shards.append(shard)
+    shards[0].merge_state(shards[1])
+    assert shards[0].compute() == whole
+
+
+def test_parts_of_an_image_add_up():
+    prediction, reference, images, cases = batch()
+    tiles = SegmentationScores(4)
+    for rows in (slice(0, 4), slice(4, 9)):
+        tiles.update(prediction[:, rows], reference[:, rows], image=images, case=cases)
+    assert tiles.compute() == compute(prediction, reference, images, cases)
+
+
+def test_absent_classes_by_the_rule():
+    scores = SegmentationScores(3)
+    scores.update(torch.tensor([[0, 0, 1]]), torch.tensor([[0, 0, 0]]), image=[0], case=[0])
+    found = scores.compute()["dataset"]
+    assert found["classes"]["0"]["DSC"] == pytest.approx(0.8)
+    assert found["classes"]["1"] == {"DSC": 0.0, "IoU": 0.0, "precision": 0.0, "recall": None}
+    assert found["classes"]["2"] == dict.fromkeys(("DSC", "IoU", "precision", "recall"))
+    assert found["mDSC"] == pytest.approx(0.4)
+
+
+def test_readings_differ_and_are_named():
+    """One case without the rare class, one where half of it is found: pooled and by case differ."""
+    scores = SegmentationScores(2, background=0)
+    scores.update(
+        torch.tensor([[0, 0, 0, 0], [1, 1, 0, 0]]), torch.tensor([[0, 0, 0, 1], [1, 1, 1, 1]]), [0, 1], [0, 1]
+    )
+    found = scores.compute()
+    assert found["case"]["mDSC"] == pytest.approx((0 + 2 / 3) / 2)
+    assert found["dataset"]["mDSC"] == pytest.approx(4 / 7)
+
+
+def test_document_is_json_with_a_row_for_each_case_and_class():
+    prediction, reference, images, cases = batch()
+    scores = SegmentationScores(4, background=0)
+    scores.update(prediction, reference, image=images, case=cases)
+    document = scores.document("abcd", [f"case{i}" for i in range(4)], ["g0", "g0", "g1", "g1"], seed=3)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["header"]["classes"] == list("abcd")
+    assert (document["header"]["background"], document["header"]["seed"]) == ("a", 3)
+    assert len(document["cases"]) == 16
+    row = next(row for row in document["cases"] if row["case"] == "case2" and row["class"] == "b")
+    p, t = prediction[6:9], reference[6:9]
+    assert row["tp"] == int(((p == 1) & (t == 1)).sum())
+    assert row["fp"] == int(((p == 1) & (t != 1) & (t != 255)).sum())
+    assert row["fn"] == int(((p != 1) & (t == 1)).sum())
+    assert row["group"] == "g1"
+
+
+def test_a_foreign_label_is_never_silent():
+    scores = SegmentationScores(2)
+    scores.update(torch.tensor([[0, 1]]), torch.tensor([[0, 7]]), image=[0], case=[0])
+    with pytest.raises(ValueError, match=r"1 pixels .* outside 0\.\.1"):
+        scores.compute()
+
+
+def test_nothing_scored_is_undefined():
+    assert SegmentationScores(2).compute()["dataset"]["mIoU"] is None
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"background must be None or in 0\.\.1"):
+        SegmentationScores(2, background=5)
+    with pytest.raises(ValueError, match="differ in shape"):
+        SegmentationScores(2).update(torch.zeros(1, 2), torch.zeros(1, 3), [0], [0])
+    with pytest.raises(ValueError, match="one id an image"):
+        SegmentationScores(2).update(torch.zeros(2, 2), torch.zeros(2, 2), [0], [0])
