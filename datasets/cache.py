@@ -117,7 +117,7 @@ class Cache:
 
     def _each(self, cases: Iterable[Case], done: Callable[[], None]) -> Iterator[CachedCase]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            futures = [pool.submit(self.entry, case) for case in cases]
+            futures = [pool.submit(self._decode, case) for case in cases]
             try:
                 for future in futures:
                     yield future.result()
@@ -125,8 +125,7 @@ class Cache:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def entry(self, case: Case) -> CachedCase:
-        """One case; see `decode`."""
+    def _decode(self, case: Case) -> CachedCase:
         path = self.folder / f"{self._key(case)}.safetensors"
         with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
             return _read_header(case, path)

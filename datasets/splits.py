@@ -68,8 +68,9 @@ class Holdout:
     def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         order = stratified_order(cases, foreground, [self.seed, self.fold])
-        test = _spread(order, _amount(self.test, len(order)))
-        return _with_validation(cases, order, test, self.val)
+        rng = np.random.default_rng([self.seed, self.fold])
+        test = _spread(order, _amount(self.test, len(order)), rng)
+        return _with_validation(cases, order, test, self.val, rng)
 
 
 class KFold:
@@ -101,7 +102,9 @@ class KFold:
             dealt = rng.permutation(self.folds) if start + self.folds <= len(order) else range(self.folds)
             for group, fold in zip(order[start : start + self.folds], dealt, strict=False):
                 tests[fold].append(group)
-        return _with_validation(cases, order, tests[self.fold], self.val)
+        return _with_validation(
+            cases, order, tests[self.fold], self.val, np.random.default_rng([self.seed, 2, self.fold])
+        )
 
 
 class FromFile:
@@ -168,15 +171,16 @@ def stratified_order(cases: Sequence[Case], foreground: Mapping[str, float], see
     return sorted(shuffled, key=lambda group: float(np.mean(shares[group])))
 
 
-def _spread(order: Sequence[str], amount: int, seed: Sequence[int] = (0,)) -> list[str]:
+def _spread(order: Sequence[str], amount: int, rng: np.random.Generator) -> list[str]:
     """`amount` groups, one drawn from each of as many equal stretches of the order: stratified."""
-    rng = np.random.default_rng(list(seed))
     return [stretch[rng.integers(len(stretch))] for stretch in np.array_split(np.array(order), amount) if len(stretch)]
 
 
-def _with_validation(cases: Sequence[Case], order: Sequence[str], test: Sequence[str], val: float) -> Split:
+def _with_validation(
+    cases: Sequence[Case], order: Sequence[str], test: Sequence[str], val: float, rng: np.random.Generator
+) -> Split:
     rest = [group for group in order if group not in test]
-    validation = _spread(rest, _amount(val, len(rest))) if val else []
+    validation = _spread(rest, _amount(val, len(rest)), rng) if val else []
     if len(validation) >= len(rest):
         raise DataError(
             f"split: of {len(order)} groups {len(test)} are for the test and {len(validation)} for validation, none "

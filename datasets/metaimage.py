@@ -1,0 +1,115 @@
+"""MetaImage files, read and written by SimpleITK, and checked first: it trusts the header.
+
+SimpleITK reads pixels from any file that a header names, and returns uninitialised memory where a compressed file holds
+fewer voxels than its header says.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+SUFFIXES = (".mhd", ".mha")
+BYTES = {
+    "MET_CHAR": 1,
+    "MET_UCHAR": 1,
+    "MET_SHORT": 2,
+    "MET_USHORT": 2,
+    "MET_INT": 4,
+    "MET_UINT": 4,
+    "MET_LONG_LONG": 8,
+    "MET_ULONG_LONG": 8,
+    "MET_FLOAT": 4,
+    "MET_DOUBLE": 8,
+}
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_HEADER_LIMIT = 64 * 1024
+
+
+def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The array `(slices, rows, columns[, channels])` and the affine to RAS+ millimetres; errors as `read_volume`."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    with path.open("rb") as file:
+        header = file.read(_HEADER_LIMIT).decode("latin-1")
+    fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", header, re.MULTILINE))
+    if "ElementDataFile" not in fields:
+        raise DataError(f"{path}: no ElementDataFile in its header; not a MetaImage, or cut short")
+    if fields.get("NDims") != "3":
+        raise DataError(f"{path}: NDims = {fields.get('NDims')}; expected a volume with 3 dimensions")
+    _refuse_missing_voxels(path, fields, *_data_file(path, header, fields["ElementDataFile"]))
+    try:
+        image = SimpleITK.ReadImage(str(path), imageIO="MetaImageIO")
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise DataError(f"{path}: not a readable MetaImage, damaged or cut short ({reason})") from error
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return SimpleITK.GetArrayFromImage(image), _LPS_TO_RAS @ affine
+
+
+def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
+    """Write a compressed MetaImage; arguments as `read` returns them."""
+    lps = _LPS_TO_RAS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(array, isVector=array.ndim == 4)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    SimpleITK.WriteImage(image, str(path), useCompression=True, imageIO="MetaImageIO")
+
+
+def _data_file(path: Path, header: str, name: str) -> tuple[Path, int]:
+    """The file with the pixels, and where in it they begin."""
+    if name == "LOCAL":
+        line = re.search(r"ElementDataFile\s*=\s*LOCAL[^\n]*\n", header)
+        return path, line.end() if line else 0
+    data = path.parent / name
+    if data.resolve().parent != path.parent.resolve():
+        raise DataError(f"{path}: its ElementDataFile {name!r} lies outside its folder; put the data file beside it")
+    if not data.is_file():
+        raise DataError(f"{path}: its ElementDataFile {name!r} is missing; it belongs beside the header")
+    return data, 0
+
+
+def _refuse_missing_voxels(path: Path, fields: dict[str, str], data: Path, start: int) -> None:
+    size = BYTES.get(fields.get("ElementType", ""))
+    if size is None:
+        raise DataError(f"{path}: ElementType {fields.get('ElementType')}; expected one of {', '.join(BYTES)}")
+    try:
+        dimensions = [int(text) for text in fields.get("DimSize", "").split()]
+        channels = int(fields.get("ElementNumberOfChannels", 1))
+    except ValueError:
+        dimensions, channels = [], 1
+    if len(dimensions) != 3 or min(dimensions) < 1 or channels < 1:
+        raise DataError(f"{path}: DimSize = {fields.get('DimSize')}; expected three numbers ≥ 1")
+    needed = prod(dimensions) * channels * size
+    compressed = fields.get("CompressedData", "False").lower() == "true"
+    held = _inflated(data, start, needed) if compressed else data.stat().st_size - start
+    if held < needed:
+        raise DataError(f"{path}: {needed} bytes by its header, but {data.name} holds {held}; damaged or cut short")
+
+
+def _inflated(path: Path, start: int, most: int) -> int:
+    """How many bytes a zlib stream holds, counted in pieces, up to a limit."""
+    stream, held = zlib.decompressobj(), 0
+    with path.open("rb") as file:
+        file.seek(start)
+        try:
+            while held < most and not stream.eof and (piece := file.read(2**20)):
+                held += len(stream.decompress(piece, min(2**24, most - held)))
+                while stream.unconsumed_tail and held < most:
+                    held += len(stream.decompress(stream.unconsumed_tail, min(2**24, most - held)))
+        except zlib.error:
+            return held
+    return held
