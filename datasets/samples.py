@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import Augmentation
 from .cache import CachedCase
+from .errors import DataError
 
 
 class Draw(NamedTuple):
@@ -92,14 +93,14 @@ class TrainingBatches(Sampler[list[Draw]]):
         seed: the seed of the run.
 
     Raises:
-        ValueError: too few samples for one batch.
+        DataError: too few samples for one batch.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.epoch = self.start = 0
         if not len(self):
-            raise ValueError(f"{length} training sample(s) are too few for batches of {batch_size}")
+            raise DataError(f"{length} training image(s) are too few for batches of {batch_size}; see data.split")
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch, and the batch it starts with."""
@@ -134,6 +135,7 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
         multiprocessing_context=start_method if workers else None,
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each epoch would draw from the generator that dropout draws from
     )
 
 
@@ -145,6 +147,7 @@ def evaluation_loader(samples: Dataset[Sample], batch_size: int, workers: int) -
         num_workers=workers,
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
     )
 
 

@@ -70,7 +70,7 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     other = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
     if missing or foreign or other:
-        facts = [f"it lacks {missing[0]}"] * bool(missing) + [f"it has {foreign[0]}"] * bool(foreign)
+        facts = [f"it lacks {name}" for name in missing[:1]] + [f"it has {name}" for name in foreign[:1]]
         facts += [f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}" for name in sorted(other)[:1]]
         raise UsageError(f"{path}: a checkpoint of another model: {', '.join(facts)}; use the run it belongs to")
     model.load_state_dict(weights)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 class Strict(BaseModel):
     """No unknown key, no value that would have to be converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, validate_default=False)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True)
 
 
 Section = TypeVar("Section", bound=Strict)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_data import cache
 
-from datasets import Augmentation, CamVid, Samples, TrainingBatches, evaluation_loader, training_loader
+from datasets import Augmentation, CamVid, DataError, Samples, TrainingBatches, evaluation_loader, training_loader
 
 AUGMENT = [
     {"name": "HorizontalFlip", "p": 0.5},
@@ -82,7 +82,7 @@ def test_a_last_batch_of_one_is_dropped(length, size, sizes):
 
 
 def test_too_few_samples():
-    with pytest.raises(ValueError, match="1 training sample"):
+    with pytest.raises(DataError, match=r"1 training image\(s\) are too few for batches of 4"):
         TrainingBatches(1, 4, 0)
 
 

@@ -1,0 +1,227 @@
+"""Runs from a YAML file to scores, as a user starts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+from safetensors.torch import load_file
+
+from engine.checking import load_config
+from engine.checkpoint import Checkpoint
+from engine.display import Display
+from engine.experiment import Experiment, launch
+from engine.run import Run
+from engine.training import Trainer
+
+
+def trainer(path, *overrides, display=None):
+    config = load_config(path, [f"output={path.parent / 'runs'}", *overrides])
+    experiment = Experiment.prepare(config)
+    return Trainer(experiment, Run.start(config), launch(config.train), display or Display())
+
+
+def weights(run):
+    return {
+        name: tensor for name, tensor in load_file(run / "checkpoints/last.safetensors").items() if name != "loss_sum"
+    }
+
+
+def log(run):
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
+
+
+def assert_same_run(one, other):
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+    assert log(one) == log(other)
+
+
+def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
+    done = program("train", camvid_yaml, "model.acw=true", check=0)
+    run = tmp_path / "runs/small"
+    for name in ("config.yaml", "environment.json", "split.json", "log.jsonl", "scores.json", "cases.csv"):
+        assert (run / name).is_file(), name
+    for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "figures/curves.png"):
+        assert (run / name).stat().st_size > 1000, name
+    assert len(list((run / "figures/overlays").glob("*.png"))) == 3
+    assert len(log(run)) == 2
+    assert len(log(run)[0]["acw"]) == 11
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["header"]["grid"] == "original"
+    assert len(scores["cases"]) == 3 * 11
+    assert str(tmp_path) not in (run / "scores.json").read_text()
+    assert f"{scores['dataset']['mIoU']:.4f}" in done.stdout
+    assert "A class absent from both" in done.stdout
+
+    again = program("train", camvid_yaml, "model.acw=true", "data.workers=1", check=0)
+    assert "finished already" in again.stdout
+    assert f"{scores['dataset']['mIoU']:.4f}" in again.stdout
+
+    other = program("train", camvid_yaml, "loss.name=dfl", check=2)
+    assert "holds another run: " in other.stderr
+    assert "name=small-2" in other.stderr
+
+    found = program("evaluate", run, "--split", "val", "--checkpoint", "last", "scores.grid=network", check=0)
+    assert "val part, checkpoint last" in found.stdout
+    document = json.loads((run / "evaluation-val-last/scores.json").read_text())
+    assert (document["header"]["part"], document["header"]["grid"]) == ("val", "network")
+    assert "a trained run is scored as it is" in program("evaluate", run, "loss.name=ce", check=2).stderr
+
+
+def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid):
+    """Predict again by hand from the checkpoint, score at the original size with NumPy."""
+    program("train", camvid_yaml, "data.size=[16, 20]", check=0)
+    run = Run.open(tmp_path / "runs/small")
+    made = trainer(camvid_yaml, "data.size=[16, 20]", "name=other")
+    made.model.load_state_dict(Checkpoint.load(run.checkpoint("best")).part("model"))
+    samples = made.experiment.samples("test")
+    matrix = np.zeros((11, 11), dtype=int)
+    made.model.eval()
+    for index in range(len(samples)):
+        with torch.no_grad():
+            logits = made.model(samples[index]["image"][None])
+        big = torch.nn.functional.interpolate(logits, (24, 32), mode="bilinear")[0].argmax(0).numpy()
+        truth = np.asarray(Image.open(samples.cases[index].case.mask))
+        for t, p in zip(truth.ravel(), big.ravel(), strict=True):
+            if t < 11:
+                matrix[t, p] += 1
+    tp = np.diag(matrix)
+    union = matrix.sum(0) + matrix.sum(1) - tp
+    scores = json.loads((run.path / "scores.json").read_text())
+    assert scores["dataset"]["mIoU"] == pytest.approx((tp[union > 0] / union[union > 0]).mean(), abs=1e-9)
+
+
+def test_a_killed_run_continues_to_the_bit(camvid_yaml, program, tmp_path):
+    arguments = ["model.acw=true", "train.epochs=4", "train.checkpoint_steps=1", "model.name=deeplabv3plus"]
+    arguments += ["data.augment=[{name: HorizontalFlip}]"]
+    program("train", camvid_yaml, "name=whole", *arguments, check=0)
+    command = [sys.executable, str(ROOT / "train_seg.py"), "train", str(camvid_yaml), "name=cut", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    last = tmp_path / "runs/cut/checkpoints/last.safetensors"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if last.is_file() and Checkpoint.load(last).state["progress"]["step"] >= 4:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    progress = Checkpoint.load(last).state["progress"]
+    assert progress["step"] < 12
+    with (tmp_path / "runs/cut/log.jsonl").open("a") as file:
+        file.write('{"epoch": 9, "half a li')
+    done = program("train", camvid_yaml, "name=cut", "data.workers=2", *arguments, check=0)
+    assert "continues after epoch" in done.stdout
+    assert_same_run(tmp_path / "runs/whole", tmp_path / "runs/cut")
+    assert (tmp_path / "runs/whole/scores.json").read_text() == (tmp_path / "runs/cut/scores.json").read_text()
+
+
+def test_accumulation_equals_one_large_batch(camvid_yaml):
+    """Without batch statistics, two micro-batches of two give the step of one batch of four."""
+    found = []
+    for size, accumulate in ((4, 1), (2, 2)):
+        weights = ["loss.class_weights=inverse_frequency", "loss.normalize=weights"]
+        sizes = [f"train.batch_size={size}", f"train.accumulate={accumulate}", f"name=b{size}"]
+        made = trainer(camvid_yaml, *sizes, *weights, "optim={name: sgd, lr: 0.1}")
+        made.forward.eval()
+        made.batches.set_epoch(0)
+        group = [batch for batch, _ in zip(made.loader, range(accumulate), strict=False)]
+        made._step(group)
+        found.append(made.model.state_dict())
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_losses_and_acw_share_initial_weights_and_batches(camvid_yaml):
+    first = trainer(camvid_yaml, "name=a")
+    second = trainer(camvid_yaml, "name=b", "loss={name: dfl}", "model.acw=true")
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name])
+    for one, other in zip(first.loader, second.loader, strict=True):
+        assert torch.equal(one["image"], other["image"])
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_path):
+    made = trainer(camvid_yaml, "train.epochs=4", "optim.lr=0.05")
+    made.fit()
+    entries = log(made.run.path)
+    best = max(entries, key=lambda entry: entry["score"])
+    state = Checkpoint.load(made.run.checkpoint("best")).state["progress"]
+    assert state == {"epoch": best["epoch"], "score": best["score"]}
+
+
+def test_early_stopping(camvid_yaml):
+    made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2", "optim.lr=1e-12")
+    made.fit()
+    entries = log(made.run.path)
+    assert len(entries) < 30
+    assert max(entry["score"] for entry in entries[-2:]) <= entries[-3]["score"]
+
+
+def test_without_validation_the_last_epoch_is_kept(camvid_yaml):
+    made = trainer(camvid_yaml, "data.split={kind: holdout, test: 3, val: 0}", "data.group=case")
+    made.fit()
+    best, last = (Checkpoint.load(made.run.checkpoint(name)) for name in ("best", "last"))
+    assert best.state["progress"]["epoch"] == 2
+    for name, tensor in best.tensors.items():
+        assert torch.equal(tensor, last.tensors[name])
+
+
+def test_gradients_are_clipped(camvid_yaml):
+    made = trainer(camvid_yaml, "train.clip_norm=1e-3", "optim={name: sgd, lr: 1.0, momentum: 0.0}")
+    before = {name: tensor.detach().clone() for name, tensor in made.model.named_parameters()}
+    made._step([next(iter(made.loader))])
+    moved = (
+        sum((tensor.detach() - before[name]).square().sum().item() for name, tensor in made.model.named_parameters())
+        ** 0.5
+    )
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_every_loss_and_a_sum_train(camvid_yaml):
+    for index, loss in enumerate(["wce", "focal", "dfl", "dice", "mse_ol", None]):
+        spec = f"loss={{name: {loss}}}" if loss else "loss=[{name: dice, weight: 0.5}, {name: ce}]"
+        made = trainer(camvid_yaml, spec, f"name=l{index}")
+        values = [float(made._step([batch])) for _ in range(6) for batch in made.loader]
+        assert np.mean(values[-3:]) < np.mean(values[:3]), spec
+
+
+def test_class_counts_come_from_the_training_part_alone(camvid_yaml):
+    made = trainer(camvid_yaml, "loss={name: wce}")
+    masks = np.stack([np.asarray(Image.open(cached.case.mask)) for cached in made.experiment.data.parts["train"]])
+    counts = np.bincount(masks.ravel(), minlength=12)[:11]
+    expected = (1 / counts) / (1 / counts).sum()
+    np.testing.assert_allclose(made.loss.class_weights.numpy(), expected, rtol=1e-5)
+
+
+def test_compile_and_tensorboard(camvid_yaml, program, tmp_path):
+    pytest.importorskip("tensorboard")
+    import shutil
+
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on the CPU")
+    program("train", camvid_yaml, "train.compile=true", "train.tensorboard=true", "train.epochs=1", check=0)
+    assert list((tmp_path / "runs/small/tensorboard").iterdir())
+    keys = load_file(tmp_path / "runs/small/checkpoints/best.safetensors").keys()
+    assert not any("_orig_mod" in key for key in keys)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_trains_in_bfloat16_on_a_gpu(camvid_yaml):
+    made = trainer(camvid_yaml, "train.device=cuda", "train.precision=bf16-mixed")
+    made.fit()
+    assert made.run.checkpoint("best").is_file()
