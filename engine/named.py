@@ -8,6 +8,7 @@ an entry in a dict; no schema is written twice.
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,6 +34,8 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         base: the fields that all sections of this kind have.
         key: the field that holds the name.
     """
+    described_in = factory.__mro__ if inspect.isclass(factory) else (factory,)
+    documentation = "\n\n".join(filter(None, map(inspect.getdoc, described_in)))
     function = factory.__init__ if inspect.isclass(factory) else factory
     hints = get_type_hints(function)
     fields: dict[str, Any] = {key: (Literal[name], ...)}
@@ -40,9 +43,16 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    summary = (inspect.getdoc(factory) or "").split("\n\n")[0]
-    return create_model(f"{base.__name__}_{name}", __base__=base, __doc__=" ".join(summary.split()), **fields)
+        told = re.search(rf"^\s+{parameter.name}: (?!see `)(.*(?:\n {{8}}.*)*)", documentation, re.MULTILINE)
+        described = Field(default, description=" ".join(told[1].split()) if told else None)
+        fields[parameter.name] = (hints[parameter.name], described)
+    return create_model(
+        f"{base.__name__}_{name}",
+        __base__=base,
+        __doc__=" ".join(documentation.split("\n\n")[0].split()),
+        __cls_kwargs__={"use_attribute_docstrings": False},  # there is no source to read them from
+        **fields,
+    )
 
 
 def one_of(factories: Mapping[str, Callable[..., Any]], base: type[Section], key: str = "name") -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -108,11 +108,7 @@ class Trainer:
         events = self._events() if self.config.tensorboard else None
         with self.display.bar("training", total, done) as advance:
             while self.state.epoch < self.config.epochs and not self.state.stopped:
-                entry = self._epoch(advance)
-                self._validate(entry)
-                self.run.log(entry)
-                self.state.log_lines += 1
-                self._save()
+                entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
                 for name in ("loss", "score", "lr"):
                     if events is not None and entry[name] is not None:
@@ -122,8 +118,20 @@ class Trainer:
         if not self.validates or self.state.best is None:
             self._save_best()
 
-    def _epoch(self, advance: Any) -> dict[str, Any]:
-        """Train one epoch, or what is left of it; returns its line of the log."""
+    def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
+        """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
+
+        Args:
+            advance: called after each step with the micro-batches it took and a note.
+        """
+        entry = self._train(advance)
+        self._validate(entry)
+        self.run.log(entry)
+        self.state.log_lines += 1
+        self._save()
+        return entry
+
+    def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
         self.forward.train()
         self.batches.set_epoch(self.state.epoch, self.state.batch)
         started, images, shown = time.monotonic(), 0, 0.0

@@ -1,0 +1,1 @@
+"""Measurements, each a ratio to a peer of the same run."""
