@@ -8,7 +8,7 @@ from .counts import Counts, count_classes
 from .errors import DataError
 from .normalise import NORMALISATIONS
 from .phantom import Phantom
-from .prepare import Data, LeakageWarning, prepare, refuse_mixed_sizes
+from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
 from .splits import SPLITS, Split, Splitter
@@ -46,6 +46,7 @@ __all__ = [
     "Samples",
     "Split",
     "Splitter",
+    "Track",
     "TrainingBatches",
     "Volume",
     "build_transform",

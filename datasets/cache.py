@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,12 +99,8 @@ class Cache:
     normalisation: Normalisation
     settings: str
 
-    def decode(self, cases: Iterable[Case], done: Callable[[], None] = lambda: None) -> list[CachedCase]:
+    def decode(self, cases: Sequence[Case]) -> Iterator[CachedCase]:
         """All cases in order, from the cache or decoded into it.
-
-        Args:
-            cases: the cases.
-            done: called after each.
 
         Raises:
             DataError: a source that cannot be used; a folder that cannot be written, or is full.
@@ -113,15 +109,11 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (data.cache)") from error
-        return list(self._each(cases, done))
-
-    def _each(self, cases: Iterable[Case], done: Callable[[], None]) -> Iterator[CachedCase]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             futures = [pool.submit(self._decode, case) for case in cases]
             try:
                 for future in futures:
                     yield future.result()
-                    done()
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .cache import Cache, CachedCase
@@ -12,6 +12,8 @@ from .case import Case, Part
 from .errors import DataError
 from .leakage import leaks, refuse_leaks
 from .splits import Official, Split, Splitter
+
+Track = Callable[[Iterable[CachedCase], int], Iterable[CachedCase]]
 
 
 class LeakageWarning(UserWarning):
@@ -35,7 +37,7 @@ def prepare(
     cache: Cache,
     splitter: Splitter,
     group: str | None = None,
-    begin: Callable[[int], Callable[[], None]] = lambda _total: lambda: None,
+    track: Track = lambda cases, _: cases,
 ) -> Data:
     """List, decode, divide and check.
 
@@ -44,14 +46,14 @@ def prepare(
         splitter: divides them.
         group: a regular expression on the case id whose first group (or whole match) names the group; `case` makes
             every case its own; None leaves it to the adapter.
-        begin: called with the number of cases; what it returns is called after each.
+        track: shows progress: is given the decoded cases as they come and their number, and gives them on.
 
     Raises:
         DataError: see the adapter, the cache and the splitter; a leak; a part without cases; an image size that differs
             where no size is set.
     """
     cases = [replace(case, group=_group(case, group)) for case in cache.adapter.cases()]
-    decoded = cache.decode(cases, begin(len(cases)))
+    decoded = list(track(cache.decode(cases), len(cases)))
     background = cache.adapter.background
     ground = None if background is None else cache.adapter.classes.index(background)
     split = splitter(cases, {cached.case.id: _foreground(cached, ground) for cached in decoded})

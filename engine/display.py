@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
+
+Item = TypeVar("Item")
 
 
 class Display:
@@ -48,21 +50,16 @@ class Display:
 
             yield step
 
-    def begin(self, title: str) -> Callable[[int], Callable[[], None]]:
-        """A line for each tenth of a number of things that is known only later."""
+    def track(self, title: str) -> Callable[[Iterable[Item], int], Iterator[Item]]:
+        """What hands items on while a bar shows how many of them have come."""
 
-        def start(total: int) -> Callable[[], None]:
-            seen = 0
+        def follow(items: Iterable[Item], total: int) -> Iterator[Item]:
+            with self.bar(title, total) as step:
+                for item in items:
+                    yield item
+                    step()
 
-            def done() -> None:
-                nonlocal seen
-                seen += 1
-                if seen == total:
-                    self.line(f"{title}: {total} cases")
-
-            return done
-
-        return start
+        return follow
 
     def scores(self, title: str, scores: dict[str, Any]) -> None:
         """The scores document as tables, with its rule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -77,7 +77,7 @@ def score(
     part: datasets.Part,
     experiment: Experiment,
     fabric: Fabric,
-    done: Callable[[], None] = lambda: None,
+    track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
 ) -> dict[str, Any]:
     """The scores document of a part; see `SegmentationScores.document`.
 
@@ -86,14 +86,13 @@ def score(
         part: train, val or test.
         experiment: the data and the rules.
         fabric: the device and the precision.
-        done: called after each image.
+        track: shows progress: is given the predictions as they come and their number, and gives them on.
     """
     samples = experiment.samples(part)
     scores = SegmentationScores(len(experiment.adapter.classes), datasets.IGNORE, experiment.background)
     scores = scores.to(fabric.device)
-    for found in predict(model, samples, experiment, fabric):
+    for found in track(predict(model, samples, experiment, fabric), len(samples)):
         scores.update(found.labels[None], found.reference[None], image=[found.sample], case=[found.case])
-        done()
     cases = [cached.case for cached in samples.cases]
     split: Any = experiment.config.data.split
     return scores.document(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,12 @@ class Experiment:
     data: datasets.Data
 
     @classmethod
-    def prepare(
-        cls, config: Config, begin: Callable[[int], Callable[[], None]] = lambda _total: lambda: None
-    ) -> Experiment:
+    def prepare(cls, config: Config, track: datasets.Track = lambda cases, _: cases) -> Experiment:
         """Decode and divide the data.
 
         Args:
             config: a checked configuration.
-            begin: called with the number of cases; what it returns is called after each.
+            track: shows the progress of decoding; see `datasets.prepare`.
 
         Raises:
             DataError: see `datasets.prepare`.
@@ -56,7 +53,7 @@ class Experiment:
             normalisation=build.build_normalisation(config.data.normalise, adapter),
             settings=repr((config.data.name, own, config.data.normalise)),
         )
-        data = datasets.prepare(cache, build.build_splitter(config.data.split), config.data.group, begin)
+        data = datasets.prepare(cache, build.build_splitter(config.data.split), config.data.group, track)
         experiment = cls(config, adapter, data)
         crops = any("Crop" in section.name for section in config.data.augment)
         for part, cases in data.parts.items():

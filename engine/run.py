@@ -53,7 +53,7 @@ class Run:
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{run.path}: {cannot_write(error, run.path)}") from error
-        run.write_json("environment.json", environment())
+        run.write_json("environment.json", environment() | {"seed": config.seed})
         write_atomically(run.config_file, to_yaml(config).encode())  # last: now it is a run
         return run
 

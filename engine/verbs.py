@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 from datasets.files import write_atomically
+from segloss.readings import READINGS
 
 from . import figures
 from .baseline import best_threshold
@@ -67,13 +68,13 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     folder.mkdir(exist_ok=True)
     _write_scores(folder, scores)
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
-    display.line(f"scores: {folder / 'scores.json'}, {folder / 'cases.csv'}")
+    display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
 
 def _prepare(config: Any, display: Display) -> Experiment:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", datasets.LeakageWarning)
-        experiment = Experiment.prepare(config, display.begin("decoded"))
+        experiment = Experiment.prepare(config, display.track("decoding"))
     for warning in caught:
         if issubclass(warning.category, datasets.LeakageWarning):
             display.line(f"warning: {warning.message}")
@@ -91,9 +92,7 @@ def _score(
     run: Run, experiment: Experiment, fabric: Any, part: datasets.Part, checkpoint: str, display: Display
 ) -> dict[str, Any]:
     model = _trained(run, experiment, fabric, checkpoint)
-    total = len(experiment.samples(part))
-    with display.bar(f"scoring {part}", total) as advance:
-        return score(model, part, experiment, fabric, advance)
+    return score(model, part, experiment, fabric, display.track(f"scoring {part}"))
 
 
 def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> Any:
@@ -113,15 +112,24 @@ def _draw(run: Run, experiment: Experiment, fabric: Any, scores: dict[str, Any])
 
 
 def _write_scores(folder: Path, scores: dict[str, Any]) -> None:
-    """scores.json, and its rows of cases as CSV."""
-    text = StringIO()
-    rows = scores["cases"]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["case"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / "cases.csv", text.getvalue().encode())
+    """scores.json, and as CSV its rows of cases and its classes in each reading; the JSON last."""
+    classes = [
+        {"reading": reading, "class": name, **values}
+        for reading in READINGS
+        for name, values in scores[reading]["classes"].items()
+    ]
+    _write_csv(folder / "cases.csv", scores["cases"])
+    _write_csv(folder / "classes.csv", classes)
     document = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / "scores.json", (document + "\n").encode())
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
 
 
 def _show(run: Run, display: Display) -> None:
@@ -133,7 +141,7 @@ def _show(run: Run, display: Display) -> None:
 
 
 def _hint(path: Path, run: Run, display: Display) -> None:
-    display.line(f"scores:   {run.path / 'scores.json'}, {run.path / 'cases.csv'}")
+    display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
     display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
     display.line("next: the same training with another loss, and the last epoch's scores:")
     display.line(f"  python train_seg.py train {path} name={run.path.name}-focal loss.name=focal")

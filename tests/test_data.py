@@ -86,7 +86,7 @@ def broken(camvid, how):
 def test_what_is_wrong_is_named(camvid, tmp_path, how, names, says):
     adapter = CamVid(str(broken(camvid, how)))
     with pytest.raises(DataError) as error:
-        cache(adapter, tmp_path / "cache").decode(adapter.cases())
+        list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
     assert names in str(error.value)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
@@ -240,13 +240,13 @@ def test_other_normalisations():
 def test_the_cache_reads_each_source_once(camvid, tmp_path):
     adapter = CamVid(str(camvid))
     cases = adapter.cases()
-    first = cache(adapter, tmp_path / "cache").decode(cases)
+    first = list(cache(adapter, tmp_path / "cache").decode(cases))
     for folder in camvid.iterdir():
         for path in folder.iterdir():  # same size and time, but no image any more
             stat = path.stat()
             path.write_bytes(b"x" * stat.st_size)
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    second = cache(adapter, tmp_path / "cache").decode(cases)
+    second = list(cache(adapter, tmp_path / "cache").decode(cases))
     assert first == second
     assert second[0].image(0).shape == (24, 32, 3)
 
@@ -254,13 +254,13 @@ def test_the_cache_reads_each_source_once(camvid, tmp_path):
 def test_a_changed_source_or_setting_is_noticed(camvid, tmp_path):
     adapter = CamVid(str(camvid))
     cases = adapter.cases()
-    first = cache(adapter, tmp_path / "cache").decode([cases[0]])[0]
+    first = next(cache(adapter, tmp_path / "cache").decode([cases[0]]))
     time.sleep(0.01)
     Image.fromarray(np.full((24, 32, 3), 9, np.uint8)).save(cases[0].image)
-    changed = cache(adapter, tmp_path / "cache").decode([cases[0]])[0]
+    changed = next(cache(adapter, tmp_path / "cache").decode([cases[0]]))
     assert (changed.image(0) == 9).all()
     assert changed.digest != first.digest
-    small = cache(adapter, tmp_path / "cache", size=(12, 16)).decode([cases[0]])[0]
+    small = next(cache(adapter, tmp_path / "cache", size=(12, 16)).decode([cases[0]]))
     assert small.image(0).shape == (12, 16, 3)
     assert small.reference(0).shape == (24, 32)
 
@@ -268,22 +268,22 @@ def test_a_changed_source_or_setting_is_noticed(camvid, tmp_path):
 def test_a_changed_raw_file_behind_a_header_is_noticed(tmp_path):
     adapter = Phantom(str(tmp_path), patients=3)
     case = adapter.cases()[0]
-    first = cache(adapter, tmp_path / "cache", (96, 96)).decode([case])[0]
+    first = next(cache(adapter, tmp_path / "cache", (96, 96)).decode([case]))
     time.sleep(0.01)
     write_volume(Volume(np.ones((20, 96, 96), np.int16), np.eye(4)), tmp_path / "other.mhd")
     (tmp_path / "other.zraw").replace(case.image.with_suffix(".zraw"))
     with pytest.raises(DataError, match="damaged"):  # the header's size no longer fits
-        cache(adapter, tmp_path / "cache", (96, 96)).decode([case])[0]
+        next(cache(adapter, tmp_path / "cache", (96, 96)).decode([case]))
     assert first.shape == (20, 96, 96, 1)
 
 
 def test_a_damaged_cache_file_is_made_anew(camvid, tmp_path):
     adapter = CamVid(str(camvid))
     case = adapter.cases()[0]
-    first = cache(adapter, tmp_path / "cache").decode([case])[0]
+    first = next(cache(adapter, tmp_path / "cache").decode([case]))
     pixels = first.image(0)
     first.path.write_bytes(first.path.read_bytes()[:50])
-    assert np.array_equal(cache(adapter, tmp_path / "cache").decode([case])[0].image(0), pixels)
+    assert np.array_equal(next(cache(adapter, tmp_path / "cache").decode([case])).image(0), pixels)
 
 
 def test_a_full_disk_is_one_line(camvid, tmp_path, monkeypatch):
@@ -295,7 +295,7 @@ def test_a_full_disk_is_one_line(camvid, tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.cache.write_atomically", full)
     adapter = CamVid(str(camvid))
     with pytest.raises(DataError, match=r"the disk is full \(.* MiB needed, .* MiB free\); free some space"):
-        cache(adapter, tmp_path / "cache").decode(adapter.cases())
+        list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
 
 
 # Splits
@@ -393,7 +393,7 @@ def test_the_guard_names_groups_and_twins(camvid, tmp_path):
     first = camvid / "train" / "A_000.png"
     (camvid / "test" / "C_000.png").write_bytes(first.read_bytes())
     adapter = CamVid(str(camvid))
-    decoded = cache(adapter, tmp_path / "cache").decode(adapter.cases())
+    decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
     parts = {part: [c for c in decoded if c.case.part == part] for part in ("train", "val", "test")}
     assert list(leaks(parts)) == ["the cases 'A_000' (train) and 'C_000' (test) have equal pixels"]
     parts["val"] = [*parts["val"], parts["train"].pop()]
@@ -437,7 +437,7 @@ def test_an_empty_part_is_refused(camvid, tmp_path):
 
 def test_counts_are_those_of_a_slow_loop(camvid, tmp_path):
     adapter = CamVid(str(camvid))
-    decoded = cache(adapter, tmp_path / "cache").decode(adapter.cases())
+    decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
     found = datasets.count_classes(decoded, 11)
     for c in range(11):
         masks = [cached.mask(0) for cached in decoded]
@@ -452,5 +452,5 @@ def test_components_by_hand(tmp_path):
     mask[2:4, 2:4] = mask[10:12, 10:12] = 5
     Image.fromarray(mask).save(root / "trainannot" / "A_000.png")
     adapter = CamVid(str(root))
-    found = datasets.count_classes([cache(adapter, tmp_path / "cache").decode([adapter.cases()[0]])[0]], 11)
+    found = datasets.count_classes([next(cache(adapter, tmp_path / "cache").decode([adapter.cases()[0]]))], 11)
     assert (found["components"][0], found["components"][5], found["components"][1]) == (1, 2, 0)

@@ -17,7 +17,7 @@ AUGMENT = [
 @pytest.fixture
 def samples(camvid, tmp_path):
     adapter = CamVid(str(camvid))
-    decoded = cache(adapter, tmp_path / "cache").decode(adapter.cases())
+    decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
     return Samples(decoded, Augmentation(AUGMENT))
 
 
