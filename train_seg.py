@@ -9,7 +9,7 @@ python train_seg.py schema                                        the JSON Schem
 from __future__ import annotations
 
 import argparse
-import errno
+import re
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,17 +35,14 @@ things lie (data.root, data.cache), how to run (data.workers, train.device) and 
 """
 
 
-CHOICES = ("train", "evaluate", "schema", "val", "test", "best", "last")
-
-
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors name the nearest verb."""
 
     def error(self, message: str) -> NoReturn:
         """One line, exit code 2."""
         if "invalid choice" in message:
-            wrong = message.split("'")[1]
-            near = get_close_matches(wrong, CHOICES, n=1)
+            wrong, *choices = re.findall(r"'([^']*)'", message)
+            near = get_close_matches(wrong, choices, n=1)
             message += f"; did you mean {near[0]!r}?" if near else ""
         print(f"train_seg.py: {message} (see --help)", file=sys.stderr)
         raise SystemExit(2)
@@ -104,13 +101,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.filename is None:
             raise
-        place = error.filename or "a file"
-        print(f"{place}: the disk is full; free some space and give the same command again", file=sys.stderr)
+        print(
+            f"{error.filename}: {error.strerror}; free space or permissions, then the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command continues from the last checkpoint", file=sys.stderr)
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 

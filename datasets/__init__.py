@@ -11,7 +11,7 @@ from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
-from .splits import SPLITS, Split, Splitter
+from .splits import SPLITS, Recorded, Split, Splitter
 from .volume import Volume, read_volume, write_volume
 
 ADAPTERS: dict[str, type[CamVid] | type[Promise12]] = {
@@ -42,6 +42,7 @@ __all__ = [
     "Part",
     "Phantom",
     "Promise12",
+    "Recorded",
     "Sample",
     "Samples",
     "Split",

@@ -16,10 +16,12 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the netwo
 
 import albumentations as A
 
+_NOT_FOR_YAML = {"DualTransform", "ImageOnlyTransform", "Transform3D", "Normalize", "ToFloat", "FromFloat", "Lambda"}
 TRANSFORMS: dict[str, type[Any]] = {
     name: member
     for name, member in vars(A).items()
-    if inspect.isclass(member) and issubclass(member, A.DualTransform | A.ImageOnlyTransform) and name[0] != "_"
+    if inspect.isclass(member) and issubclass(member, A.DualTransform | A.ImageOnlyTransform)
+    if name not in _NOT_FOR_YAML and not name.endswith("3D")
 }
 """albumentations' transforms of an image, alone or with its mask, by name."""
 
@@ -41,9 +43,7 @@ class Augmentation:
     def __init__(self, transforms: Sequence[Mapping[str, Any]]) -> None:
         self.compose = A.Compose([build_transform(**transform) for transform in transforms])
 
-    def __call__(
-        self, image: NDArray[Any], mask: NDArray[np.uint8], seed: int
-    ) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
+    def __call__(self, image: NDArray[Any], mask: NDArray[np.uint8], seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Augment one sample.
 
         Args:
@@ -55,14 +55,39 @@ class Augmentation:
         result = self.compose(image=image, mask=mask)
         return result["image"], result["mask"]
 
+    def sizes(self, image: NDArray[Any], seeds: int = 12) -> set[tuple[int, int]]:
+        """The sizes (rows, columns) that an image may come out with, over some seeds.
+
+        Raises:
+            ValueError: a transform that fails on such an image, or wants more than an image and its mask.
+        """
+        mask = np.zeros(image.shape[:2], dtype=np.uint8)
+        found = set()
+        for seed in range(seeds):
+            try:
+                augmented, followed = self(image, mask, seed)
+            except Exception as error:
+                raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+            if augmented.shape[:2] != followed.shape[:2]:
+                raise ValueError(
+                    f"image and mask come out with different sizes, {augmented.shape} and {followed.shape}"
+                )
+            found.add((int(followed.shape[0]), int(followed.shape[1])))
+        return found
+
 
 def build_transform(name: str, **parameters: Any) -> Any:
     """One transform of albumentations; see `Augmentation`."""
     transform = TRANSFORMS[name]
-    if "fill_mask" in inspect.signature(transform).parameters:
+    fill = inspect.signature(transform).parameters.get("fill_mask")
+    if fill is not None and fill.default is not None:  # None keeps the labels, as the dropouts do
         parameters.setdefault("fill_mask", IGNORE)
     try:
         return transform(**parameters, strict=True)
+    except TypeError as error:
+        if "strict" not in str(error):
+            raise ValueError(str(error)) from error
+        return transform(**parameters)  # the few that do not know `strict` refuse unknown arguments by themselves
     except ValueError as error:  # a pydantic report of several lines for each problem: the key, then the reason
         lines = str(error).splitlines()
         pairs = zip(lines[1::3], lines[2::3], strict=False) if len(lines) > 2 else []

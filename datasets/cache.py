@@ -122,6 +122,7 @@ class Cache:
         with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
             return _read_header(case, path)
         decoded = self.adapter.read(case)
+        _refuse_non_finite(decoded.image, case)
         normalised = self.normalisation(decoded.image)
         image, mask = normalised.image, decoded.mask
         tensors = {}
@@ -141,19 +142,24 @@ class Cache:
         return _read_header(case, path)
 
     def _key(self, case: Case) -> str:
-        sources = [_stamp(path) for path in (case.image, case.mask)]
+        sources = [_stamp(path) for path in self.adapter.sources(case)]
         text = json.dumps([FORMAT, sources, self.size, self.settings])
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Path, size and modification time of a source and, for a header with its pixels elsewhere, of its siblings."""
+def _refuse_non_finite(image: NDArray[Any], case: Case) -> None:
+    bad = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
+    if bad:
+        raise DataError(f"{case.image}: {bad} of {image.size} voxels are NaN or infinite; repair the scan")
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Path, size and modification time of a source."""
     try:
-        files = [path, *path.parent.glob(f"{path.stem}.*raw")] if path.suffix == ".mhd" else [path]
-        stats = [(file, file.stat()) for file in sorted(set(files))]
+        stat = path.stat()
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename}: no such file") from error
-    return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
+        raise DataError(f"{path}: no such file") from error
+    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
 
 
 def _read_header(case: Case, path: Path) -> CachedCase:

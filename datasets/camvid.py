@@ -62,6 +62,10 @@ class CamVid:
                 raise DataError(f"{masks[name]}: no image of this name in {self.root / part}")
         return cases
 
+    def sources(self, case: Case) -> list[Path]:
+        """The frame and its mask."""
+        return [case.image, case.mask]
+
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""
         image, raw = read_rgb(case.image), read_labels(case.mask)

@@ -67,5 +67,8 @@ class Adapter(Protocol):
     def cases(self) -> list[Case]:
         """List the cases in a fixed order; a `DataError` where files are missing or do not belong together."""
 
+    def sources(self, case: Case) -> list[Path]:
+        """The files that a case's pixels come from; a `DataError` where one is missing."""
+
     def read(self, case: Case) -> Decoded:
         """Decode a case; a `DataError` for an unreadable file, sizes that differ, a foreign label."""

@@ -32,6 +32,6 @@ def refuse_leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> None:
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise DataError(
-            f"split: {'; '.join(found[:3])}{more}; put each group and image into one part, or, if the cases are "
-            "independent, set data.group: case"
+            f"split: {'; '.join(found[:3])}{more}; put each group and each image into one part "
+            "(data.group: case says that the cases of a group are independent)"
         )

@@ -6,7 +6,6 @@ fewer voxels than its header says.
 
 from __future__ import annotations
 
-import re
 import zlib
 from math import prod
 from pathlib import Path
@@ -33,20 +32,16 @@ BYTES = {
 }
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HEADER_LIMIT = 64 * 1024
+_LINE_LIMIT = 4096
 
 
 def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The array `(slices, rows, columns[, channels])` and the affine to RAS+ millimetres; errors as `read_volume`."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    with path.open("rb") as file:
-        header = file.read(_HEADER_LIMIT).decode("latin-1")
-    fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.*?)\s*$", header, re.MULTILINE))
-    if "ElementDataFile" not in fields:
-        raise DataError(f"{path}: no ElementDataFile in its header; not a MetaImage, or cut short")
+    fields, start = _header(path)
     if fields.get("NDims") != "3":
         raise DataError(f"{path}: NDims = {fields.get('NDims')}; expected a volume with 3 dimensions")
-    _refuse_missing_voxels(path, fields, *_data_file(path, header, fields["ElementDataFile"]))
+    data = _data_file(path, fields["ElementDataFile"])
+    _refuse_missing_voxels(path, fields, data, start if data == path else 0)
     try:
         image = SimpleITK.ReadImage(str(path), imageIO="MetaImageIO")
     except RuntimeError as error:
@@ -59,27 +54,62 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
-    """Write a compressed MetaImage; arguments as `read` returns them."""
+    """Write a compressed MetaImage; arguments as `read` returns them, a `DataError` where that fails."""
     lps = _LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image = SimpleITK.GetImageFromArray(array, isVector=array.ndim == 4)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(path), useCompression=True, imageIO="MetaImageIO")
+    try:
+        SimpleITK.WriteImage(image, str(path), useCompression=True, imageIO="MetaImageIO")
+    except RuntimeError as error:
+        raise DataError(f"{path}: cannot be written; is the disk full, or the folder closed to you?") from error
 
 
-def _data_file(path: Path, header: str, name: str) -> tuple[Path, int]:
-    """The file with the pixels, and where in it they begin."""
+def files(path: Path) -> list[Path]:
+    """The file and, where its pixels lie in another, that one too; errors as `read_volume`."""
+    return sorted({path, _data_file(path, _header(path)[0]["ElementDataFile"])})
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """The fields of a header, which ends with its first ElementDataFile, and where it ends."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        while "ElementDataFile" not in fields:
+            line = file.readline(_LINE_LIMIT)
+            key, equals, value = line.decode("latin-1").partition("=")
+            if not line or file.tell() > _HEADER_LIMIT:
+                raise DataError(f"{path}: no ElementDataFile in its header; not a MetaImage, or cut short")
+            if not equals and not key.strip():
+                continue
+            if not equals or key.strip() in fields:
+                raise DataError(
+                    f"{path}: header line {key.strip()[:60]!r} is no field, or one given twice; not a MetaImage?"
+                )
+            fields[key.strip()] = value.strip()
+        end = file.tell()
+    if fields.get("HeaderSize", "0") != "0":
+        raise DataError(
+            f"{path}: HeaderSize = {fields['HeaderSize']}; only pixel files without a header of their own are read"
+        )
+    return fields, end
+
+
+def _data_file(path: Path, name: str) -> Path:
+    """The file with the pixels: the file itself, or one beside it."""
     if name == "LOCAL":
-        line = re.search(r"ElementDataFile\s*=\s*LOCAL[^\n]*\n", header)
-        return path, line.end() if line else 0
+        return path
+    if name.split(" ")[0] == "LIST" or "%" in name:
+        raise DataError(f"{path}: its ElementDataFile {name!r} lists several files; expected one")
     data = path.parent / name
     if data.resolve().parent != path.parent.resolve():
         raise DataError(f"{path}: its ElementDataFile {name!r} lies outside its folder; put the data file beside it")
     if not data.is_file():
         raise DataError(f"{path}: its ElementDataFile {name!r} is missing; it belongs beside the header")
-    return data, 0
+    return data
 
 
 def _refuse_missing_voxels(path: Path, fields: dict[str, str], data: Path, start: int) -> None:

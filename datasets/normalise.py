@@ -38,6 +38,8 @@ Normalisation = Callable[[NDArray[Any]], Normalised]
 class ImageNet:
     """8-bit RGB by the mean and deviation of ImageNet: stills, pretrained encoders."""
 
+    keeps_bytes = True
+
     def __call__(self, image: NDArray[Any]) -> Normalised:
         """Leave the pixels as they are; a `DataError` where they are not 8-bit RGB."""
         if image.shape[-1] != 3 or image.dtype != np.uint8:
@@ -58,9 +60,13 @@ class Percentile:
         ValueError: not 0 ≤ low < high ≤ 100.
     """
 
+    keeps_bytes = False
+
     def __init__(self, low: float = 0.5, high: float = 99.5) -> None:
-        if not 0 <= low < high <= 100:
-            raise ValueError(f"low and high must be 0 ≤ low < high ≤ 100, got {low} and {high}")
+        if not 0 <= low < 100:
+            raise ValueError(f"low must be in [0, 100), got {low}")
+        if not low < high <= 100:
+            raise ValueError(f"high must be in ({low}, 100], got {high}")
         self.low, self.high = low, high
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
@@ -75,6 +81,8 @@ class Percentile:
 
 class MinMax:
     """Scale a case to [0, 1]; nothing else."""
+
+    keeps_bytes = False
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
         """Scale by the case's own extremes."""

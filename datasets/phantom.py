@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import Case, Decoded
+from .case import Case
+from .errors import DataError
+from .files import cannot_write
 from .promise12 import Promise12
 from .volume import Volume, write_volume
 
@@ -50,12 +52,11 @@ class Phantom(Promise12):
             self._write()
         return super().cases()
 
-    def read(self, case: Case) -> Decoded:
-        """Decode a patient; see `Promise12`."""
-        return super().read(case)
-
     def _write(self) -> None:
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.root.parent}: {cannot_write(error, self.root.parent)} (data.root)") from error
         with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=".making-") as beside:
             folder = Path(beside) / self.root.name
             folder.mkdir()

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .augment import Augmentation
 from .cache import Cache, CachedCase
 from .case import Case, Part
 from .errors import DataError
 from .leakage import leaks, refuse_leaks
-from .splits import Official, Split, Splitter
+from .splits import Split, Splitter
 
 Track = Callable[[Iterable[CachedCase], int], Iterable[CachedCase]]
 
@@ -37,6 +38,7 @@ def prepare(
     cache: Cache,
     splitter: Splitter,
     group: str | None = None,
+    official: bool = False,
     track: Track = lambda cases, _: cases,
 ) -> Data:
     """List, decode, divide and check.
@@ -46,13 +48,14 @@ def prepare(
         splitter: divides them.
         group: a regular expression on the case id whose first group (or whole match) names the group; `case` makes
             every case its own; None leaves it to the adapter.
+        official: the split is the data set's own: what leaks is a warning, not an error.
         track: shows progress: is given the decoded cases as they come and their number, and gives them on.
 
     Raises:
-        DataError: see the adapter, the cache and the splitter; a leak; a part without cases; an image size that differs
-            where no size is set.
+        DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
     """
     cases = [replace(case, group=_group(case, group)) for case in cache.adapter.cases()]
+    _refuse_equal_ids(cases)
     decoded = list(track(cache.decode(cases), len(cases)))
     background = cache.adapter.background
     ground = None if background is None else cache.adapter.classes.index(background)
@@ -62,23 +65,41 @@ def prepare(
     for part in ("train", "test"):
         if not parts[part]:
             raise DataError(f"split: the {part} part is empty; see data.split")
-    if not isinstance(splitter, Official):
+    if not official:
         refuse_leaks(parts)
-    elif group != "case":
-        for leak in leaks(parts):
-            warnings.warn(f"the official split is not clean: {leak}", LeakageWarning, stacklevel=2)
+    for leak in leaks(parts) if official else ():
+        warnings.warn(f"the official split is not clean: {leak}", LeakageWarning, stacklevel=2)
     return Data(parts, split)
 
 
-def refuse_mixed_sizes(cases: Sequence[CachedCase]) -> None:
-    """Raise a `DataError` where images of different size would have to share a batch."""
-    sizes = {cached.shape[1:3]: cached.case for cached in cases}
+def refuse_mixed_sizes(cases: Sequence[CachedCase], augmentation: Augmentation | None) -> None:
+    """Raise a `DataError` where training images of different size would have to share a batch."""
+    first: dict[tuple[int, int], CachedCase] = {}
+    for cached in cases:
+        size = cached.shape[1:3]
+        if size not in first:
+            first[size] = cached
+    sizes = {
+        after: cached
+        for size, cached in first.items()
+        for after in (augmentation.sizes(cached.image(0)) if augmentation else [size])
+    }
     if len(sizes) > 1:
-        (first, one), (second, other), *_ = sizes.items()
+        (one, here), (other, there), *_ = sizes.items()
         raise DataError(
-            f"{other.image}: {second[1]}x{second[0]} pixels, but {one.image} has {first[1]}x{first[0]}, and a batch "
-            "needs one size; set data.size: [height, width], or add a RandomCrop to data.augment"
+            f"{there.case.image}: gives {other[1]}x{other[0]} pixels, {here.case.image} {one[1]}x{one[0]}; "
+            "a batch needs one size: set data.size: [height, width], or let data.augment crop to one size"
         )
+
+
+def _refuse_equal_ids(cases: Sequence[Case]) -> None:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        twin = seen.setdefault(case.id, case)
+        if twin is not case:
+            raise DataError(
+                f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
+            )
 
 
 def _foreground(cached: CachedCase, background: int | None) -> float:

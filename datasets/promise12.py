@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from . import metaimage
 from .case import Case, Decoded
 from .errors import DataError
 from .labels import LabelMap
@@ -46,6 +47,10 @@ class Promise12:
         if not cases:
             raise DataError(f"{self.root}: no scan here; expected CaseNN.mhd and CaseNN_segmentation.mhd")
         return cases
+
+    def sources(self, case: Case) -> list[Path]:
+        """Both headers and the files they name."""
+        return [file for path in (case.image, case.mask) for file in metaimage.files(path)]
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan `(slices, rows, columns, 1)` float32 and its mask."""

@@ -64,13 +64,12 @@ class Samples(Dataset[Sample]):
         index = key.sample if isinstance(key, Draw) else key
         number, slice_index = self.slices[index]
         case = self.cases[number]
-        image, mask = case.image(slice_index), case.mask(slice_index).astype(np.int64)
+        image, mask = case.image(slice_index), case.mask(slice_index)
         if isinstance(key, Draw) and self.augmentation is not None:
-            image, augmented = self.augmentation(image, case.mask(slice_index), _seed(key))
-            mask = augmented.astype(np.int64)
+            image, mask = self.augmentation(image, mask, _seed(key))
         return {
             "image": torch.from_numpy(_normalised(image, case)),
-            "mask": torch.from_numpy(mask),
+            "mask": torch.from_numpy(mask.astype(np.int64)),
             "index": index,
             "case": number,
             "slice": slice_index,

@@ -135,25 +135,44 @@ class FromFile:
             if self.fold >= len(content):
                 raise DataError(f"{self.path}: {len(content)} folds, counted from 0; data.split.fold is {self.fold}")
             content = content[self.fold]
-        return self._parts(content, {case.id for case in cases})
+        return checked_split(content, cases, str(self.path))
 
-    def _parts(self, content: Any, known: set[str]) -> Split:
-        if not isinstance(content, dict) or not set(content) <= set(PARTS):
-            raise DataError(f'{self.path}: expected {{"train": [case ids], "val": […], "test": […]}}')
-        seen: dict[str, str] = {}
-        split: Split = {part: [] for part in PARTS}
-        for part in PARTS:
-            ids = content.get(part, [])
-            if not isinstance(ids, list):
-                raise DataError(f"{self.path}: {part} must be a list of case ids")
-            for name in ids:
-                if name not in known:
-                    raise DataError(f"{self.path}: {part} names the case {name!r}, which the data set does not have")
-                if name in seen:
-                    raise DataError(f"{self.path}: the case {name!r} is in {seen[name]} and in {part}")
-                seen[name] = part
-                split[part].append(name)
-        return split
+
+class Recorded:
+    """The split that a run was trained with, whatever has been added to the data set since.
+
+    Args:
+        split: its case ids.
+        source: the file it comes from, for errors.
+    """
+
+    def __init__(self, split: Any, source: str) -> None:
+        self.split, self.source = split, source
+
+    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:  # noqa: ARG002
+        """See `Splitter`."""
+        return checked_split(self.split, cases, self.source)
+
+
+def checked_split(content: Any, cases: Sequence[Case], source: str) -> Split:
+    """A split read from a file; a `DataError` naming the file where it is none, or does not fit the cases."""
+    if not isinstance(content, dict) or not set(content) <= set(PARTS):
+        raise DataError(f'{source}: expected {{"train": [case ids], "val": […], "test": […]}}')
+    known = {case.id for case in cases}
+    seen: dict[str, str] = {}
+    split: Split = {part: [] for part in PARTS}
+    for part in PARTS:
+        names = content.get(part, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{source}: {part} must be a list of case ids")
+        for name in names:
+            if name not in known:
+                raise DataError(f"{source}: {part} names the case {name!r}, which the data set does not have")
+            if name in seen:
+                raise DataError(f"{source}: the case {name!r} is in {seen[name]} and in {part}")
+            seen[name] = part
+            split[part].append(name)
+    return split
 
 
 SPLITS: dict[str, type[Splitter]] = {"official": Official, "holdout": Holdout, "kfold": KFold, "file": FromFile}

@@ -35,8 +35,11 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image as `(1, rows, columns, 3)` uint8 RGB; a `DataError` when it cannot be read."""
-    return np.asarray(_open(path).convert("RGB"), dtype=np.uint8)[np.newaxis]
+    """An image as `(1, rows, columns, 3)` uint8 RGB; a `DataError` when it cannot be read or has more than 8 bits."""
+    image = _open(path)
+    if image.mode[0] in "IF":
+        raise DataError(f"{path}: more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
 
 
 def read_labels(path: Path) -> NDArray[Any]:

@@ -63,7 +63,7 @@ def build_model(section: ModelSection, adapter: datasets.Adapter, seed: int) -> 
     )
 
 
-def build_loss(sections: Sequence[LossSection], num_classes: int, counts: segloss.ClassCounts) -> Loss:
+def build_loss(sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts) -> Loss:
     """The loss, or the weighted sum of several."""
     losses = [
         segloss.build_loss(

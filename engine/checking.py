@@ -13,17 +13,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import torch
+import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import datasets
+import models
 import segloss
 from segloss.names import unknown
 
 from . import build
-from .config import Config, FullConfig
+from .config import Config, DataSection, FullConfig, ModelSection
 from .errors import ConfigError
-from .named import describe
+from .named import describe, parameters
 from .source import Key, Node, load
 
 
@@ -96,7 +97,7 @@ def _explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         if kind == "extra_forbidden":
             foreign, _ = root.find(location)
             yield f"{foreign.at}: {dotted}: {unknown('key', location[-1], _keys(model))}"
-        elif kind == "missing":
+        elif kind == "missing" and isinstance(location[-1], str):
             yield f"{node.at}: {dotted}: missing {location[-1]}; expected {describe(_annotation(model, location[-1]))}"
         elif kind == "union_tag_not_found":
             name = context["discriminator"].strip("'")
@@ -113,7 +114,7 @@ def _explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
         elif kind == "string_pattern_mismatch":
             yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
-        elif kind.endswith(("_type", "_parsing", "_error")):
+        elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
             yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
         else:
             yield f"{node.at}: {dotted}: {problem['msg'].replace('Input should', 'must')}, got {_shown(node)}"
@@ -139,8 +140,8 @@ def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]
             model, annotation = candidates[0], candidates[0].model_fields[str(key)].annotation
             candidates, path = _models(annotation), [*path, key]
         elif tagged:
-            candidates = model_fields = tagged
-            model = annotation = model_fields[0]
+            candidates = tagged
+            model = annotation = tagged[0]
         elif isinstance(key, int) and candidates:
             path.append(key)
     if len(candidates) == 1 and issubclass(candidates[0], BaseModel):
@@ -201,22 +202,26 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     if data := valid.get("data"):
         adapter = attempt(["data"], lambda: build.build_adapter(data))
         attempt(["data", "split"], lambda: build.build_splitter(data.split))
+        attempt(["data", "group"], lambda: _check_pattern(data.group))
         if adapter is not None:
             attempt(["data", "normalise"], lambda: build.build_normalisation(data.normalise, adapter))
+    transforms = len(problems)
     augment, path = root.find(["data", "augment"])
     for index, transform in enumerate(augment.value if len(path) == 2 and isinstance(augment.value, list) else []):
         if isinstance(transform.value, dict) and "name" in transform.value:
             attempt([*path, index], partial(_check_transform, transform.plain()))
+    if adapter is not None and len(problems) == transforms:
+        attempt(["data", "augment"], lambda: _check_augmentation(valid["data"], adapter))
     if optim := valid.get("optim"):
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
-    if adapter is not None and "loss" in valid:
-        classes = len(adapter.classes)
-        some = segloss.ClassCounts(*[[1.0] * classes] * 4)
-        for index, section in enumerate(valid["loss"]):
-            attempt(["loss", index], partial(build.build_loss, [section], classes, some))
-    if adapter is not None and "model" in valid:
-        attempt(["model"], lambda: _check_model(valid, adapter))
+    classes = None if adapter is None else len(adapter.classes)  # unknown where the data section is wrong
+    ones = [1.0] * (classes or 2)
+    some = segloss.ClassCounts(ones, ones, ones, ones)
+    for index, section in enumerate(valid.get("loss", [])):
+        attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+    if "model" in valid:
+        attempt(["model"], lambda: _check_model(valid, classes or 2, 3 if adapter is None else adapter.channels))
     if adapter is not None and "scores" in valid:
         attempt(["scores", "background"], lambda: _check_background(valid["scores"].background, adapter))
     if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
@@ -235,19 +240,49 @@ def _place(root: Node, path: Sequence[Key], message: str) -> str:
 
 
 def _check_transform(section: dict[str, Any]) -> None:
-    if section["name"] not in datasets.TRANSFORMS:
-        raise ValueError(unknown("transform", section["name"], datasets.TRANSFORMS))
-    allowed = [*inspect.signature(datasets.TRANSFORMS[section["name"]]).parameters]
-    for key in section.keys() - {"name", *allowed}:
-        raise ValueError(f"{section['name']}: {unknown('key', key, allowed)}")
+    name = section["name"]
+    if name not in datasets.TRANSFORMS:
+        raise ValueError(unknown("transform", name, datasets.TRANSFORMS))
+    allowed = [*inspect.signature(datasets.TRANSFORMS[name]).parameters]
+    foreign = [unknown("key", key, allowed) for key in section if key not in ("name", *allowed)]
+    if foreign:
+        raise ValueError(f"{name}: {'; '.join(foreign)}")
     datasets.build_transform(**section)
 
 
-def _check_model(valid: dict[str, Any], adapter: datasets.Adapter) -> None:
-    """Build the network without its numbers, and without fetching pretrained weights."""
-    section = valid["model"].model_copy(update={"pretrained": None})
-    with torch.device("meta"):
-        network = build.build_model(section, adapter, seed=0)
+def _check_augmentation(data: DataSection, adapter: datasets.Adapter) -> None:
+    """Try the transforms on an empty image: they must work, and give one size where the network's grid is set."""
+    augmentation = build.build_augmentation(data)
+    if augmentation is None:
+        return
+    size = data.size or (1024, 1024)
+    stills = np.uint8 if build.build_normalisation(data.normalise, adapter).keeps_bytes else np.float32
+    image = np.zeros((*size, adapter.channels), stills)
+    sizes = augmentation.sizes(image)
+    if data.size is not None and len(sizes) > 1:
+        shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes)[:3])
+        raise ValueError(f"gives images of different sizes ({shown}), but a batch needs one; end with a RandomCrop")
+
+
+def _check_pattern(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
+
+
+def _check_model(valid: dict[str, Any], classes: int, channels: int) -> None:
+    """Build the network, without fetching pretrained weights."""
+    section = valid["model"]
+    models.check_pretrained(section.encoder, section.pretrained)
+    network = models.build(
+        section.name,
+        num_classes=classes,
+        channels=channels,
+        seed=0,
+        acw=bool(section.acw),
+        **parameters(section, ModelSection) | {"pretrained": None},
+    )
     if network.pools_image and "train" in valid and valid["train"].batch_size == 1:
         raise ValueError(
             f"{section.name} has batch normalisation over one value an image and cannot train with "

@@ -102,7 +102,7 @@ class TrainSection(Strict):
     """Stop after this many validations without a better score; null to train all epochs."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Save within an epoch too, every so many optimizer steps; null to save after each epoch only."""
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes a GPU where there is one."""

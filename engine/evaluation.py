@@ -54,21 +54,20 @@ def predict(
         only: the numbers of the samples wanted, None for all.
     """
     chosen = range(len(samples)) if only is None else only
-    loader = datasets.evaluation_loader(
-        Subset(samples, list(chosen)), experiment.config.train.batch_size, experiment.config.data.workers
-    )
+    one_size = len({case.shape[1:3] for case in samples.cases}) == 1
+    batch_size = experiment.config.train.batch_size if one_size else 1
+    loader = datasets.evaluation_loader(Subset(samples, list(chosen)), batch_size, experiment.config.data.workers)
     was_training = model.training
     model.eval()
     for batch in loader:
         images = fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last)
         logits = model(images).float()
-        masks = fabric.to_device(batch["mask"])
         for row, (index, case) in enumerate(zip(batch["index"].tolist(), batch["case"].tolist(), strict=True)):
-            labels, reference = logits[row : row + 1], masks[row]
+            labels, reference = logits[row : row + 1], batch["mask"][row]
             if experiment.config.scores.grid == "original":
-                reference = fabric.to_device(samples.reference(index)).long()
+                reference = samples.reference(index).long()
                 labels = F.interpolate(labels, reference.shape, mode="bilinear", align_corners=False)
-            yield Prediction(index, case, labels[0].argmax(0), reference)
+            yield Prediction(index, case, labels[0].argmax(0), fabric.to_device(reference))
     model.train(was_training)
 
 

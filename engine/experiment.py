@@ -34,11 +34,17 @@ class Experiment:
     data: datasets.Data
 
     @classmethod
-    def prepare(cls, config: Config, track: datasets.Track = lambda cases, _: cases) -> Experiment:
+    def prepare(
+        cls,
+        config: Config,
+        recorded: datasets.Splitter | None = None,
+        track: datasets.Track = lambda cases, _: cases,
+    ) -> Experiment:
         """Decode and divide the data.
 
         Args:
             config: a checked configuration.
+            recorded: the split of a run that has begun, which holds whatever has been added to the data since.
             track: shows the progress of decoding; see `datasets.prepare`.
 
         Raises:
@@ -53,17 +59,22 @@ class Experiment:
             normalisation=build.build_normalisation(config.data.normalise, adapter),
             settings=repr((config.data.name, own, config.data.normalise)),
         )
-        data = datasets.prepare(cache, build.build_splitter(config.data.split), config.data.group, track)
-        experiment = cls(config, adapter, data)
-        crops = any("Crop" in section.name for section in config.data.augment)
-        for part, cases in data.parts.items():
-            if part != "train" or not crops:
-                datasets.refuse_mixed_sizes(cases)
-        return experiment
+        splitter = recorded or build.build_splitter(config.data.split)
+        official = config.data.split.kind == "official"
+        data = datasets.prepare(cache, splitter, config.data.group, official, track)
+        return cls(config, adapter, data)
 
-    def samples(self, part: datasets.Part, augment: bool = False) -> datasets.Samples:
-        """The samples of a part."""
-        return datasets.Samples(self.data.parts[part], build.build_augmentation(self.config.data) if augment else None)
+    def training_samples(self) -> datasets.Samples:
+        """The samples of the training part, augmented; a `DataError` where they do not fit into one batch."""
+        augmentation = build.build_augmentation(self.config.data)
+        datasets.refuse_mixed_sizes(self.data.parts["train"], augmentation)
+        return datasets.Samples(self.data.parts["train"], augmentation)
+
+    def samples(self, part: datasets.Part) -> datasets.Samples:
+        """The samples of a part as they are; a `DataError` where there are none."""
+        if not self.data.parts[part]:
+            raise datasets.DataError(f"the {part} part of this split is empty; see split.json and data.split")
+        return datasets.Samples(self.data.parts[part])
 
     def class_counts(self) -> segloss.ClassCounts:
         """What the training samples hold of each class; a `DataError` where one class is all there is."""
@@ -74,7 +85,7 @@ class Experiment:
                 f"the training part holds no class but {', '.join(present) or 'void'}, so there is nothing to learn; "
                 "check the masks, data.split and data.group"
             )
-        return segloss.ClassCounts(**counts)
+        return segloss.ClassCounts(**counts, names=self.adapter.classes)
 
     @property
     def background(self) -> int | None:

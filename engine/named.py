@@ -75,7 +75,7 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, args))}" if len(args) > 1 else str(args[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(arg) for arg in args)
+        return " or ".join(dict.fromkeys(describe(arg) for arg in args))
     if origin in (list, tuple):
         inner = [describe(arg) for arg in args if arg is not ...]
         return f"list of {inner[0]}" if origin is list else f"[{', '.join(inner)}]"

@@ -36,26 +36,30 @@ class Run:
         self.path = path
 
     @classmethod
-    def start(cls, config: Config) -> Run:
-        """Make the folder of a configuration, or take it up again.
+    def of(cls, config: Config) -> Run:
+        """The folder of a configuration, which may not exist yet; nothing is written.
 
         Raises:
-            UsageError: the folder holds another run, or something else.
-            DataError: the folder cannot be made.
+            UsageError: it holds another run, or something else.
         """
         run = cls(Path(config.output) / config.name)
         if run.config_file.is_file():
             run._refuse_other(config)
-            return run
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        elif run.path.exists() and (not run.path.is_dir() or any(p.name[0] != "." for p in run.path.iterdir())):
             raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
-        try:
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{run.path}: {cannot_write(error, run.path)}") from error
-        run.write_json("environment.json", environment() | {"seed": config.seed})
-        write_atomically(run.config_file, to_yaml(config).encode())  # last: now it is a run
         return run
+
+    def create(self, config: Config) -> None:
+        """Make the folder, unless it is there; a `DataError` where that cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.config_file.is_file():
+                write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
+            if not (self.path / "environment.json").is_file():
+                self.write_json("environment.json", environment() | {"seed": config.seed})
+            self.checkpoints.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -120,15 +124,17 @@ class Run:
         path = self.path / "log.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, allow_nan=True) + "\n")
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
         except OSError as error:
             raise DataError(f"{path}: {cannot_write(error, self.path)}") from error
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of log.jsonl."""
+        """The whole lines of log.jsonl."""
         path = self.path / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        lines = (
+            path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
+        )  # the last is a part, or empty
+        return [json.loads(line) for line in lines]
 
     def cut_log(self, lines: int) -> None:
         """Keep the first lines of log.jsonl: those that the checkpoint has seen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 from .config import FullConfig
 
@@ -14,7 +15,6 @@ def schema() -> str:
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "segloss configuration"
     document["description"] = "A run of segloss: data, network, loss, optimizer, training, scores."
-    document["required"] = []  # what a file leaves out may come from the one it extends
     properties, definitions = document["properties"], document["$defs"]
     properties["extends"] = {"type": "string", "description": "Another YAML file, which this one is laid over."}
     adfl = definitions["LossSection_adfl"] = copy.deepcopy(definitions["LossSection_dfl"])
@@ -22,7 +22,16 @@ def schema() -> str:
     adfl["description"] = "The loss dfl, and model.acw: true."
     items = properties["loss"]["items"]
     items["oneOf"].append({"$ref": "#/$defs/LossSection_adfl"})
-    items["discriminator"]["mapping"]["adfl"] = "#/$defs/LossSection_adfl"
     description = properties["loss"].pop("description", "")
     properties["loss"] = {"description": description, "anyOf": [items, properties["loss"]]}
-    return json.dumps(document, indent=2)
+    return json.dumps(_partial(document), indent=2)
+
+
+def _partial(node: Any) -> Any:
+    """The schema of a part: what a file leaves out, a name too, may come from the one it extends."""
+    if isinstance(node, list):
+        return [_partial(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if key not in ("required", "discriminator")}
+    return {"anyOf" if key == "oneOf" else key: _partial(value) for key, value in kept.items()}

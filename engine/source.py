@@ -64,6 +64,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Node:
         ConfigError: a file that cannot be read, is no mapping or extends itself; an override that is none.
     """
     root = _with_parents(path, [])
+    if any(override.split("=")[0] == "extends" for override in overrides):
+        raise ConfigError([f"{COMMAND_LINE}: extends: belongs into a file, not on the command line"])
     return merge(root, parse_overrides(overrides)) if overrides else root
 
 
@@ -159,6 +161,8 @@ def _read(path: Path) -> Node:
         raise ConfigError([f"{place}: {_brief(error)}"]) from error
     except YAMLError as error:
         raise ConfigError([f"{path}: {_brief(error)}"]) from error
+    except RecursionError as error:
+        raise ConfigError([f"{path}: nested too deeply"]) from error
     if root.value is None:
         root.value = {}
     if not isinstance(root.value, dict):

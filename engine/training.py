@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from .checkpoint import (
     random_state,
 )
 from .display import Display, percent
+from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, place
 from .optim import scheduled
@@ -73,6 +75,8 @@ class Trainer:
         config = experiment.config
         self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
         self.config = config.train
+        samples = experiment.training_samples()
+        self.batches = datasets.TrainingBatches(len(samples), self.config.batch_size, config.seed)
         counts = experiment.class_counts()
         torch.manual_seed(config.seed)
         self.model = place(build.build_model(config.model, experiment.adapter, config.seed), fabric)
@@ -81,8 +85,6 @@ class Trainer:
         network: Any = torch.compile(self.model) if self.config.compile else self.model
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
-        samples = experiment.samples("train", augment=True)
-        self.batches = datasets.TrainingBatches(len(samples), self.config.batch_size, config.seed)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
         steps = -(-len(self.batches) // self.config.accumulate)
         warmup = config.optim.schedule.warmup if config.optim.schedule else 0
@@ -135,7 +137,9 @@ class Trainer:
         self.forward.train()
         self.batches.set_epoch(self.state.epoch, self.state.batch)
         started, images, shown = time.monotonic(), 0, 0.0
+        rate: Any = None
         for group in _grouped(self.loader, self.config.accumulate):
+            rate = self.schedule.get_last_lr()[0]
             loss = self._step(group)
             self.loss_sum += loss
             images += sum(len(batch["image"]) for batch in group)
@@ -144,18 +148,23 @@ class Trainer:
             if now - shown > NOTE_SECONDS:
                 shown = now
                 best = f" best {percent(self.state.best)}" if self.state.best is not None else ""
-                rate = images / (now - started)
-                note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {rate:.1f} images/s"
+                speed = f"{images / (now - started):.1f} images/s"
+                note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
             advance(len(group), note)
             every = self.config.checkpoint_steps
             if every and self.state.step % every == 0 and self.state.batch < len(self.batches):
                 self._save()
+        if not math.isfinite(float(self.loss_sum)):
+            raise UsageError(
+                f"{self.run.path}: the loss became NaN or infinite in epoch {self.state.epoch + 1}; lower optim.lr "
+                "or set train.clip_norm, and give the run another name"
+            )
         seconds = time.monotonic() - started
         steps = -(-len(self.batches) // self.config.accumulate)
         entry = {
             "epoch": self.state.epoch + 1,
             "step": self.state.step,
-            "lr": self.schedule.get_last_lr()[0],
+            "lr": rate,
             "loss": float(self.loss_sum) / steps,
             "score": None,
             "acw": None if self.model.acw is None else self.model.acw.weight.tolist(),
@@ -177,7 +186,7 @@ class Trainer:
             self.fabric.backward(loss)
             total = total + loss.detach()
         if self.config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+            self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
@@ -222,6 +231,9 @@ class Trainer:
         Checkpoint(prefixed("model", self.model.state_dict()), state).save(self.run.checkpoint("best"))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
+        missing = {"progress", "groups", "schedule", "random"} - checkpoint.state.keys()
+        if missing:
+            raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from (it lacks {min(missing)})")
         load_model(self.model, checkpoint, self.run.checkpoint("last"))
         load_optimizer(self.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
         load_random(checkpoint.part("random"), checkpoint.state["random"])

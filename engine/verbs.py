@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import datasets
+import segloss
 from datasets.files import write_atomically
 from segloss.readings import READINGS
 
@@ -19,7 +22,9 @@ from .baseline import best_threshold
 from .build import build_model
 from .checking import load_config
 from .checkpoint import Checkpoint, load_model
+from .config import Config
 from .display import Display
+from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
 from .run import Run
@@ -33,23 +38,26 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
         UsageError, DataError: bad input; see `README.md`.
     """
     config = load_config(path, overrides)
-    run = Run.start(config)
+    run = Run.of(config)
     if run.finished:
         display.line(f"{run.path}: finished already; choose another name to train again")
         _show(run, display)
         return
     fabric = launch(config.train)
-    experiment = _prepare(config, display)
+    experiment = _prepare(config, run, display)
     _describe(experiment, display)
+    with _warnings_shown(display):
+        trainer = Trainer(experiment, run, fabric, display)
+    run.create(config)
     run.write_json("split.json", experiment.data.split)
-    Trainer(experiment, run, fabric, display).fit()
+    trainer.fit()
     scores = _score(run, experiment, fabric, "test", "best", display)
     _draw(run, experiment, fabric, scores)
     if _binary_grey(experiment):
-        scores["header"]["threshold_DSC"] = best_threshold(experiment.samples("test"))
+        run.write_json("baseline.json", {"threshold_DSC": best_threshold(experiment.samples("test"))})
     _write_scores(run.path, scores)
     _show(run, display)
-    _hint(path, run, display)
+    _hint(path, overrides, run, experiment, display)
 
 
 def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
@@ -60,25 +68,38 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     """
     run = Run.open(path)
     config = run.config(overrides)
-    Checkpoint.load(run.checkpoint(checkpoint))
+    if not run.checkpoint(checkpoint).is_file():
+        raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
-    experiment = _prepare(config, display)
+    experiment = _prepare(config, run, display)
     scores = _score(run, experiment, fabric, part, checkpoint, display)
-    folder = run.path / f"evaluation-{part}-{checkpoint}"
+    folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
     folder.mkdir(exist_ok=True)
     _write_scores(folder, scores)
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
 
-def _prepare(config: Any, display: Display) -> Experiment:
+def _prepare(config: Config, run: Run, display: Display) -> Experiment:
+    """The experiment of a run: with the split it began with, or a new one."""
+    recorded = None
+    if (run.path / "split.json").is_file():
+        recorded = datasets.Recorded(run.read_json("split.json"), str(run.path / "split.json"))
+    with _warnings_shown(display):
+        return Experiment.prepare(config, recorded, display.track("decoding"))
+
+
+@contextmanager
+def _warnings_shown(display: Display) -> Iterator[None]:
+    """Show what the library and the data warn of as lines."""
+    kinds = (datasets.LeakageWarning, segloss.ClassWeightWarning)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", datasets.LeakageWarning)
-        experiment = Experiment.prepare(config, display.track("decoding"))
+        for kind in kinds:
+            warnings.simplefilter("always", kind)
+        yield
     for warning in caught:
-        if issubclass(warning.category, datasets.LeakageWarning):
+        if issubclass(warning.category, kinds):
             display.line(f"warning: {warning.message}")
-    return experiment
 
 
 def _describe(experiment: Experiment, display: Display) -> None:
@@ -135,16 +156,23 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 def _show(run: Run, display: Display) -> None:
     scores = run.read_json("scores.json")
     display.scores(f"{run.path}: test part, best checkpoint", scores)
-    threshold = scores["header"].get("threshold_DSC")
-    if threshold is not None:
-        display.line(f"for comparison, the best global threshold (chosen in hindsight): DSC {threshold:.4f}")
+    if (run.path / "baseline.json").is_file():
+        threshold = run.read_json("baseline.json")["threshold_DSC"]
+        display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
 
 
-def _hint(path: Path, run: Run, display: Display) -> None:
+def _hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
+    """Where the results lie, and two commands to go on with."""
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
     display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
-    display.line("next: the same training with another loss, and the last epoch's scores:")
-    display.line(f"  python train_seg.py train {path} name={run.path.name}-focal loss.name=focal")
+    kept = [
+        shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
+    ]
+    acw = ["model.acw=true"] if experiment.config.model.acw else []
+    other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
+    command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
+    display.line("next: the same training with another loss, and the scores of the last epoch:")
+    display.line(f"  python {' '.join(dict.fromkeys(command))}")
     display.line(f"  python train_seg.py evaluate {run.path} --checkpoint last")
 
 

@@ -2,5 +2,6 @@
 
 from .build import MODELS, WeightsError, build
 from .segmentation import SegmentationModel
+from .smp import check_pretrained
 
-__all__ = ["MODELS", "SegmentationModel", "WeightsError", "build"]
+__all__ = ["MODELS", "SegmentationModel", "WeightsError", "build", "check_pretrained"]

@@ -19,6 +19,10 @@ class WeightsError(OSError):
     """Pretrained weights that cannot be had."""
 
 
+def _shown(parameters: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in parameters.items() if value is not None)
+
+
 def build(
     name: str, *, num_classes: int, channels: int, seed: int, acw: bool = False, **parameters: Any
 ) -> SegmentationModel:
@@ -42,6 +46,9 @@ def build(
         torch.manual_seed(seed)
         try:
             network = MODELS[name](num_classes=num_classes, channels=channels, **parameters)
+        except (RuntimeError, KeyError, AssertionError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{name} cannot be built with {_shown(parameters)}: {reason}") from error
         except OSError as error:
             raise WeightsError(
                 f"model.pretrained: the weights of {parameters.get('encoder', name)} cannot be downloaded "

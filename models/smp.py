@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Literal
 
 import segmentation_models_pytorch as smp
+import timm
+from segmentation_models_pytorch.encoders import encoders as encoder_settings
 from torch import nn
 
 Pretrained = Literal["imagenet"]
@@ -33,6 +36,8 @@ def deeplabv3plus(
         ValueError: an unknown encoder, or one that cannot be dilated.
     """
     _check_encoder(encoder)
+    if decoder_channels < 1:
+        raise ValueError(f"decoder_channels must be ≥ 1, got {decoder_channels}")
     network: nn.Module = smp.DeepLabV3Plus(
         encoder,
         encoder_weights=pretrained,
@@ -89,11 +94,17 @@ def encoders() -> list[str]:
     return sorted(smp.encoders.get_encoder_names())
 
 
-def _check_encoder(encoder: str) -> None:
-    if encoder.startswith("tu-") or encoder in encoders():
-        return
-    from difflib import get_close_matches
+def check_pretrained(encoder: str, pretrained: str | None) -> None:
+    """Raise a `ValueError` where an encoder of segmentation-models-pytorch has no such weights; fetches nothing."""
+    known = encoder_settings.get(encoder)
+    offered = known["pretrained_settings"] if known else {}
+    if pretrained is not None and known is not None and pretrained not in offered:
+        raise ValueError(f"pretrained: {encoder} has no weights {pretrained!r}, only {', '.join(offered) or 'none'}")
 
+
+def _check_encoder(encoder: str) -> None:
+    if encoder in encoders() or (encoder.startswith("tu-") and timm.is_model(encoder[3:])):
+        return
     near = get_close_matches(encoder, encoders(), n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ValueError(f"encoder {encoder!r} is none of segmentation-models-pytorch{hint}")

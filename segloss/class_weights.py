@@ -35,6 +35,7 @@ class ClassCounts:
         pixels_of_images: valid pixels of the images that contain the class (SegNet's median frequency).
         images: images that contain the class.
         components: connected components of the class.
+        names: of the classes, for warnings.
 
     Raises:
         ValueError: fields of different length, an empty field, a count that is negative or not finite.
@@ -44,6 +45,7 @@ class ClassCounts:
     pixels_of_images: Sequence[float] | None = None
     images: Sequence[float] | None = None
     components: Sequence[float] | None = None
+    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for field in ("pixels", "pixels_of_images", "images", "components"):
@@ -77,13 +79,13 @@ Counts = ClassCounts | Sequence[float] | Tensor
 
 def inverse_frequency(counts: ClassCounts) -> Tensor:
     """w_i = (|X|/|X_i|) / Σ_j (|X|/|X_j|); sums to 1 (Hossain 2019, eq. 5)."""
-    inverse = _reciprocal(counts.get("pixels"))
+    inverse = _reciprocal(counts.get("pixels"), counts)
     return inverse / inverse.sum()
 
 
 def inverse_sqrt(counts: ClassCounts) -> Tensor:
     """w_i ∝ 1/√n_i; sums to the number of classes."""
-    inverse = _reciprocal(counts.get("pixels").sqrt())
+    inverse = _reciprocal(counts.get("pixels").sqrt(), counts)
     return len(inverse) * inverse / inverse.sum()
 
 
@@ -92,13 +94,13 @@ def median_frequency(counts: ClassCounts) -> Tensor:
     pixels = counts.get("pixels")
     frequency = pixels / counts.get("pixels_of_images").clamp(min=1)
     present = frequency[pixels > 0]
-    return _reciprocal(frequency) * present.quantile(0.5)
+    return _reciprocal(frequency, counts) * present.quantile(0.5)
 
 
 def enet(counts: ClassCounts) -> Tensor:
     """w_i = 1/ln(1.02 + f_i), f_i the share of all pixels (ENet, 2016)."""
     pixels = counts.get("pixels")
-    present = _reciprocal(pixels) > 0
+    present = _reciprocal(pixels, counts) > 0
     return torch.where(present, 1 / torch.log(1.02 + pixels / pixels.sum()), 0.0)
 
 
@@ -116,12 +118,12 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
     Warns:
         ClassWeightWarning: β^n vanishes for two classes or more: their weights are equal, whatever their size.
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta must be in [0, 1), got {beta}")
+    if not isinstance(beta, int | float) or not 0 <= beta < 1:
+        raise ValueError(f"beta must be in [0, 1), got {beta!r}")
     if unit not in get_args(Unit):
         raise ValueError(f"unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
     n = counts.get(f"{unit}s")
-    present = _reciprocal(n) > 0
+    present = _reciprocal(n, counts) > 0
     log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
     effective = -torch.expm1(n * log_beta) if beta > 0 else torch.ones_like(n)
     saturated = present & (effective > 0.999)
@@ -129,7 +131,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
         better = 1 - 1 / float(n.max())
         warnings.warn(
             f"effective_number with beta={beta} is saturated: beta^n vanishes for {int(saturated.sum())} classes, "
-            f"which get equal weights; with these counts beta={better:.10g} (or unit: image) would tell them apart",
+            f"which get equal weights; with these counts beta={better!r} (or unit: image) would tell them apart",
             ClassWeightWarning,
             stacklevel=2,
         )
@@ -176,6 +178,8 @@ def _from_scheme(spec: dict[str, Any], counts: ClassCounts | None) -> Tensor:
     scheme = CLASS_WEIGHTS[name]
     allowed = list(inspect.signature(scheme).parameters)[1:]
     foreign = [key for key in spec if key not in allowed]
+    if foreign and not allowed:
+        raise ValueError(f"class_weights: {name} takes no parameters, got {foreign[0]!r}")
     if foreign:
         raise ValueError(f"class_weights: {name} " + unknown("parameter", foreign[0], allowed))
     if counts is None:
@@ -186,14 +190,15 @@ def _from_scheme(spec: dict[str, Any], counts: ClassCounts | None) -> Tensor:
     return scheme(counts, **spec)
 
 
-def _reciprocal(values: Tensor) -> Tensor:
+def _reciprocal(values: Tensor, counts: ClassCounts) -> Tensor:
     """1/v, 0 with a warning where v is 0."""
     absent = (values == 0).nonzero().flatten().tolist()
     if len(absent) == len(values):
         raise ValueError("class_counts are all zero: no class to weigh")
     if absent:
+        names = [str(index) if counts.names is None else counts.names[index] for index in absent]
         warnings.warn(
-            f"class(es) {', '.join(map(str, absent))} have zero count in the training data: their weight is 0",
+            f"class(es) {', '.join(names)} have zero count in the training data: their weight is 0",
             ClassWeightWarning,
             stacklevel=3,
         )

@@ -11,6 +11,12 @@ from .class_weights import ClassWeights
 from .region import Classes, Overlap, RegionLoss
 
 
+def dice_of_overlap(sums: Overlap, smooth: float = 0.0) -> Tensor:
+    """1 − (2Σpt + s)/(Σp + Σt + s), `(units, C)`."""
+    total = sums.predicted + sums.target + smooth
+    return 1 - (2 * sums.tp + smooth) / torch.where(total > 0, total, 1.0)
+
+
 class DiceLoss(RegionLoss):
     """1 − (2Σpt + s)/(Σp + Σt + s) per class, s = `smooth`, averaged over classes.
 
@@ -40,6 +46,5 @@ class DiceLoss(RegionLoss):
         self.squared = squared
 
     def of_overlap(self, sums: Overlap) -> Tensor:
-        """1 − the soft Dice coefficient."""
-        total = sums.predicted + sums.target + self.smooth
-        return 1 - (2 * sums.tp + self.smooth) / torch.where(total > 0, total, 1.0)
+        """See `dice_of_overlap`."""
+        return dice_of_overlap(sums, self.smooth)

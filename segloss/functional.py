@@ -1,7 +1,8 @@
 """The losses as pure functions: logits and target in, loss out, nothing stored.
 
-All take `logits` `(N, C, *spatial)`, `target`, `mask` and the keywords of `segloss.pixelwise.pixelwise_loss`:
-`class_weights` as a `(C,)` tensor, `ignore_index`, `reduction`, `normalize`, `denominator`.
+All take `logits` `(N, C, *spatial)`, `target` and `mask`. The other keywords are those of the engine: of
+`segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of `segloss.region.region_loss` for Dice.
+`class_weights` is a `(C,)` tensor.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .cross_entropy import cross_entropy_terms
-from .dice import DiceLoss
+from .dice import dice_of_overlap
 from .dual_focal import dual_focal_terms
 from .focal import focal_terms
 from .mse_outlying import outlying_labels, squared_error_terms
 from .pixelwise import pixelwise_loss
+from .region import region_loss
 
 
 def cross_entropy(
@@ -54,13 +55,9 @@ def mse_outlying(
     return pixelwise_loss(partial(squared_error_terms, labels=labels), logits, target, mask, **options)
 
 
-def dice(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.DiceLoss`, whose parameters are the keywords; `class_weights` is a `(C,)` tensor."""
-    weights = options.pop("class_weights", None)
-    loss = DiceLoss(**options)
-    loss.class_weights = None if weights is None else torch.as_tensor(weights)
-    result: Tensor = loss(logits, target, mask)
-    return result
+def dice(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smooth: float = 0.0, **options: Any) -> Tensor:
+    """See `segloss.DiceLoss`; the other keywords are those of `segloss.region.region_loss`."""
+    return region_loss(partial(dice_of_overlap, smooth=smooth), logits, target, mask, **options)
 
 
 __all__ = ["cross_entropy", "dice", "dual_focal", "focal", "mse_outlying", "outlying_labels"]

@@ -32,6 +32,7 @@ def pixelwise_loss(
     reduction: Reduction = "mean",
     normalize: Normalize = "pixels",
     denominator: Tensor | None = None,
+    num_classes: int | None = None,
 ) -> Tensor:
     """Reduce the terms of a loss over the pixels that count.
 
@@ -45,6 +46,7 @@ def pixelwise_loss(
         reduction: `mean`, `sum`, or `none` for the map `(N, *spatial)`, 0 where ignored.
         normalize: what `mean` divides by: the number of valid `pixels`, or the sum of their `weights`.
         denominator: divide by this instead, a scalar: the count over all micro-batches or ranks.
+        num_classes: checked against the logits, where given.
 
     Returns:
         A scalar, or the map. 0 with zero gradients when no pixel counts.
@@ -52,7 +54,8 @@ def pixelwise_loss(
     Raises:
         TypeError, ValueError: see `segloss.tensors.prepare`.
     """
-    pixels = prepare(logits, target, mask, ignore_index)
+    num_classes = num_classes if class_weights is None else len(class_weights)
+    pixels = prepare(logits, target, mask, ignore_index, num_classes)
     values = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
     if class_weights is not None:
         values = values * pixel_weights(class_weights.to(values), pixels.target)
@@ -71,8 +74,7 @@ def pixelwise_loss(
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     """The weight of each pixel's true class, `(N, *spatial)`."""
     if target.is_floating_point():
-        weights: Tensor = torch.tensordot(target, class_weights.to(target), dims=([1], [0]))
-        return weights
+        return (target * class_weights.to(target).view(1, -1, *[1] * (target.dim() - 2))).sum(1)
     return class_weights[target]
 
 
@@ -119,6 +121,7 @@ class PixelwiseLoss(nn.Module):
             raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
         counts = None if class_counts is None else ClassCounts.of(class_counts)
         self.ignore_index, self.normalize, self.reduction = ignore_index, normalize, reduction
+        self.num_classes = num_classes
         self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -150,6 +153,7 @@ class PixelwiseLoss(nn.Module):
             reduction=self.reduction,
             normalize=self.normalize,
             denominator=denominator,
+            num_classes=self.num_classes,
         )
 
     def extra_repr(self) -> str:

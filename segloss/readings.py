@@ -7,7 +7,7 @@ The three differ, often by more than two methods do, so a score is always named 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -41,20 +41,20 @@ def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
     }
 
 
-def reading(matrices: Tensor, classes: Sequence[str], background: int | None) -> dict[str, Any]:
+def reading(matrices: Tensor, classes: Sequence[str], left_out: Collection[int | None]) -> dict[str, Any]:
     """The scores of some units, averaged over them.
 
     Args:
         matrices: `(U, C, C)`, one confusion matrix a unit.
         classes: the names of the C classes.
-        background: an index left out of mDSC and mIoU, or None.
+        left_out: indices left out of mDSC and mIoU.
 
     Returns:
         `{"mDSC", "mIoU", "accuracy", "units", "left_out", "classes": {name: {"DSC", "IoU", "precision", "recall"}}}`;
-        fractions of 1, None where undefined. `left_out` units hold no class that counts and are in no mean.
+        fractions of 1, None where undefined. The units that are left out hold no class that counts.
     """
     scores = class_scores(*class_counts(matrices))
-    kept = [index for index in range(len(classes)) if index != background]
+    kept = [index for index in range(len(classes)) if index not in left_out]
     of_units = {f"m{name}": scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU")}
     pixels = matrices.sum((1, 2)).double()
     of_units["accuracy"] = matrices.diagonal(dim1=1, dim2=2).sum(1) / pixels

@@ -6,6 +6,7 @@ over their number. `denominator` is 1 for that reason.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -55,6 +56,63 @@ def overlap(probabilities: Tensor, target: Tensor, valid: Tensor, per_image: boo
     return Overlap(total(p * t), total(p), total(t))
 
 
+OfOverlap = Callable[[Overlap], Tensor]
+
+
+def region_loss(
+    of_overlap: OfOverlap,
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    per_image: bool = False,
+    classes: Classes = "present",
+    squared: bool = False,
+    class_weights: Tensor | None = None,
+    ignore_index: int = 255,
+    reduction: Reduction = "mean",
+    denominator: Tensor | None = None,
+    num_classes: int | None = None,
+) -> Tensor:
+    """Reduce a loss of overlaps over classes and units.
+
+    Args:
+        of_overlap: the loss of each unit and class, `(units, C)`, from its sums.
+        logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
+        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
+        mask: `(N, *spatial)` bool, true where a pixel counts.
+        per_image: score each image by itself, average over its counted classes and then over the images with a valid
+            pixel; otherwise sums are pooled over the batch.
+        classes: count the classes `present` in the target, or `all`.
+        squared: sums of squares of probabilities and target.
+        class_weights: `(C,)`, weigh the mean over classes.
+        ignore_index: the label that does not count.
+        reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
+        denominator: divides the mean: the number of micro-batches, when the caller accumulates over them.
+        num_classes: checked against the logits, where given.
+
+    Returns:
+        A scalar, or one value a class. 0 with zero gradients when no pixel counts.
+
+    Raises:
+        TypeError, ValueError: see `segloss.tensors.prepare`.
+    """
+    num_classes = num_classes if class_weights is None else len(class_weights)
+    pixels = prepare(logits, target, mask, ignore_index, num_classes)
+    sums = overlap(pixels.logits.softmax(1), pixels.target, pixels.valid, per_image, squared)
+    seen = pixels.valid.unsqueeze(-1).flatten(1).any(1) if per_image else pixels.valid.any().reshape(1)
+    counted = seen.unsqueeze(1) & ((sums.target > 0) | (classes == "all"))
+    values = torch.where(counted, of_overlap(sums), 0.0)
+    if reduction == "none":
+        return (values if per_image else values[0]) + pixels.fault
+    if reduction == "sum":
+        return values.sum() + pixels.fault
+    share = torch.where(counted, 1.0 if class_weights is None else class_weights.to(values), 0.0)
+    units = _ratio((values * share).sum(1), share.sum(1))
+    mean = _ratio(units.sum(), (share.sum(1) > 0).sum())
+    return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault
+
+
 class RegionLoss(nn.Module):
     """One value a class from its overlap with the target, averaged over classes; a subclass gives `of_overlap`.
 
@@ -75,7 +133,7 @@ class RegionLoss(nn.Module):
 
     activation: ClassVar[Activation] = "softmax"
     class_weights: Tensor | None
-    squared = False
+    squared: bool = False
 
     def __init__(
         self,
@@ -98,7 +156,7 @@ class RegionLoss(nn.Module):
             raise ValueError(f"smooth must be ≥ 0, got {smooth}")
         counts = None if class_counts is None else ClassCounts.of(class_counts)
         self.per_image, self.classes, self.smooth = per_image, classes, smooth
-        self.ignore_index, self.reduction = ignore_index, reduction
+        self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
         self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
 
     def of_overlap(self, sums: Overlap) -> Tensor:
@@ -112,33 +170,21 @@ class RegionLoss(nn.Module):
     def forward(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
     ) -> Tensor:
-        """The loss.
-
-        Args:
-            logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
-            target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
-            mask: `(N, *spatial)` bool, true where a pixel counts.
-            denominator: divides the mean: the number of micro-batches, when the caller accumulates over them.
-
-        Returns:
-            A scalar, or one value a class. 0 with zero gradients when no pixel counts.
-
-        Raises:
-            TypeError, ValueError: see `segloss.tensors.prepare`.
-        """
-        pixels = prepare(logits, target, mask, self.ignore_index)
-        sums = overlap(pixels.logits.softmax(1), pixels.target, pixels.valid, self.per_image, self.squared)
-        seen = pixels.valid.flatten(1).any(1) if self.per_image else pixels.valid.any().reshape(1)
-        counted = seen.unsqueeze(1) & ((sums.target > 0) | (self.classes == "all"))
-        values = torch.where(counted, self.of_overlap(sums), 0.0)
-        if self.reduction == "none":
-            return (values if self.per_image else values[0]) + pixels.fault
-        if self.reduction == "sum":
-            return values.sum() + pixels.fault
-        share = torch.where(counted, 1.0 if self.class_weights is None else self.class_weights.to(values), 0.0)
-        units = _ratio((values * share).sum(1), share.sum(1))
-        mean = _ratio(units.sum(), (share.sum(1) > 0).sum())
-        return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault
+        """The loss; arguments, result and errors as in `region_loss`."""
+        return region_loss(
+            self.of_overlap,
+            logits,
+            target,
+            mask,
+            per_image=self.per_image,
+            classes=self.classes,
+            squared=self.squared,
+            class_weights=self.class_weights,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            denominator=denominator,
+            num_classes=self.num_classes,
+        )
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from .readings import CLASS_SCORES, RULE, class_counts, class_scores, number, reading
+from .readings import CLASS_SCORES, READINGS, RULE, class_counts, class_scores, number, reading
 
 
 def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -86,10 +86,12 @@ class SegmentationScores(Metric):
             case: `(N,)` an integer id of the case each image belongs to.
 
         Raises:
-            ValueError: shapes that differ, ids that do not fit the batch.
+            ValueError: floating labels, shapes that differ, ids that do not fit the batch.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
+        if prediction.is_floating_point() or target.is_floating_point():
+            raise ValueError("prediction and target must hold labels, not probabilities; take the argmax over classes")
         image, case = torch.as_tensor(image), torch.as_tensor(case)
         if image.shape != (len(target),) or case.shape != (len(target),):
             raise ValueError(f"image and case must hold one id an image of the batch ({len(target)})")
@@ -133,7 +135,8 @@ class SegmentationScores(Metric):
     def _readings(self, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
         matrices = {name: self._units(name)[1] for name in ("case", "image")}
         matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
-        return {name: reading(matrices[name], classes, self.background) for name in ("dataset", "case", "image")}
+        left_out = {self.background, self.ignore_index}
+        return {name: reading(matrices[name], classes, left_out) for name in READINGS}
 
     def _units(self, kind: str) -> tuple[list[int], Tensor]:
         """The ids of the units, ascending, and their matrices `(U, C, C)`, on the CPU."""

@@ -24,7 +24,13 @@ class Pixels(NamedTuple):
     fault: Tensor
 
 
-def prepare(logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Pixels:
+def prepare(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    ignore_index: int = 255,
+    num_classes: int | None = None,
+) -> Pixels:
     """Check, upcast and mask the arguments of a loss.
 
     Ignored pixels are blanked before any softmax, so that even a NaN there changes neither value nor gradient.
@@ -35,10 +41,12 @@ def prepare(logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_i
         target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` floating soft labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
         ignore_index: the label that does not count.
+        num_classes: C, 2 for a binary logit, where it is known beforehand.
 
     Raises:
         TypeError: logits that are not floating, a target that is neither integer nor floating.
-        ValueError: shapes or devices that do not fit; on the CPU, outside compiled graphs, a label outside 0..C−1.
+        ValueError: shapes, devices or numbers of classes that do not fit; on the CPU, outside compiled graphs, a label
+            outside 0..C−1.
     """
     _check(logits, target, mask)
     soft = target.is_floating_point()
@@ -47,10 +55,14 @@ def prepare(logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_i
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         target = torch.cat([1 - target, target], dim=1) if soft else target
     classes = logits.shape[1]
+    if num_classes is not None and num_classes != classes:
+        raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
     if soft:
         valid = valid_pixels(target, mask, ignore_index)
         fault = logits.new_zeros(())
-        target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0)
+        target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0).clamp(
+            0.0, 1.0
+        )  # rounding outside [0, 1]
     else:
         labels = target.long()
         valid = valid_pixels(labels, mask, ignore_index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class WeightedSum(nn.Module):
         weights: one number a loss, ≥ 0; 1 each when left out.
 
     Raises:
-        ValueError: no loss, weights of another length, a negative weight.
+        ValueError: no loss, something that is none, weights of another length, a negative weight.
 
     >>> from segloss import build_loss
     >>> loss = WeightedSum([build_loss("dice"), build_loss("ce")], [1.0, 0.5])
@@ -36,6 +37,9 @@ class WeightedSum(nn.Module):
             )
         if any(not 0 <= weight < float("inf") for weight in weights):
             raise ValueError(f"weight must be ≥ 0, got {weights}")
+        for loss in losses:
+            if not isinstance(loss, PixelwiseLoss | RegionLoss):
+                raise ValueError(f"a sum is made of losses of segloss, got {type(loss).__name__}")
         self.losses = nn.ModuleList(losses)
         self.weights = weights
         self.activation: Activation = losses[0].activation
@@ -54,4 +58,4 @@ class WeightedSum(nn.Module):
         return total
 
     def _each(self) -> list[Loss]:
-        return [loss for loss in self.losses if isinstance(loss, PixelwiseLoss | RegionLoss)]
+        return [cast(Loss, loss) for loss in self.losses]

@@ -117,6 +117,15 @@ scores: {background: exclude}
     assert len(found) == 8
 
 
+def test_a_wrong_data_section_hides_no_other_error(write):
+    found = problems(write(BASE), "data.wrokers=3", "model.encoder=resnet19", "loss.gamma=-1")
+    assert [line.split(": ")[1] for line in found] == ["data", "loss.gamma", "model.encoder"]
+
+
+def test_deep_nesting_is_one_line(write):
+    assert "nested too deeply" in problems(write("a: " + "[" * 3000 + "]" * 3000))[0]
+
+
 def test_a_missing_section_and_a_missing_key(write):
     path = write("name: a\ndata: {name: camvid, split: {kind: official}}\nmodel: {}\nloss: {name: ce}\n")
     found = problems(path)
@@ -210,5 +219,7 @@ def test_schema_describes_what_is_accepted(write):
     validator = Draft202012Validator(json.loads(schema()))
     good = YAML(typ="safe", pure=True).load(BASE)
     assert not list(validator.iter_errors(good))
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert not list(validator.iter_errors(YAML(typ="safe", pure=True).load(path))), path
     for key, value in (("gama", 1), ("gamma", "x")):
         assert list(validator.iter_errors({**good, "loss": {**good["loss"], key: value}}))

@@ -153,6 +153,14 @@ def test_nibabel_agrees_on_ras(tmp_path):
         (lambda text: text.replace("DimSize = 5 4 3", "DimSize = 5 4 300"), "12000 bytes by its header.* holds 120"),
         (lambda text: text.replace("DimSize = 5 4 3", "DimSize = 99999 99999 99999"), "holds 120"),
         (lambda text: text.replace("DimSize = 5 4 3", "DimSize = 5 x 3"), "expected three numbers"),
+        (
+            lambda text: text.replace("ElementData", "ElementDataFile = ../secret.raw\nElementData"),
+            "outside its folder",
+        ),
+        (lambda text: "DimSize = 1 1 1\n" + text, "given twice"),
+        (lambda text: text.replace("v.zraw", "LIST") + "../secret.raw\n", "lists several files"),
+        (lambda text: text.replace("v.zraw", "v%02d.raw 1 3 1"), "lists several files"),
+        (lambda text: text.replace("NDims = 3", "NDims = 3\nHeaderSize = -1"), "HeaderSize = -1"),
         (lambda text: text.replace("NDims = 3", "NDims = 2"), "expected a volume with 3 dimensions"),
         (lambda text: text.replace("MET_SHORT", "MET_OTHER"), "ElementType MET_OTHER"),
     ],
@@ -286,16 +294,27 @@ def test_a_damaged_cache_file_is_made_anew(camvid, tmp_path):
     assert np.array_equal(next(cache(adapter, tmp_path / "cache").decode([case])).image(0), pixels)
 
 
-def test_a_full_disk_is_one_line(camvid, tmp_path, monkeypatch):
-    def full(path, content, durable=True):
-        from datasets.files import cannot_write
-
-        raise DataError(f"{path}: {cannot_write(OSError(28, 'No space left on device'), tmp_path, len(content))}")
-
-    monkeypatch.setattr("datasets.cache.write_atomically", full)
+def test_files_are_readable_by_colleagues(camvid, tmp_path):
     adapter = CamVid(str(camvid))
-    with pytest.raises(DataError, match=r"the disk is full \(.* MiB needed, .* MiB free\); free some space"):
-        list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
+    made = next(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
+    (tmp_path / "plain").write_text("")
+    assert made.path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_one_nan_voxel_is_named(tmp_path):
+    volume = np.zeros((3, 4, 5), np.float32)
+    volume[1, 2, 3] = np.nan
+    write_volume(Volume(volume, np.eye(4)), tmp_path / "Case01.mhd")
+    write_volume(Volume(np.zeros((3, 4, 5), np.uint8), np.eye(4)), tmp_path / "Case01_segmentation.mhd")
+    adapter = Promise12(str(tmp_path))
+    with pytest.raises(DataError, match=r"Case01\.mhd: 1 of 60 voxels are NaN"):
+        list(cache(adapter, tmp_path / "cache", (4, 5)).decode(adapter.cases()))
+
+
+def test_sixteen_bit_images_are_refused_rather_than_clipped(tmp_path):
+    Image.fromarray(np.full((3, 4), 3000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        read_rgb(tmp_path / "deep.png")
 
 
 # Splits
@@ -346,6 +365,7 @@ def test_split_from_a_file(tmp_path):
         ('{"train": ["nobody"]}', "'nobody', which the data set does not have"),
         ('{"train": ["p00s0"], "test": ["p00s0"]}', "'p00s0' is in train and in test"),
         ('{"trian": []}', "expected"),
+        ('{"train": [["a"]]}', "must be a list of case ids"),
         ("[{}]", "1 folds, counted from 0; data.split.fold is 1"),
         ("{", "not a JSON file"),
     ]:
@@ -410,7 +430,7 @@ def test_an_official_split_that_leaks_warns_and_others_refuse(tmp_path):
     adapter = CamVid(str(root))
     store = cache(adapter, tmp_path / "cache")
     with pytest.warns(LeakageWarning, match="the group 'A' is in train and in test"):
-        prepare(store, Official())
+        prepare(store, Official(), official=True)
     ids = {part: [case.id for case in adapter.cases() if case.part == part] for part in ("train", "val", "test")}
     (tmp_path / "split.json").write_text(json.dumps(ids))
     with pytest.raises(DataError, match=r"the group 'A' is in train and in test.*data\.group: case"):

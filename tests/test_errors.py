@@ -30,6 +30,19 @@ def told(process):
         (["train", "run.yaml", "train.device=cuda"], "train.device: cuda, but torch sees no GPU"),
         (["evaluate", "nowhere"], "nowhere: not a run"),
         (["evaluate", "nowhere", "--split", "tset"], "did you mean 'test'"),
+        (["train", "run.yaml", "extends=run.yaml"], "belongs into a file"),
+        (["train", "run.yaml", "data.group=("], "data.group: '(' is not a regular expression"),
+        (
+            ["train", "run.yaml", "data.size=[32]"],
+            "data.size: expected [a whole number, a whole number] or null, got [32]",
+        ),
+        (["train", "run.yaml", "data.augment=[{name: RandomCrop, height: 64, width: 64}]"], "data.augment: "),
+        (["train", "run.yaml", "data.augment=[{name: Transpose}]"], "different sizes (32x24, 24x32)"),
+        (["train", "run.yaml", "data.augment=[{name: FDA}]"], "data.augment"),
+        (["train", "run.yaml", "model.encoder=tu-nonsense"], "model.encoder: 'tu-nonsense' is none"),
+        (["train", "run.yaml", "model.decoder_channels=[8, 8, -8]"], "model.decoder_channels: "),
+        (["train", "run.yaml", "model={name: unet, encoder: dpn92, pretrained: imagenet}"], "dpn92 has no weights"),
+        (["train", "run.yaml", "loss={name: ce, class_weights: {name: effective_number, beta: x}}"], "beta must be in"),
     ],
 )
 def test_wrong_arguments(program, camvid_yaml, arguments, says):
@@ -54,7 +67,9 @@ def test_one_class_only(program, camvid_yaml, camvid):
 
 def test_mixed_sizes_without_a_size(program, camvid_yaml, tmp_path):
     make_camvid(tmp_path / "camvid", (("train", "Z", 1),), size=(48, 32))
-    assert "32x48 pixels, but" in told(program("train", camvid_yaml, "data.size=null"))
+    said = told(program("train", camvid_yaml, "data.size=null"))
+    assert "Z_000.png: gives 32x48 pixels" in said
+    assert "set data.size" in said
 
 
 def test_one_training_image(program, camvid_yaml, camvid):
@@ -83,20 +98,49 @@ def test_a_checkpoint_from_another_model(program, camvid_yaml, tmp_path):
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux", reason="needs root to mount"
 )
-def test_a_full_disk(program, camvid_yaml, tmp_path):
-    """On a real file system of 3 MB: the cache fits, the checkpoint does not."""
+def test_a_full_disk_and_then_space(program, camvid_yaml, tmp_path):
+    """On a real file system: too small for the cache, then for a checkpoint, then large enough."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("cannot mount here")
     try:
-        said = told(program("train", camvid_yaml, f"output={disk}"))
+        assert ".cache" in (said := told(program("train", camvid_yaml, f"output={disk}")))
         assert "the disk is full" in said
+        subprocess.run(["mount", "-o", "remount,size=3m", str(disk)], check=True)
+        assert "checkpoints" in (said := told(program("train", camvid_yaml, f"output={disk}")))
         assert "free some space" in said
-        program("train", camvid_yaml, f"output={disk}", check=2)  # the same again, not a broken run
+        subprocess.run(["mount", "-o", "remount,size=300m", str(disk)], check=True)
+        program("train", camvid_yaml, f"output={disk}", check=0)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_corrected_command_works_after_a_wrong_one(program, camvid_yaml, tmp_path):
+    told(program("train", camvid_yaml, "data.root=nowhere"))
+    assert not (tmp_path / "runs/small").exists()
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+
+
+def test_a_folder_that_was_begun_is_taken_up(program, camvid_yaml, tmp_path):
+    (tmp_path / "runs/small").mkdir(parents=True)
+    (tmp_path / "runs/small/.config.yaml.17-ab").write_text("half")
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+
+
+def test_equal_names_in_two_parts(program, camvid_yaml, camvid):
+    for kind in ("", "annot"):
+        (camvid / f"test{kind}" / "C_000.png").rename(camvid / f"test{kind}" / "A_000.png")
+    assert "test/A_000.png: " in (said := told(program("train", camvid_yaml)))
+    assert "train/A_000.png has the same name" in said
+
+
+def test_a_best_checkpoint_in_place_of_the_last(program, camvid_yaml, tmp_path):
+    program("train", camvid_yaml, check=0)
+    run = tmp_path / "runs/small"
+    (run / "scores.json").unlink()
+    (run / "checkpoints/last.safetensors").write_bytes((run / "checkpoints/best.safetensors").read_bytes())
+    assert "no checkpoint to train on from" in told(program("train", camvid_yaml))
 
 
 def test_a_foreign_package_is_named(program, camvid_yaml, tmp_path):

@@ -211,6 +211,37 @@ def test_dice_per_image_is_the_mean_over_images_with_a_valid_pixel():
     assert build("dice", per_image=True)(logits, target).item() == pytest.approx(np.mean(one_by_one))
 
 
+def test_dice_per_image_without_space():
+    logits, target = sample(shape=(6, 4))
+    one_by_one = [build("dice")(logits[i : i + 1], target[i : i + 1]).item() for i in range(6) if target[i] != 255]
+    assert build("dice", per_image=True)(logits, target).item() == pytest.approx(np.mean(one_by_one))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_soft_labels_a_rounding_outside_the_interval(name):
+    soft = torch.tensor([[1.0000001, -1e-8, 0.0, 0.0]], requires_grad=False)
+    logits = torch.randn(1, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(build(name)(logits, soft), logits)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_number_of_classes_is_refused(name):
+    with pytest.raises(ValueError, match="logits have 3 classes, but the loss was made for 4"):
+        build(name)(torch.zeros(2, 3, 5), torch.zeros(2, 5).long())
+
+
+def test_autocast_does_not_touch_the_arithmetic():
+    logits, target = sample(dtype=torch.float32)
+    soft = torch.softmax(torch.randn(2, 4, 5, 3), 1)
+    for name in NAMES:
+        loss = build(name, class_weights=[0.1, 0.3, 0.7, 0.9])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hard_found, soft_found = loss(logits, target).item(), loss(logits, soft).item()
+        assert hard_found == loss(logits, target).item()
+        assert soft_found == loss(logits, soft).item()
+
+
 def test_an_absent_class_counts_one_without_gradient():
     logits = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     target = torch.randint(0, 2, (1, 4, 4))

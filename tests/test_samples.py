@@ -113,6 +113,26 @@ def test_pixels_from_outside_are_ignored():
     assert set(np.unique(turned)) == {0, 255}
 
 
+@pytest.mark.parametrize("name", ["CoarseDropout", "GridDropout", "Erasing"])
+def test_dropped_regions_keep_their_labels(name):
+    image, mask = np.full((32, 32, 3), 9, np.uint8), np.ones((32, 32), np.uint8)
+    dropped, kept = Augmentation([{"name": name, "p": 1.0}])(image, mask, 0)
+    assert (dropped != 9).any()
+    assert (kept == 1).all()
+
+
+@pytest.mark.parametrize("name", ["RandomRotate90", "MedianBlur", "ToSepia", "CLAHE", "ElasticTransform", "GaussNoise"])
+def test_transforms_of_all_kinds_work(name):
+    image, mask = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8), np.ones((32, 32), np.uint8)
+    assert Augmentation([{"name": name, "p": 1.0}])(image, mask, 0)[0].shape == (32, 32, 3)
+
+
+def test_unknown_parameters_are_refused():
+    for name in ("Rotate", "RandomRotate90"):
+        with pytest.raises((ValueError, TypeError), match="limt"):
+            Augmentation([{"name": name, "limt": (1, 2)}])
+
+
 def test_evaluation_is_in_order_and_not_augmented(samples):
     shown = list(evaluation_loader(samples, 4, 2))
     assert torch.cat([b["index"] for b in shown]).tolist() == list(range(11))

@@ -135,6 +135,17 @@ def test_a_foreign_label_is_never_silent():
         scores.compute()
 
 
+def test_probabilities_are_no_labels():
+    with pytest.raises(ValueError, match="take the argmax"):
+        SegmentationScores(2).update(torch.rand(1, 3), torch.zeros(1, 3).long(), [0], [0])
+
+
+def test_an_ignored_class_is_in_no_mean():
+    scores = SegmentationScores(3, ignore_index=0)
+    scores.update(torch.tensor([[0, 1, 2, 0]]), torch.tensor([[0, 1, 2, 2]]), [0], [0])
+    assert scores.compute()["dataset"]["mDSC"] == pytest.approx((1 + 2 / 3) / 2)
+
+
 def test_nothing_scored_is_undefined():
     assert SegmentationScores(2).compute()["dataset"]["mIoU"] is None
 
@@ -143,6 +154,6 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"background must be None or in 0\.\.1"):
         SegmentationScores(2, background=5)
     with pytest.raises(ValueError, match="differ in shape"):
-        SegmentationScores(2).update(torch.zeros(1, 2), torch.zeros(1, 3), [0], [0])
+        SegmentationScores(2).update(torch.zeros(1, 2).long(), torch.zeros(1, 3).long(), [0], [0])
     with pytest.raises(ValueError, match="one id an image"):
-        SegmentationScores(2).update(torch.zeros(2, 2), torch.zeros(2, 2), [0], [0])
+        SegmentationScores(2).update(torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), [0], [0])

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, make_camvid
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -25,7 +25,9 @@ from engine.training import Trainer
 def trainer(path, *overrides, display=None):
     config = load_config(path, [f"output={path.parent / 'runs'}", *overrides])
     experiment = Experiment.prepare(config)
-    return Trainer(experiment, Run.start(config), launch(config.train), display or Display())
+    run = Run.of(config)
+    run.create(config)
+    return Trainer(experiment, run, launch(config.train), display or Display())
 
 
 def weights(run):
@@ -74,7 +76,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
 
     found = program("evaluate", run, "--split", "val", "--checkpoint", "last", "scores.grid=network", check=0)
     assert "val part, checkpoint last" in found.stdout
-    document = json.loads((run / "evaluation-val-last/scores.json").read_text())
+    document = json.loads((run / "evaluation-val-last-network/scores.json").read_text())
     assert (document["header"]["part"], document["header"]["grid"]) == ("val", "network")
     assert "a trained run is scored as it is" in program("evaluate", run, "loss.name=ce", check=2).stderr
 
@@ -163,12 +165,52 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_pat
     assert state == {"epoch": best["epoch"], "score": best["score"]}
 
 
-def test_early_stopping(camvid_yaml):
-    made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2", "optim.lr=1e-12")
+def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch):
+    def score(*_):
+        return {name: {"mIoU": next(scripted), "mDSC": None} for name in ("image", "case", "dataset")}
+
+    scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
+    monkeypatch.setattr("engine.training.score", score)
+    made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2")
     made.fit()
-    entries = log(made.run.path)
-    assert len(entries) < 30
-    assert max(entry["score"] for entry in entries[-2:]) <= entries[-3]["score"]
+    assert [entry["score"] for entry in log(made.run.path)] == [0.1, 0.5, 0.4, 0.6, 0.3, 0.2]
+    assert Checkpoint.load(made.run.checkpoint("best")).state["progress"] == {"epoch": 4, "score": 0.6}
+
+
+def test_the_logged_rate_is_that_of_the_epoch(camvid_yaml):
+    made = trainer(
+        camvid_yaml, "train.epochs=3", "optim={name: sgd, lr: 1e-3, schedule: {name: step, every: 1, factor: 0.1}}"
+    )
+    made.fit()
+    assert [entry["lr"] for entry in log(made.run.path)] == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
+def test_a_diverging_run_stops_with_advice(camvid_yaml, program):
+    said = program("train", camvid_yaml, "optim={name: sgd, lr: 1e30}", check=2).stderr
+    assert "the loss became NaN or infinite in epoch" in said
+    assert "lower optim.lr" in said
+
+
+def test_evaluate_and_resume_keep_the_split(camvid_yaml, program, tmp_path, camvid):
+    arguments = ["data.split={kind: holdout, test: 3, val: 2}", "data.group=case"]
+    program("train", camvid_yaml, *arguments, check=0)
+    split = (tmp_path / "runs/small/split.json").read_text()
+    scores = (tmp_path / "runs/small/scores.json").read_text()
+    make_camvid(camvid, (("train", "N", 4), ("val", "O", 1), ("test", "P", 1)))  # the data set grows
+    found = program("evaluate", "runs/small", check=0)
+    assert (tmp_path / "runs/small/evaluation-test-best-original/scores.json").read_text() == scores, found.stdout
+    (tmp_path / "runs/small/scores.json").unlink()  # killed before the scores were written
+    program("train", camvid_yaml, *arguments, check=0)
+    assert (tmp_path / "runs/small/split.json").read_text() == split
+    assert (tmp_path / "runs/small/scores.json").read_text() == scores
+
+
+def test_stills_of_mixed_sizes(camvid_yaml, program, camvid):
+    """Without a size, training crops to one, and each image is scored as it is."""
+    make_camvid(camvid, (("train", "Y", 2), ("test", "Z", 2)), size=(48, 40))
+    crop = "data.augment=[{name: RandomCrop, height: 16, width: 24}]"
+    done = program("train", camvid_yaml, "data.size=null", crop, "train.epochs=1", check=0)
+    assert "test: 5 images" in done.stdout
 
 
 def test_without_validation_the_last_epoch_is_kept(camvid_yaml):
