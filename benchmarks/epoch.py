@@ -46,11 +46,10 @@ class BareLoop:
         }
         classes = len(experiment.adapter.classes)
         self.classes = classes
-        self.network = smp.create_model(
-            self.config.model.name, self.config.model.encoder, encoder_weights=None, classes=classes
-        )
+        model, optim = self.config.model.model_dump(), self.config.optim.model_dump()
+        self.network = smp.create_model(model["name"], model["encoder"], encoder_weights=None, classes=classes)
         self.loss = build_loss(self.config.loss, classes, experiment.class_counts())
-        self.optimizer = torch.optim.Adam(self.network.parameters(), self.config.optim.lr)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), optim["lr"])
         self.mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         self.deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
@@ -93,7 +92,9 @@ class BareLoop:
 
 def ours(config: Config, experiment: Experiment) -> Trainer:
     """The trainer in a run folder of its own."""
-    return Trainer(experiment, Run.start(config), launch(config.train), Display(Console(file=io.StringIO())))
+    run = Run.of(config)
+    run.create(config)
+    return Trainer(experiment, run, launch(config.train), Display(Console(file=io.StringIO())))
 
 
 def main() -> None:

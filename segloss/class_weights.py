@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from .names import unknown
+from .names import check_choice, unknown
 
 Unit = Literal["pixel", "image", "component"]
 ClassWeights = list[float] | str | dict[str, Any] | None
@@ -120,8 +120,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
     """
     if not isinstance(beta, int | float) or not 0 <= beta < 1:
         raise ValueError(f"beta must be in [0, 1), got {beta!r}")
-    if unit not in get_args(Unit):
-        raise ValueError(f"unit must be one of {', '.join(get_args(Unit))}, got {unit!r}")
+    check_choice("unit", unit, get_args(Unit))
     n = counts.get(f"{unit}s")
     present = _reciprocal(n, counts) > 0
     log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))

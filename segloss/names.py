@@ -1,8 +1,8 @@
-"""Choosing by name, with an error that helps."""
+"""Choosing by name, with errors that help."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 MOST = 40
@@ -21,3 +21,9 @@ def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
     if len(names) > MOST:
         return f"unknown {kind} {name!r};{hint} allowed are {len(names)}, such as {', '.join(near or names[:5])}"
     return f"unknown {kind} {name!r};{hint} allowed: {', '.join(names)}"
+
+
+def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise a `ValueError` naming the parameter where its value is none of the allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
+from .names import check_choice
 from .tensors import prepare, valid_pixels
 
 Activation = Literal["softmax", "sigmoid", "none"]
@@ -115,10 +116,8 @@ class PixelwiseLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        if normalize not in get_args(Normalize):
-            raise ValueError(f"normalize must be one of {', '.join(get_args(Normalize))}, got {normalize!r}")
-        if reduction not in get_args(Reduction):
-            raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
+        check_choice("normalize", normalize, get_args(Normalize))
+        check_choice("reduction", reduction, get_args(Reduction))
         counts = None if class_counts is None else ClassCounts.of(class_counts)
         self.ignore_index, self.normalize, self.reduction = ignore_index, normalize, reduction
         self.num_classes = num_classes

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
+from .names import check_choice
 from .pixelwise import Activation, Reduction
 from .tensors import at_class, prepare
 
@@ -148,10 +149,8 @@ class RegionLoss(nn.Module):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        if classes not in get_args(Classes):
-            raise ValueError(f"classes must be one of {', '.join(get_args(Classes))}, got {classes!r}")
-        if reduction not in get_args(Reduction):
-            raise ValueError(f"reduction must be one of {', '.join(get_args(Reduction))}, got {reduction!r}")
+        check_choice("classes", classes, get_args(Classes))
+        check_choice("reduction", reduction, get_args(Reduction))
         if not 0 <= smooth < float("inf"):
             raise ValueError(f"smooth must be ≥ 0, got {smooth}")
         counts = None if class_counts is None else ClassCounts.of(class_counts)

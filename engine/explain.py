@@ -1,0 +1,116 @@
+"""The errors of pydantic in the words of a YAML file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from segloss.names import unknown
+
+from .config import FullConfig
+from .named import describe
+from .source import Key, Node
+
+
+def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
+    """The errors of pydantic as lines; those of the branches of one union are one problem."""
+    for problem in error.errors(include_url=False):
+        location: tuple[Key, ...] = (section, *problem["loc"])
+        model, annotation, known = _field_at(location)
+        node, keys = root.find(known)
+        dotted = ".".join(map(str, keys))
+        kind, context = problem["type"], problem.get("ctx", {})
+        if kind == "extra_forbidden":
+            foreign, _ = root.find(location)
+            yield f"{foreign.at}: {dotted}: {unknown('key', location[-1], _keys(model))}"
+        elif kind == "missing" and isinstance(location[-1], str):
+            yield f"{node.at}: {dotted}: missing {location[-1]}; expected {describe(_annotation(model, location[-1]))}"
+        elif kind == "union_tag_not_found":
+            name = context["discriminator"].strip("'")
+            yield f"{node.at}: {dotted}: missing {name}; {_tags(annotation, name)}"
+        elif kind == "union_tag_invalid":
+            name = context["discriminator"].strip("'")
+            allowed = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+            if section == "loss":
+                allowed.append("adfl")
+            tag, _ = root.find((*keys, name))
+            noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
+            yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed)}"
+        elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str):
+            yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
+        elif kind == "string_pattern_mismatch":
+            yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
+        elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
+            yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
+        else:
+            yield f"{node.at}: {dotted}: {problem['msg'].replace('Input should', 'must')}, got {_shown(node)}"
+
+
+def _shown(node: Node) -> str:
+    value = node.plain()
+    return "nothing" if value is None else json.dumps(value, default=str)
+
+
+def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]:
+    """The model, the annotation and the path of the deepest field along a pydantic location.
+
+    A location also holds the tags of unions and the names of their branches, which are no keys.
+    """
+    model: type[BaseModel] = FullConfig
+    annotation: Any = FullConfig
+    path: list[Key] = []
+    candidates: list[type[BaseModel]] = [FullConfig]
+    for key in location:
+        tagged = [candidate for candidate in candidates if key in _tag_values(candidate)]
+        if len(candidates) == 1 and key in candidates[0].model_fields:
+            model, annotation = candidates[0], candidates[0].model_fields[str(key)].annotation
+            candidates, path = _models(annotation), [*path, key]
+        elif tagged:
+            candidates = tagged
+            model = annotation = tagged[0]
+        elif isinstance(key, int) and candidates:
+            path.append(key)
+    if len(candidates) == 1 and issubclass(candidates[0], BaseModel):
+        model = candidates[0]
+    return model, annotation, path
+
+
+def _tag_values(model: type[BaseModel]) -> tuple[Any, ...]:
+    for key in ("name", "kind"):
+        field = model.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return get_args(field.annotation)
+    return ()
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
+        return [model for argument in get_args(annotation) for model in _models(argument)]
+    return []
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [*model.model_fields]
+
+
+def _annotation(model: type[BaseModel], key: Key) -> Any:
+    field = model.model_fields.get(str(key))
+    return None if field is None else field.annotation
+
+
+def _tags(annotation: Any, key: str) -> str:
+    tags = [str(tag) for model in _models(annotation) for tag in _tag_values(model)]
+    return f"{key} is one of {', '.join(tags)}"
+
+
+def _literals(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for argument in get_args(annotation) for value in _literals(argument)]
