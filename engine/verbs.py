@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -172,8 +173,10 @@ def _hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment
     other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
     command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
     display.line("next: the same training with another loss, and the scores of the last epoch:")
-    display.line(f"  python {' '.join(dict.fromkeys(command))}")
-    display.line(f"  python train_seg.py evaluate {run.path} --checkpoint last")
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
+    display.line(f"  {python} {' '.join(dict.fromkeys(command))}")
+    display.line(f"  {python} train_seg.py evaluate {run.path} --checkpoint last")
 
 
 def _binary_grey(experiment: Experiment) -> bool:
