@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130
     return 0
 

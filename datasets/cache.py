@@ -108,7 +108,7 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (data.cache)") from error
+            raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (output, or data.cache)") from error
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             futures = [pool.submit(self._decode, case) for case in cases]
             try:

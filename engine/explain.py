@@ -46,7 +46,10 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         elif kind == "string_pattern_mismatch":
             yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
         elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
-            yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
+            if isinstance(node.value, str) and _models(annotation):
+                yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"
+            else:
+                yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
         else:
             yield f"{node.at}: {dotted}: {problem['msg'].replace('Input should', 'must')}, got {_shown(node)}"
 

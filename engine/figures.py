@@ -41,7 +41,7 @@ def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[s
     weighted = bool(history) and history[0]["acw"] is not None
     figure = Figure(figsize=(5 * (2 + weighted), 3.6), layout="constrained")
     axes = figure.subplots(1, 2 + weighted)
-    axes[0].plot(epochs, [entry["loss"] for entry in history], color=OKABE_ITO[5])
+    axes[0].plot(epochs, [entry["loss"] for entry in history], color=OKABE_ITO[5], marker=".")
     axes[0].set(title="training loss", xlabel="epoch")
     scored = [(entry["epoch"], entry["score"]) for entry in history if entry["score"] is not None]
     if scored:
@@ -53,7 +53,7 @@ def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[s
         colours = palette(len(classes))
         for index, name in enumerate(classes):
             weights = [entry["acw"][index] for entry in history]
-            axes[2].plot(epochs, weights, color=colours[index], label=name)
+            axes[2].plot(epochs, weights, color=colours[index], label=name, marker=".")
         axes[2].set(title="adaptive class weights", xlabel="epoch")
         axes[2].legend(fontsize=7, ncols=1 + len(classes) // 8)
     for axis in axes:

@@ -101,6 +101,9 @@ def parse_overrides(overrides: Sequence[str]) -> Node:
         if not equals or not all(key.split(".")):
             problems.append(f"{COMMAND_LINE}: {override}: expected key=value, such as train.epochs=3")
             continue
+        if not text.strip():
+            problems.append(f"{COMMAND_LINE}: {key}: no value; {key}=null takes the default")
+            continue
         try:
             value = _node(_yaml().load(text), COMMAND_LINE, "", [0])
         except YAMLError as error:

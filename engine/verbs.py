@@ -77,6 +77,10 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
     folder.mkdir(exist_ok=True)
     _write_scores(folder, scores)
+    if not run.finished:
+        display.line(
+            f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {scores['header']['epoch']}"
+        )
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
@@ -114,7 +118,10 @@ def _score(
     run: Run, experiment: Experiment, fabric: Any, part: datasets.Part, checkpoint: str, display: Display
 ) -> dict[str, Any]:
     model = _trained(run, experiment, fabric, checkpoint)
-    return score(model, part, experiment, fabric, display.track(f"scoring {part}"))
+    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
+    epoch = Checkpoint.load(run.checkpoint(checkpoint)).state["progress"]["epoch"]
+    scores["header"] |= {"checkpoint": checkpoint, "epoch": epoch}
+    return scores
 
 
 def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> Any:

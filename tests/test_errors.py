@@ -24,6 +24,8 @@ def told(process):
         (["trian", "x.yaml"], "did you mean 'train'"),
         (["train", "no.yaml"], "no.yaml: no such file"),
         (["train", "run.yaml", "epochs"], "expected key=value"),
+        (["train", "run.yaml", "train.epochs="], "train.epochs: no value; train.epochs=null takes the default"),
+        (["train", "run.yaml", "loss=dice"], "loss: expected a mapping, such as {name: dice}"),
         (["train", "run.yaml", "--fast"], "unrecognized argument '--fast'"),
         (["train", "run.yaml", "train.epoch=3"], "did you mean 'epochs'"),
         (["train", "run.yaml", "data.root=nowhere"], "nowhere: no such folder; set data.root"),

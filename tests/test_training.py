@@ -61,6 +61,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     assert len(log(run)[0]["acw"]) == 11
     scores = json.loads((run / "scores.json").read_text())
     assert scores["header"]["grid"] == "original"
+    assert (scores["header"]["checkpoint"], scores["header"]["epoch"] in (1, 2)) == ("best", True)
     assert len(scores["cases"]) == 3 * 11
     assert str(tmp_path) not in (run / "scores.json").read_text()
     assert f"{scores['dataset']['mIoU']:.4f}" in done.stdout
