@@ -51,12 +51,12 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
     return datasets.Augmentation([section.model_dump() for section in data.augment]) if data.augment else None
 
 
-def build_model(section: ModelSection, adapter: datasets.Adapter, seed: int) -> models.SegmentationModel:
+def build_model(section: ModelSection, num_classes: int, channels: int, seed: int) -> models.SegmentationModel:
     """The network with the initial weights of the seed."""
     return models.build(
         section.name,
-        num_classes=len(adapter.classes),
-        channels=adapter.channels,
+        num_classes=num_classes,
+        channels=channels,
         seed=seed,
         acw=bool(section.acw),
         **parameters(section, ModelSection),

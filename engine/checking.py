@@ -21,10 +21,10 @@ import segloss
 from segloss.names import unknown
 
 from . import build
-from .config import Config, DataSection, FullConfig, ModelSection
+from .config import Config, DataSection, FullConfig
 from .errors import ConfigError
 from .explain import explain
-from .named import describe, parameters
+from .named import describe
 from .source import Key, Node, load
 
 
@@ -176,14 +176,7 @@ def _check_model(valid: dict[str, Any], classes: int, channels: int) -> None:
     """Build the network, without fetching pretrained weights."""
     section = valid["model"]
     models.check_pretrained(section.encoder, section.pretrained)
-    network = models.build(
-        section.name,
-        num_classes=classes,
-        channels=channels,
-        seed=0,
-        acw=bool(section.acw),
-        **parameters(section, ModelSection) | {"pretrained": None},
-    )
+    network = build.build_model(section.model_copy(update={"pretrained": None}), classes, channels, seed=0)
     if network.pools_image and "train" in valid and valid["train"].batch_size == 1:
         raise ValueError(
             f"{section.name} has batch normalisation over one value an image and cannot train with "

@@ -87,6 +87,11 @@ class Experiment:
             )
         return segloss.ClassCounts(**counts, names=self.adapter.classes)
 
+    def network(self) -> SegmentationModel:
+        """The network with the initial weights of the seed."""
+        adapter = self.adapter
+        return build.build_model(self.config.model, len(adapter.classes), adapter.channels, self.config.seed)
+
     @property
     def background(self) -> int | None:
         """The class that is left out of means, or None."""

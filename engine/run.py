@@ -108,8 +108,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run; a `DataError` where the disk is full."""
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomically(self.path / name, (text + "\n").encode())
+        write_json(self.path / name, content)
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run; a `UsageError` where it is missing or damaged."""
@@ -151,6 +150,12 @@ class Run:
                 f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
                 f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
             )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file; a `DataError` where the disk is full."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
 
 
 def to_yaml(config: Config) -> str:

@@ -79,7 +79,7 @@ class Trainer:
         self.batches = datasets.TrainingBatches(len(samples), self.config.batch_size, config.seed)
         counts = experiment.class_counts()
         torch.manual_seed(config.seed)
-        self.model = place(build.build_model(config.model, experiment.adapter, config.seed), fabric)
+        self.model = place(experiment.network(), fabric)
         self.loss: build.Loss = fabric.to_device(build.build_loss(config.loss, len(experiment.adapter.classes), counts))
         optimizer = build.build_optimizer(config.optim, self.model)
         network: Any = torch.compile(self.model) if self.config.compile else self.model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 import sys
 import warnings
@@ -20,7 +19,6 @@ from segloss.readings import READINGS
 
 from . import figures
 from .baseline import best_threshold
-from .build import build_model
 from .checking import load_config
 from .checkpoint import Checkpoint, load_model
 from .config import Config
@@ -28,7 +26,7 @@ from .display import Display
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
-from .run import Run
+from .run import Run, write_json
 from .training import Trainer
 
 
@@ -36,7 +34,7 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
     Raises:
-        UsageError, DataError: bad input; see `README.md`.
+        UsageError, DataError: bad input, one line that says what to do.
     """
     config = load_config(path, overrides)
     run = Run.of(config)
@@ -52,8 +50,10 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    scores = _score(run, experiment, fabric, "test", "best", display)
-    _draw(run, experiment, fabric, scores)
+    model, origin = _trained(run, experiment, fabric, "best")
+    scores = score(model, "test", experiment, fabric, display.track("scoring test"))
+    scores["header"] |= origin
+    _draw(run, experiment, fabric, model)
     if _binary_grey(experiment):
         run.write_json("baseline.json", {"threshold_DSC": best_threshold(experiment.samples("test"))})
     _write_scores(run.path, scores)
@@ -73,7 +73,9 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
     experiment = _prepare(config, run, display)
-    scores = _score(run, experiment, fabric, part, checkpoint, display)
+    model, origin = _trained(run, experiment, fabric, checkpoint)
+    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
+    scores["header"] |= origin
     folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
     folder.mkdir(exist_ok=True)
     _write_scores(folder, scores)
@@ -114,29 +116,20 @@ def _describe(experiment: Experiment, display: Display) -> None:
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
 
 
-def _score(
-    run: Run, experiment: Experiment, fabric: Any, part: datasets.Part, checkpoint: str, display: Display
-) -> dict[str, Any]:
-    model = _trained(run, experiment, fabric, checkpoint)
-    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
-    epoch = Checkpoint.load(run.checkpoint(checkpoint)).state["progress"]["epoch"]
-    scores["header"] |= {"checkpoint": checkpoint, "epoch": epoch}
-    return scores
-
-
-def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> Any:
-    """The run's network with the weights of a checkpoint, on its device."""
-    model = place(build_model(experiment.config.model, experiment.adapter, experiment.config.seed), fabric)
+def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
+    """The run's network with the weights of a checkpoint, on its device, and where they come from."""
     path = run.checkpoint(checkpoint)
-    load_model(model, Checkpoint.load(path), path)
-    return fabric.setup(model)
+    loaded = Checkpoint.load(path)
+    model = place(experiment.network(), fabric)
+    load_model(model, loaded, path)
+    return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
 
 
-def _draw(run: Run, experiment: Experiment, fabric: Any, scores: dict[str, Any]) -> None:
+def _draw(run: Run, experiment: Experiment, fabric: Any, model: Any) -> None:
     run.figures.mkdir(exist_ok=True)
     headline = f"{experiment.headline.reading} {experiment.headline.score}"
-    figures.curves(run.history(), headline, scores["header"]["classes"]).savefig(run.figures / "curves.png", dpi=110)
-    model = _trained(run, experiment, fabric, "best")
+    curves = figures.curves(run.history(), headline, experiment.adapter.classes)
+    curves.savefig(run.figures / "curves.png", dpi=110)
     figures.save_overlays(model, experiment, "test", fabric, run.figures / "overlays")
 
 
@@ -149,8 +142,7 @@ def _write_scores(folder: Path, scores: dict[str, Any]) -> None:
     ]
     _write_csv(folder / "cases.csv", scores["cases"])
     _write_csv(folder / "classes.csv", classes)
-    document = json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / "scores.json", (document + "\n").encode())
+    write_json(folder / "scores.json", scores)
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .tensors import per_class
+
 
 class AdaptiveClassWeight(nn.Module):
     """z = w ⊙ x: one learnt weight a class on the logits, before softmax (Hossain 2019, eq. 21).
@@ -40,7 +42,7 @@ class AdaptiveClassWeight(nn.Module):
         """Logits `(N, C, *spatial)` times the weight of their class, in the logits' dtype."""
         if logits.shape[1] != len(self.weight):
             raise ValueError(f"logits must have {len(self.weight)} classes, got shape {tuple(logits.shape)}")
-        return logits * self.weight.to(logits.dtype).view(1, -1, *[1] * (logits.dim() - 2))
+        return logits * per_class(self.weight.to(logits.dtype), logits)
 
     @torch.no_grad()
     def fold(self, head: nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .class_weights import ClassWeights
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import at_class, pick
+from .tensors import at_class, per_class, pick
 
 
 def focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: Tensor | None = None) -> Tensor:
@@ -23,7 +23,7 @@ def focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: Tenso
     if target.is_floating_point():
         log_rest = log_not(log_p)
         values = -torch.exp(gamma * log_rest) * log_p
-        return pick(values if alpha is None else values * alpha.view(1, -1, *[1] * (logits.dim() - 2)), target)
+        return pick(values if alpha is None else values * per_class(alpha, logits), target)
     others = log_p.masked_fill(at_class(target, logits.shape[1]), -torch.inf)
     loss = -torch.exp(gamma * others.logsumexp(1)) * pick(log_p, target)
     return loss if alpha is None else alpha[target] * loss

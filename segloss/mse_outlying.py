@@ -9,14 +9,13 @@ from torch import Tensor
 
 from .class_weights import ClassCounts, ClassWeights, Counts
 from .pixelwise import Activation, Normalize, PixelwiseLoss
-from .tensors import at_class
+from .tensors import at_class, per_class
 
 
 def squared_error_terms(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
     """Σ_k ½ (z_k − P_k·label_k)² on raw logits (Kato, eq. 4); `labels` is `(C,)`, 1 for plain MSE."""
-    shape = (1, -1, *[1] * (logits.dim() - 2))
     one_hot = target if target.is_floating_point() else at_class(target, logits.shape[1])
-    return 0.5 * (logits - one_hot * labels.view(shape)).square().sum(1)
+    return 0.5 * (logits - one_hot * per_class(labels, logits)).square().sum(1)
 
 
 def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:

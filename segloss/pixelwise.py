@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
 from .names import check_choice
-from .tensors import prepare, valid_pixels
+from .tensors import per_class, prepare, valid_pixels
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Normalize = Literal["pixels", "weights"]
@@ -75,7 +75,7 @@ def pixelwise_loss(
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     """The weight of each pixel's true class, `(N, *spatial)`."""
     if target.is_floating_point():
-        return (target * class_weights.to(target).view(1, -1, *[1] * (target.dim() - 2))).sum(1)
+        return (target * per_class(class_weights.to(target), target)).sum(1)
     return class_weights[target]
 
 

@@ -86,6 +86,11 @@ def pick(values: Tensor, target: Tensor) -> Tensor:
     return values.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
+def per_class(values: Tensor, like: Tensor) -> Tensor:
+    """One value a class `(C,)`, shaped to broadcast over `(N, C, *spatial)`."""
+    return values.view(1, -1, *[1] * (like.dim() - 2))
+
+
 def at_class(index: Tensor, classes: int) -> Tensor:
     """One-hot of an index map as bool: `(N, *spatial)` to `(N, C, *spatial)`, without an int64 copy of it."""
     order = torch.arange(classes, device=index.device, dtype=torch.int32)
