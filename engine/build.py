@@ -13,6 +13,7 @@ import models
 import segloss
 
 from .config import (
+    AcwSection,
     DataSection,
     LossSection,
     ModelSection,
@@ -24,8 +25,7 @@ from .config import (
 from .named import parameters
 from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
 
-Loss = Any
-"""A loss of segloss: called with logits and target, with `denominator` and `activation`."""
+Loss = segloss.SegmentationLoss | segloss.WeightedSum
 
 
 def build_adapter(data: DataSection) -> datasets.Adapter:
@@ -53,31 +53,24 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
 
 def build_model(section: ModelSection, num_classes: int, channels: int, seed: int) -> models.SegmentationModel:
     """The network with the initial weights of the seed."""
+    own = section.acw.model_dump() if isinstance(section.acw, AcwSection) else {}
     return models.build(
         section.name,
         num_classes=num_classes,
         channels=channels,
         seed=seed,
-        acw=bool(section.acw),
+        acw=segloss.AdaptiveClassWeight(num_classes, **own) if section.acw else None,
         **parameters(section, ModelSection),
     )
 
 
 def build_loss(sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts) -> Loss:
     """The loss, or the weighted sum of several."""
-    losses = [
-        segloss.build_loss(
-            section.name,
-            num_classes=num_classes,
-            class_counts=counts,
-            ignore_index=datasets.IGNORE,
-            **parameters(section, LossSection),
-        )
-        for section in sections
-    ]
-    if len(losses) == 1 and sections[0].weight == 1:
-        return losses[0]
-    return segloss.WeightedSum(losses, [section.weight for section in sections])
+    shared: dict[str, Any] = {"num_classes": num_classes, "class_counts": counts, "ignore_index": datasets.IGNORE}
+    if len(sections) == 1 and sections[0].weight == 1:
+        return segloss.build_loss(sections[0].name, **shared, **parameters(sections[0], LossSection))
+    parts = [{"name": s.name, "weight": s.weight, **parameters(s, LossSection)} for s in sections]
+    return segloss.build_loss(parts, **shared)
 
 
 def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:

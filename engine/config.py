@@ -53,12 +53,21 @@ class DataSection(Strict):
     """The folder of the decoded cases; null for `<output>/.cache`."""
 
 
+class AcwSection(Strict):
+    """The adaptive class-weight layer."""
+
+    init: float | list[float] = 1.0
+    """The first weight, one number or one a class."""
+    constraint: Literal["none", "positive"] = "none"
+    """`positive`: the weights are exp(v), v learnt."""
+
+
 class ModelSection(Strict):
     """A network."""
 
     name: str
-    acw: bool | None = None
-    """Put an adaptive class-weight layer before softmax."""
+    acw: bool | AcwSection | None = None
+    """Put an adaptive class-weight layer before softmax: true, or its options."""
 
 
 class LossSection(Strict):

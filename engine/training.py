@@ -49,6 +49,7 @@ class State:
         stale: validations since then.
         log_lines: lines of log.jsonl that belong to this state.
         stopped: whether early stopping has ended the training.
+        class_accuracy: recall of each class in the last validation, null where it was absent; null before the first.
     """
 
     epoch: int = 0
@@ -59,6 +60,7 @@ class State:
     stale: int = 0
     log_lines: int = 0
     stopped: bool = False
+    class_accuracy: list[float | None] | None = None
 
 
 class Trainer:
@@ -80,7 +82,8 @@ class Trainer:
         counts = experiment.class_counts()
         torch.manual_seed(config.seed)
         self.model = place(experiment.network(), fabric)
-        self.loss: build.Loss = fabric.to_device(build.build_loss(config.loss, len(experiment.adapter.classes), counts))
+        self.loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
+        fabric.to_device(self.loss)
         optimizer = build.build_optimizer(config.optim, self.model)
         network: Any = torch.compile(self.model) if self.config.compile else self.model
         self.forward: Any
@@ -91,6 +94,11 @@ class Trainer:
         schedule = build.build_schedule(config.optim)
         self.schedule = scheduled(self.optimizer, schedule, steps, self.config.epochs, warmup)
         self.validates = bool(experiment.data.parts["val"])
+        if self.loss.follows_validation and not self.validates:
+            raise UsageError(
+                f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
+                "scores, but no sample validates; set data.split.val above 0, or use another loss"
+            )
         self.state = State()
         self.loss_sum = torch.zeros((), device=fabric.device)
 
@@ -134,6 +142,7 @@ class Trainer:
         return entry
 
     def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
+        self.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
         self.forward.train()
         self.batches.set_epoch(self.state.epoch, self.state.batch)
         started, images, shown = time.monotonic(), 0, 0.0
@@ -200,6 +209,7 @@ class Trainer:
         if not self.validates or not due:
             return
         scores = score(self.forward, "val", self.experiment, self.fabric)
+        self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
         entry["score"] = found = self.experiment.headline_of(scores)
         if found is not None and (self.state.best is None or found > self.state.best):

@@ -168,7 +168,7 @@ def _hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment
     kept = [
         shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
     ]
-    acw = ["model.acw=true"] if experiment.config.model.acw else []
+    acw = ["model.acw=true"] if experiment.config.model.acw is True else []
     other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
     command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
     display.line("next: the same training with another loss, and the scores of the last epoch:")

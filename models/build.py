@@ -9,6 +9,8 @@ import torch
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPPPooling
 from torch import nn
 
+from segloss import AdaptiveClassWeight
+
 from .segmentation import SegmentationModel
 from .smp import deeplabv3plus, unet
 
@@ -24,7 +26,7 @@ def _shown(parameters: dict[str, Any]) -> str:
 
 
 def build(
-    name: str, *, num_classes: int, channels: int, seed: int, acw: bool = False, **parameters: Any
+    name: str, *, num_classes: int, channels: int, seed: int, acw: AdaptiveClassWeight | None = None, **parameters: Any
 ) -> SegmentationModel:
     """Build a network with initial weights that follow from the seed, whatever the loss, with or without ACW.
 
@@ -35,7 +37,7 @@ def build(
         num_classes: C.
         channels: of the images.
         seed: of the initial weights.
-        acw: put an adaptive class-weight layer on the logits.
+        acw: a layer to put on the logits.
         **parameters: the network's own.
 
     Raises:
@@ -56,4 +58,4 @@ def build(
             ) from error
     encoder: Any = network.encoder
     pools_image = any(isinstance(module, ASPPPooling) for module in network.modules())
-    return SegmentationModel(network, num_classes, stride=encoder.output_stride, acw=acw, pools_image=pools_image)
+    return SegmentationModel(network, stride=encoder.output_stride, acw=acw, pools_image=pools_image)

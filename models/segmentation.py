@@ -15,18 +15,17 @@ class SegmentationModel(nn.Module):
 
     Args:
         network: maps `(N, channels, H, W)`, H and W multiples of the stride, to logits at H/k × W/k for some k.
-        num_classes: C.
         stride: what H and W are padded to a multiple of.
-        acw: put an `AdaptiveClassWeight` layer on the logits.
+        acw: a layer to put on the logits.
         pools_image: the network has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
     """
 
     def __init__(
-        self, network: nn.Module, num_classes: int, stride: int, acw: bool = False, pools_image: bool = False
+        self, network: nn.Module, stride: int, acw: AdaptiveClassWeight | None = None, pools_image: bool = False
     ) -> None:
         super().__init__()
         self.network = network
-        self.acw = AdaptiveClassWeight(num_classes) if acw else None
+        self.acw = acw
         self.stride, self.pools_image = stride, pools_image
 
     def low_resolution(self, images: Tensor) -> Tensor:

@@ -7,32 +7,79 @@ from typing import Any
 
 from . import functional
 from .acw import AdaptiveClassWeight
+from .base import SegmentationLoss
+from .boundary import BoundaryLoss, signed_distance
 from .build import LOSSES, build_loss
+from .cefl import CEFL2Loss, CEFLoss
+from .class_balanced import ClassBalancedCrossEntropyLoss, ClassBalancedFocalLoss, ClassBalancedSigmoidLoss
 from .class_weights import CLASS_WEIGHTS, ClassCounts, ClassWeightWarning
 from .cross_entropy import CrossEntropyLoss, WeightedCrossEntropyLoss
-from .dice import DiceLoss
+from .dice import DiceLoss, GeneralizedDiceLoss
+from .difficulty import DifficultyBalancedLoss, difficulty_weights
+from .dual_cross_entropy import DualCrossEntropyLoss
 from .dual_focal import DualFocalLoss
+from .dual_focal_2021 import DualFocal2021Loss
+from .equalization import EqualizationLoss
 from .focal import FocalLoss
-from .mse_outlying import OutlyingMSELoss, outlying_labels
+from .ldam import LDAMLoss, ldam_margins
+from .logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss, log_prior
+from .lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
+from .mse_outlying import MSELoss, OutlyingMSELoss, outlying_labels
+from .poly import Poly1Loss
+from .recall import RecallLoss
+from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss, prior_bias_
+from .topk import TopKLoss
+from .tversky import FocalTverskyLoss, IoULoss, TverskyLoss
 from .weighted_sum import WeightedSum
 
 __all__ = [
     "CLASS_WEIGHTS",
     "LOSSES",
     "AdaptiveClassWeight",
+    "BalancedSoftmaxLoss",
+    "BoundaryLoss",
+    "CEFL2Loss",
+    "CEFLoss",
+    "ClassBalancedCrossEntropyLoss",
+    "ClassBalancedFocalLoss",
+    "ClassBalancedSigmoidLoss",
     "ClassCounts",
     "ClassWeightWarning",
     "CrossEntropyLoss",
     "DiceLoss",
+    "DifficultyBalancedLoss",
+    "DualCrossEntropyLoss",
+    "DualFocal2021Loss",
     "DualFocalLoss",
+    "EqualizationLoss",
     "FocalLoss",
+    "FocalTverskyLoss",
+    "GeneralizedDiceLoss",
+    "IoULoss",
+    "LDAMLoss",
+    "LogitAdjustedLoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
+    "MSELoss",
     "OutlyingMSELoss",
+    "Poly1Loss",
+    "RecallLoss",
+    "SegmentationLoss",
     "SegmentationScores",
+    "SigmoidCrossEntropyLoss",
+    "SigmoidFocalLoss",
+    "TopKLoss",
+    "TverskyLoss",
     "WeightedCrossEntropyLoss",
     "WeightedSum",
     "build_loss",
+    "difficulty_weights",
     "functional",
+    "ldam_margins",
+    "log_prior",
     "outlying_labels",
+    "prior_bias_",
+    "signed_distance",
 ]
 
 

@@ -59,9 +59,26 @@ class ClassCounts:
                 raise ValueError(f"{field} must hold counts, finite and not negative, got {bad[0]}")
 
     @classmethod
-    def of(cls, counts: Counts) -> ClassCounts:
-        """Take counts as they are; a plain list, array or tensor means `pixels`."""
-        return counts if isinstance(counts, ClassCounts) else cls(torch.as_tensor(counts).tolist())
+    def of(cls, counts: Counts, num_classes: int | None = None) -> ClassCounts:
+        """Take counts as they are; a plain list, array or tensor means `pixels`.
+
+        Raises:
+            ValueError: not one count for each of `num_classes`.
+        """
+        counts = counts if isinstance(counts, ClassCounts) else cls(torch.as_tensor(counts).flatten().tolist())
+        if num_classes is not None and len(counts.pixels) != num_classes:
+            raise ValueError(f"class_counts must hold {num_classes} classes, got {len(counts.pixels)}")
+        return counts
+
+    @classmethod
+    def needed(cls, counts: Counts | None, by: str, num_classes: int | None = None) -> ClassCounts:
+        """`of` counts that may be missing: a `ValueError` that says who needs them, and how to get them."""
+        if counts is None:
+            raise ValueError(
+                f"{by} needs class_counts: pass class_counts=[pixels of class 0, pixels of class 1, …] "
+                "counted over the training images"
+            )
+        return cls.of(counts, num_classes)
 
     def get(self, field: str) -> Tensor:
         """One field as float64; a `ValueError` that names it where it is missing."""
@@ -158,8 +175,6 @@ def resolve_class_weights(
     """
     if spec is None:
         return None
-    if num_classes is not None and counts is not None and len(counts.pixels) != num_classes:
-        raise ValueError(f"class_counts must hold {num_classes} classes, got {len(counts.pixels)}")
     if isinstance(spec, str | Mapping):
         return _from_scheme({"name": spec} if isinstance(spec, str) else dict(spec), counts).float()
     weights = torch.as_tensor(spec, dtype=torch.float32)
@@ -181,24 +196,33 @@ def _from_scheme(spec: dict[str, Any], counts: ClassCounts | None) -> Tensor:
         raise ValueError(f"class_weights: {name} takes no parameters, got {foreign[0]!r}")
     if foreign:
         raise ValueError(f"class_weights: {name} " + unknown("parameter", foreign[0], allowed))
-    if counts is None:
-        raise ValueError(
-            f"class_weights: {name} needs class_counts: pass class_counts=[pixels of class 0, pixels of class 1, …] "
-            "counted over the training images"
-        )
-    return scheme(counts, **spec)
+    return scheme(ClassCounts.needed(counts, f"class_weights: {name}"), **spec)
+
+
+def seen_pixels(counts: ClassCounts) -> Tensor:
+    """The pixels of each class as float64; a class without any counts as the smallest of the others, with a warning.
+
+    For formulas (margins, priors) that have no value at 0.
+    """
+    pixels = counts.get("pixels")
+    _warn_absent(pixels, counts, "taken for as rare as the rarest class seen")
+    return torch.where(pixels > 0, pixels, pixels[pixels > 0].min())
 
 
 def _reciprocal(values: Tensor, counts: ClassCounts) -> Tensor:
     """1/v, 0 with a warning where v is 0."""
+    _warn_absent(values, counts, "their weight is 0")
+    return torch.where(values > 0, 1 / torch.where(values > 0, values, 1.0), 0.0)
+
+
+def _warn_absent(values: Tensor, counts: ClassCounts, consequence: str) -> None:
     absent = (values == 0).nonzero().flatten().tolist()
     if len(absent) == len(values):
         raise ValueError("class_counts are all zero: no class to weigh")
     if absent:
         names = [str(index) if counts.names is None else counts.names[index] for index in absent]
         warnings.warn(
-            f"class(es) {', '.join(names)} have zero count in the training data: their weight is 0",
+            f"class(es) {', '.join(names)} have zero count in the training data: {consequence}",
             ClassWeightWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    return torch.where(values > 0, 1 / torch.where(values > 0, values, 1.0), 0.0)

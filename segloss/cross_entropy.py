@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .class_weights import ClassWeights
+from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import pick
 
@@ -23,6 +24,9 @@ def cross_entropy_terms(logits: Tensor, target: Tensor, label_smoothing: float =
 
 class CrossEntropyLoss(PixelwiseLoss):
     """−Σ_i P_i log p_i per pixel, p = softmax(z) (Hossain 2019, eq. 3).
+
+    The baseline, and a proper scoring rule: its probabilities are the calibrated ones. Use it first, and wherever
+    classes are about equal. Not where the rare class is the point: a mean over pixels is a mean over the large classes.
 
     Args:
         label_smoothing: in [0, 1], the share of the target that is spread evenly over the classes.
@@ -45,8 +49,7 @@ class CrossEntropyLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+        check_range("label_smoothing", label_smoothing, "in [0, 1]", 0 <= label_smoothing <= 1)
         super().__init__(class_weights, normalize, **options)
         self.label_smoothing = label_smoothing
 
@@ -56,10 +59,26 @@ class CrossEntropyLoss(PixelwiseLoss):
 
 
 class WeightedCrossEntropyLoss(CrossEntropyLoss):
-    """Cross entropy with class weights, by default the inverse frequency (Hossain 2019, eq. 4 and 5).
+    """−w_y log p_y per pixel, p = softmax(z), by default w_c ∝ 1/n_c, summing to 1 (Hossain 2019, eq. 4 and 5).
 
-    These weights sum to 1 while the sum over pixels is still divided by their number: the loss is about C times
-    smaller than plain cross entropy, which under SGD is a disguised lower learning rate.
+    Use it where a missed pixel of a rare class is worse than false alarms: it buys recall with precision. Not for
+    classes of a few hundred pixels, whose weight dwarfs all others; `inverse_sqrt` or `cb_ce` are milder. The weights
+    sum to 1 while the sum over pixels is still divided by their number: the loss is about C times smaller than `ce`,
+    which under SGD is a disguised lower learning rate (`normalize: weights` undoes that).
+
+    Args:
+        label_smoothing: see `CrossEntropyLoss`.
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: label_smoothing outside [0, 1], class_counts missing.
+
+    >>> loss = WeightedCrossEntropyLoss(class_counts=[3, 1])  # weights ¼ and ¾
+    >>> import torch
+    >>> round(float(loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # ¾ log 2
+    0.5199
     """
 
     def __init__(

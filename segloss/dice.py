@@ -1,4 +1,4 @@
-"""Soft Dice loss."""
+"""Soft Dice losses."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ import torch
 from torch import Tensor
 
 from .class_weights import ClassWeights
-from .region import Classes, Overlap, RegionLoss
+from .region import Classes, Overlap, OverlapLoss, ratio
 
 
 def dice_of_overlap(sums: Overlap, smooth: float = 0.0) -> Tensor:
     """1 − (2Σpt + s)/(Σp + Σt + s), `(units, C)`."""
-    total = sums.predicted + sums.target + smooth
-    return 1 - (2 * sums.tp + smooth) / torch.where(total > 0, total, 1.0)
+    return 1 - ratio(2 * sums.tp + smooth, sums.predicted + sums.target + smooth)
 
 
-class DiceLoss(RegionLoss):
-    """1 − (2Σpt + s)/(Σp + Σt + s) per class, s = `smooth`, averaged over classes.
+def generalized_dice_of_overlap(sums: Overlap, smooth: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
+    """1 − (2 Σ_c v_c tp_c + s)/(Σ_c v_c (Σp + Σt)_c + s), v_c = w_c/(Σt)_c², 0 for an absent class; `(units, 1)`."""
+    volume = ratio(torch.ones_like(sums.target), sums.target.square())
+    if class_weights is not None:
+        volume = volume * class_weights.to(volume)
+    both = 2 * (volume * sums.tp).sum(1, keepdim=True)
+    either = (volume * (sums.predicted + sums.target)).sum(1, keepdim=True)
+    return 1 - ratio(both + smooth, either + smooth)
+
+
+class DiceLoss(OverlapLoss):
+    """1 − (2Σpt + s)/(Σp + Σt + s) per class, p = softmax(z), s = `smooth`, averaged over classes (Milletari 2016).
+
+    Every class counts the same, however few its pixels: use it where the score is DSC, and most often as a sum with
+    `ce`, whose gradient is steadier. Not for patches without foreground (nothing to learn from there with
+    `classes: present`), nor where calibrated probabilities are wanted: it drives them to 0 and 1.
 
     Args:
-        squared: V-Net's denominator, Σp² + Σt² (Milletari 2016).
+        squared: V-Net's denominator, Σp² + Σt², which Milletari 2016 uses.
         per_image: see `RegionLoss`.
         classes: see `RegionLoss`.
-        smooth: see `RegionLoss`.
+        smooth: see `OverlapLoss`.
         class_weights: see `RegionLoss`.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
 
+    >>> import torch
     >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])
     >>> round(float(DiceLoss()(sure, torch.tensor([[0, 1]]))), 4)
     0.0
@@ -48,3 +62,33 @@ class DiceLoss(RegionLoss):
     def of_overlap(self, sums: Overlap) -> Tensor:
         """See `dice_of_overlap`."""
         return dice_of_overlap(sums, self.smooth)
+
+
+class GeneralizedDiceLoss(OverlapLoss):
+    """1 − 2 Σ_c v_c Σpt / Σ_c v_c (Σp + Σt), v_c = 1/(Σt)² (Sudre 2017); an absent class has v_c = 0.
+
+    All classes share one fraction, in which a class weighs by its volume squared: use it for few classes of very
+    different volume. Not for batches in which a rare class is often absent: false positives of an absent class cost
+    nothing, and a class of a handful of pixels drowns all others.
+
+    Args:
+        per_image: one fraction an image instead of one for the batch.
+        smooth: see `OverlapLoss`.
+        class_weights: multiply v_c.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`; `none` gives `(1,)`, or
+            `(N, 1)` per image.
+
+    >>> import torch
+    >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])
+    >>> round(float(GeneralizedDiceLoss()(sure, torch.tensor([[0, 1]]))), 4)
+    0.0
+    """
+
+    def __init__(
+        self, per_image: bool = False, smooth: float = 0.0, class_weights: ClassWeights = None, **options: Any
+    ) -> None:
+        super().__init__(per_image, "present", smooth, class_weights, **options)
+
+    def of_overlap(self, sums: Overlap) -> Tensor:
+        """See `generalized_dice_of_overlap`."""
+        return generalized_dice_of_overlap(sums, self.smooth, self.class_weights)

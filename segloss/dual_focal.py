@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .focal import log_not
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class
+from .true_class import log_not
 
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
@@ -32,9 +32,10 @@ def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
 class DualFocalLoss(PixelwiseLoss):
     """−Σ_i log(1 − (P_i − p_i)²) per pixel, p = softmax(z) (Hossain 2019, eq. 7).
 
-    The false classes give feedback too. On the true class the loss is CE − log(2 − p), so in [CE − log 2, CE]; every
-    other class adds a term ≥ 0. Two other losses go by this name: the authors' journal form of 2021, and a calibration
-    loss of 2023. ADFL is this loss on a network with an `AdaptiveClassWeight` layer.
+    On the true class the loss is CE − log(2 − p), so in [CE − log 2, CE]; every other class adds a term ≥ 0, its own
+    feedback. Use it where a sure mistake should cost on both classes that take part in it. Not to re-weigh classes: it
+    knows none; `class_weights` or the `AdaptiveClassWeight` layer of the model do that (ADFL is the latter). Two other
+    losses go by this name: the authors' journal form, here `dfl2021`, and a calibration loss of 2023.
 
     Args:
         class_weights: see `PixelwiseLoss`.
@@ -43,6 +44,10 @@ class DualFocalLoss(PixelwiseLoss):
         class_counts: see `PixelwiseLoss`.
         ignore_index: see `PixelwiseLoss`.
         reduction: see `PixelwiseLoss`.
+
+    >>> even = torch.zeros(1, 2)  # p = ½: −2 log ¾
+    >>> round(float(DualFocalLoss()(even, torch.tensor([0]))), 4)
+    0.5754
     """
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:

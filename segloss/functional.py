@@ -1,8 +1,12 @@
-"""The losses as pure functions: logits and target in, loss out, nothing stored.
+"""The losses as pure functions, under the names that `build_loss` knows.
 
-All take `logits` `(N, C, *spatial)`, `target` and `mask`. The other keywords are those of the engine: of
-`segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of `segloss.region.region_loss` for Dice.
-`class_weights` is a `(C,)` tensor.
+`functional.focal(logits, target, mask=None, gamma=2.0, …)`: arithmetic alone, nothing is stored. What a class works out
+of the class counts once is a tensor here: `class_weights` and `alpha`, `labels` of `outlying_labels`, `margins` of
+`ldam_margins`, `log_prior`, `difficulty` of `difficulty_weights`, all `(C,)`. So `wce` and the `cb_*` losses are `ce`,
+`sigmoid_ce` and `sigmoid_focal` (with `alpha=None`) with `class_weights`, and `balanced_softmax` is `logit_adjusted`.
+
+Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
+`segloss.region.region_loss` for region losses, of `segloss.topk.topk_loss` for `topk`.
 """
 
 from __future__ import annotations
@@ -12,22 +16,64 @@ from typing import Any
 
 from torch import Tensor
 
+from .boundary import boundary_of_region, distance_maps
+from .cefl import cefl2_terms, cefl_terms
 from .cross_entropy import cross_entropy_terms
-from .dice import dice_of_overlap
+from .dice import dice_of_overlap, generalized_dice_of_overlap
+from .difficulty import difficulty_terms
+from .dual_cross_entropy import dual_cross_entropy_terms
 from .dual_focal import dual_focal_terms
+from .dual_focal_2021 import dual_focal_2021_terms
+from .equalization import equalization_terms
 from .focal import focal_terms
-from .mse_outlying import outlying_labels, squared_error_terms
+from .ldam import ldam_terms
+from .logit_adjusted import logit_adjusted_terms
+from .lovasz import lovasz_hinge_of_region, lovasz_softmax_of_region
+from .mse_outlying import squared_error_terms
 from .pixelwise import pixelwise_loss
-from .region import region_loss
+from .poly import poly1_terms
+from .recall import missed_share
+from .region import OfOverlap, of_overlap, region_loss
+from .sigmoid import sigmoid_ce_terms, sigmoid_focal_terms
+from .topk import topk_loss as topk
+from .tversky import focal_tversky_of_overlap, tversky_of_overlap
+
+__all__ = [
+    "boundary",
+    "cdb_ce",
+    "ce",
+    "cefl",
+    "cefl2",
+    "dce",
+    "dfl",
+    "dfl2021",
+    "dice",
+    "focal",
+    "focal_tversky",
+    "generalized_dice",
+    "iou",
+    "ldam",
+    "logit_adjusted",
+    "lovasz",
+    "lovasz_hinge",
+    "mse",
+    "mse_ol",
+    "poly1",
+    "recall",
+    "seql",
+    "sigmoid_ce",
+    "sigmoid_focal",
+    "topk",
+    "tversky",
+]
 
 
-def cross_entropy(
+def ce(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, *, label_smoothing: float = 0.0, **options: Any
 ) -> Tensor:
     """See `segloss.CrossEntropyLoss`."""
-    return pixelwise_loss(
-        partial(cross_entropy_terms, label_smoothing=label_smoothing), logits, target, mask, **options
-    )
+    terms = partial(cross_entropy_terms, label_smoothing=label_smoothing)
+    return pixelwise_loss(terms, logits, target, mask, **options)
 
 
 def focal(
@@ -39,25 +85,200 @@ def focal(
     alpha: Tensor | None = None,
     **options: Any,
 ) -> Tensor:
-    """See `segloss.FocalLoss`; `alpha` is a `(C,)` tensor."""
+    """See `segloss.FocalLoss`."""
     return pixelwise_loss(partial(focal_terms, gamma=gamma, alpha=alpha), logits, target, mask, **options)
 
 
-def dual_focal(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+def sigmoid_ce(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.SigmoidCrossEntropyLoss`."""
+    return pixelwise_loss(sigmoid_ce_terms, logits, target, mask, one_vs_rest=True, **options)
+
+
+def sigmoid_focal(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.SigmoidFocalLoss`."""
+    terms = partial(sigmoid_focal_terms, gamma=gamma, alpha=alpha)
+    return pixelwise_loss(terms, logits, target, mask, one_vs_rest=True, **options)
+
+
+def dfl(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
     """See `segloss.DualFocalLoss`."""
     return pixelwise_loss(dual_focal_terms, logits, target, mask, **options)
 
 
-def mse_outlying(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, labels: Tensor, **options: Any
+def dfl2021(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    rho: float = 1.0,
+    **options: Any,
 ) -> Tensor:
-    """See `segloss.OutlyingMSELoss`; `labels` is `(C,)`, from `outlying_labels`."""
+    """See `segloss.DualFocal2021Loss`."""
+    terms = partial(dual_focal_2021_terms, alpha=alpha, beta=beta, gamma=gamma, rho=rho)
+    return pixelwise_loss(terms, logits, target, mask, **options)
+
+
+def dce(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    alpha: float = 2.0,
+    beta: float = 1.5,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.DualCrossEntropyLoss`."""
+    return pixelwise_loss(partial(dual_cross_entropy_terms, alpha=alpha, beta=beta), logits, target, mask, **options)
+
+
+def cefl(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, gamma: float = 2.0, **options: Any) -> Tensor:
+    """See `segloss.CEFLoss`."""
+    return pixelwise_loss(partial(cefl_terms, gamma=gamma), logits, target, mask, **options)
+
+
+def cefl2(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, gamma: float = 2.0, **options: Any) -> Tensor:
+    """See `segloss.CEFL2Loss`."""
+    return pixelwise_loss(partial(cefl2_terms, gamma=gamma), logits, target, mask, **options)
+
+
+def mse(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.MSELoss`."""
+    return pixelwise_loss(squared_error_terms, logits, target, mask, **options)
+
+
+def mse_ol(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, labels: Tensor, **options: Any) -> Tensor:
+    """See `segloss.OutlyingMSELoss`."""
     return pixelwise_loss(partial(squared_error_terms, labels=labels), logits, target, mask, **options)
 
 
-def dice(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smooth: float = 0.0, **options: Any) -> Tensor:
-    """See `segloss.DiceLoss`; the other keywords are those of `segloss.region.region_loss`."""
-    return region_loss(partial(dice_of_overlap, smooth=smooth), logits, target, mask, **options)
+def ldam(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, margins: Tensor, s: float = 30.0, **options: Any
+) -> Tensor:
+    """See `segloss.LDAMLoss`."""
+    return pixelwise_loss(partial(ldam_terms, margins=margins, s=s), logits, target, mask, **options)
 
 
-__all__ = ["cross_entropy", "dice", "dual_focal", "focal", "mse_outlying", "outlying_labels"]
+def cdb_ce(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, difficulty: Tensor, **options: Any) -> Tensor:
+    """See `segloss.DifficultyBalancedLoss`."""
+    return pixelwise_loss(partial(difficulty_terms, difficulty=difficulty), logits, target, mask, **options)
+
+
+def seql(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, rare: Tensor, gamma: float = 0.9, **options: Any
+) -> Tensor:
+    """See `segloss.EqualizationLoss`; `rare` is `(C,)` bool."""
+    return pixelwise_loss(partial(equalization_terms, rare=rare, gamma=gamma), logits, target, mask, **options)
+
+
+def poly1(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, epsilon: float = 1.0, **options: Any
+) -> Tensor:
+    """See `segloss.Poly1Loss`."""
+    return pixelwise_loss(partial(poly1_terms, epsilon=epsilon), logits, target, mask, **options)
+
+
+def logit_adjusted(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, log_prior: Tensor, tau: float = 1.0, **options: Any
+) -> Tensor:
+    """See `segloss.LogitAdjustedLoss`."""
+    return pixelwise_loss(partial(logit_adjusted_terms, log_prior=log_prior, tau=tau), logits, target, mask, **options)
+
+
+def recall(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.RecallLoss`."""
+    return pixelwise_loss(cross_entropy_terms, logits, target, mask, batch_weights=missed_share, **options)
+
+
+def dice(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    squared: bool = False,
+    smooth: float = 0.0,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.DiceLoss`."""
+    return _overlap(partial(dice_of_overlap, smooth=smooth), logits, target, mask, squared=squared, **options)
+
+
+def iou(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smooth: float = 0.0, **options: Any) -> Tensor:
+    """See `segloss.IoULoss`."""
+    return tversky(logits, target, mask, alpha=1.0, beta=1.0, smooth=smooth, **options)
+
+
+def tversky(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    smooth: float = 0.0,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.TverskyLoss`."""
+    loss = partial(tversky_of_overlap, alpha=alpha, beta=beta, smooth=smooth)
+    return _overlap(loss, logits, target, mask, **options)
+
+
+def focal_tversky(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    gamma: float = 4 / 3,
+    smooth: float = 0.0,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.FocalTverskyLoss`."""
+    loss = partial(focal_tversky_of_overlap, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
+    return _overlap(loss, logits, target, mask, **options)
+
+
+def generalized_dice(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    smooth: float = 0.0,
+    class_weights: Tensor | None = None,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.GeneralizedDiceLoss`."""
+    loss = partial(generalized_dice_of_overlap, smooth=smooth, class_weights=class_weights)
+    return _overlap(loss, logits, target, mask, class_weights=class_weights, **options)
+
+
+def lovasz(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.LovaszSoftmaxLoss`."""
+    return region_loss(lovasz_softmax_of_region, logits, target, mask, hard_labels=True, **options)
+
+
+def lovasz_hinge(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.LovaszHingeLoss`."""
+    return region_loss(lovasz_hinge_of_region, logits, target, mask, softmax=False, hard_labels=True, **options)
+
+
+def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+    """See `segloss.BoundaryLoss`."""
+    return region_loss(boundary_of_region, logits, target, mask, of_target=distance_maps, hard_labels=True, **options)
+
+
+def _overlap(
+    loss: OfOverlap, logits: Tensor, target: Tensor, mask: Tensor | None, *, squared: bool = False, **options: Any
+) -> Tensor:
+    return region_loss(partial(of_overlap, loss, squared=squared), logits, target, mask, **options)

@@ -1,4 +1,4 @@
-"""Mean squared error with outlying labels."""
+"""Squared error on raw logits, plain and with outlying labels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from .base import Activation
 from .class_weights import ClassCounts, ClassWeights, Counts
-from .pixelwise import Activation, Normalize, PixelwiseLoss
-from .tensors import at_class, per_class
+from .names import check_range
+from .pixelwise import Normalize, PixelwiseLoss
+from .tensors import one_hot, per_class
 
 
-def squared_error_terms(logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+def squared_error_terms(logits: Tensor, target: Tensor, labels: Tensor | None = None) -> Tensor:
     """Σ_k ½ (z_k − P_k·label_k)² on raw logits (Kato, eq. 4); `labels` is `(C,)`, 1 for plain MSE."""
-    one_hot = target if target.is_floating_point() else at_class(target, logits.shape[1])
-    return 0.5 * (logits - one_hot * per_class(labels, logits)).square().sum(1)
+    wanted = one_hot(target, logits.shape[1]).to(logits.dtype)
+    return 0.5 * (logits - (wanted if labels is None else wanted * per_class(labels, logits))).square().sum(1)
 
 
 def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:
@@ -30,8 +32,7 @@ def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:
     >>> outlying_labels([500, 20, 100], alpha=2.0)
     tensor([2., 6., 4.])
     """
-    if not 0 < alpha < float("inf"):
-        raise ValueError(f"alpha must be > 0, got {alpha}")
+    check_range("alpha", alpha, "> 0", 0 < alpha < float("inf"))
     pixels = ClassCounts.of(counts).get("pixels")
     order = torch.argsort(pixels, descending=True, stable=True)
     ranks = torch.empty_like(order)
@@ -39,19 +40,49 @@ def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:
     return alpha * (ranks + 1).float()
 
 
+class MSELoss(PixelwiseLoss):
+    """Σ_k ½ (z_k − P_k)² per pixel on raw logits (Kato, eq. 4).
+
+    The other end of the comparison for `mse_ol`. Use it to see what the outlying labels do. Not for probabilities: none
+    are trained, and the class is the argmax of the logits.
+
+    Args:
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    >>> float(MSELoss()(torch.tensor([[0.5, 2.0]]), torch.tensor([0])))  # ½ (¼ + 4)
+    2.125
+    """
+
+    activation: ClassVar[Activation] = "none"
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `squared_error_terms`."""
+        return squared_error_terms(logits, target)
+
+
 class OutlyingMSELoss(PixelwiseLoss):
     """Σ_k ½ (z_k − t_k)² per pixel on raw logits, t_k the outlying label of the true class, else 0 (Kato, Alg. 1).
+
+    The rarer a class, the farther out its target lies, so the larger its error and gradient. Use it with the paper's
+    networks, on logits that no softmax follows. Not with many classes: the labels grow with the rank, to C·α, and so
+    does the loss; nor where probabilities are wanted.
 
     Args:
         alpha: > 0, the distance between the labels of neighbouring ranks.
         class_weights: see `PixelwiseLoss`.
         normalize: see `PixelwiseLoss`.
         num_classes: see `PixelwiseLoss`.
-        class_counts: pixels of each class in the training data; needed, they rank the classes.
+        class_counts: pixels of each class in the training data; needed.
         **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
 
     Raises:
         ValueError: alpha ≤ 0; class_counts missing or of the wrong length.
+
+    >>> loss = OutlyingMSELoss(class_counts=[9, 5])  # targets 1 and 2
+    >>> float(loss(torch.tensor([[0.5, 1.0]]), torch.tensor([1])))  # ½ (¼ + 1)
+    0.625
     """
 
     activation: ClassVar[Activation] = "none"
@@ -67,12 +98,9 @@ class OutlyingMSELoss(PixelwiseLoss):
         class_counts: Counts | None = None,
         **options: Any,
     ) -> None:
-        if class_counts is None:
-            raise ValueError("mse_ol needs class_counts to rank the classes: pass the pixels of each training class")
-        labels = outlying_labels(class_counts, alpha)
-        if num_classes is not None and len(labels) != num_classes:
-            raise ValueError(f"class_counts must hold {num_classes} classes, got {len(labels)}")
-        super().__init__(class_weights, normalize, num_classes=num_classes, class_counts=class_counts, **options)
+        counts = ClassCounts.needed(class_counts, "mse_ol", num_classes)
+        labels = outlying_labels(counts, alpha)
+        super().__init__(class_weights, normalize, class_counts=counts, **options)
         self.alpha = alpha
         self.register_buffer("labels", labels)
 

@@ -27,3 +27,9 @@ def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
     """Raise a `ValueError` naming the parameter where its value is none of the allowed."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def check_range(name: str, value: object, allowed: str, holds: bool) -> None:
+    """Raise a `ValueError` that names a parameter, what is allowed and what was given."""
+    if not holds:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")

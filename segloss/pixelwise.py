@@ -7,19 +7,19 @@ A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and tar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
+from .base import Reduction, SegmentationLoss
+from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import per_class, prepare, valid_pixels
+from .tensors import Pixels, per_class, prepare, two_classes, valid_pixels
 
-Activation = Literal["softmax", "sigmoid", "none"]
 Normalize = Literal["pixels", "weights"]
-Reduction = Literal["mean", "sum", "none"]
 Terms = Callable[[Tensor, Tensor], Tensor]
+BatchWeights = Callable[[Pixels], Tensor | None]
 
 
 def pixelwise_loss(
@@ -34,6 +34,8 @@ def pixelwise_loss(
     normalize: Normalize = "pixels",
     denominator: Tensor | None = None,
     num_classes: int | None = None,
+    one_vs_rest: bool = False,
+    batch_weights: BatchWeights | None = None,
 ) -> Tensor:
     """Reduce the terms of a loss over the pixels that count.
 
@@ -48,6 +50,9 @@ def pixelwise_loss(
         normalize: what `mean` divides by: the number of valid `pixels`, or the sum of their `weights`.
         denominator: divide by this instead, a scalar: the count over all micro-batches or ranks.
         num_classes: checked against the logits, where given.
+        one_vs_rest: the terms take each logit by itself, so a binary logit (C = 1) stays as it is; otherwise it becomes
+            the two classes `[0, x]`.
+        batch_weights: further class weights `(C,)`, measured on the batch; no part of the denominator.
 
     Returns:
         A scalar, or the map. 0 with zero gradients when no pixel counts.
@@ -56,10 +61,12 @@ def pixelwise_loss(
         TypeError, ValueError: see `segloss.tensors.prepare`.
     """
     num_classes = num_classes if class_weights is None else len(class_weights)
-    pixels = prepare(logits, target, mask, ignore_index, num_classes)
+    pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest)
     values = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
-    if class_weights is not None:
-        values = values * pixel_weights(class_weights.to(values), pixels.target)
+    measured = None if batch_weights is None else batch_weights(pixels)
+    for weights in (class_weights, measured):
+        if weights is not None:
+            values = values * pixel_weights(weights.to(values), pixels.target)
     if reduction == "none":
         return values + pixels.fault
     total = values.sum() + pixels.fault
@@ -75,6 +82,7 @@ def pixelwise_loss(
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     """The weight of each pixel's true class, `(N, *spatial)`."""
     if target.is_floating_point():
+        target = two_classes(target)
         return (target * per_class(class_weights.to(target), target)).sum(1)
     return class_weights[target]
 
@@ -86,55 +94,35 @@ def pixel_denominator(target: Tensor, valid: Tensor, class_weights: Tensor | Non
     return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum().float()
 
 
-class PixelwiseLoss(nn.Module):
+class PixelwiseLoss(SegmentationLoss):
     """A loss that is a mean over pixels; a subclass gives its `terms`.
 
     Args:
-        class_weights: a list of one weight a class, the name of a scheme of `segloss.class_weights`, or a mapping
-            `{"name": scheme, **parameters}`; schemes need `class_counts`.
+        class_weights: see `SegmentationLoss`; the weight of a pixel's true class multiplies the pixel's whole loss.
         normalize: what `mean` divides by: valid `pixels` (the papers' 1/N) or the sum of target `weights` (as torch).
-        num_classes: the number of classes, 2 for a binary logit; needed by some losses, checked by all.
-        class_counts: what the training data holds of each class.
-        ignore_index: the label that does not count.
-        reduction: `mean`, `sum`, or `none`.
-
-    Raises:
-        ValueError: a parameter out of its range; the message names it.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `none` gives the
+            map `(N, *spatial)`, 0 where ignored.
     """
 
-    activation: ClassVar[Activation] = "softmax"
-    class_weights: Tensor | None
-
-    def __init__(
-        self,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        ignore_index: int = 255,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
+    def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:
+        super().__init__(class_weights, **options)
         check_choice("normalize", normalize, get_args(Normalize))
-        check_choice("reduction", reduction, get_args(Reduction))
-        counts = None if class_counts is None else ClassCounts.of(class_counts)
-        self.ignore_index, self.normalize, self.reduction = ignore_index, normalize, reduction
-        self.num_classes = num_classes
-        self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
+        self.normalize = normalize
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """The unweighted loss at each pixel, `(N, *spatial)`, from prepared logits and target."""
         raise NotImplementedError
+
+    def batch_weights(self, pixels: Pixels) -> Tensor | None:  # noqa: ARG002
+        """Class weights `(C,)` measured on the batch; None for a loss that has none."""
+        return None
 
     def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in."""
         valid = valid_pixels(target, mask, self.ignore_index)
         if self.class_weights is None or self.normalize == "pixels":
             return valid.sum().float()
-        if target.is_floating_point():
-            target = torch.cat([1 - target, target], dim=1) if target.shape[1] == 1 else target
-        else:
+        if not target.is_floating_point():
             target = torch.where(valid, target, 0).long().clamp(0, len(self.class_weights) - 1)
         return pixel_denominator(target, valid, self.class_weights, self.normalize)
 
@@ -153,9 +141,6 @@ class PixelwiseLoss(nn.Module):
             normalize=self.normalize,
             denominator=denominator,
             num_classes=self.num_classes,
+            one_vs_rest=self.activation == "sigmoid",
+            batch_weights=self.batch_weights,
         )
-
-    def extra_repr(self) -> str:
-        """The parameters that the representation shows."""
-        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
-        return ", ".join(f"{k}={v!r}" for k, v in shown.items())

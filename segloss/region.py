@@ -1,27 +1,180 @@
-"""The engine of the region losses, which are made of sums over pixels: true positives, predicted, target.
+"""The engine of the region losses: one value a class, from sums or orders over many pixels.
 
 A region loss is no mean over pixels, so over micro-batches and ranks it can only be averaged: the sum of its values
 over their number. `denominator` is 1 for that reason.
+
+Pixels are pooled into *units*: the whole batch is one, or each image is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
-from .names import check_choice
-from .pixelwise import Activation, Reduction
-from .tensors import at_class, prepare
+from .base import Reduction, SegmentationLoss
+from .class_weights import ClassWeights
+from .names import check_choice, check_range
+from .tensors import one_hot, prepare
 
 Classes = Literal["present", "all"]
 
 
+OfRegion = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The loss of each unit and class, `(units, C)`, or of each unit as a whole, `(units, 1)`.
+
+From probabilities (or logits) and target, both `(units, C, pixels)` and 0 where a pixel does not count, and from
+`(units, pixels)` bool, true where it does.
+"""
+OfTarget = Callable[[Tensor, Tensor], Tensor]
+"""Maps `(N, C, *spatial)` made of the target of that shape and of `(N, *spatial)` bool, true where a pixel counts."""
+
+
+def region_loss(
+    of_region: OfRegion,
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    per_image: bool = False,
+    classes: Classes = "present",
+    softmax: bool = True,
+    of_target: OfTarget | None = None,
+    hard_labels: bool = False,
+    class_weights: Tensor | None = None,
+    ignore_index: int = 255,
+    reduction: Reduction = "mean",
+    denominator: Tensor | None = None,
+    num_classes: int | None = None,
+) -> Tensor:
+    """Reduce a loss of regions over classes and units.
+
+    Args:
+        of_region: see `OfRegion`.
+        logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
+        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels where the loss allows them.
+        mask: `(N, *spatial)` bool, true where a pixel counts.
+        per_image: score each image by itself, average over its counted classes and then over the images with a valid
+            pixel; otherwise pixels are pooled over the batch.
+        classes: count the classes `present` in the target, or `all`.
+        softmax: hand over probabilities; otherwise the logits, a binary logit (C = 1) by itself.
+        of_target: makes the maps that `of_region` gets in the target's place; see `OfTarget`.
+        hard_labels: refuse soft labels.
+        class_weights: `(C,)`, weigh the mean over classes.
+        ignore_index: the label that does not count.
+        reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
+        denominator: divides the mean: the number of micro-batches, when the caller accumulates over them.
+        num_classes: checked against the logits, where given.
+
+    Returns:
+        A scalar, or one value a class. 0 with zero gradients when no pixel counts.
+
+    Raises:
+        TypeError: soft labels where labels must be hard; see `segloss.tensors.prepare` for the rest.
+        ValueError: see `segloss.tensors.prepare`.
+    """
+    if hard_labels and target.is_floating_point():
+        raise TypeError(f"this loss needs integer labels (N, *spatial), got soft labels of {target.dtype}")
+    num_classes = num_classes if class_weights is None else len(class_weights)
+    pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
+    counts = pixels.valid.unsqueeze(1)
+    values = torch.where(counts, pixels.logits.softmax(1) if softmax else pixels.logits, 0.0)
+    wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)
+    valid = by_unit(counts, per_image).squeeze(1)
+    present = by_unit(wanted, per_image).sum(2) > 0
+    if of_target is not None:
+        wanted = of_target(wanted, pixels.valid)
+    values = of_region(by_unit(values, per_image), by_unit(wanted, per_image), valid)
+    counted = valid.any(1, keepdim=True) & (present | (classes == "all"))
+    if values.shape[1] != counted.shape[1]:
+        counted = counted.any(1, keepdim=True)
+    values = torch.where(counted, values, 0.0)
+    if reduction == "none":
+        return (values if per_image else values[0]) + pixels.fault
+    if reduction == "sum":
+        return values.sum() + pixels.fault
+    weights = None if class_weights is None else class_weights.to(values)[-values.shape[1] :]
+    share = torch.where(counted, 1.0 if weights is None else weights, 0.0)
+    units = ratio((values * share).sum(1), share.sum(1))
+    mean = ratio(units.sum(), (share.sum(1) > 0).sum())
+    return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault
+
+
+def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
+    """`(N, C, *spatial)` laid out as `(units, C, pixels)`: each image a unit, or the batch as one."""
+    images, channels, *spatial = per_pixel.shape
+    flat = per_pixel.reshape(images, channels, math.prod(spatial))
+    return flat if per_image else flat.transpose(0, 1).reshape(1, channels, images * flat.shape[2])
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Numerator over denominator, 0 where the denominator is 0."""
+    return torch.where(denominator > 0, numerator, 0.0) / torch.where(denominator > 0, denominator, 1)
+
+
+class RegionLoss(SegmentationLoss):
+    """One value a class from all its pixels, averaged over classes; a subclass gives `of_region`.
+
+    Attributes:
+        hard_labels: soft labels are refused.
+
+    Args:
+        per_image: score each image by itself, average over its counted classes and then over the images with a valid
+            pixel; otherwise pixels are pooled over the batch.
+        classes: count the classes `present` in the target, or `all`.
+        class_weights: weigh the mean over classes; see `SegmentationLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
+            and classes, `none` gives `(C,)`, or `(N, C)` per image.
+    """
+
+    hard_labels: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        per_image: bool = False,
+        classes: Classes = "present",
+        class_weights: ClassWeights = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(class_weights, **options)
+        check_choice("classes", classes, get_args(Classes))
+        self.per_image, self.classes = per_image, classes
+
+    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See `OfRegion`."""
+        raise NotImplementedError
+
+    def of_target(self, target: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG002
+        """See `OfTarget`: the target itself."""
+        return target
+
+    def forward(
+        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
+    ) -> Tensor:
+        """The loss; arguments, result and errors as in `region_loss`."""
+        return region_loss(
+            self.of_region,
+            logits,
+            target,
+            mask,
+            per_image=self.per_image,
+            classes=self.classes,
+            softmax=self.activation == "softmax",
+            of_target=self.of_target,
+            hard_labels=self.hard_labels,
+            class_weights=self.class_weights,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            denominator=denominator,
+            num_classes=self.num_classes,
+        )
+
+
 class Overlap(NamedTuple):
-    """Sums over pixels, each `(units, C)`, a unit being an image or the whole batch.
+    """Sums over the pixels of a unit, each `(units, C)`.
 
     Attributes:
         tp: Σ p·t.
@@ -33,107 +186,53 @@ class Overlap(NamedTuple):
     predicted: Tensor
     target: Tensor
 
+    @property
+    def fp(self) -> Tensor:
+        """Σ p·(1 − t)."""
+        return self.predicted - self.tp
 
-def overlap(probabilities: Tensor, target: Tensor, valid: Tensor, per_image: bool, squared: bool) -> Overlap:
-    """Sum over the valid pixels of each image, or of the batch.
+    @property
+    def fn(self) -> Tensor:
+        """Σ (1 − p)·t."""
+        return self.target - self.tp
 
-    Args:
-        probabilities: `(N, C, *spatial)`.
-        target: `(N, *spatial)` labels or `(N, C, *spatial)` soft labels.
-        valid: `(N, *spatial)` bool.
-        per_image: one unit an image instead of one for the batch.
-        squared: V-Net's sums of squares.
-    """
-    p = torch.where(valid.unsqueeze(1), probabilities, 0.0)
-    t = target if target.is_floating_point() else at_class(target, p.shape[1])
-    t = torch.where(valid.unsqueeze(1), t.to(p.dtype), 0.0)
-    dims = list(range(2, p.dim())) if per_image else [0, *range(2, p.dim())]
 
-    def total(values: Tensor) -> Tensor:
-        return (values.sum(dims) if dims else values).reshape(-1, p.shape[1])
-
+def overlap(probabilities: Tensor, target: Tensor, squared: bool = False) -> Overlap:
+    """Sum over the pixels of each unit, `(units, C, pixels)`; `squared` for V-Net's sums of squares."""
+    tp = (probabilities * target).sum(2)
     if squared:
-        return Overlap(total(p * t), total(p * p), total(t * t))
-    return Overlap(total(p * t), total(p), total(t))
+        return Overlap(tp, probabilities.square().sum(2), target.square().sum(2))
+    return Overlap(tp, probabilities.sum(2), target.sum(2))
 
 
 OfOverlap = Callable[[Overlap], Tensor]
 
 
-def region_loss(
-    of_overlap: OfOverlap,
-    logits: Tensor,
+def of_overlap(
+    loss: OfOverlap,
+    values: Tensor,
     target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    per_image: bool = False,
-    classes: Classes = "present",
+    valid: Tensor,  # noqa: ARG001
     squared: bool = False,
-    class_weights: Tensor | None = None,
-    ignore_index: int = 255,
-    reduction: Reduction = "mean",
-    denominator: Tensor | None = None,
-    num_classes: int | None = None,
 ) -> Tensor:
-    """Reduce a loss of overlaps over classes and units.
+    """A loss of overlaps as an `OfRegion`."""
+    return loss(overlap(values, target, squared))
+
+
+class OverlapLoss(RegionLoss):
+    """A region loss of true positives, predicted and target sums; a subclass gives `of_overlap`.
 
     Args:
-        of_overlap: the loss of each unit and class, `(units, C)`, from its sums.
-        logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
-        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
-        mask: `(N, *spatial)` bool, true where a pixel counts.
-        per_image: score each image by itself, average over its counted classes and then over the images with a valid
-            pixel; otherwise sums are pooled over the batch.
-        classes: count the classes `present` in the target, or `all`.
-        squared: sums of squares of probabilities and target.
-        class_weights: `(C,)`, weigh the mean over classes.
-        ignore_index: the label that does not count.
-        reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
-        denominator: divides the mean: the number of micro-batches, when the caller accumulates over them.
-        num_classes: checked against the logits, where given.
-
-    Returns:
-        A scalar, or one value a class. 0 with zero gradients when no pixel counts.
-
-    Raises:
-        TypeError, ValueError: see `segloss.tensors.prepare`.
-    """
-    num_classes = num_classes if class_weights is None else len(class_weights)
-    pixels = prepare(logits, target, mask, ignore_index, num_classes)
-    sums = overlap(pixels.logits.softmax(1), pixels.target, pixels.valid, per_image, squared)
-    seen = pixels.valid.unsqueeze(-1).flatten(1).any(1) if per_image else pixels.valid.any().reshape(1)
-    counted = seen.unsqueeze(1) & ((sums.target > 0) | (classes == "all"))
-    values = torch.where(counted, of_overlap(sums), 0.0)
-    if reduction == "none":
-        return (values if per_image else values[0]) + pixels.fault
-    if reduction == "sum":
-        return values.sum() + pixels.fault
-    share = torch.where(counted, 1.0 if class_weights is None else class_weights.to(values), 0.0)
-    units = _ratio((values * share).sum(1), share.sum(1))
-    mean = _ratio(units.sum(), (share.sum(1) > 0).sum())
-    return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault
-
-
-class RegionLoss(nn.Module):
-    """One value a class from its overlap with the target, averaged over classes; a subclass gives `of_overlap`.
-
-    Args:
-        per_image: score each image by itself, average over its counted classes and then over the images with a valid
-            pixel; otherwise sums are pooled over the batch.
-        classes: count the classes `present` in the target, or `all`.
+        per_image: see `RegionLoss`.
+        classes: see `RegionLoss`.
         smooth: ≥ 0, added to numerator and denominator.
-        class_weights: weigh the mean over classes; see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
-        class_counts: see `PixelwiseLoss`.
-        ignore_index: the label that does not count.
-        reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
+        class_weights: see `RegionLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
 
     Raises:
-        ValueError: a parameter out of its range; the message names it.
+        ValueError: smooth < 0.
     """
 
-    activation: ClassVar[Activation] = "softmax"
-    class_weights: Tensor | None
     squared: bool = False
 
     def __init__(
@@ -142,50 +241,16 @@ class RegionLoss(nn.Module):
         classes: Classes = "present",
         smooth: float = 0.0,
         class_weights: ClassWeights = None,
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        ignore_index: int = 255,
-        reduction: Reduction = "mean",
+        **options: Any,
     ) -> None:
-        super().__init__()
-        check_choice("classes", classes, get_args(Classes))
-        check_choice("reduction", reduction, get_args(Reduction))
-        if not 0 <= smooth < float("inf"):
-            raise ValueError(f"smooth must be ≥ 0, got {smooth}")
-        counts = None if class_counts is None else ClassCounts.of(class_counts)
-        self.per_image, self.classes, self.smooth = per_image, classes, smooth
-        self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
-        self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
+        check_range("smooth", smooth, "≥ 0", 0 <= smooth < float("inf"))
+        super().__init__(per_image, classes, class_weights, **options)
+        self.smooth = smooth
+
+    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """See `of_overlap`."""
+        return of_overlap(self.of_overlap, values, target, valid, self.squared)
 
     def of_overlap(self, sums: Overlap) -> Tensor:
         """The loss of each unit and class, `(units, C)`."""
         raise NotImplementedError
-
-    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """1: a region loss is averaged over micro-batches and ranks."""
-        return torch.ones((), device=target.device)
-
-    def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
-    ) -> Tensor:
-        """The loss; arguments, result and errors as in `region_loss`."""
-        return region_loss(
-            self.of_overlap,
-            logits,
-            target,
-            mask,
-            per_image=self.per_image,
-            classes=self.classes,
-            squared=self.squared,
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            denominator=denominator,
-            num_classes=self.num_classes,
-        )
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator, 0 where the denominator is 0."""
-    return numerator / torch.where(denominator > 0, denominator, 1)

@@ -7,12 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ROUNDING = 0.01
+"""How far soft labels may lie outside [0, 1], from resizing or half precision."""
+
 
 class Pixels(NamedTuple):
     """Logits and target of one call, ready for the per-pixel terms of a loss.
 
     Attributes:
-        logits: `(N, C, *spatial)`, C ≥ 2, float32 or float64; 0 at every pixel that does not count.
+        logits: `(N, C, *spatial)`, float32 or float64; 0 at every pixel that does not count. C ≥ 2, but 1 for a binary
+            logit that is kept.
         target: `(N, *spatial)` int64 in 0..C−1 (0 where it does not count), or soft labels `(N, C, *spatial)`.
         valid: `(N, *spatial)` bool, true where the pixel counts.
         fault: a scalar to be added to the loss: 0, or NaN when a label lies outside 0..C−1.
@@ -30,11 +34,12 @@ def prepare(
     mask: Tensor | None = None,
     ignore_index: int = 255,
     num_classes: int | None = None,
+    one_vs_rest: bool = False,
 ) -> Pixels:
     """Check, upcast and mask the arguments of a loss.
 
-    Ignored pixels are blanked before any softmax, so that even a NaN there changes neither value nor gradient.
-    A binary logit (C = 1) becomes the two classes `[0, x]`.
+    Ignored pixels are blanked before any softmax, so that even a NaN there changes neither value nor gradient. A binary
+    logit (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
 
     Args:
         logits: `(N, C, *spatial)`, floating; computed in float32, or float64 when given in it.
@@ -42,32 +47,33 @@ def prepare(
         mask: `(N, *spatial)` bool, true where a pixel counts.
         ignore_index: the label that does not count.
         num_classes: C, 2 for a binary logit, where it is known beforehand.
+        one_vs_rest: keep a binary logit, and soft labels of it, at C = 1.
 
     Raises:
         TypeError: logits that are not floating, a target that is neither integer nor floating.
         ValueError: shapes, devices or numbers of classes that do not fit; on the CPU, outside compiled graphs, a label
-            outside 0..C−1.
+            outside 0..C−1 or a soft label outside [0, 1].
     """
     _check(logits, target, mask)
     soft = target.is_floating_point()
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    if logits.shape[1] == 1:
+    classes = max(logits.shape[1], 2)
+    if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        target = torch.cat([1 - target, target], dim=1) if soft else target
-    classes = logits.shape[1]
+        target = two_classes(target) if soft else target
     if num_classes is not None and num_classes != classes:
         raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
     if soft:
         valid = valid_pixels(target, mask, ignore_index)
-        fault = logits.new_zeros(())
-        target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0).clamp(
-            0.0, 1.0
-        )  # rounding outside [0, 1]
+        foreign = valid & ((target < -ROUNDING) | (target > 1 + ROUNDING)).any(1)
+        fault = _fault(target.movedim(1, -1), foreign, "soft labels lie in [0, 1]").to(logits.dtype)
+        target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0).clamp(0.0, 1.0)
     else:
         labels = target.long()
         valid = valid_pixels(labels, mask, ignore_index)
         foreign = valid & ((labels < 0) | (labels >= classes))
-        fault = _fault(labels, foreign, classes, ignore_index).to(logits.dtype)
+        allowed = f"neither in 0..{classes - 1} nor ignore_index ({ignore_index})"
+        fault = _fault(labels, foreign, allowed).to(logits.dtype)
         target = torch.where(valid & ~foreign, labels, 0)
     return Pixels(torch.where(valid.unsqueeze(1), logits, 0.0), target, valid, fault)
 
@@ -84,6 +90,21 @@ def pick(values: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point():
         return (values * target).sum(1)
     return values.gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def one_hot(target: Tensor, classes: int) -> Tensor:
+    """The target of each logit, `(N, classes, *spatial)`: bool from labels, soft labels as they are.
+
+    For a binary logit (`classes` = 1) it is true where the label is 1.
+    """
+    if target.is_floating_point():
+        return target
+    return target.unsqueeze(1) == 1 if classes == 1 else at_class(target, classes)
+
+
+def two_classes(soft: Tensor) -> Tensor:
+    """Soft labels of a binary logit, `(N, 1, *spatial)`, as those of two classes; others as they are."""
+    return torch.cat([1 - soft, soft], dim=1) if soft.shape[1] == 1 else soft
 
 
 def per_class(values: Tensor, like: Tensor) -> Tensor:
@@ -109,7 +130,8 @@ def _check(logits: Tensor, target: Tensor, mask: Tensor | None) -> None:
     if tuple(target.shape) != expected:
         kind = "soft labels" if target.is_floating_point() else "integer labels"
         raise ValueError(
-            f"target ({kind}) must have shape {expected} for logits of {tuple(logits.shape)}, got {tuple(target.shape)}"
+            f"target ({kind}) must have shape {expected} for logits of {tuple(logits.shape)}, "
+            f"got {tuple(target.shape)}{_remedy(target, pixels)}"
         )
     if target.device != logits.device:
         raise ValueError(f"logits are on {logits.device}, target on {target.device}: move them to one device")
@@ -121,12 +143,20 @@ def _check(logits: Tensor, target: Tensor, mask: Tensor | None) -> None:
         raise ValueError(f"logits are on {logits.device}, mask on {mask.device}: move them to one device")
 
 
-def _fault(labels: Tensor, foreign: Tensor, classes: int, ignore_index: int) -> Tensor:
-    """0, or NaN for labels outside the classes; on the CPU, where looking costs no synchronisation, an error."""
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling() and bool(foreign.any()):
-        values = sorted(set(labels[foreign].tolist()))
-        raise ValueError(
-            f"target holds {int(foreign.sum())} pixels with the label(s) {', '.join(map(str, values[:5]))}: "
-            f"neither in 0..{classes - 1} nor ignore_index ({ignore_index})"
-        )
+def _remedy(target: Tensor, pixels: tuple[int, ...]) -> str:
+    """What to do with a target of the wrong shape, where one can tell."""
+    shape = tuple(target.shape)
+    if not target.is_floating_point() and shape == (pixels[0], 1, *pixels[1:]):
+        return "; drop the channel axis: target.squeeze(1)"
+    if target.is_floating_point() and shape == pixels:
+        return "; labels must be integers: target.long()"
+    return ""
+
+
+def _fault(target: Tensor, foreign: Tensor, allowed: str) -> Tensor:
+    """0, or NaN where a target is foreign; on the CPU, where looking costs no synchronisation, an error."""
+    if target.device.type == "cpu" and not torch.compiler.is_compiling() and bool(foreign.any()):
+        values = [str(value) for value in sorted(set(target[foreign].flatten().tolist()))]
+        shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
+        raise ValueError(f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: {allowed}")
     return torch.where(foreign.any(), torch.nan, 0.0)

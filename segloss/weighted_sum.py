@@ -8,10 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .pixelwise import Activation, PixelwiseLoss
-from .region import RegionLoss
-
-Loss = PixelwiseLoss | RegionLoss
+from .base import Accuracy, Activation, SegmentationLoss
+from .names import check_range
 
 
 class WeightedSum(nn.Module):
@@ -22,31 +20,37 @@ class WeightedSum(nn.Module):
         weights: one number a loss, ≥ 0; 1 each when left out.
 
     Raises:
-        ValueError: no loss, something that is none, weights of another length, a negative weight.
+        TypeError: something that is no loss of this package.
+        ValueError: no loss, weights of another length, a negative weight.
 
     >>> from segloss import build_loss
     >>> loss = WeightedSum([build_loss("dice"), build_loss("ce")], [1.0, 0.5])
     """
 
-    def __init__(self, losses: Sequence[Loss], weights: Sequence[float] | None = None) -> None:
+    def __init__(self, losses: Sequence[SegmentationLoss], weights: Sequence[float] | None = None) -> None:
         super().__init__()
         weights = [1.0] * len(losses) if weights is None else list(weights)
         if not losses or len(weights) != len(losses):
             raise ValueError(
                 f"a weighted sum needs one weight a loss, got {len(losses)} losses, {len(weights)} weights"
             )
-        if any(not 0 <= weight < float("inf") for weight in weights):
-            raise ValueError(f"weight must be ≥ 0, got {weights}")
+        check_range("weight", weights, "≥ 0", all(0 <= weight < float("inf") for weight in weights))
         for loss in losses:
-            if not isinstance(loss, PixelwiseLoss | RegionLoss):
-                raise ValueError(f"a sum is made of losses of segloss, got {type(loss).__name__}")
+            if not isinstance(loss, SegmentationLoss):
+                raise TypeError(f"a sum is made of losses of segloss, got {type(loss).__name__}")
         self.losses = nn.ModuleList(losses)
         self.weights = weights
         self.activation: Activation = losses[0].activation
+        self.follows_validation = any(loss.follows_validation for loss in losses)
 
     def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The denominators of the losses, `(K,)`; sum them over micro-batches and ranks and pass them back."""
         return torch.stack([loss.denominator(target, mask) for loss in self._each()])
+
+    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
+        """Tell every loss where the training stands; see `SegmentationLoss`."""
+        for loss in self._each():
+            loss.new_epoch(epoch, class_accuracy)
 
     def forward(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
@@ -57,5 +61,5 @@ class WeightedSum(nn.Module):
             total = total + weight * loss(logits, target, mask, None if denominator is None else denominator[index])
         return total
 
-    def _each(self) -> list[Loss]:
-        return [cast(Loss, loss) for loss in self.losses]
+    def _each(self) -> list[SegmentationLoss]:
+        return [cast(SegmentationLoss, loss) for loss in self.losses]

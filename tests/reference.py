@@ -1,4 +1,9 @@
-"""The losses as their papers write them, in NumPy float64, pixel by pixel; independent of the torch code."""
+"""The losses as their papers write them, in NumPy float64, pixel by pixel; independent of the torch code.
+
+A pixelwise loss is a function of the logits `z` and the labels `P` of one pixel, both `(C,)`, P one-hot or soft.
+"""
+
+import itertools
 
 import numpy as np
 
@@ -8,47 +13,237 @@ def softmax(z):
     return e / e.sum()
 
 
-def ce(z, y, **_):
-    return -np.log(softmax(z)[y])
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
 
 
-def focal(z, y, gamma=2.0, alpha=None, **_):
-    p = softmax(z)[y]
-    a = 1.0 if alpha is None else np.broadcast_to(alpha, len(z))[y]
-    return -a * (1 - p) ** gamma * np.log(p)
+def ce(z, P, label_smoothing=0.0):
+    smooth = (1 - label_smoothing) * P + label_smoothing / len(z)
+    return -(smooth * np.log(softmax(z))).sum()
 
 
-def dfl(z, y, **_):
-    p, one_hot = softmax(z), np.eye(len(z))[y]
-    return -np.log(1 - (one_hot - p) ** 2).sum()
+def focal(z, P, gamma=2.0, alpha=1.0):
+    p = softmax(z)
+    return -(P * np.broadcast_to(alpha, len(z)) * (1 - p) ** gamma * np.log(p)).sum()
 
 
-def mse_ol(z, y, counts, alpha=1.0, **_):
+def sigmoid_ce(z, P):
+    q = sigmoid(z)
+    return -(P * np.log(q) + (1 - P) * np.log(1 - q)).sum()
+
+
+def sigmoid_focal(z, P, gamma=2.0, alpha=0.25):
+    q = sigmoid(z)
+    a, b = (1, 1) if alpha is None else (alpha, 1 - alpha)
+    return -(a * P * (1 - q) ** gamma * np.log(q) + b * (1 - P) * q**gamma * np.log(1 - q)).sum()
+
+
+def dfl(z, P):
+    return -np.log(1 - (P - softmax(z)) ** 2).sum()
+
+
+def dfl2021(z, P, alpha=1.0, beta=1.0, gamma=1.0, rho=1.0):
+    p = softmax(z)
+    return -(P * np.log(p) + beta * (1 - P) * np.log(rho - p) - alpha * np.abs(P - p) ** gamma).sum()
+
+
+def dce(z, P, alpha=2.0, beta=1.5):
+    p = softmax(z)
+    return (-P * np.log(p) + beta * (1 - P) * np.log(alpha + p)).sum()
+
+
+def cefl(z, P, gamma=2.0):
+    p = softmax(z)
+    return (P * (-(1 - p) * np.log(p) - p * (1 - p) ** gamma * np.log(p))).sum()
+
+
+def cefl2(z, P, gamma=2.0):
+    p = softmax(z)
+    share = (1 - p) ** 2 / ((1 - p) ** 2 + p**2)
+    return (P * (-share * np.log(p) - (1 - share) * (1 - p) ** gamma * np.log(p))).sum()
+
+
+def poly1(z, P, epsilon=1.0):
+    p = softmax(z)
+    return (P * (-np.log(p) + epsilon * (1 - p))).sum()
+
+
+def mse(z, P):
+    return (0.5 * (z - P) ** 2).sum()
+
+
+def mse_ol(z, P, counts, alpha=1.0):
     by_size = sorted(range(len(counts)), key=lambda c: (-counts[c], c))
-    label = alpha * (by_size.index(y) + 1)
-    return sum(0.5 * (z[k] - (label if k == y else 0.0)) ** 2 for k in range(len(z)))
+    far = np.array([alpha * (by_size.index(c) + 1) for c in range(len(counts))])
+    return (0.5 * (z - P * far) ** 2).sum()
+
+
+def ldam(z, P, counts, s=30.0, max_m=0.5):
+    m = 1 / np.sqrt(np.sqrt(np.array(counts, dtype=float)))
+    return ce(s * (z - P * m * max_m / m.max()), P)
+
+
+def seql_all(z, P, counts, lambda_=0.005):
+    """With γ = 1 nothing is random."""
+    rare = np.array(counts) / np.sum(counts) < lambda_
+    w = np.where(rare & (P == 0), 0.0, 1.0)
+    return -(P * np.log(np.exp(z) / (w * np.exp(z)).sum())).sum()
+
+
+def logit_adjusted(z, P, counts, tau=1.0):
+    return ce(z + tau * np.log(np.array(counts) / np.sum(counts)), P)
+
+
+def balanced_softmax(z, P, counts):
+    n = np.array(counts, dtype=float)
+    return -(P * np.log(n * np.exp(z) / (n * np.exp(z)).sum())).sum()
 
 
 def pixels(logits, target, ignore=255):
-    """Yield (image, logits of a pixel, label) of the pixels that count."""
-    z = np.moveaxis(logits, 1, -1)
-    for index in np.ndindex(*target.shape):
-        if target[index] != ignore:
-            yield index[0], z[index], int(target[index])
+    """Yield (index of the pixel, its logits, its labels P) of the pixels that count."""
+    z, classes = np.moveaxis(logits, 1, -1), max(logits.shape[1], 2)
+    soft = target.ndim == logits.ndim
+    for index in np.ndindex(*z.shape[:-1]):
+        if soft:
+            yield index, z[index], np.moveaxis(target, 1, -1)[index]
+        elif target[index] != ignore:
+            yield index, z[index], np.eye(classes)[target[index]]
 
 
-def mean(term, logits, target, weights=None, **parameters):
-    values = [(1.0 if weights is None else weights[y]) * term(z, y, **parameters) for _, z, y in pixels(logits, target)]
-    return sum(values) / len(values)
+def mean(term, logits, target, weights=None, by_weights=False, **parameters):
+    """Σ w_y loss / N, or / Σ w_y."""
+    total = below = 0.0
+    for _, z, P in pixels(logits, target):
+        w = 1.0 if weights is None else (P * weights).sum()
+        total += w * term(z, P, **parameters)
+        below += w if by_weights else 1
+    return total / below
 
 
-def dice(logits, target, smooth=0.0, squared=False, classes="present"):
-    c = logits.shape[1]
-    tp, p_sum, t_sum = np.zeros(c), np.zeros(c), np.zeros(c)
-    for _, z, y in pixels(logits, target):
-        p, t = softmax(z), np.eye(c)[y]
-        tp += p * t
-        p_sum += p**2 if squared else p
-        t_sum += t
-    loss = 1 - (2 * tp + smooth) / (p_sum + t_sum + smooth)
-    return loss[t_sum > 0].mean() if classes == "present" else loss.mean()
+def effective_number(counts, beta):
+    w = np.array([(1 - beta) / (1 - beta**n) for n in counts])
+    return len(w) * w / w.sum()
+
+
+def difficulty(accuracy, tau="dynamic"):
+    accuracy = np.array(accuracy)
+    if tau == "dynamic":
+        tau = 2 * sigmoid(accuracy.max() / (accuracy.min() + 0.01) - 1)
+    w = (1 - accuracy) ** tau
+    return len(w) * w / w.sum()
+
+
+def topk(logits, target, k=0.1, weights=None, label_smoothing=0.0):
+    each = sorted(
+        (1.0 if weights is None else (P * weights).sum()) * ce(z, P, label_smoothing)
+        for _, z, P in pixels(logits, target)
+    )
+    count = max(round(k * len(each)), 1)
+    return sum(each[-count:]) / count
+
+
+def recall(logits, target, weights=None):
+    classes = logits.shape[1]
+    found, there = np.zeros(classes), np.zeros(classes)
+    for _, z, P in pixels(logits, target):
+        there += P
+        found += P * (np.arange(classes) == z.argmax())
+    missed = 1 - found / np.maximum(there, 1e-300)
+    return mean(lambda z, P: (P * missed).sum() * ce(z, P), logits, target, weights)
+
+
+def region(of_class, logits, target, per_image=False, classes="present", weights=None, **parameters):
+    """Mean over the counted classes of each unit, then over units; `of_class(items, c)` of a unit's [(index, z, P)]."""
+    items, count = list(pixels(logits, target)), logits.shape[1]
+    units = [[item for item in items if item[0][0] == n] for n in range(len(logits))] if per_image else [items]
+    w = np.ones(count) if weights is None else np.array(weights)
+    means = []
+    for unit in units:
+        if not unit:
+            continue
+        there = sum(P for _, _, P in unit)
+        counted = [c for c in range(count) if classes == "all" or there[c] > 0]
+        means.append(sum(w[c] * of_class(unit, c, **parameters) for c in counted) / w[counted].sum())
+    return np.mean(means)
+
+
+def _sums(unit, c):
+    p, t = np.array([softmax(z)[c] for _, z, _ in unit]), np.array([P[c] for _, _, P in unit])
+    return p, t
+
+
+def dice(unit, c, smooth=0.0, squared=False):
+    p, t = _sums(unit, c)
+    below = (p**2).sum() + (t**2).sum() if squared else p.sum() + t.sum()
+    return 1 - (2 * (p * t).sum() + smooth) / (below + smooth)
+
+
+def tversky(unit, c, alpha=0.3, beta=0.7, smooth=0.0):
+    p, t = _sums(unit, c)
+    tp, fp, fn = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
+    return 1 - (tp + smooth) / (tp + alpha * fp + beta * fn + smooth)
+
+
+def iou(unit, c, smooth=0.0):
+    p, t = _sums(unit, c)
+    return 1 - ((p * t).sum() + smooth) / ((p + t - p * t).sum() + smooth)
+
+
+def focal_tversky(unit, c, gamma=4 / 3, **parameters):
+    return tversky(unit, c, **parameters) ** (1 / gamma)
+
+
+def generalized_dice(logits, target, smooth=0.0, per_image=False, weights=None):
+    items, classes = list(pixels(logits, target)), range(logits.shape[1])
+    units = [[item for item in items if item[0][0] == n] for n in range(len(logits))] if per_image else [items]
+    w = np.ones(len(classes)) if weights is None else np.array(weights)
+    losses = []
+    for unit in filter(None, units):
+        both = either = smooth
+        for c in classes:
+            p, t = _sums(unit, c)
+            if t.sum() > 0:
+                both += 2 * w[c] * (p * t).sum() / t.sum() ** 2
+                either += w[c] * (p.sum() + t.sum()) / t.sum() ** 2
+        losses.append(1 - both / either)
+    return np.mean(losses)
+
+
+def lovasz_extension(errors, truth):
+    """Σ e_(k) [J(the k largest errors are mistakes) − J(k − 1)], J worked out from the sets themselves."""
+    order, mistakes, before, total = np.argsort(-errors, kind="stable"), np.zeros(len(errors), bool), 0.0, 0.0
+    for k in order:
+        mistakes[k] = True
+        predicted = truth ^ mistakes
+        jaccard = 1 - (predicted & truth).sum() / (predicted | truth).sum() if (predicted | truth).any() else 0.0
+        total += errors[k] * (jaccard - before)
+        before = jaccard
+    return total
+
+
+def lovasz(unit, c):
+    p, t = _sums(unit, c)
+    return lovasz_extension(np.abs(t - p), t > 0)
+
+
+def lovasz_hinge(unit, c):
+    z, t = np.array([z[c] for _, z, _ in unit]), np.array([P[c] for _, _, P in unit])
+    return lovasz_extension(np.maximum(0, 1 - (2 * t - 1) * z), t > 0)
+
+
+def boundary(logits, target, per_image=False, classes="present", weights=None):
+    shape = target.shape[1:]
+    grid = list(itertools.product(*map(range, shape)))
+
+    def distance(n, c, here):
+        inside = target[n][here] == c
+        other = [g for g in grid if (target[n][g] == c) != inside]
+        if not other:
+            return 0.0
+        d = min(np.sqrt(sum((a - b) ** 2 for a, b in zip(here, g, strict=True))) for g in other)
+        return 1 - d if inside else d
+
+    def of_class(unit, c):
+        return sum(distance(index[0], c, index[1:]) * softmax(z)[c] for index, z, _ in unit) / len(unit)
+
+    return region(of_class, logits, target, per_image, classes, weights)

@@ -79,7 +79,7 @@ scoers: {}
         "run.yaml:9:55: data.augment.1.height: must be greater than or equal to 1",
         "run.yaml:9:78: data.augment.2: VerticalFlip: unknown key 'q'; allowed: p",
         "run.yaml:10:21: model.encoder: expected text, got 18",
-        "run.yaml:11:8: loss.name: unknown loss 'focl'; did you mean 'focal'? allowed: adfl, ce,",
+        "run.yaml:11:8: loss.name: unknown loss 'focl'; did you mean 'focal'? allowed: adfl, balanced_softmax,",
         'run.yaml:12:21: optim.lr: expected a number, got "fast"',
         "run.yaml:12:54: optim.schedule.every: expected a whole number, got 2.5",
         "run.yaml:13:9: train.epochs: must be greater than or equal to 1, got 0",

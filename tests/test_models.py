@@ -5,6 +5,7 @@ from torch import nn
 
 import models
 from models import SegmentationModel, WeightsError
+from segloss import AdaptiveClassWeight
 
 
 def build(name="unet", **parameters):
@@ -21,7 +22,7 @@ def test_any_input_size(name, size):
 
 @pytest.mark.parametrize("name", list(models.MODELS))
 def test_the_same_weights_with_and_without_acw(name):
-    plain, weighted = build(name), build(name, acw=True)
+    plain, weighted = build(name), build(name, acw=AdaptiveClassWeight(4))
     for key, tensor in plain.state_dict().items():
         assert torch.equal(tensor, weighted.state_dict()[key]), key
     assert weighted.acw is not None
@@ -48,7 +49,7 @@ def test_the_architecture_is_smp_s():
 
 
 def test_low_resolution_is_what_the_output_is_resized_from():
-    model = build("deeplabv3plus", acw=True).eval()
+    model = build("deeplabv3plus", acw=AdaptiveClassWeight(4)).eval()
     images = torch.randn(1, 3, 32, 48)
     low = model.low_resolution(images)
     assert low.shape == (1, 4, 8, 12)
@@ -57,7 +58,7 @@ def test_low_resolution_is_what_the_output_is_resized_from():
 
 
 def test_acw_multiplies_the_logits():
-    model = build(acw=True).eval()
+    model = build(acw=AdaptiveClassWeight(4)).eval()
     images = torch.randn(1, 3, 32, 32)
     before = model(images)
     with torch.no_grad():
@@ -67,13 +68,13 @@ def test_acw_multiplies_the_logits():
 
 def test_padding_does_not_move_the_image():
     """A network that is the identity gives the image back, whatever its size."""
-    model = SegmentationModel(nn.Identity(), num_classes=2, stride=16)
+    model = SegmentationModel(nn.Identity(), stride=16)
     images = torch.randn(1, 2, 19, 30)
     assert torch.equal(model(images), images)
 
 
 def test_parameter_groups_hold_every_parameter_once():
-    model = build(acw=True)
+    model = build(acw=AdaptiveClassWeight(4))
     groups = {group["name"]: group for group in model.parameter_groups(0.01)}
     assert {name: group["weight_decay"] for name, group in groups.items()} == {
         "decay": 0.01,
@@ -87,14 +88,14 @@ def test_parameter_groups_hold_every_parameter_once():
 
 
 def test_weight_decay_leaves_acw_alone():
-    model = build(acw=True)
+    model = build(acw=AdaptiveClassWeight(4))
     optimizer = torch.optim.SGD(model.parameter_groups(0.5), lr=0.1)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     optimizer.step()
     assert model.acw.weight.tolist() == [1.0] * 4
     first = model.parameter_groups(0.5)[0]["params"][0]
-    assert not torch.equal(first, build(acw=True).parameter_groups(0.5)[0]["params"][0])
+    assert not torch.equal(first, build(acw=AdaptiveClassWeight(4)).parameter_groups(0.5)[0]["params"][0])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from conftest import ROOT, make_camvid
 from PIL import Image
 from safetensors.torch import load_file
 
+import segloss
 from engine.checking import load_config
 from engine.checkpoint import Checkpoint
 from engine.display import Display
@@ -106,8 +107,9 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
 
 
 def test_a_killed_run_continues_to_the_bit(camvid_yaml, program, tmp_path):
-    arguments = ["model.acw=true", "train.epochs=4", "train.checkpoint_steps=1", "model.name=deeplabv3plus"]
-    arguments += ["data.augment=[{name: HorizontalFlip}]"]
+    """With what hangs on the past: the loss follows the last validation, the ACW weights are parametrized."""
+    arguments = ["model.acw={constraint: positive}", "train.epochs=4", "train.checkpoint_steps=1", "loss.name=cdb_ce"]
+    arguments += ["model.name=deeplabv3plus", "data.augment=[{name: HorizontalFlip}]"]
     program("train", camvid_yaml, "name=whole", *arguments, check=0)
     command = [sys.executable, str(ROOT / "train_seg.py"), "train", str(camvid_yaml), "name=cut", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process
@@ -130,6 +132,26 @@ def test_a_killed_run_continues_to_the_bit(camvid_yaml, program, tmp_path):
     assert "continues after epoch" in done.stdout
     assert_same_run(tmp_path / "runs/whole", tmp_path / "runs/cut")
     assert (tmp_path / "runs/whole/scores.json").read_text() == (tmp_path / "runs/cut/scores.json").read_text()
+
+
+def test_losses_that_follow_training_are_told(camvid_yaml):
+    made = trainer(camvid_yaml, "loss=[{name: cdb_ce}, {name: ldam, s: 2, drw_epoch: 1}]", "train.epochs=3")
+    by_validation, deferred = made.loss.losses
+    made.epoch()
+    assert by_validation.difficulty.tolist() == [1.0] * 11
+    assert deferred.class_weights.tolist() == [1.0] * 11
+    recall = made.state.class_accuracy
+    assert len(recall) == 11
+    made.epoch()
+    assert by_validation.difficulty.tolist() == segloss.difficulty_weights(recall).tolist() != [1.0] * 11
+    assert deferred.class_weights.tolist() == deferred.deferred.tolist() != [1.0] * 11
+
+
+def test_a_loss_that_needs_validation_says_so(camvid_yaml, program):
+    told = program("train", camvid_yaml, "loss.name=cdb_ce", "data.split={kind: kfold, folds: 3, val: 0}", check=2)
+    assert (
+        "cdb_ce weighs classes by their validation scores, but no sample validates; set data.split.val" in told.stderr
+    )
 
 
 def test_accumulation_equals_one_large_batch(camvid_yaml):
@@ -168,7 +190,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_pat
 
 def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch):
     def score(*_):
-        return {name: {"mIoU": next(scripted), "mDSC": None} for name in ("image", "case", "dataset")}
+        return {name: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for name in ("image", "case", "dataset")}
 
     scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
     monkeypatch.setattr("engine.training.score", score)

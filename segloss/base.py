@@ -1,0 +1,78 @@
+"""What every loss has: class weights, an ignored label, a reduction, and a way to follow the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
+from .names import check_choice
+
+Activation = Literal["softmax", "sigmoid", "none"]
+Reduction = Literal["mean", "sum", "none"]
+Accuracy = Sequence[float | None] | Sequence[float] | Tensor
+"""One number a class."""
+
+
+class SegmentationLoss(nn.Module):
+    """A loss of logits `(N, C, *spatial)` and a target, called `(logits, target, mask=None, denominator=None)`.
+
+    Args:
+        class_weights: a list of one weight a class, the name of a scheme of `segloss.class_weights`, or a mapping
+            `{"name": scheme, **parameters}`; schemes need `class_counts`.
+        num_classes: the number of classes, 2 for a binary logit; when left out, that of the counts, if there are any.
+        class_counts: what the training data holds of each class.
+        ignore_index: the label that does not count.
+        reduction: `mean`, `sum`, or `none`.
+
+    Attributes:
+        activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
+        follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
+
+    Raises:
+        ValueError: a parameter out of its range; the message names it.
+    """
+
+    activation: ClassVar[Activation] = "softmax"
+    follows_validation: ClassVar[bool] = False
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        class_weights: ClassWeights = None,
+        *,
+        num_classes: int | None = None,
+        class_counts: Counts | None = None,
+        ignore_index: int = 255,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        check_choice("reduction", reduction, get_args(Reduction))
+        counts = None if class_counts is None else ClassCounts.of(class_counts, num_classes)
+        num_classes = len(counts.pixels) if num_classes is None and counts is not None else num_classes
+        self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
+        self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
+
+    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """What `mean` divides by: 1, for a loss that can only be averaged over micro-batches and ranks.
+
+        Sum it over micro-batches and ranks and pass it back as `denominator`.
+        """
+        return torch.ones((), device=target.device)
+
+    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
+        """Tell the loss where the training stands; call it before each epoch. Most losses do not care.
+
+        Args:
+            epoch: of the epoch that begins, from 0.
+            class_accuracy: recall of each class in the last validation, in [0, 1], None or NaN where the class was
+                absent; None for all before the first.
+        """
+
+    def extra_repr(self) -> str:
+        """The parameters that the representation shows."""
+        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
+        return ", ".join(f"{k}={v!r}" for k, v in shown.items())

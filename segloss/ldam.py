@@ -1,0 +1,104 @@
+"""Label-distribution-aware margins, with deferred re-weighting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .base import Accuracy
+from .class_weights import ClassCounts, ClassWeights, Counts, seen_pixels
+from .cross_entropy import cross_entropy_terms
+from .names import check_range
+from .pixelwise import Normalize, PixelwiseLoss
+from .tensors import one_hot, per_class
+
+
+def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0) -> Tensor:
+    """−Σ_i P_i log softmax(s·(z − m ⊙ P))_i (Cao 2019); `margins` is `(C,)`."""
+    wanted = one_hot(target, logits.shape[1]).to(logits.dtype)
+    return cross_entropy_terms(s * (logits - wanted * per_class(margins, logits)), target)
+
+
+def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:
+    """The margin of each class, m_c ∝ n_c^(−1/4), the rarest one's `max_m` (Cao 2019).
+
+    Returns:
+        `(C,)` float32.
+
+    Raises:
+        ValueError: max_m ≤ 0, counts that are all zero.
+
+    >>> ldam_margins([160_000, 10_000, 10_000], max_m=0.5)
+    tensor([0.2500, 0.5000, 0.5000])
+    """
+    check_range("max_m", max_m, "> 0", 0 < max_m < float("inf"))
+    pixels = seen_pixels(ClassCounts.of(counts))
+    return (max_m * (pixels / pixels.min()).pow(-0.25)).float()
+
+
+class LDAMLoss(PixelwiseLoss):
+    """Cross entropy of s·(z − m ⊙ P) per pixel, margins m_c ∝ n_c^(−1/4), the largest `max_m` (Cao 2019).
+
+    Rare classes have to win by a larger margin; with `drw_epoch` class weights join from that epoch on (deferred
+    re-weighting), and whoever trains calls `new_epoch(epoch)` before each epoch. Use it with a cosine head, for whose
+    logits in [−1, 1] s = 30 and margins up to 0.5 are made; for a plain linear head take s near 1. Not with pixel
+    counts of one size, when all margins are about equal.
+
+    Args:
+        s: > 0, the scale of the logits.
+        max_m: > 0, the margin of the rarest class.
+        drw_epoch: the first epoch, counted from 0, with class weights; null: they hold from the start.
+        class_weights: see `PixelwiseLoss`; with a drw_epoch the default is the paper's code's, effective_number with
+            beta 0.9999.
+        normalize: see `PixelwiseLoss`.
+        num_classes: see `PixelwiseLoss`.
+        class_counts: pixels of each class in the training data; needed.
+        **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: s ≤ 0, max_m ≤ 0, drw_epoch < 0; class_counts missing or of the wrong length.
+
+    >>> import torch
+    >>> loss = LDAMLoss(s=1.0, class_counts=[16, 1])  # margins ¼ and ½
+    >>> round(float(loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # log(1 + e^½)
+    0.9741
+    """
+
+    margins: Tensor
+    deferred: Tensor
+
+    def __init__(
+        self,
+        s: float = 30.0,
+        max_m: float = 0.5,
+        drw_epoch: int | None = None,
+        class_weights: ClassWeights = None,
+        normalize: Normalize = "pixels",
+        *,
+        num_classes: int | None = None,
+        class_counts: Counts | None = None,
+        **options: Any,
+    ) -> None:
+        check_range("s", s, "> 0", 0 < s < float("inf"))
+        check_range("drw_epoch", drw_epoch, "≥ 0, or None", drw_epoch is None or drw_epoch >= 0)
+        counts = ClassCounts.needed(class_counts, "ldam", num_classes)
+        margins = ldam_margins(counts, max_m)
+        if drw_epoch is not None and class_weights is None:
+            class_weights = "effective_number"
+        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        self.s, self.max_m, self.drw_epoch = s, max_m, drw_epoch
+        self.register_buffer("margins", margins)
+        if drw_epoch is not None and self.class_weights is not None:
+            self.register_buffer("deferred", self.class_weights.clone())
+            self.new_epoch(0)
+
+    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:  # noqa: ARG002
+        """Let the class weights join from `drw_epoch` on; see `SegmentationLoss`."""
+        if self.drw_epoch is not None and self.class_weights is not None:
+            self.class_weights.copy_(self.deferred if epoch >= self.drw_epoch else torch.ones_like(self.deferred))
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `ldam_terms`."""
+        return ldam_terms(logits, target, self.margins.to(logits), self.s)

@@ -1,0 +1,105 @@
+"""Cross entropy of logits shifted by the class priors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .class_weights import ClassCounts, ClassWeights, Counts, seen_pixels
+from .cross_entropy import cross_entropy_terms
+from .names import check_range
+from .pixelwise import Normalize, PixelwiseLoss
+from .tensors import per_class
+
+
+def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
+    """Cross entropy of z + τ log π (Menon 2021); `log_prior` is `(C,)`."""
+    return cross_entropy_terms(logits + tau * per_class(log_prior, logits), target)
+
+
+def log_prior(counts: Counts) -> Tensor:
+    """The logarithm of each class's share of the training pixels, `(C,)` float32.
+
+    Raises:
+        ValueError: counts that are all zero.
+
+    >>> log_prior([750, 250]).exp()
+    tensor([0.7500, 0.2500])
+    """
+    pixels = seen_pixels(ClassCounts.of(counts))
+    return (pixels / pixels.sum()).log().float()
+
+
+class LogitAdjustedLoss(PixelwiseLoss):
+    """Cross entropy of z + τ log π per pixel, π the shares of the classes in the training pixels (Menon 2021).
+
+    The network learns logits without the prior, so that rare classes are predicted more often: consistent for the mean
+    of the class recalls. Use it where recall of every class counts the same. Not where precision does, nor with IoU of
+    very rare classes in mind, which it floods with false positives; and shift nothing at inference.
+
+    Args:
+        tau: ≥ 0; 0 gives cross entropy, 1 is `balanced_softmax`.
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        num_classes: see `PixelwiseLoss`.
+        class_counts: pixels of each class in the training data; needed.
+        **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: tau < 0; class_counts missing or of the wrong length.
+
+    >>> import torch
+    >>> loss = LogitAdjustedLoss(class_counts=[3, 1])
+    >>> round(float(loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # −log ¼
+    1.3863
+    """
+
+    log_prior: Tensor
+    _named = "logit_adjusted"
+
+    def __init__(
+        self,
+        tau: float = 1.0,
+        class_weights: ClassWeights = None,
+        normalize: Normalize = "pixels",
+        *,
+        num_classes: int | None = None,
+        class_counts: Counts | None = None,
+        **options: Any,
+    ) -> None:
+        check_range("tau", tau, "≥ 0", 0 <= tau < float("inf"))
+        counts = ClassCounts.needed(class_counts, self._named, num_classes)
+        prior = log_prior(counts)
+        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        self.tau = tau
+        self.register_buffer("log_prior", prior)
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `logit_adjusted_terms`."""
+        return logit_adjusted_terms(logits, target, self.log_prior.to(logits), self.tau)
+
+
+class BalancedSoftmaxLoss(LogitAdjustedLoss):
+    """−log(n_y e^{z_y} / Σ_k n_k e^{z_k}) per pixel, n the training pixels of the classes (Ren 2020).
+
+    The same as `logit_adjusted` with τ = 1, reached from another side; when to use it and when not is the same.
+
+    Args:
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts` (needed), `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: class_counts missing or of the wrong length.
+
+    >>> import torch
+    >>> loss = BalancedSoftmaxLoss(class_counts=[3, 1])
+    >>> round(float(loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # −log ¼
+    1.3863
+    """
+
+    _named = "balanced_softmax"
+
+    def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:
+        super().__init__(1.0, class_weights, normalize, **options)

@@ -1,0 +1,127 @@
+"""One-vs-rest losses: each class is a binary problem of its own, summed over classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .base import Activation
+from .class_weights import ClassWeights
+from .names import check_range
+from .pixelwise import Normalize, PixelwiseLoss
+from .tensors import one_hot
+
+
+def sigmoid_ce_terms(logits: Tensor, target: Tensor) -> Tensor:
+    """−Σ_i [P_i log q_i + (1−P_i) log(1−q_i)], q = sigmoid(z) (Cui 2019, eq. 10)."""
+    positive = one_hot(target, logits.shape[1]).to(logits.dtype)
+    return -(positive * F.logsigmoid(logits) + (1 - positive) * F.logsigmoid(-logits)).sum(1)
+
+
+def sigmoid_focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float | None = 0.25) -> Tensor:
+    """−Σ_i [α P_i (1−q_i)^γ log q_i + (1−α)(1−P_i) q_i^γ log(1−q_i)], q = sigmoid(z) (Lin 2017, eq. 5).
+
+    Hossain 2019 misprints the q^γ of the negatives in eq. 9. Without α both sides weigh 1 (Cui 2019, eq. 12). The
+    powers are exp(γ log ·), so value and gradient stay finite at q = 0 and q = 1, also for γ < 1.
+    """
+    positive = one_hot(target, logits.shape[1]).to(logits.dtype)
+    log_q, log_rest = F.logsigmoid(logits), F.logsigmoid(-logits)
+    hit = positive * torch.exp(gamma * log_rest) * log_q
+    miss = (1 - positive) * torch.exp(gamma * log_q) * log_rest
+    return -(hit + miss if alpha is None else alpha * hit + (1 - alpha) * miss).sum(1)
+
+
+def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:
+    """Fill the bias of a head that a sigmoid loss trains with −log((1−π)/π), so that every class starts at q = π.
+
+    Without it the many negatives dominate the first steps (Lin 2017, 4.1; Cui 2019, 4.2). Give this bias no weight
+    decay.
+
+    Args:
+        bias: `(C,)`, changed in place.
+        prior: π, in (0, 1); 1/C when left out, ½ for a binary logit.
+
+    Returns:
+        The bias.
+
+    Raises:
+        ValueError: a prior outside (0, 1).
+
+    >>> head = torch.nn.Conv2d(8, 4, 1)
+    >>> prior_bias_(head.bias).sigmoid().tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+    prior = 1 / max(bias.numel(), 2) if prior is None else prior
+    check_range("prior", prior, "in (0, 1)", 0 < prior < 1)
+    with torch.no_grad():
+        return bias.fill_(-math.log((1 - prior) / prior))
+
+
+class SigmoidCrossEntropyLoss(PixelwiseLoss):
+    """−Σ_i [P_i log q_i + (1−P_i) log(1−q_i)] per pixel, q = sigmoid(z), summed over classes (Cui 2019, eq. 10).
+
+    Use it where classes overlap (soft labels may be 1 for several) or for a binary logit (C = 1). Not where classes
+    exclude each other and `ce` would do: C − 1 of its C terms are negatives, most of them easy. Start the head's bias
+    with `prior_bias_`.
+
+    Args:
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    >>> even = torch.zeros(1, 3)  # q = ½ for each of 3 classes: 3 log 2
+    >>> round(float(SigmoidCrossEntropyLoss()(even, torch.tensor([0]))), 4)
+    2.0794
+    """
+
+    activation: ClassVar[Activation] = "sigmoid"
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `sigmoid_ce_terms`."""
+        return sigmoid_ce_terms(logits, target)
+
+
+class SigmoidFocalLoss(PixelwiseLoss):
+    """−Σ_i [α P_i (1−q_i)^γ log q_i + (1−α)(1−P_i) q_i^γ log(1−q_i)] per pixel, q = sigmoid(z) (Lin 2017, eq. 5).
+
+    The focal loss of detectors, one-vs-rest, summed over classes: use it for a binary logit or for overlapping classes
+    with many easy negatives. Not for classes that exclude each other: that is `focal`, and the two differ by far. Start
+    the head's bias with `prior_bias_`.
+
+    Args:
+        gamma: ≥ 0; 0 gives sigmoid cross entropy (weighed by α).
+        alpha: in [0, 1], the weight of positives, 1 − alpha that of negatives; null for 1 and 1.
+        class_weights: see `PixelwiseLoss`.
+        normalize: see `PixelwiseLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+
+    Raises:
+        ValueError: gamma < 0, alpha outside [0, 1].
+
+    >>> even = torch.zeros(1, 1)  # a binary logit, q = ½: ¼·¼ log 2
+    >>> round(float(SigmoidFocalLoss()(even, torch.tensor([1]))), 4)
+    0.0433
+    """
+
+    activation: ClassVar[Activation] = "sigmoid"
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float | None = 0.25,
+        class_weights: ClassWeights = None,
+        normalize: Normalize = "pixels",
+        **options: Any,
+    ) -> None:
+        check_range("gamma", gamma, "≥ 0", 0 <= gamma < float("inf"))
+        check_range("alpha", alpha, "in [0, 1], or None", alpha is None or 0 <= alpha <= 1)
+        super().__init__(class_weights, normalize, **options)
+        self.gamma, self.alpha = gamma, alpha
+
+    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
+        """See `sigmoid_focal_terms`."""
+        return sigmoid_focal_terms(logits, target, self.gamma, self.alpha)

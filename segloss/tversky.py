@@ -1,0 +1,145 @@
+"""Tversky losses: Dice and IoU with a price for each kind of error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .class_weights import ClassWeights
+from .names import check_range
+from .region import Classes, Overlap, OverlapLoss, ratio
+
+
+def tversky_of_overlap(sums: Overlap, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0) -> Tensor:
+    """1 − (tp + s)/(tp + α fp + β fn + s), `(units, C)`."""
+    return 1 - ratio(sums.tp + smooth, sums.tp + alpha * sums.fp + beta * sums.fn + smooth)
+
+
+def focal_tversky_of_overlap(
+    sums: Overlap, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, smooth: float = 0.0
+) -> Tensor:
+    """(1 − Tversky index)^(1/γ), `(units, C)`; at an index of 1 the root has no gradient, and gets 0."""
+    loss = tversky_of_overlap(sums, alpha, beta, smooth)
+    return torch.where(loss > 0, torch.where(loss > 0, loss, 1.0).pow(1 / gamma), 0.0)
+
+
+class TverskyLoss(OverlapLoss):
+    """1 − (tp + s)/(tp + α fp + β fn + s) per class, p = softmax(z), averaged over classes (Salehi 2017).
+
+    ½ and ½ is Dice, 1 and 1 is IoU. Use it with β > α where a missed pixel is worse than a false one, as for small
+    lesions. Not to make up for absent classes or noisy masks: what it gains in recall it pays in precision.
+
+    Args:
+        alpha: ≥ 0, the price of false positives.
+        beta: ≥ 0, the price of false negatives.
+        per_image: see `RegionLoss`.
+        classes: see `RegionLoss`.
+        smooth: see `OverlapLoss`.
+        class_weights: see `RegionLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+
+    Raises:
+        ValueError: alpha or beta < 0.
+
+    >>> import torch
+    >>> half = torch.zeros(1, 2, 4)  # p = ½ everywhere: for each class tp = fp = fn = 1
+    >>> float(TverskyLoss(alpha=1.0, beta=2.0)(half, torch.tensor([[0, 0, 1, 1]])))
+    0.75
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        per_image: bool = False,
+        classes: Classes = "present",
+        smooth: float = 0.0,
+        class_weights: ClassWeights = None,
+        **options: Any,
+    ) -> None:
+        check_range("alpha", alpha, "≥ 0", 0 <= alpha < float("inf"))
+        check_range("beta", beta, "≥ 0", 0 <= beta < float("inf"))
+        super().__init__(per_image, classes, smooth, class_weights, **options)
+        self.alpha, self.beta = alpha, beta
+
+    def of_overlap(self, sums: Overlap) -> Tensor:
+        """See `tversky_of_overlap`."""
+        return tversky_of_overlap(sums, self.alpha, self.beta, self.smooth)
+
+
+class IoULoss(TverskyLoss):
+    """1 − (tp + s)/(tp + fp + fn + s) per class, p = softmax(z), averaged over classes (Rahman 2016).
+
+    The soft Jaccard loss: use it where the score is IoU. It is a monotone function of `dice` for each class, steeper
+    where the overlap is good and flatter where it is bad, so not for the first epochs of a class that is hardly found.
+
+    Args:
+        per_image: see `RegionLoss`.
+        classes: see `RegionLoss`.
+        smooth: see `OverlapLoss`.
+        class_weights: see `RegionLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+
+    >>> import torch
+    >>> half = torch.zeros(1, 2, 4)  # p = ½ everywhere: for each class tp = fp = fn = 1
+    >>> round(float(IoULoss()(half, torch.tensor([[0, 0, 1, 1]]))), 4)
+    0.6667
+    """
+
+    def __init__(
+        self,
+        per_image: bool = False,
+        classes: Classes = "present",
+        smooth: float = 0.0,
+        class_weights: ClassWeights = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(1.0, 1.0, per_image, classes, smooth, class_weights, **options)
+
+
+class FocalTverskyLoss(TverskyLoss):
+    """(1 − Tversky index)^(1/γ) per class, averaged over classes (Abraham 2019).
+
+    With γ > 1 a class that is already well found keeps more of its gradient, and one that is hardly found gets less
+    of it than from `tversky`: use it for small structures of which the outline is missed. Not for a class that is not
+    found at all.
+
+    Args:
+        alpha: ≥ 0, the price of false positives.
+        beta: ≥ 0, the price of false negatives.
+        gamma: > 0; the paper searched in [1, 3].
+        per_image: see `RegionLoss`.
+        classes: see `RegionLoss`.
+        smooth: see `OverlapLoss`.
+        class_weights: see `RegionLoss`.
+        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+
+    Raises:
+        ValueError: alpha or beta < 0, gamma ≤ 0.
+
+    >>> import torch
+    >>> half = torch.zeros(1, 2, 4)  # p = ½ everywhere: for each class tp = fp = fn = 1
+    >>> float(FocalTverskyLoss(alpha=1.0, beta=2.0, gamma=0.5)(half, torch.tensor([[0, 0, 1, 1]])))
+    0.5625
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 4 / 3,
+        per_image: bool = False,
+        classes: Classes = "present",
+        smooth: float = 0.0,
+        class_weights: ClassWeights = None,
+        **options: Any,
+    ) -> None:
+        check_range("gamma", gamma, "> 0", 0 < gamma < float("inf"))
+        super().__init__(alpha, beta, per_image, classes, smooth, class_weights, **options)
+        self.gamma = gamma
+
+    def of_overlap(self, sums: Overlap) -> Tensor:
+        """See `focal_tversky_of_overlap`."""
+        return focal_tversky_of_overlap(sums, self.alpha, self.beta, self.gamma, self.smooth)
