@@ -34,8 +34,7 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         base: the fields that all sections of this kind have.
         key: the field that holds the name.
     """
-    described_in = factory.__mro__ if inspect.isclass(factory) else (factory,)
-    documentation = "\n\n".join(filter(None, map(inspect.getdoc, described_in)))
+    documentation = documentation_of(factory)
     function = factory.__init__ if inspect.isclass(factory) else factory
     hints = get_type_hints(function)
     fields: dict[str, Any] = {key: (Literal[name], ...)}
@@ -43,8 +42,7 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        told = re.search(rf"^\s+{parameter.name}: (?!see `)(.*(?:\n {{8}}.*)*)", documentation, re.MULTILINE)
-        described = Field(default, description=" ".join(told[1].split()) if told else None)
+        described = Field(default, description=description_of(parameter.name, documentation))
         fields[parameter.name] = (hints[parameter.name], described)
     return create_model(
         f"{base.__name__}_{name}",
@@ -53,6 +51,18 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         __cls_kwargs__={"use_attribute_docstrings": False},  # there is no source to read them from
         **fields,
     )
+
+
+def documentation_of(factory: Callable[..., Any]) -> str:
+    """The docstring of a class or function; a class's own first, then those of its bases."""
+    described_in = factory.__mro__ if inspect.isclass(factory) else (factory,)
+    return "\n\n".join(filter(None, map(inspect.getdoc, described_in)))
+
+
+def description_of(parameter: str, documentation: str) -> str | None:
+    """What the first `Args:` entry says that does not point elsewhere ("see `X`")."""
+    told = re.search(rf"^\s+{parameter}: (?!see `)(.*(?:\n {{8}}.*)*)", documentation, re.MULTILINE)
+    return " ".join(told[1].split()) if told else None
 
 
 def one_of(factories: Mapping[str, Callable[..., Any]], base: type[Section], key: str = "name") -> Any:

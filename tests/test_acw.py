@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -23,27 +25,79 @@ def test_folds_into_the_head(head):
     torch.testing.assert_close(layer.fold(head)(features), layer(head(features)))
 
 
-def test_draws_no_random_number():
+@pytest.mark.parametrize("constraint", ["none", "positive"])
+def test_draws_no_random_number(constraint):
     before = torch.get_rng_state()
-    AdaptiveClassWeight(4)
+    AdaptiveClassWeight(4, constraint=constraint)
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_positive_starts_at_one_to_the_bit_and_stays_positive():
+    free, positive = AdaptiveClassWeight(2), AdaptiveClassWeight(2, constraint="positive")
+    assert torch.equal(free.weight, positive.weight)
+    logits, target = torch.randn(50, 2), torch.zeros(50).long()
+    for layer in (free, positive):
+        optimizer = torch.optim.SGD(layer.parameters(), lr=5.0)
+        for _ in range(30):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(layer(logits * torch.tensor([-1.0, 1.0])), target).backward()
+            optimizer.step()
+        assert bool((layer.weight > 0).all()) == (layer is positive)
+    fresh = AdaptiveClassWeight(2, constraint="positive")
+    fresh.load_state_dict(positive.state_dict())
+    assert torch.equal(fresh.weight, positive.weight)
+
+
+def test_positive_folds_too():
+    layer, head = AdaptiveClassWeight(3, init=[0.3, 2.0, 1.0], constraint="positive"), nn.Linear(6, 3)
+    features = torch.randn(5, 6)
+    torch.testing.assert_close(layer.fold(head)(features), layer(head(features)))
+
+
+def test_compiles():
+    layer = AdaptiveClassWeight(3, init=[0.3, 2.0, 1.0], constraint="positive")
+    logits = torch.randn(2, 3, 4)
+    torch.testing.assert_close(torch.compile(layer, fullgraph=True, backend="eager")(logits), layer(logits))
+
+
+def test_is_not_invariant_to_a_shift_of_the_logits():
+    layer, logits = AdaptiveClassWeight(2, init=[1.0, 3.0]), torch.tensor([[0.0, 0.0]])
+    assert layer(logits).softmax(1).tolist() == [[0.5, 0.5]]
+    assert layer(logits + 1).softmax(1)[0, 1].item() == pytest.approx(1 / (1 + math.exp(-2)))
+
+
 def test_acw_with_ce_is_not_wce_minus_a_constant():
-    """The paper's derivation needs Σ_j exp(w_j x_j) to be constant in x; at two points the difference differs."""
+    """The paper needs Σ_j exp(w_j x_j) to be constant in x; at the two points of the docstring it is not."""
     weight = torch.tensor([1.0, 3.0])
     differences = []
-    for x in (torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, -1.0]])):
+    for x in (torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0]])):
         wce = weight[0] * nn.functional.cross_entropy(x, torch.tensor([0]))
         acw = nn.functional.cross_entropy(AdaptiveClassWeight(2, weight.tolist())(x), torch.tensor([0]))
         differences.append((wce - acw).item())
-    assert abs(differences[0] - differences[1]) > 0.01
+    assert differences == pytest.approx([0, math.log(1 + math.e) - math.log(1 + math.e**3)])
+    assert differences[1] == pytest.approx(-1.74, abs=0.005)
 
 
-@pytest.mark.parametrize(("classes", "init"), [(1, 1.0), (3, [1.0, 2.0])])
-def test_bad_arguments(classes, init):
-    with pytest.raises(ValueError, match=r"must be|needs"):
-        AdaptiveClassWeight(classes, init)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((1,), "needs num_classes ≥ 2, got 1"),
+        ((3, [1.0, 2.0]), r"init must be one finite number or one a class \(3\)"),
+        ((3, float("nan")), "init must be one finite number"),
+        ((2, [1.0, 0.0], "positive"), "init must be > 0 under constraint: positive"),
+        ((2, 1.0, "negative"), "constraint must be one of none, positive, got 'negative'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AdaptiveClassWeight(*arguments)
+
+
+def test_folds_into_linear_heads_alone():
+    with pytest.raises(TypeError, match="got Sequential"):
+        AdaptiveClassWeight(3).fold(nn.Sequential(nn.Linear(2, 3)))
+    with pytest.raises(ValueError, match="the head has 4 outputs, the layer 3 classes"):
+        AdaptiveClassWeight(3).fold(nn.Linear(2, 4))
 
 
 def test_wrong_number_of_classes():

@@ -1,0 +1,264 @@
+"""Makes docs/losses.md and its pictures from the code: `python -m docs.losses`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import segloss
+from engine.named import description_of, documentation_of
+from segloss.build import parameters_of
+
+FOLDER = Path(__file__).parent
+GIVEN = ("num_classes", "class_counts", "ignore_index", "reduction")
+"""Parameters that every loss has and YAML has not."""
+GROUPS = {
+    "Of the true class's probability": (
+        "ce",
+        "wce",
+        "focal",
+        "cefl",
+        "cefl2",
+        "poly1",
+        "topk",
+        "recall",
+        "cb_ce",
+        "cdb_ce",
+    ),
+    "Of all classes' probabilities": ("dfl", "dfl2021", "dce", "seql"),
+    "Of shifted logits": ("ldam", "logit_adjusted", "balanced_softmax"),
+    "One class against the rest": ("sigmoid_ce", "sigmoid_focal", "cb_sigmoid", "cb_focal"),
+    "Of raw logits": ("mse", "mse_ol"),
+    "Of regions": ("dice", "generalized_dice", "iou", "tversky", "focal_tversky", "lovasz", "lovasz_hinge", "boundary"),
+}
+REFERENCES = {
+    "Abraham 2019": "A novel focal Tversky loss function with improved attention U-Net for lesion segmentation, ISBI",
+    "Berman 2018": "The Lovász-softmax loss: a tractable surrogate for the optimization of the IoU measure, CVPR",
+    "Cao 2019": "Learning imbalanced datasets with label-distribution-aware margin loss, NeurIPS",
+    "Cui 2019": "Class-balanced loss based on effective number of samples, CVPR",
+    "ENet, 2016": "Paszke: ENet, a deep neural network architecture for real-time semantic segmentation, arXiv:1606.02147",
+    "Hossain 2019": "Adaptive class weight based dual focal loss for improved semantic segmentation, preprint; withdrawn by its author in 2020",
+    "Hossain 2021": "Dual focal loss to address class imbalance in semantic segmentation, Neurocomputing 462",
+    "Kato": "MSE loss with outlying label for imbalanced classification, arXiv",
+    "Kervadec 2019": "Boundary loss for highly unbalanced segmentation, MIDL",
+    "Leng 2022": "PolyLoss: a polynomial expansion perspective of classification loss functions, ICLR",
+    "Li 2019": "Dual cross-entropy loss for small-sample fine-grained vehicle classification, IEEE TVT 68",
+    "Lin 2017": "Focal loss for dense object detection, ICCV",
+    "Menon 2021": "Long-tail learning via logit adjustment, ICLR",
+    "Milletari 2016": "V-Net: fully convolutional neural networks for volumetric medical image segmentation, 3DV",
+    "Rahman 2016": "Optimizing intersection-over-union in deep neural networks for image segmentation, ISVC",
+    "Ren 2020": "Balanced meta-softmax for long-tailed visual recognition, NeurIPS",
+    "Salehi 2017": "Tversky loss function for image segmentation using 3D fully convolutional deep networks, MLMI",
+    "SegNet, 2015": "Badrinarayanan: SegNet, a deep convolutional encoder-decoder architecture, arXiv:1511.00561",
+    "Sinha 2020": "Class-wise difficulty-balanced loss for solving class-imbalance, ACCV",
+    "Sudre 2017": "Generalised Dice overlap as a deep learning loss function for highly unbalanced segmentations, DLMIA",
+    "Tan 2020": "Equalization loss for long-tailed object recognition, CVPR",
+    "Tian 2022": "Striking the right balance: recall loss for semantic segmentation, ICRA",
+    "Wang 2020": "Class balanced loss for image classification, IEEE Access 8",
+    "Wu 2016": "Bridging category-level and instance-level semantic image segmentation, arXiv:1605.06885",
+}
+INTRODUCTION = """\
+# The losses
+
+Made from the code by `python -m docs.losses`; the formulas, defaults and numbers below are those of the functions themselves.
+
+Every loss is called `loss(logits, target, mask=None)` with raw logits z `(N, C, *spatial)` and integer labels `(N, *spatial)`, or
+soft labels P `(N, C, *spatial)` where the loss allows them; p = softmax(z), q = sigmoid(z), y the true class of a pixel, n_c the
+training pixels of class c.
+
+- **Mean**: over the valid pixels. Region losses average over classes, and with `per_image` over images.
+- **Ignored pixels** (`ignore_index`, 255, or `mask` false) are blanked before softmax: out of the sum, the denominator and the gradient,
+  even where a logit is NaN. All ignored, or an empty batch: 0 with zero gradients.
+- **Precision**: float32 inside, float64 for float64 logits, whatever autocast says; no probability is clamped, so value and gradient are finite
+  and right at logits of ±10⁴ and at saturated pixels.
+- **A binary logit** (C = 1) is two classes `[0, x]`; the one-vs-rest losses see x itself. Weights and counts are those of two classes.
+- **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU and in compiled graphs.
+- **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
+  exactly the large batch's value; region losses and `topk` their average.
+
+## Which one?
+
+Measure before you believe: no loss below wins everywhere, and two seeds of one loss often differ by more than two losses do. Start
+with `ce`, and with `[{name: dice}, {name: ce}]` for a single small foreground. For recall of rare classes try `logit_adjusted` or `wce`
+with a mild scheme (`inverse_sqrt`); for easy background in the way `focal` or `topk`; for IoU `lovasz` after `ce`.
+"""
+FOLLOWING = """\
+## Losses that follow the training
+
+`ldam` with a `drw_epoch` needs the epoch, `cdb_ce` the class recalls of the last validation. Both are told in one way, which every loss and every
+weighted sum has, and which most ignore. `train_seg.py` does it; in your own loop it is one line:
+
+```python
+for epoch in range(epochs):
+    loss.new_epoch(epoch, class_accuracy)  # recalls of the last validation, None before the first
+    ...
+```
+
+What they keep is in their buffers, so `loss.state_dict()` holds it and `loss.to(device)` moves it. `loss.follows_validation` tells whether a loss
+needs the recalls.
+"""
+ACW = """\
+## The adaptive class-weight layer
+
+`segloss.AdaptiveClassWeight(num_classes, init=1.0, constraint="none")`, or `model: {acw: true}` in YAML, which with `dfl` is ADFL.
+
+"""
+
+
+def page() -> str:
+    """The text of docs/losses.md, without what other libraries say."""
+    return "\n".join(
+        [INTRODUCTION, *_contents(), *_losses(), FOLLOWING, *_weights(), *_acw(), *_figures(), *_references()]
+    )
+
+
+def _contents() -> Iterator[str]:
+    yield "## All of them\n"
+    for group, names in GROUPS.items():
+        yield f"**{group}**\n"
+        yield "| name | class | a pixel's, or a class's, value |"
+        yield "|---|---|---|"
+        for name in names:
+            formula = _escaped(_parts(segloss.LOSSES[name])[0])
+            yield f"| [`{name}`](#{name}) | `{segloss.LOSSES[name].__name__}` | {formula} |"
+        yield ""
+
+
+def _losses() -> Iterator[str]:
+    for name, loss in segloss.LOSSES.items():
+        formula, *rest = _parts(loss)
+        yield f"### {name}\n"
+        yield f"`segloss.{loss.__name__}`, `{{name: {name}}}` in YAML. {formula}\n"
+        yield from (f"{paragraph}\n" for paragraph in rest)
+        yield "| parameter | default | meaning |"
+        yield "|---|---|---|"
+        for parameter in parameters_of(loss).values():
+            if parameter.name not in GIVEN:
+                meaning = _escaped(description_of(parameter.name, documentation_of(loss)) or "")
+                yield f"| `{parameter.name}` | `{_default(parameter)}` | {meaning} |"
+        yield f"\n![{name}](losses/{name}.png)\n"
+
+
+def _weights() -> Iterator[str]:
+    yield "## Class weights\n"
+    yield (
+        "`class_weights` of a loss is a list, or a scheme: its name or `{name: …, **parameters}`. Schemes are worked out from "
+        "`ClassCounts` of the training data, in float64. A class with zero count gets weight 0 and a warning that names it.\n"
+    )
+    for name, scheme in segloss.CLASS_WEIGHTS.items():
+        yield f"- `{name}`: {_parts(scheme)[0]}"
+    yield "\nOn counts of 9000, 900 and 100 pixels:\n"
+    counts = segloss.ClassCounts([9000, 900, 100], pixels_of_images=[10000, 5000, 2000])
+    yield "| scheme | weights |"
+    yield "|---|---|"
+    for name, scheme in segloss.CLASS_WEIGHTS.items():
+        yield f"| `{name}` | {', '.join(f'{w:.3f}' for w in scheme(counts).tolist())} |"
+    yield ""
+
+
+def _acw() -> Iterator[str]:
+    yield ACW
+    yield from (f"{paragraph}\n" for paragraph in _parts(segloss.AdaptiveClassWeight))
+
+
+def _figures() -> Iterator[str]:
+    yield "## The papers' figures, drawn from these functions\n"
+    for file, title in {
+        "adfl_fig1": "Hossain 2019, Fig. 1: CE, FL and DFL of a true and of a false class. On the true class DFL lies below CE.",
+        "cefl_fig3": "Wang 2020, Fig. 3: focal loss.",
+        "cefl_fig4": "Wang 2020, Fig. 4: CEFL and CEFL2 between CE and FL.",
+        "cefl_fig5": "Wang 2020, Fig. 5: the weights of CE and FL in CEFL and CEFL2.",
+        "cb_weights": "Cui 2019: the class-balanced weight over the number of samples; flat where βⁿ vanishes.",
+    }.items():
+        yield f"![{title}](losses/{file}.png)\n\n{title}\n"
+
+
+def _references() -> Iterator[str]:
+    yield "## References\n"
+    for who, what in REFERENCES.items():
+        yield f"- {who}: {what}."
+    yield ""
+
+
+def other_libraries() -> str:
+    """Other libraries' names, defaults and traps, measured on this machine."""
+    from docs import peers
+
+    libraries = ("torch", "torchvision", "monai", "segmentation-models-pytorch", "kornia")
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    lines = [
+        "# Other libraries' losses\n",
+        "Measured by `python -m docs.losses`: both sides are computed on the same 2×4×8×7 logits, every class present, nothing ignored "
+        f"({versions}). Theirs = factor × ours.\n",
+        "| theirs | ours | factor | theirs | difference | what differs |",
+        "|---|---|---|---|---|---|",
+    ]
+    for pair in peers.PAIRS:
+        theirs, ours = (float(value) for value in pair.both(*peers.example(pair.binary)))
+        parts = pair.ours if isinstance(pair.ours, list) else [{"name": pair.ours, **pair.parameters}]
+        told = " + ".join(f"`{_yaml(part)}`" for part in parts)
+        factor = "1" if pair.factor == 1 else f"1/{1 / pair.factor:g}"
+        close = abs(theirs - ours) < 1e-5
+        difference = "< 1e-5" if close else f"{theirs - ours:+.3f}"
+        lines.append(
+            f"| {pair.library} `{pair.theirs}` | {told} | {factor} | {theirs:.4f} | {difference} | {pair.note} |"
+        )
+    lines += [
+        "\n## Traps\n",
+        "The same inputs, with `ignore_index=255`: the value, and whether the gradient is finite. Right are 0, a number with a finite gradient, an "
+        "error that names the label, 0, and for float16 the number of float32 (CE and focal 1.39 and 1.20, Dice 0.75).\n",
+    ]
+    nasty = list(peers.traps())
+    lines += ["| | " + " | ".join(trap.name for trap in nasty) + " |", "|---" * (len(nasty) + 1) + "|"]
+    for name, call in peers.TRAPPED.items():
+        lines.append(f"| {name} | " + " | ".join(peers.outcome(call, trap) for trap in nasty) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _yaml(part: dict[str, Any]) -> str:
+    words = {True: "true", False: "false", None: "null"}
+    shown = (f"{k}: {words.get(v, v) if isinstance(v, bool | None) else v}" for k, v in part.items())
+    return "{" + ", ".join(shown) + "}"
+
+
+def _parts(what: Any) -> list[str]:
+    """The paragraphs of a docstring before its sections and examples."""
+    text = inspect.getdoc(what) or ""
+    text = re.split(r"\n\n(?:Args|Attributes|Raises|Returns|Warns|>>>)", text)[0]
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    words = {True: "true", False: "false", None: "null"}
+    value = parameter.default
+    if isinstance(value, float) and value == 4 / 3:
+        return "4/3"
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def main() -> None:
+    """Write the pages and the pictures."""
+    from docs import plots
+
+    torch.set_num_threads(1)
+    (FOLDER / "losses.md").write_text(page(), encoding="utf-8")
+    (FOLDER / "peers.md").write_text(other_libraries(), encoding="utf-8")
+    (FOLDER / "losses").mkdir(exist_ok=True)
+    for name in segloss.LOSSES:
+        plots.save(plots.picture(name), FOLDER / "losses" / f"{name}.png")
+    for name, figure in plots.paper_figures().items():
+        plots.save(figure, FOLDER / "losses" / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

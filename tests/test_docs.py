@@ -1,0 +1,47 @@
+"""The pages say what the code does."""
+
+import inspect
+import re
+
+import pytest
+from conftest import ROOT
+
+import segloss
+from docs import losses, peers
+
+DOCS = ROOT / "docs"
+
+
+def test_the_page_of_the_losses_is_made_from_the_code():
+    assert (DOCS / "losses.md").read_text() == losses.page(), "run: python -m docs.losses"
+
+
+def test_every_loss_is_in_one_group_and_has_a_picture():
+    assert sorted(name for names in losses.GROUPS.values() for name in names) == sorted(segloss.LOSSES)
+    pictures = re.findall(r"\]\((losses/\w+\.png)\)", (DOCS / "losses.md").read_text())
+    assert len(pictures) == len(segloss.LOSSES) + 5
+    assert all((DOCS / picture).stat().st_size > 2000 for picture in pictures)
+    assert {path.name for path in (DOCS / "losses").iterdir()} == {picture.split("/")[1] for picture in pictures}
+
+
+def test_every_source_is_in_the_references():
+    text = "".join(path.read_text() for path in (ROOT / "segloss").glob("*.py"))
+    cited = set(re.findall(r"\b([A-Z][a-z]+ 20\d\d)\b", text))
+    assert cited <= losses.REFERENCES.keys()
+    assert set(losses.REFERENCES) - cited == {"Kato", "ENet, 2016", "SegNet, 2015"}
+
+
+@pytest.mark.parametrize("name", list(segloss.LOSSES))
+def test_every_loss_says_when_and_when_not(name):
+    told = " ".join(inspect.getdoc(segloss.LOSSES[name]).split())
+    assert re.search(r"\b[Uu]se it\b", told)
+    assert re.search(r"\b[Nn]ot\b", told)
+    assert ">>>" in told
+
+
+def test_the_page_of_the_peers_holds_every_pair():
+    text = (DOCS / "peers.md").read_text()
+    for pair in peers.PAIRS:
+        assert f"| {pair.library} `{pair.theirs}` |" in text, "run: python -m docs.losses"
+    for name in peers.TRAPPED:
+        assert f"| {name} |" in text
