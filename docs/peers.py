@@ -54,7 +54,7 @@ class Pair:
     def both(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Theirs, and ours times the factor."""
         classes = 2 if self.binary else CLASSES
-        loss = segloss.build_loss(self.ours, num_classes=classes, **self.parameters)  # type: ignore[call-overload]
+        loss = segloss.build_loss(self.ours, num_classes=classes, **self.parameters)
         return self.call(logits, labels), self.factor * loss(logits, labels)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import segloss
 from segloss import functional as f
+from segloss.class_weights import effective_number
 from segloss.pixelwise import PixelwiseLoss
 from segloss.region import RegionLoss
 
@@ -38,7 +39,7 @@ VARIANTS: dict[str, Sequence[Mapping[str, Any]]] = {
     "dice": [{}, {"squared": True}],
     "boundary": [{}],
 }
-BY_CLASS = {
+BY_CLASS: dict[str, Mapping[str, Any]] = {
     "wce": {},
     "cb_ce": {"beta": 0.999},
     "cb_sigmoid": {"beta": 0.999},
@@ -264,7 +265,7 @@ def _class_balanced() -> Figure:
     (axes,) = _axes(figure)
     n = np.unique(np.geomspace(1, 1e4, 60).round())
     for beta, colour in zip((0.9, 0.99, 0.999, 0.9999), COLOURS, strict=False):
-        weights = segloss.CLASS_WEIGHTS["effective_number"](segloss.ClassCounts(n.tolist()), beta)
+        weights = effective_number(segloss.ClassCounts(n.tolist()), beta)
         axes.loglog(n, weights / weights[0], color=colour, label=f"β = {beta}")
     axes.loglog(n, 1 / n, color=GREY, ls="--", lw=1, label="1/n")
     axes.set(xlabel="samples of the class", ylabel="(1 − β)/(1 − βⁿ)")
