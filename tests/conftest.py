@@ -15,6 +15,23 @@ ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--loss", help="run only the tests of one loss, by its name")
+
+
+def pytest_collection_modifyitems(config, items):
+    loss = config.getoption("--loss")
+    if loss is None:
+        return
+
+    def of_the_loss(item):
+        if hasattr(item, "callspec") and "name" in item.callspec.params:
+            return item.callspec.params["name"] == loss
+        return f"_{loss}_" in f"{item.name}_"
+
+    items[:] = [item for item in items if of_the_loss(item)]
+
+
 @pytest.fixture(scope="session")
 def door():
     """train_seg.py as a module."""
