@@ -63,8 +63,8 @@ class Segmenter(lightning.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.02)
 
 
-def train(epochs: int = 8) -> tuple[Segmenter, float]:
-    """Train; returns the module, and the mIoU of the last validation."""
+def train(epochs: int = 8) -> tuple[list[float], float]:
+    """Train; returns the class weights of the last epoch, and the mIoU of its validation."""
     torch.manual_seed(0)
     module = Segmenter()
     trainer = lightning.Trainer(
@@ -77,9 +77,9 @@ def train(epochs: int = 8) -> tuple[Segmenter, float]:
         accelerator="cpu",
     )
     trainer.fit(module, DataLoader(data(0), batch_size=4), DataLoader(data(1), batch_size=4))
-    return module, float(trainer.callback_metrics["mIoU"])
+    return module.loss.state_dict()["difficulty"].tolist(), float(trainer.callback_metrics["mIoU"])
 
 
 if __name__ == "__main__":
-    module, score = train()
-    print(f"mIoU {score:.3f}, class weights of the last epoch {module.loss.difficulty.tolist()}")
+    weights, score = train()
+    print(f"mIoU {score:.3f}, class weights of the last epoch {weights}")

@@ -6,6 +6,8 @@ is that of the large batch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +36,11 @@ def train(steps: int = 60) -> tuple[list[float], nn.Module]:
     )
     acw = segloss.AdaptiveClassWeight(CLASSES)
     network = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, CLASSES, 1), acw)
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in network.parameters() if p is not acw.weight]},
-            {"params": [acw.weight], "weight_decay": 0.0},  # decay would pull the weights to 0
-        ],
-        lr=0.01,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if p is not acw.weight]},
+        {"params": [acw.weight], "weight_decay": 0.0},  # decay would pull the weights to 0
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.01)
     history = []
     for step in range(steps):
         loss.new_epoch(step)  # for losses that follow the training; the others do not care
