@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .names import check_choice
-from .tensors import per_class
 
 Constraint = Literal["none", "positive"]
 
@@ -35,7 +34,7 @@ class AdaptiveClassWeight(nn.Module):
             exp(v) with v learnt.
 
     Attributes:
-        weight: w, `(C,)`; under `positive` it is worked out of the parameter v.
+        weight: w, `(C,)`.
 
     Raises:
         ValueError: fewer than two classes, `init` of the wrong length or not finite, an `init` ≤ 0 under `positive`.
@@ -56,27 +55,36 @@ class AdaptiveClassWeight(nn.Module):
         if constraint == "positive" and not bool((start > 0).all()):
             raise ValueError(f"init must be > 0 under constraint: positive, got {init}")
         self.constraint = constraint
-        self.weight = nn.Parameter(start.expand(num_classes).clone())
-        if constraint == "positive":
-            parametrize.register_parametrization(self, "weight", _Exp())
+        learnt = start.expand(num_classes).clone()
+        name, value = ("weight", learnt) if constraint == "none" else ("log_weight", learnt.log())
+        self._parameters[name] = nn.Parameter(value)  # `register_parameter` refuses the name of the property
+
+    @property
+    def weight(self) -> Tensor:
+        """w, `(C,)`: the parameter itself, or exp of the parameter `log_weight` under `positive`."""
+        if self.constraint == "none":
+            return cast(Tensor, self._parameters["weight"])
+        return cast(Tensor, self._parameters["log_weight"]).exp()
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Logits `(N, C, *spatial)` times the weight of their class, in the logits' dtype."""
+        """Logits `(N, C, *spatial)` times the weight of their class, in the logits' dtype; multiplied in float32."""
         weight = self.weight
         if logits.dim() < 2 or logits.shape[1] != len(weight):
             raise ValueError(f"logits must have {len(weight)} classes, got shape {tuple(logits.shape)}")
-        return logits * per_class(weight.to(logits.dtype), logits)
+        return (logits * weight.view(1, -1, *[1] * (logits.dim() - 2))).to(logits.dtype)
 
     @torch.no_grad()
     def fold(self, head: nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) -> nn.Module:
         """A copy of the linear head with w merged in: `fold(head)(x)` equals `self(head(x))`.
 
         Raises:
-            TypeError: a head that is no convolution or linear layer.
+            TypeError: a head that is no convolution or linear layer, or a parametrized one.
             ValueError: a head of another width.
         """
         if not isinstance(head, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             raise TypeError(f"w folds into a convolution or a linear layer, got {type(head).__name__}")
+        if parametrize.is_parametrized(head):
+            raise TypeError("w cannot be merged into a parametrized head: remove its parametrizations first")
         if len(head.weight) != len(self.weight):
             raise ValueError(f"the head has {len(head.weight)} outputs, the layer {len(self.weight)} classes")
         folded = copy.deepcopy(head)
@@ -88,13 +96,3 @@ class AdaptiveClassWeight(nn.Module):
     def extra_repr(self) -> str:
         """The parameters that the representation shows."""
         return f"{len(self.weight)}, constraint={self.constraint!r}"
-
-
-class _Exp(nn.Module):
-    """w = exp(v)."""
-
-    def forward(self, v: Tensor) -> Tensor:
-        return v.exp()
-
-    def right_inverse(self, w: Tensor) -> Tensor:
-        return w.log()

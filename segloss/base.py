@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, get_args
+import functools
+import operator
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
-from .names import check_choice
+from .names import check_choice, check_range
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Reduction = Literal["mean", "sum", "none"]
@@ -51,6 +54,8 @@ class SegmentationLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, get_args(Reduction))
+        check_range("ignore_index", ignore_index, "a whole number", lambda v: operator.index(v) == v)
+        check_range("num_classes", num_classes, "a whole number ≥ 2", lambda v: v is None or operator.index(v) >= 2)
         counts = None if class_counts is None else ClassCounts.of(class_counts, num_classes)
         num_classes = len(counts.pixels) if num_classes is None and counts is not None else num_classes
         self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
@@ -71,6 +76,23 @@ class SegmentationLoss(nn.Module):
             class_accuracy: recall of each class in the last validation, in [0, 1], None or NaN where the class was
                 absent; None for all before the first.
         """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give each loss a `forward` of its own: dynamo counts its versions by code object, and stops at eight."""
+        super().__init_subclass__(**options)
+        if "forward" not in vars(cls):
+            shared = cls.forward
+            code = shared.__code__.replace(co_name=f"forward_of_{cls.__name__}")
+            own = types.FunctionType(code, shared.__globals__, "forward", shared.__defaults__, shared.__closure__)
+            cls.forward = functools.update_wrapper(own, shared)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
+        """Move with the module (`to`, `cuda`), but keep float64: half of a weight's digits make another weight."""
+        device = fn(torch.empty(0)).device
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        for name, value in self.named_buffers(recurse=False):
+            setattr(self, name, value.to(device, exact if value.is_floating_point() else value.dtype))
+        return self
 
     def extra_repr(self) -> str:
         """The parameters that the representation shows."""

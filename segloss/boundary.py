@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .region import RegionLoss, ratio
+from .region import RegionLoss
+from .tensors import ratio
 
 
-def signed_distance(inside: Tensor) -> Tensor:
+def signed_distance(inside: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """The signed Euclidean distance to the boundary of each mask, in pixels (Kervadec 2019).
 
     Outside it is the distance to the nearest pixel inside, ≥ 1; inside it is 1 minus the distance to the nearest pixel
@@ -18,16 +19,17 @@ def signed_distance(inside: Tensor) -> Tensor:
 
     Args:
         inside: `(N, C, *spatial)` bool, one mask for each image and class.
+        dtype: of the result.
 
     Returns:
-        `(N, C, *spatial)` float32.
+        `(N, C, *spatial)`.
 
     >>> signed_distance(torch.tensor([[[False, False, True, True, True]]])).tolist()
     [[[2.0, 1.0, 0.0, -1.0, -2.0]]]
     """
     if inside.numel() == 0:
-        return torch.zeros_like(inside, dtype=torch.float32)
-    to_inside, to_outside = _squared_distance(inside), _squared_distance(~inside)
+        return torch.zeros_like(inside, dtype=dtype)
+    to_inside, to_outside = _squared_distance(inside).to(dtype), _squared_distance(~inside).to(dtype)
     signed = torch.where(inside, 1 - to_outside.sqrt(), to_inside.sqrt())
     flat = inside.flatten(2) if inside.dim() > 2 else inside.unsqueeze(2)
     bounded = flat.any(2) & ~flat.all(2)
@@ -35,9 +37,12 @@ def signed_distance(inside: Tensor) -> Tensor:
 
 
 def _squared_distance(seeds: Tensor) -> Tensor:
-    """The squared distance to the nearest true pixel; one axis after the other, min over j of f(j) + (i − j)²."""
+    """The squared distance to the nearest true pixel, whole numbers in float32.
+
+    One axis after the other, the least f(j) + (i − j)² over j.
+    """
     far = float(sum(size * size for size in seeds.shape[2:]))
-    squared = torch.where(seeds, 0.0, far)
+    squared = torch.zeros_like(seeds, dtype=torch.float32).masked_fill(~seeds, far)
     for axis in range(2, seeds.dim()):
         size = seeds.shape[axis]
         before = squared
@@ -53,7 +58,7 @@ def _squared_distance(seeds: Tensor) -> Tensor:
 
 def distance_maps(wanted: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG001
     """`signed_distance` of a one-hot target `(N, C, *spatial)`, in its dtype; ignored pixels lie outside."""
-    return signed_distance(wanted > 0.5).to(wanted.dtype)
+    return signed_distance(wanted > 0.5, wanted.dtype)
 
 
 def boundary_of_region(probabilities: Tensor, distance: Tensor, valid: Tensor) -> Tensor:

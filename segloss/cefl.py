@@ -57,7 +57,7 @@ class CEFLoss(PixelwiseLoss):
     def __init__(
         self, gamma: float = 2.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
     ) -> None:
-        check_range("gamma", gamma, "≥ 0", 0 <= gamma < float("inf"))
+        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.gamma = gamma
 

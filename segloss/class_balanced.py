@@ -30,7 +30,7 @@ class ClassBalancedCrossEntropyLoss(CrossEntropyLoss):
     >>> import torch
     >>> loss = ClassBalancedCrossEntropyLoss(beta=0.9, class_counts=[1000, 1])
     >>> loss.class_weights  # 1/(1−0) to 1/(1−0.9), summing to 2
-    tensor([0.1818, 1.8182])
+    tensor([0.1818, 1.8182], dtype=torch.float64)
     """
 
     def __init__(

@@ -7,6 +7,7 @@ no training pixel can carry its weight, and most formulas would give infinity.
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from .names import check_choice, unknown
+from .names import check_choice, check_range, unknown
+from .tensors import ratio
 
 Unit = Literal["pixel", "image", "component"]
 ClassWeights = list[float] | str | dict[str, Any] | None
@@ -65,7 +67,11 @@ class ClassCounts:
         Raises:
             ValueError: not one count for each of `num_classes`.
         """
-        counts = counts if isinstance(counts, ClassCounts) else cls(torch.as_tensor(counts).flatten().tolist())
+        if not isinstance(counts, ClassCounts):
+            pixels = as_values("class_counts", counts)
+            if pixels.dim() != 1:
+                raise ValueError(f"class_counts must hold one count a class, got shape {tuple(pixels.shape)}")
+            counts = cls(pixels.tolist())
         if num_classes is not None and len(counts.pixels) != num_classes:
             raise ValueError(f"class_counts must hold {num_classes} classes, got {len(counts.pixels)}")
         return counts
@@ -109,7 +115,7 @@ def inverse_sqrt(counts: ClassCounts) -> Tensor:
 def median_frequency(counts: ClassCounts) -> Tensor:
     """w_i = median(f)/f_i, f_i = pixels of i over valid pixels of the images that contain i (SegNet, 2015)."""
     pixels = counts.get("pixels")
-    frequency = pixels / counts.get("pixels_of_images").clamp(min=1)
+    frequency = ratio(pixels, counts.get("pixels_of_images"))
     present = frequency[pixels > 0]
     return _reciprocal(frequency, counts) * present.quantile(0.5)
 
@@ -117,7 +123,7 @@ def median_frequency(counts: ClassCounts) -> Tensor:
 def enet(counts: ClassCounts) -> Tensor:
     """w_i = 1/ln(1.02 + f_i), f_i the share of all pixels (ENet, 2016)."""
     pixels = counts.get("pixels")
-    present = _reciprocal(pixels, counts) > 0
+    present = _present(pixels, counts, "their weight is 0")
     return torch.where(present, 1 / torch.log(1.02 + pixels / pixels.sum()), 0.0)
 
 
@@ -135,19 +141,19 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
     Warns:
         ClassWeightWarning: β^n vanishes for two classes or more: their weights are equal, whatever their size.
     """
-    if not isinstance(beta, int | float) or not 0 <= beta < 1:
-        raise ValueError(f"beta must be in [0, 1), got {beta!r}")
+    check_range("beta", beta, "in [0, 1)", lambda v: 0 <= v < 1)
     check_choice("unit", unit, get_args(Unit))
     n = counts.get(f"{unit}s")
-    present = _reciprocal(n, counts) > 0
+    present = _present(n, counts, "their weight is 0")
     log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
     effective = -torch.expm1(n * log_beta) if beta > 0 else torch.ones_like(n)
     saturated = present & (effective > 0.999)
-    if beta > 0 and int(saturated.sum()) > 1:
-        better = 1 - 1 / float(n.max())
+    if beta > 0 and int(saturated.sum()) > 1 and float(n[saturated].max()) > 1.1 * float(n[saturated].min()):
+        better = min(1 - 1 / float(n.max()), math.nextafter(1, 0))
+        other = " (or unit: image)" if unit == "pixel" else ""
         warnings.warn(
             f"effective_number with beta={beta} is saturated: beta^n vanishes for {int(saturated.sum())} classes, "
-            f"which get equal weights; with these counts beta={better!r} (or unit: image) would tell them apart",
+            f"which get equal weights; with these counts beta={better!r}{other} would tell them apart",
             ClassWeightWarning,
             stacklevel=2,
         )
@@ -164,10 +170,18 @@ CLASS_WEIGHTS = {
 }
 
 
+def as_values(name: str, values: object) -> Tensor:
+    """A copy of numbers as a float64 tensor that carries no gradient; a `ValueError` that names what is none."""
+    try:
+        return torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must hold numbers, got {values!r}") from error
+
+
 def resolve_class_weights(
     spec: ClassWeights | Tensor, counts: ClassCounts | None, num_classes: int | None
 ) -> Tensor | None:
-    """The `(C,)` float32 weights that a list, a scheme's name or a mapping stands for; None stays None.
+    """The `(C,)` float64 weights that a list, a scheme's name or a mapping stands for; None stays None.
 
     Raises:
         ValueError: an unknown scheme or parameter, a list of the wrong length or with a weight that is negative or not
@@ -176,8 +190,8 @@ def resolve_class_weights(
     if spec is None:
         return None
     if isinstance(spec, str | Mapping):
-        return _from_scheme({"name": spec} if isinstance(spec, str) else dict(spec), counts).float()
-    weights = torch.as_tensor(spec, dtype=torch.float32)
+        return _from_scheme({"name": spec} if isinstance(spec, str) else dict(spec), counts)
+    weights = as_values("class_weights", spec)
     if weights.dim() != 1 or (num_classes is not None and len(weights) != num_classes):
         raise ValueError(f"class_weights must hold one weight a class ({num_classes}), got {weights.tolist()}")
     if not bool((weights.isfinite() & (weights >= 0)).all()):
@@ -205,17 +219,17 @@ def seen_pixels(counts: ClassCounts) -> Tensor:
     For formulas (margins, priors) that have no value at 0.
     """
     pixels = counts.get("pixels")
-    _warn_absent(pixels, counts, "taken for as rare as the rarest class seen")
-    return torch.where(pixels > 0, pixels, pixels[pixels > 0].min())
+    present = _present(pixels, counts, "taken for as rare as the rarest class seen")
+    return torch.where(present, pixels, pixels[present].min())
 
 
 def _reciprocal(values: Tensor, counts: ClassCounts) -> Tensor:
     """1/v, 0 with a warning where v is 0."""
-    _warn_absent(values, counts, "their weight is 0")
-    return torch.where(values > 0, 1 / torch.where(values > 0, values, 1.0), 0.0)
+    return ratio(_present(values, counts, "their weight is 0").double(), values)
 
 
-def _warn_absent(values: Tensor, counts: ClassCounts, consequence: str) -> None:
+def _present(values: Tensor, counts: ClassCounts, consequence: str) -> Tensor:
+    """Which classes have a count; a warning names those that have none, and what follows."""
     absent = (values == 0).nonzero().flatten().tolist()
     if len(absent) == len(values):
         raise ValueError("class_counts are all zero: no class to weigh")
@@ -226,3 +240,4 @@ def _warn_absent(values: Tensor, counts: ClassCounts, consequence: str) -> None:
             ClassWeightWarning,
             stacklevel=4,
         )
+    return values > 0

@@ -30,7 +30,8 @@ class CrossEntropyLoss(PixelwiseLoss):
 
     Args:
         label_smoothing: in [0, 1], the share of the target that is spread evenly over the classes.
-        class_weights: see `PixelwiseLoss`; multiplies the pixel's whole loss, smoothing included.
+        class_weights: see `PixelwiseLoss`; multiplies the pixel's whole loss, smoothing included (torch weighs each
+            smoothed term by its own class).
         normalize: see `PixelwiseLoss`.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
 
@@ -49,7 +50,7 @@ class CrossEntropyLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        check_range("label_smoothing", label_smoothing, "in [0, 1]", 0 <= label_smoothing <= 1)
+        check_range("label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1)
         super().__init__(class_weights, normalize, **options)
         self.label_smoothing = label_smoothing
 
@@ -63,8 +64,9 @@ class WeightedCrossEntropyLoss(CrossEntropyLoss):
 
     Use it where a missed pixel of a rare class is worse than false alarms: it buys recall with precision. Not for
     classes of a few hundred pixels, whose weight dwarfs all others; `inverse_sqrt` or `cb_ce` are milder. The weights
-    sum to 1 while the sum over pixels is still divided by their number: the loss is about C times smaller than `ce`,
-    which under SGD is a disguised lower learning rate (`normalize: weights` undoes that).
+    sum to 1 while the sum over pixels is still divided by their number: the loss is C times smaller than `ce` where
+    classes are equal and more where they are not, which under SGD is a disguised lower learning rate (`normalize:
+    weights` undoes that).
 
     Args:
         label_smoothing: see `CrossEntropyLoss`.

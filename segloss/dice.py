@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .class_weights import ClassWeights
-from .region import Classes, Overlap, OverlapLoss, ratio
+from .region import Classes, Overlap, OverlapLoss
+from .tensors import per_class, ratio
 
 
 def dice_of_overlap(sums: Overlap, smooth: float = 0.0) -> Tensor:
@@ -17,13 +18,20 @@ def dice_of_overlap(sums: Overlap, smooth: float = 0.0) -> Tensor:
 
 
 def generalized_dice_of_overlap(sums: Overlap, smooth: float = 0.0, class_weights: Tensor | None = None) -> Tensor:
-    """1 − (2 Σ_c v_c tp_c + s)/(Σ_c v_c (Σp + Σt)_c + s), v_c = w_c/(Σt)_c², 0 for an absent class; `(units, 1)`."""
-    volume = ratio(torch.ones_like(sums.target), sums.target.square())
+    """1 − (2 Σ_c v_c tp_c + s)/(Σ_c v_c (Σp + Σt)_c + s), v_c = w_c/(Σt)_c², 0 for an absent class; `(units, 1)`.
+
+    Numerator and denominator are taken times the smallest (Σt)² present, so that no v_c overflows.
+    """
+    volume = sums.target
+    smallest = torch.where(volume > 0, volume, torch.inf).amin(1, keepdim=True)
+    smallest = torch.where(smallest < torch.inf, smallest, 1.0)
+    weight = ratio(smallest.expand_as(volume), volume).square()
     if class_weights is not None:
-        volume = volume * class_weights.to(volume)
-    both = 2 * (volume * sums.tp).sum(1, keepdim=True)
-    either = (volume * (sums.predicted + sums.target)).sum(1, keepdim=True)
-    return 1 - ratio(both + smooth, either + smooth)
+        weight = weight * per_class(class_weights, weight)
+    both = 2 * (weight * sums.tp).sum(1, keepdim=True)
+    either = (weight * (sums.predicted + volume)).sum(1, keepdim=True)
+    smoothed = smooth * smallest.square()
+    return 1 - ratio(both + smoothed, either + smoothed)
 
 
 class DiceLoss(OverlapLoss):
@@ -67,9 +75,9 @@ class DiceLoss(OverlapLoss):
 class GeneralizedDiceLoss(OverlapLoss):
     """1 − 2 Σ_c v_c Σpt / Σ_c v_c (Σp + Σt), v_c = 1/(Σt)² (Sudre 2017); an absent class has v_c = 0.
 
-    All classes share one fraction, in which a class weighs by its volume squared: use it for few classes of very
-    different volume. Not for batches in which a rare class is often absent: false positives of an absent class cost
-    nothing, and a class of a handful of pixels drowns all others.
+    All classes share one fraction, in which a class weighs by one over its volume squared: use it for few classes of
+    very different volume. Not for batches in which a rare class is often absent: false positives of an absent class
+    cost nothing, and a class of a handful of pixels drowns all others.
 
     Args:
         per_image: one fraction an image instead of one for the batch.

@@ -13,13 +13,15 @@ from .class_weights import ClassWeights
 from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss, pixel_weights
+from .tensors import per_class
 
 Tau = float | Literal["dynamic"]
 
 
 def difficulty_terms(logits: Tensor, target: Tensor, difficulty: Tensor) -> Tensor:
     """w_y times cross entropy; `difficulty` is `(C,)`, from `difficulty_weights` (Sinha 2020)."""
-    return pixel_weights(difficulty, target) * cross_entropy_terms(logits, target)
+    weights = per_class(difficulty, logits, "difficulty").flatten()
+    return pixel_weights(weights, target) * cross_entropy_terms(logits, target)
 
 
 def difficulty_weights(class_accuracy: Accuracy, tau: Tau = "dynamic") -> Tensor:
@@ -30,24 +32,29 @@ def difficulty_weights(class_accuracy: Accuracy, tau: Tau = "dynamic") -> Tensor
         tau: ≥ 0, or `dynamic`: 2 sigmoid(b − 1), b = max accuracy / (min accuracy + 0.01).
 
     Returns:
-        `(C,)` float32; all 1 where every class is perfect.
+        `(C,)` float64; all 1 where every class is perfect.
 
     Raises:
         ValueError: an accuracy outside [0, 1], a tau that is negative or no number.
 
     >>> difficulty_weights([0.9, 0.5, 0.4], tau=1.0)
-    tensor([0.2500, 1.2500, 1.5000])
+    tensor([0.2500, 1.2500, 1.5000], dtype=torch.float64)
     """
     values = [math.nan if value is None else float(value) for value in class_accuracy]
     accuracy = torch.tensor(values, dtype=torch.float64)
     measured = ~accuracy.isnan()
     known = accuracy[measured]
-    check_range("class_accuracy", accuracy.tolist(), "in [0, 1]", bool(((known >= 0) & (known <= 1)).all()))
+    check_range("class_accuracy", accuracy.tolist(), "in [0, 1]", lambda _: ((known >= 0) & (known <= 1)).all())
+    _check_tau(tau)
     weights = torch.ones_like(accuracy)
     if known.numel() and bool((known < 1).any()):
         difficulty = (1 - known).pow(_power(known, tau))
         weights[measured] = known.numel() * difficulty / difficulty.sum()
-    return weights.float()
+    return weights
+
+
+def _check_tau(tau: Tau) -> None:
+    check_range("tau", tau, "≥ 0, or dynamic", lambda v: v == "dynamic" or 0 <= v < float("inf"))
 
 
 def _power(accuracy: Tensor, tau: Tau) -> float:
@@ -66,7 +73,7 @@ class DifficultyBalancedLoss(PixelwiseLoss):
     the weight. The weights of its CIFAR code (τ = sigmoid(b)) differ from the paper's, which are these.
 
     Args:
-        tau: ≥ 0, or `dynamic`: between 1 and 2, the larger the more the accuracies differ.
+        tau: ≥ 0, or `dynamic`: between 0.5 and 2, the larger the more the accuracies differ.
         class_weights: see `PixelwiseLoss`; multiply these weights.
         normalize: see `PixelwiseLoss`.
         **options: `num_classes` (or `class_counts`) needed; `ignore_index`, `reduction` of `PixelwiseLoss`.
@@ -91,13 +98,12 @@ class DifficultyBalancedLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        positive = tau == "dynamic" if isinstance(tau, str) else 0 <= tau < float("inf")
-        check_range("tau", tau, "≥ 0, or dynamic", positive)
+        _check_tau(tau)
         super().__init__(class_weights, normalize, **options)
         if self.num_classes is None:
             raise ValueError("cdb_ce needs num_classes, the number of classes of the logits")
         self.tau: Tau = tau
-        self.register_buffer("difficulty", torch.ones(self.num_classes))
+        self.register_buffer("difficulty", torch.ones(self.num_classes, dtype=torch.float64))
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:  # noqa: ARG002
         """Take the weights from the last validation's accuracies; see `SegmentationLoss`.
@@ -113,4 +119,4 @@ class DifficultyBalancedLoss(PixelwiseLoss):
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `difficulty_terms`."""
-        return difficulty_terms(logits, target, self.difficulty.to(logits))
+        return difficulty_terms(logits, target, self.difficulty)

@@ -11,14 +11,14 @@ from torch import Tensor
 from .class_weights import ClassWeights
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import one_hot
+from .tensors import one_hot, pick
 
 
 def dual_cross_entropy_terms(logits: Tensor, target: Tensor, alpha: float = 2.0, beta: float = 1.5) -> Tensor:
     """Σ_i [−P_i log p_i + β (1−P_i) log(α + p_i)] (Li 2019; Hossain 2019, eq. 10)."""
     log_p = F.log_softmax(logits, dim=1)
-    positive = one_hot(target, logits.shape[1]).to(logits.dtype)
-    return (beta * (1 - positive) * torch.log(alpha + log_p.exp()) - positive * log_p).sum(1)
+    negative = 1 - one_hot(target, logits.shape[1]).to(logits.dtype)
+    return (beta * negative * torch.log(alpha + log_p.exp())).sum(1) - pick(log_p, target)
 
 
 class DualCrossEntropyLoss(PixelwiseLoss):
@@ -50,8 +50,8 @@ class DualCrossEntropyLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        check_range("alpha", alpha, "> 1", 1 < alpha < float("inf"))
-        check_range("beta", beta, "> 1", 1 < beta < float("inf"))
+        check_range("alpha", alpha, "> 1", lambda v: 1 < v < float("inf"))
+        check_range("beta", beta, "> 1", lambda v: 1 < v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.alpha, self.beta = alpha, beta
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,23 +12,29 @@ from .pixelwise import PixelwiseLoss
 from .tensors import at_class
 from .true_class import log_not
 
+NEAR = 0.5
+"""Distances |P−p| below this are squared, above they are taken from their complement."""
+
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
-    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), exact at any logits: nothing is clamped.
+    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped.
 
-    True class: log p + log(1 + (1−p)); the others: log(1−p) + log(1+p), with log(1−p) from the logits. Soft labels
-    factor the same way: log(1−P+p) + log(1+P−p).
+    With d = |P−p| near 0 a term is log1p(−d²). With d near 1 it is log(1−d) + log1p(d), where log(1−d) comes from the
+    logits: it is log p for the true class, log(1−p) for the others. Soft labels: log(1−P+p) + log(1+P−p).
     """
     log_p = F.log_softmax(logits, dim=1)
     log_q = log_not(log_p)
     if target.is_floating_point():
-        near = torch.logaddexp(torch.log1p(-target), log_p)
-        far = torch.logaddexp(torch.log(target), log_q)
-        return -(near + far).sum(1)
-    true = at_class(target, logits.shape[1])
-    certain = torch.where(true, log_p, log_q)
-    other = torch.where(true, log_q, log_p).exp()
-    return -(certain + torch.log1p(other)).sum(1)
+        square = (target - log_p.exp()).square()
+        near = square < NEAR * NEAR
+        far = torch.logaddexp(torch.log1p(-target), log_p) + torch.logaddexp(torch.log(target), log_q)
+    else:
+        true = at_class(target, logits.shape[1])
+        log_d = torch.where(true, log_q, log_p)
+        near = log_d < math.log(NEAR)
+        square = torch.exp(2 * torch.where(near, log_d, 2 * math.log(NEAR)))
+        far = torch.where(true, log_p, log_q) + torch.log1p(log_d.exp())
+    return -torch.where(near, torch.log1p(-torch.where(near, square, 0.0)), far).sum(1)
 
 
 class DualFocalLoss(PixelwiseLoss):

@@ -10,7 +10,7 @@ from torch import Tensor
 from .class_weights import ClassCounts, ClassWeights, Counts
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import one_hot, per_class
+from .tensors import one_hot, per_class, pick
 
 
 def equalization_terms(logits: Tensor, target: Tensor, rare: Tensor, gamma: float = 0.9) -> Tensor:
@@ -24,9 +24,9 @@ def equalization_terms(logits: Tensor, target: Tensor, rare: Tensor, gamma: floa
     """
     wanted = one_hot(target, logits.shape[1])
     drawn = torch.rand(logits.shape, device=logits.device) < gamma
-    dropped = drawn & per_class(rare, logits) & (wanted == 0)
+    dropped = drawn & (per_class(rare, logits, "rare") > 0) & (wanted == 0)
     kept = logits.masked_fill(dropped, -torch.inf).logsumexp(1, keepdim=True)
-    return (wanted.to(logits.dtype) * (kept - logits)).sum(1)
+    return pick(kept - logits, target)
 
 
 class EqualizationLoss(PixelwiseLoss):
@@ -66,15 +66,15 @@ class EqualizationLoss(PixelwiseLoss):
         class_counts: Counts | None = None,
         **options: Any,
     ) -> None:
-        check_range("gamma", gamma, "in [0, 1]", 0 <= gamma <= 1)
-        check_range("lambda_", lambda_, "in [0, 1]", 0 <= lambda_ <= 1)
+        check_range("gamma", gamma, "in [0, 1]", lambda v: 0 <= v <= 1)
+        check_range("lambda_", lambda_, "in [0, 1]", lambda v: 0 <= v <= 1)
         counts = ClassCounts.needed(class_counts, "seql", num_classes)
         pixels = counts.get("pixels")
-        check_range("class_counts", pixels.tolist(), "positive for some class", bool((pixels > 0).any()))
+        check_range("class_counts", pixels.tolist(), "positive for some class", lambda _: (pixels > 0).any())
         super().__init__(class_weights, normalize, class_counts=counts, **options)
         self.gamma, self.lambda_ = gamma, lambda_
         self.register_buffer("rare", pixels / pixels.sum() < lambda_)
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `equalization_terms`."""
-        return equalization_terms(logits, target, self.rare.to(logits.device), self.gamma)
+        return equalization_terms(logits, target, self.rare, self.gamma)

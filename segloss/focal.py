@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .class_weights import ClassWeights
+from .class_weights import ClassWeights, as_values
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .true_class import of_true_class
 
 
-def focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: Tensor | None = None) -> Tensor:
-    """−α_y (1−p_y)^γ log p_y (Hossain 2019, eq. 6 with the P_i it lacks; Wang 2020, eq. 7); `alpha` is `(C,)`."""
+def focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: Tensor | float | None = None) -> Tensor:
+    """−α_y (1−p_y)^γ log p_y (Hossain 2019, eq. 6 with the P_i it lacks; Wang 2020, eq. 7); `alpha` 1 or C numbers."""
     return of_true_class(partial(_focal, gamma=gamma), logits, target, alpha)
 
 
@@ -29,7 +29,7 @@ class FocalLoss(PixelwiseLoss):
 
     Pixels that are already right lose their say: use it where easy background fills the image and hard pixels are few.
     Not for noisy masks, whose wrong labels are the hard pixels, and not for the one-vs-rest focal loss of detectors,
-    which is `sigmoid_focal`. For equal learning rates mind that it is smaller than `ce` everywhere.
+    which is `sigmoid_focal`. For equal learning rates mind that with α ≤ 1 it is smaller than `ce` everywhere.
 
     Args:
         gamma: ≥ 0; 0 gives cross entropy.
@@ -57,22 +57,21 @@ class FocalLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        check_range("gamma", gamma, "≥ 0", 0 <= gamma < float("inf"))
+        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.gamma = gamma
         self.register_buffer("alpha", _alpha(alpha, self.num_classes))
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `focal_terms`."""
-        alpha = None if self.alpha is None else self.alpha.to(logits).expand(logits.shape[1])
-        return focal_terms(logits, target, self.gamma, alpha)
+        return focal_terms(logits, target, self.gamma, self.alpha)
 
 
 def _alpha(alpha: float | list[float] | None, num_classes: int | None) -> Tensor | None:
     if alpha is None:
         return None
-    values = torch.as_tensor(alpha, dtype=torch.float32).reshape(-1)
-    check_range("alpha", alpha, "finite and not negative", bool((values.isfinite() & (values >= 0)).all()))
-    if not isinstance(alpha, int | float) and num_classes is not None and len(values) != num_classes:
-        raise ValueError(f"alpha must be a number or one number a class ({num_classes}), got {len(values)} numbers")
+    values = as_values("alpha", alpha)
+    check_range("alpha", alpha, "finite and not negative", lambda _: (values.isfinite() & (values >= 0)).all())
+    if values.dim() > 1 or (values.dim() == 1 and num_classes not in (None, len(values))):
+        raise ValueError(f"alpha must be a number or one number a class ({num_classes}), got {values.numel()} numbers")
     return values

@@ -1,9 +1,9 @@
 """The losses as pure functions, under the names that `build_loss` knows.
 
 `functional.focal(logits, target, mask=None, gamma=2.0, …)`: arithmetic alone, nothing is stored. What a class works out
-of the class counts once is a tensor here: `class_weights` and `alpha`, `labels` of `outlying_labels`, `margins` of
-`ldam_margins`, `log_prior`, `difficulty` of `difficulty_weights`, all `(C,)`. So `wce` and the `cb_*` losses are `ce`,
-`sigmoid_ce` and `sigmoid_focal` (with `alpha=None`) with `class_weights`, and `balanced_softmax` is `logit_adjusted`.
+of the class counts once is a parameter here, one number a class: `class_weights` (of `segloss.CLASS_WEIGHTS`), `labels`
+of `outlying_labels`, `margins` of `ldam_margins`, `log_prior`, `difficulty` of `difficulty_weights`. Ranges of scalars
+such as gamma are checked by the classes alone.
 
 Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
 `segloss.region.region_loss` for region losses, of `segloss.topk.topk_loss` for `topk`.
@@ -33,13 +33,17 @@ from .mse_outlying import squared_error_terms
 from .pixelwise import pixelwise_loss
 from .poly import poly1_terms
 from .recall import missed_share
-from .region import OfOverlap, of_overlap, region_loss
+from .region import OfOverlap, on_overlap, region_loss
 from .sigmoid import sigmoid_ce_terms, sigmoid_focal_terms
 from .topk import topk_loss as topk
 from .tversky import focal_tversky_of_overlap, tversky_of_overlap
 
 __all__ = [
+    "balanced_softmax",
     "boundary",
+    "cb_ce",
+    "cb_focal",
+    "cb_sigmoid",
     "cdb_ce",
     "ce",
     "cefl",
@@ -65,6 +69,7 @@ __all__ = [
     "sigmoid_focal",
     "topk",
     "tversky",
+    "wce",
 ]
 
 
@@ -76,13 +81,25 @@ def ce(
     return pixelwise_loss(terms, logits, target, mask, **options)
 
 
+def wce(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any) -> Tensor:
+    """See `segloss.WeightedCrossEntropyLoss`: `ce`, which needs weights."""
+    return ce(logits, target, mask, class_weights=class_weights, **options)
+
+
+def cb_ce(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any
+) -> Tensor:
+    """See `segloss.ClassBalancedCrossEntropyLoss`: `ce` with weights of `effective_number`."""
+    return ce(logits, target, mask, class_weights=class_weights, **options)
+
+
 def focal(
     logits: Tensor,
     target: Tensor,
     mask: Tensor | None = None,
     *,
     gamma: float = 2.0,
-    alpha: Tensor | None = None,
+    alpha: Tensor | float | None = None,
     **options: Any,
 ) -> Tensor:
     """See `segloss.FocalLoss`."""
@@ -106,6 +123,26 @@ def sigmoid_focal(
     """See `segloss.SigmoidFocalLoss`."""
     terms = partial(sigmoid_focal_terms, gamma=gamma, alpha=alpha)
     return pixelwise_loss(terms, logits, target, mask, one_vs_rest=True, **options)
+
+
+def cb_sigmoid(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any
+) -> Tensor:
+    """See `segloss.ClassBalancedSigmoidLoss`: `sigmoid_ce` with weights of `effective_number`."""
+    return sigmoid_ce(logits, target, mask, class_weights=class_weights, **options)
+
+
+def cb_focal(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    class_weights: Tensor,
+    gamma: float = 0.5,
+    **options: Any,
+) -> Tensor:
+    """See `segloss.ClassBalancedFocalLoss`: `sigmoid_focal` without α, with weights of `effective_number`."""
+    return sigmoid_focal(logits, target, mask, gamma=gamma, alpha=None, class_weights=class_weights, **options)
 
 
 def dfl(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
@@ -195,6 +232,13 @@ def logit_adjusted(
     return pixelwise_loss(partial(logit_adjusted_terms, log_prior=log_prior, tau=tau), logits, target, mask, **options)
 
 
+def balanced_softmax(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, log_prior: Tensor, **options: Any
+) -> Tensor:
+    """See `segloss.BalancedSoftmaxLoss`: `logit_adjusted` with τ = 1."""
+    return logit_adjusted(logits, target, mask, log_prior=log_prior, tau=1.0, **options)
+
+
 def recall(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
     """See `segloss.RecallLoss`."""
     return pixelwise_loss(cross_entropy_terms, logits, target, mask, batch_weights=missed_share, **options)
@@ -281,4 +325,4 @@ def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, **optio
 def _overlap(
     loss: OfOverlap, logits: Tensor, target: Tensor, mask: Tensor | None, *, squared: bool = False, **options: Any
 ) -> Tensor:
-    return region_loss(partial(of_overlap, loss, squared=squared), logits, target, mask, **options)
+    return region_loss(partial(on_overlap, loss, squared=squared), logits, target, mask, **options)

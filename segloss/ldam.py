@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Accuracy
-from .class_weights import ClassCounts, ClassWeights, Counts, seen_pixels
+from .class_weights import ClassCounts, ClassWeights, Counts, inverse_frequency, seen_pixels
 from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
@@ -18,24 +18,24 @@ from .tensors import one_hot, per_class
 def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0) -> Tensor:
     """−Σ_i P_i log softmax(s·(z − m ⊙ P))_i (Cao 2019); `margins` is `(C,)`."""
     wanted = one_hot(target, logits.shape[1]).to(logits.dtype)
-    return cross_entropy_terms(s * (logits - wanted * per_class(margins, logits)), target)
+    return cross_entropy_terms(s * (logits - wanted * per_class(margins, logits, "margins")), target)
 
 
 def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:
     """The margin of each class, m_c ∝ n_c^(−1/4), the rarest one's `max_m` (Cao 2019).
 
     Returns:
-        `(C,)` float32.
+        `(C,)` float64.
 
     Raises:
         ValueError: max_m ≤ 0, counts that are all zero.
 
     >>> ldam_margins([160_000, 10_000, 10_000], max_m=0.5)
-    tensor([0.2500, 0.5000, 0.5000])
+    tensor([0.2500, 0.5000, 0.5000], dtype=torch.float64)
     """
-    check_range("max_m", max_m, "> 0", 0 < max_m < float("inf"))
+    check_range("max_m", max_m, "> 0", lambda v: 0 < v < float("inf"))
     pixels = seen_pixels(ClassCounts.of(counts))
-    return (max_m * (pixels / pixels.min()).pow(-0.25)).float()
+    return max_m * (pixels / pixels.min()).pow(-0.25)
 
 
 class LDAMLoss(PixelwiseLoss):
@@ -50,8 +50,8 @@ class LDAMLoss(PixelwiseLoss):
         s: > 0, the scale of the logits.
         max_m: > 0, the margin of the rarest class.
         drw_epoch: the first epoch, counted from 0, with class weights; null: they hold from the start.
-        class_weights: see `PixelwiseLoss`; with a drw_epoch the default is the paper's code's, effective_number with
-            beta 0.9999.
+        class_weights: see `PixelwiseLoss`; with a drw_epoch the default is the paper's 1/n, summing to the number of
+            classes. Until then they are 1.
         normalize: see `PixelwiseLoss`.
         num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.
@@ -81,12 +81,12 @@ class LDAMLoss(PixelwiseLoss):
         class_counts: Counts | None = None,
         **options: Any,
     ) -> None:
-        check_range("s", s, "> 0", 0 < s < float("inf"))
-        check_range("drw_epoch", drw_epoch, "≥ 0, or None", drw_epoch is None or drw_epoch >= 0)
+        check_range("s", s, "> 0", lambda v: 0 < v < float("inf"))
+        check_range("drw_epoch", drw_epoch, "≥ 0, or None", lambda v: v is None or v >= 0)
         counts = ClassCounts.needed(class_counts, "ldam", num_classes)
         margins = ldam_margins(counts, max_m)
         if drw_epoch is not None and class_weights is None:
-            class_weights = "effective_number"
+            class_weights = (len(margins) * inverse_frequency(counts)).tolist()
         super().__init__(class_weights, normalize, class_counts=counts, **options)
         self.s, self.max_m, self.drw_epoch = s, max_m, drw_epoch
         self.register_buffer("margins", margins)
@@ -101,4 +101,4 @@ class LDAMLoss(PixelwiseLoss):
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `ldam_terms`."""
-        return ldam_terms(logits, target, self.margins.to(logits), self.s)
+        return ldam_terms(logits, target, self.margins, self.s)

@@ -15,20 +15,20 @@ from .tensors import per_class
 
 def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
     """Cross entropy of z + τ log π (Menon 2021); `log_prior` is `(C,)`."""
-    return cross_entropy_terms(logits + tau * per_class(log_prior, logits), target)
+    return cross_entropy_terms(logits + tau * per_class(log_prior, logits, "log_prior"), target)
 
 
 def log_prior(counts: Counts) -> Tensor:
-    """The logarithm of each class's share of the training pixels, `(C,)` float32.
+    """The logarithm of each class's share of the training pixels, `(C,)` float64.
 
     Raises:
         ValueError: counts that are all zero.
 
     >>> log_prior([750, 250]).exp()
-    tensor([0.7500, 0.2500])
+    tensor([0.7500, 0.2500], dtype=torch.float64)
     """
     pixels = seen_pixels(ClassCounts.of(counts))
-    return (pixels / pixels.sum()).log().float()
+    return (pixels / pixels.sum()).log()
 
 
 class LogitAdjustedLoss(PixelwiseLoss):
@@ -68,7 +68,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
         class_counts: Counts | None = None,
         **options: Any,
     ) -> None:
-        check_range("tau", tau, "≥ 0", 0 <= tau < float("inf"))
+        check_range("tau", tau, "≥ 0", lambda v: 0 <= v < float("inf"))
         counts = ClassCounts.needed(class_counts, self._named, num_classes)
         prior = log_prior(counts)
         super().__init__(class_weights, normalize, class_counts=counts, **options)
@@ -77,7 +77,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `logit_adjusted_terms`."""
-        return logit_adjusted_terms(logits, target, self.log_prior.to(logits), self.tau)
+        return logit_adjusted_terms(logits, target, self.log_prior, self.tau)
 
 
 class BalancedSoftmaxLoss(LogitAdjustedLoss):

@@ -17,27 +17,27 @@ from .tensors import one_hot, per_class
 def squared_error_terms(logits: Tensor, target: Tensor, labels: Tensor | None = None) -> Tensor:
     """Σ_k ½ (z_k − P_k·label_k)² on raw logits (Kato, eq. 4); `labels` is `(C,)`, 1 for plain MSE."""
     wanted = one_hot(target, logits.shape[1]).to(logits.dtype)
-    return 0.5 * (logits - (wanted if labels is None else wanted * per_class(labels, logits))).square().sum(1)
+    return 0.5 * (logits - (wanted if labels is None else wanted * per_class(labels, logits, "labels"))).square().sum(1)
 
 
 def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:
     """The target of each class at its own logit: α·(rank + 1), rank 0 the largest class, ties by index (Kato, Alg. 1).
 
     Returns:
-        `(C,)` float32; the rarest class lies farthest out.
+        `(C,)` float64; the rarest class lies farthest out.
 
     Raises:
         ValueError: alpha ≤ 0, no counts.
 
     >>> outlying_labels([500, 20, 100], alpha=2.0)
-    tensor([2., 6., 4.])
+    tensor([2., 6., 4.], dtype=torch.float64)
     """
-    check_range("alpha", alpha, "> 0", 0 < alpha < float("inf"))
+    check_range("alpha", alpha, "> 0", lambda v: 0 < v < float("inf"))
     pixels = ClassCounts.of(counts).get("pixels")
     order = torch.argsort(pixels, descending=True, stable=True)
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order))
-    return alpha * (ranks + 1).float()
+    return alpha * (ranks + 1).double()
 
 
 class MSELoss(PixelwiseLoss):
@@ -106,4 +106,4 @@ class OutlyingMSELoss(PixelwiseLoss):
 
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `squared_error_terms`."""
-        return squared_error_terms(logits, target, self.labels.to(logits))
+        return squared_error_terms(logits, target, self.labels)

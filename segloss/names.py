@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 MOST = 40
 """More names than this are not listed."""
@@ -29,7 +30,14 @@ def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def check_range(name: str, value: object, allowed: str, holds: bool) -> None:
-    """Raise a `ValueError` that names a parameter, what is allowed and what was given."""
-    if not holds:
+def check_range(name: str, value: object, allowed: str, holds: Callable[[Any], object]) -> None:
+    """Raise a `ValueError` that names a parameter, what is allowed and what was given, unless the value `holds`.
+
+    A value of a type that cannot even be compared is out of range too.
+    """
+    try:
+        fits = bool(holds(value))
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")

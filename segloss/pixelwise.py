@@ -6,7 +6,7 @@ A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and tar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import Pixels, per_class, prepare, two_classes, valid_pixels
+from .tensors import Pixels, per_class, prepare, ratio, two_classes, valid_pixels
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
@@ -28,7 +28,7 @@ def pixelwise_loss(
     target: Tensor,
     mask: Tensor | None = None,
     *,
-    class_weights: Tensor | None = None,
+    class_weights: Tensor | Sequence[float] | None = None,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
     normalize: Normalize = "pixels",
@@ -58,15 +58,19 @@ def pixelwise_loss(
         A scalar, or the map. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError, ValueError: see `segloss.tensors.prepare`.
+        TypeError, ValueError: see `segloss.tensors.prepare`; an unknown reduction or normalize.
     """
+    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("normalize", normalize, get_args(Normalize))
     num_classes = num_classes if class_weights is None else len(class_weights)
     pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest)
+    if class_weights is not None:
+        class_weights = torch.as_tensor(class_weights, dtype=pixels.logits.dtype, device=pixels.logits.device)
     values = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
     measured = None if batch_weights is None else batch_weights(pixels)
     for weights in (class_weights, measured):
         if weights is not None:
-            values = values * pixel_weights(weights.to(values), pixels.target)
+            values = values * pixel_weights(weights, pixels.target)
     if reduction == "none":
         return values + pixels.fault
     total = values.sum() + pixels.fault
@@ -74,24 +78,22 @@ def pixelwise_loss(
         return total
     if denominator is None:
         denominator = pixel_denominator(pixels.target, pixels.valid, class_weights, normalize)
-    denominator = denominator.to(total)
-    mean: Tensor = total / torch.where(denominator > 0, denominator, 1.0)
-    return mean
+    return ratio(total, torch.as_tensor(denominator).to(total))
 
 
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     """The weight of each pixel's true class, `(N, *spatial)`."""
     if target.is_floating_point():
         target = two_classes(target)
-        return (target * per_class(class_weights.to(target), target)).sum(1)
-    return class_weights[target]
+        return (target * per_class(class_weights, target)).sum(1)
+    return class_weights.to(target.device)[target]
 
 
 def pixel_denominator(target: Tensor, valid: Tensor, class_weights: Tensor | None, normalize: Normalize) -> Tensor:
     """What `mean` divides by: a scalar."""
     if normalize == "pixels" or class_weights is None:
-        return valid.sum().float()
-    return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum().float()
+        return valid.sum()
+    return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum()
 
 
 class PixelwiseLoss(SegmentationLoss):
@@ -121,7 +123,7 @@ class PixelwiseLoss(SegmentationLoss):
         """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in."""
         valid = valid_pixels(target, mask, self.ignore_index)
         if self.class_weights is None or self.normalize == "pixels":
-            return valid.sum().float()
+            return valid.sum()
         if not target.is_floating_point():
             target = torch.where(valid, target, 0).long().clamp(0, len(self.class_weights) - 1)
         return pixel_denominator(target, valid, self.class_weights, self.normalize)

@@ -47,7 +47,7 @@ class Poly1Loss(PixelwiseLoss):
     def __init__(
         self, epsilon: float = 1.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
     ) -> None:
-        check_range("epsilon", epsilon, "≥ -1", -1 <= epsilon < float("inf"))
+        check_range("epsilon", epsilon, "≥ -1", lambda v: -1 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.epsilon = epsilon
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from .cross_entropy import cross_entropy_terms
 from .pixelwise import PixelwiseLoss
-from .region import by_unit, ratio
-from .tensors import Pixels, at_class, one_hot
+from .region import by_unit
+from .tensors import Pixels, at_class, one_hot, ratio
 
 
 def missed_share(pixels: Pixels) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice, check_range
-from .tensors import one_hot, prepare
+from .tensors import one_hot, per_class, prepare, ratio
 
 Classes = Literal["present", "all"]
 
@@ -63,7 +63,7 @@ def region_loss(
         softmax: hand over probabilities; otherwise the logits, a binary logit (C = 1) by itself.
         of_target: makes the maps that `of_region` gets in the target's place; see `OfTarget`.
         hard_labels: refuse soft labels.
-        class_weights: `(C,)`, weigh the mean over classes.
+        class_weights: `(C,)`, weigh the mean over classes; no part of `sum` and `none`.
         ignore_index: the label that does not count.
         reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
         denominator: divides the mean: the number of micro-batches, when the caller accumulates over them.
@@ -74,10 +74,12 @@ def region_loss(
 
     Raises:
         TypeError: soft labels where labels must be hard; see `segloss.tensors.prepare` for the rest.
-        ValueError: see `segloss.tensors.prepare`.
+        ValueError: an unknown reduction or classes; see `segloss.tensors.prepare` for the rest.
     """
     if hard_labels and target.is_floating_point():
         raise TypeError(f"this loss needs integer labels (N, *spatial), got soft labels of {target.dtype}")
+    check_choice("reduction", reduction, get_args(Reduction))
+    check_choice("classes", classes, get_args(Classes))
     num_classes = num_classes if class_weights is None else len(class_weights)
     pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
     counts = pixels.valid.unsqueeze(1)
@@ -89,18 +91,18 @@ def region_loss(
         wanted = of_target(wanted, pixels.valid)
     values = of_region(by_unit(values, per_image), by_unit(wanted, per_image), valid)
     counted = valid.any(1, keepdim=True) & (present | (classes == "all"))
-    if values.shape[1] != counted.shape[1]:
-        counted = counted.any(1, keepdim=True)
+    if values.shape[1] == 1:  # the unit as a whole, or a binary logit: no class to weigh against another
+        counted, class_weights = counted.any(1, keepdim=True), None
     values = torch.where(counted, values, 0.0)
     if reduction == "none":
         return (values if per_image else values[0]) + pixels.fault
     if reduction == "sum":
         return values.sum() + pixels.fault
-    weights = None if class_weights is None else class_weights.to(values)[-values.shape[1] :]
-    share = torch.where(counted, 1.0 if weights is None else weights, 0.0)
+    weights = torch.ones_like(values) if class_weights is None else per_class(class_weights, values)
+    share = torch.where(counted, weights, 0.0)
     units = ratio((values * share).sum(1), share.sum(1))
     mean = ratio(units.sum(), (share.sum(1) > 0).sum())
-    return (mean if denominator is None else mean / denominator.to(mean)) + pixels.fault
+    return (mean if denominator is None else mean / torch.as_tensor(denominator).to(mean)) + pixels.fault
 
 
 def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
@@ -108,11 +110,6 @@ def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
     images, channels, *spatial = per_pixel.shape
     flat = per_pixel.reshape(images, channels, math.prod(spatial))
     return flat if per_image else flat.transpose(0, 1).reshape(1, channels, images * flat.shape[2])
-
-
-def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator, 0 where the denominator is 0."""
-    return torch.where(denominator > 0, numerator, 0.0) / torch.where(denominator > 0, denominator, 1)
 
 
 class RegionLoss(SegmentationLoss):
@@ -125,7 +122,7 @@ class RegionLoss(SegmentationLoss):
         per_image: score each image by itself, average over its counted classes and then over the images with a valid
             pixel; otherwise pixels are pooled over the batch.
         classes: count the classes `present` in the target, or `all`.
-        class_weights: weigh the mean over classes; see `SegmentationLoss`.
+        class_weights: weigh the mean over classes, and nothing else; see `SegmentationLoss`.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
             and classes, `none` gives `(C,)`, or `(N, C)` per image.
     """
@@ -178,37 +175,37 @@ class Overlap(NamedTuple):
 
     Attributes:
         tp: Σ p·t.
-        predicted: Σ p, or Σ p² when squared.
-        target: Σ t, or Σ t² when squared.
+        fp: Σ p·(1 − t), or Σ p·(p − t) when squared.
+        fn: Σ (1 − p)·t, or Σ t·(t − p) when squared.
     """
 
     tp: Tensor
-    predicted: Tensor
-    target: Tensor
+    fp: Tensor
+    fn: Tensor
 
     @property
-    def fp(self) -> Tensor:
-        """Σ p·(1 − t)."""
-        return self.predicted - self.tp
+    def predicted(self) -> Tensor:
+        """Σ p, or Σ p² when squared."""
+        return self.tp + self.fp
 
     @property
-    def fn(self) -> Tensor:
-        """Σ (1 − p)·t."""
-        return self.target - self.tp
+    def target(self) -> Tensor:
+        """Σ t, or Σ t² when squared."""
+        return self.tp + self.fn
 
 
 def overlap(probabilities: Tensor, target: Tensor, squared: bool = False) -> Overlap:
     """Sum over the pixels of each unit, `(units, C, pixels)`; `squared` for V-Net's sums of squares."""
-    tp = (probabilities * target).sum(2)
+    p, t = probabilities, target
     if squared:
-        return Overlap(tp, probabilities.square().sum(2), target.square().sum(2))
-    return Overlap(tp, probabilities.sum(2), target.sum(2))
+        return Overlap((p * t).sum(2), (p * (p - t)).sum(2), (t * (t - p)).sum(2))
+    return Overlap((p * t).sum(2), (p * (1 - t)).sum(2), ((1 - p) * t).sum(2))
 
 
 OfOverlap = Callable[[Overlap], Tensor]
 
 
-def of_overlap(
+def on_overlap(
     loss: OfOverlap,
     values: Tensor,
     target: Tensor,
@@ -243,13 +240,13 @@ class OverlapLoss(RegionLoss):
         class_weights: ClassWeights = None,
         **options: Any,
     ) -> None:
-        check_range("smooth", smooth, "≥ 0", 0 <= smooth < float("inf"))
+        check_range("smooth", smooth, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(per_image, classes, class_weights, **options)
         self.smooth = smooth
 
     def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """See `of_overlap`."""
-        return of_overlap(self.of_overlap, values, target, valid, self.squared)
+        return on_overlap(self.of_overlap, values, target, valid, self.squared)
 
     def of_overlap(self, sums: Overlap) -> Tensor:
         """The loss of each unit and class, `(units, C)`."""

@@ -56,7 +56,7 @@ def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:
     [0.25, 0.25, 0.25, 0.25]
     """
     prior = 1 / max(bias.numel(), 2) if prior is None else prior
-    check_range("prior", prior, "in (0, 1)", 0 < prior < 1)
+    check_range("prior", prior, "in (0, 1)", lambda v: 0 < v < 1)
     with torch.no_grad():
         return bias.fill_(-math.log((1 - prior) / prior))
 
@@ -65,8 +65,9 @@ class SigmoidCrossEntropyLoss(PixelwiseLoss):
     """−Σ_i [P_i log q_i + (1−P_i) log(1−q_i)] per pixel, q = sigmoid(z), summed over classes (Cui 2019, eq. 10).
 
     Use it where classes overlap (soft labels may be 1 for several) or for a binary logit (C = 1). Not where classes
-    exclude each other and `ce` would do: C − 1 of its C terms are negatives, most of them easy. Start the head's bias
-    with `prior_bias_`.
+    exclude each other and `ce` would do: C − 1 of its C terms are negatives, most of them easy; nor with class weights
+    where a pixel may belong to no class, since its weight Σ P_i w_i is then 0. Start the head's bias with
+    `prior_bias_`.
 
     Args:
         class_weights: see `PixelwiseLoss`.
@@ -117,8 +118,8 @@ class SigmoidFocalLoss(PixelwiseLoss):
         normalize: Normalize = "pixels",
         **options: Any,
     ) -> None:
-        check_range("gamma", gamma, "≥ 0", 0 <= gamma < float("inf"))
-        check_range("alpha", alpha, "in [0, 1], or None", alpha is None or 0 <= alpha <= 1)
+        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
+        check_range("alpha", alpha, "in [0, 1], or None", lambda v: v is None or 0 <= v <= 1)
         super().__init__(class_weights, normalize, **options)
         self.gamma, self.alpha = gamma, alpha
 

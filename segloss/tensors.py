@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,8 +66,8 @@ def prepare(
         raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
     if soft:
         valid = valid_pixels(target, mask, ignore_index)
-        foreign = valid & ((target < -ROUNDING) | (target > 1 + ROUNDING)).any(1)
-        fault = _fault(target.movedim(1, -1), foreign, "soft labels lie in [0, 1]").to(logits.dtype)
+        foreign = valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
+        fault = _fault(target, foreign, "soft labels lie in [0, 1]").to(logits.dtype)
         target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0).clamp(0.0, 1.0)
     else:
         labels = target.long()
@@ -107,9 +108,21 @@ def two_classes(soft: Tensor) -> Tensor:
     return torch.cat([1 - soft, soft], dim=1) if soft.shape[1] == 1 else soft
 
 
-def per_class(values: Tensor, like: Tensor) -> Tensor:
-    """One value a class `(C,)`, shaped to broadcast over `(N, C, *spatial)`."""
+def per_class(values: Tensor | Sequence[float], like: Tensor, name: str = "class_weights") -> Tensor:
+    """One value a class `(C,)`, in the dtype and on the device of `(N, C, *spatial)`, shaped to broadcast over it.
+
+    Raises:
+        ValueError: not one value for each of the C classes; the message begins with the name.
+    """
+    values = torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    if tuple(values.shape) != (like.shape[1],):
+        raise ValueError(f"{name} must hold one number a class ({like.shape[1]}), got shape {tuple(values.shape)}")
     return values.view(1, -1, *[1] * (like.dim() - 2))
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Numerator over denominator, 0 where the denominator is 0."""
+    return torch.where(denominator > 0, numerator, 0.0) / torch.where(denominator > 0, denominator, 1)
 
 
 def at_class(index: Tensor, classes: int) -> Tensor:
@@ -119,6 +132,8 @@ def at_class(index: Tensor, classes: int) -> Tensor:
 
 
 def _check(logits: Tensor, target: Tensor, mask: Tensor | None) -> None:
+    if not isinstance(logits, Tensor) or not isinstance(target, Tensor):
+        raise TypeError(f"logits and target must be tensors, got {type(logits).__name__} and {type(target).__name__}")
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating (raw network outputs, not labels), got {logits.dtype}")
     if logits.dim() < 2:
@@ -156,7 +171,7 @@ def _remedy(target: Tensor, pixels: tuple[int, ...]) -> str:
 def _fault(target: Tensor, foreign: Tensor, allowed: str) -> Tensor:
     """0, or NaN where a target is foreign; on the CPU, where looking costs no synchronisation, an error."""
     if target.device.type == "cpu" and not torch.compiler.is_compiling() and bool(foreign.any()):
-        values = [str(value) for value in sorted(set(target[foreign].flatten().tolist()))]
+        values = [str(value) for value in sorted(set(target[foreign].tolist()))]
         shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
         raise ValueError(f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: {allowed}")
     return torch.where(foreign.any(), torch.nan, 0.0)

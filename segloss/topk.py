@@ -14,8 +14,7 @@ from .class_weights import ClassWeights
 from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import pixelwise_loss
-from .region import ratio
-from .tensors import valid_pixels
+from .tensors import ratio, valid_pixels
 
 
 def topk_loss(
@@ -93,8 +92,8 @@ class TopKLoss(SegmentationLoss):
     def __init__(
         self, k: float = 0.1, label_smoothing: float = 0.0, class_weights: ClassWeights = None, **options: Any
     ) -> None:
-        check_range("k", k, "in (0, 1]", 0 < k <= 1)
-        check_range("label_smoothing", label_smoothing, "in [0, 1]", 0 <= label_smoothing <= 1)
+        check_range("k", k, "in (0, 1]", lambda v: 0 < v <= 1)
+        check_range("label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1)
         super().__init__(class_weights, **options)
         self.k, self.label_smoothing = k, label_smoothing
 

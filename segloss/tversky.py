@@ -9,12 +9,16 @@ from torch import Tensor
 
 from .class_weights import ClassWeights
 from .names import check_range
-from .region import Classes, Overlap, OverlapLoss, ratio
+from .region import Classes, Overlap, OverlapLoss
+from .tensors import ratio
 
 
 def tversky_of_overlap(sums: Overlap, alpha: float = 0.3, beta: float = 0.7, smooth: float = 0.0) -> Tensor:
     """1 − (tp + s)/(tp + α fp + β fn + s), `(units, C)`."""
-    return 1 - ratio(sums.tp + smooth, sums.tp + alpha * sums.fp + beta * sums.fn + smooth)
+    errors = alpha * sums.fp + beta * sums.fn
+    whole = sums.tp + errors + smooth
+    absent = sums.target == 0  # where 1 − 0/fp is 1 and has no gradient, to the bit
+    return torch.where(absent, 1 - ratio(sums.tp + smooth, whole), ratio(errors, whole))
 
 
 def focal_tversky_of_overlap(
@@ -59,8 +63,8 @@ class TverskyLoss(OverlapLoss):
         class_weights: ClassWeights = None,
         **options: Any,
     ) -> None:
-        check_range("alpha", alpha, "≥ 0", 0 <= alpha < float("inf"))
-        check_range("beta", beta, "≥ 0", 0 <= beta < float("inf"))
+        check_range("alpha", alpha, "≥ 0", lambda v: 0 <= v < float("inf"))
+        check_range("beta", beta, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(per_image, classes, smooth, class_weights, **options)
         self.alpha, self.beta = alpha, beta
 
@@ -136,7 +140,7 @@ class FocalTverskyLoss(TverskyLoss):
         class_weights: ClassWeights = None,
         **options: Any,
     ) -> None:
-        check_range("gamma", gamma, "> 0", 0 < gamma < float("inf"))
+        check_range("gamma", gamma, "> 0", lambda v: 0 < v < float("inf"))
         super().__init__(alpha, beta, per_image, classes, smooth, class_weights, **options)
         self.gamma = gamma
 

@@ -21,7 +21,7 @@ class WeightedSum(nn.Module):
 
     Raises:
         TypeError: something that is no loss of this package.
-        ValueError: no loss, weights of another length, a negative weight.
+        ValueError: no loss, weights of another length, a negative weight, a loss without reduction.
 
     >>> from segloss import build_loss
     >>> loss = WeightedSum([build_loss("dice"), build_loss("ce")], [1.0, 0.5])
@@ -34,10 +34,12 @@ class WeightedSum(nn.Module):
             raise ValueError(
                 f"a weighted sum needs one weight a loss, got {len(losses)} losses, {len(weights)} weights"
             )
-        check_range("weight", weights, "≥ 0", all(0 <= weight < float("inf") for weight in weights))
+        check_range("weight", weights, "≥ 0", lambda each: all(0 <= weight < float("inf") for weight in each))
         for loss in losses:
             if not isinstance(loss, SegmentationLoss):
                 raise TypeError(f"a sum is made of losses of segloss, got {type(loss).__name__}")
+            if loss.reduction == "none":
+                raise ValueError("reduction must be mean or sum within a sum of losses, got 'none': their maps differ")
         self.losses = nn.ModuleList(losses)
         self.weights = weights
         self.activation: Activation = losses[0].activation

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -94,7 +96,24 @@ def test_bad_arguments(arguments, message):
         AdaptiveClassWeight(*arguments)
 
 
+@pytest.mark.parametrize("constraint", ["none", "positive"])
+def test_pickles(constraint):
+    layer = AdaptiveClassWeight(3, init=[0.3, 2.0, 1.0], constraint=constraint)
+    for again in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
+        assert torch.equal(again.weight, layer.weight)
+    assert list(layer.state_dict()) == ["weight" if constraint == "none" else "log_weight"]
+    assert isinstance(layer.weight, nn.Parameter) == (constraint == "none")
+
+
+def test_sums_its_gradient_in_single_precision():
+    layer = AdaptiveClassWeight(2)
+    (layer(torch.ones(4, 2, 300, 300, dtype=torch.float16)).float() * 1.0).sum().backward()
+    assert layer.weight.grad.tolist() == [360000.0, 360000.0]
+
+
 def test_folds_into_linear_heads_alone():
+    with pytest.raises(TypeError, match="remove its parametrizations"):
+        AdaptiveClassWeight(3).fold(nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)))
     with pytest.raises(TypeError, match="got Sequential"):
         AdaptiveClassWeight(3).fold(nn.Sequential(nn.Linear(2, 3)))
     with pytest.raises(ValueError, match="the head has 4 outputs, the layer 3 classes"):

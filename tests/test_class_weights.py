@@ -46,6 +46,24 @@ def test_effective_number_warns_when_it_weighs_nothing():
     assert told_apart[0] < told_apart[1] < told_apart[2] < told_apart[3]
 
 
+@pytest.mark.parametrize("counts", [[1e6, 1e6], [1.0, 1.0], [5.0, 1e9]])
+def test_effective_number_is_silent_where_no_weights_are_lost(counts):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights("effective_number", counts)
+
+
+def test_a_better_beta_is_one_that_is_allowed():
+    with pytest.warns(ClassWeightWarning, match="saturated") as caught:
+        weights({"name": "effective_number", "unit": "image"}, [1, 1], images=[1e17, 1e16])
+    assert "unit: image" not in str(caught[0].message)
+    assert float(str(caught[0].message).split("beta=")[2].split(" ")[0]) < 1
+
+
+def test_median_frequency_takes_shares():
+    assert weights("median_frequency", [0.3, 0.1], pixels_of_images=[0.5, 0.2]) == pytest.approx([0.55 / 0.6, 1.1])
+
+
 @pytest.mark.parametrize(
     "scheme", ["inverse_frequency", "inverse_sqrt", "enet", "effective_number", "median_frequency"]
 )

@@ -1,5 +1,6 @@
 """Wrong arguments get an error that says what was given and what is allowed."""
 
+import numpy as np
 import pytest
 import torch
 from losses import COUNTS, NAMES, build, sample
@@ -51,6 +52,18 @@ NEED_COUNTS = ["wce", "cb_ce", "cb_sigmoid", "cb_focal", "mse_ol", "ldam", "seql
         ("tversky", {"alpha": -0.3}, "alpha must be ≥ 0"),
         ("tversky", {"beta": float("inf")}, "beta must be ≥ 0, got inf"),
         ("focal_tversky", {"gamma": 0.0}, "gamma must be > 0"),
+        ("focal", {"gamma": "2"}, "gamma must be ≥ 0, got '2'"),
+        ("focal", {"gamma": None}, "gamma must be ≥ 0, got None"),
+        ("focal", {"alpha": "x"}, "alpha must hold numbers, got 'x'"),
+        ("sigmoid_focal", {"alpha": [0.1, 0.2]}, r"alpha must be in \[0, 1\], or None, got \[0.1, 0.2\]"),
+        ("topk", {"k": "a"}, r"k must be in \(0, 1\], got 'a'"),
+        ("ldam", {"drw_epoch": "3"}, "drw_epoch must be ≥ 0, or None, got '3'"),
+        ("ce", {"ignore_index": None}, "ignore_index must be a whole number, got None"),
+        ("ce", {"ignore_index": 1.5}, "ignore_index must be a whole number, got 1.5"),
+        ("ce", {"num_classes": 0}, "num_classes must be a whole number ≥ 2, got 0"),
+        ("ce", {"num_classes": "4"}, "num_classes must be a whole number ≥ 2, got '4'"),
+        ("wce", {"class_counts": [1, None, 3, 4]}, "class_counts must hold numbers"),
+        ("wce", {"class_counts": [[1, 2], [3, 4]]}, "class_counts must hold one count a class, got shape"),
         ("focl", {}, "did you mean 'focal'"),
         ("lovasz_softmax", {}, "did you mean 'lovasz'"),
         ("adfl", {}, "AdaptiveClassWeight"),
@@ -130,3 +143,54 @@ def test_bad_accuracies_are_named():
         loss.new_epoch(1, [0.5, 0.5])
     with pytest.raises(ValueError, match=r"class_accuracy must be in \[0, 1\], got .*50.0"):
         loss.new_epoch(1, [0.5, 0.5, 0.5, 50.0])
+    with pytest.raises(ValueError, match="tau must be ≥ 0, or dynamic, got -1"):
+        segloss.difficulty_weights([0.5, 1.0], tau=-1)
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "message"),
+    [
+        ("ce", {"reduction": "average"}, "reduction must be one of mean, sum, none, got 'average'"),
+        ("ce", {"normalize": "bogus"}, "normalize must be one of pixels, weights"),
+        ("dice", {"classes": "some"}, "classes must be one of present, all"),
+        ("focal", {"alpha": [0.1] * 9}, r"alpha must hold one number a class \(4\), got shape \(9,\)"),
+        ("ldam", {"margins": [0.1]}, "margins must hold one number a class"),
+        ("cdb_ce", {"difficulty": [0.1] * 9}, "difficulty must hold one number a class"),
+        ("ce", {"class_weights": [1.0, 2.0]}, "logits have 4 classes, but the loss was made for 2"),
+    ],
+)
+def test_functions_check_what_they_are_given(call, options, message):
+    logits, target = sample()
+    with pytest.raises(ValueError, match=message):
+        getattr(segloss.functional, call)(logits, target, **options)
+
+
+def test_numbers_of_any_kind_are_taken():
+    logits, target = sample()
+    expected = segloss.functional.focal(logits, target, alpha=0.25).item()
+    for alpha in (np.float32(0.25), torch.tensor(0.25), [0.25] * 4, np.full(4, 0.25)):
+        assert build("focal", alpha=alpha)(logits, target).item() == pytest.approx(expected)
+        assert segloss.functional.focal(logits, target, alpha=alpha).item() == pytest.approx(expected)
+    weights = [1.0, 2.0, 3.0, 4.0]
+    expected = build("ce", class_weights=weights)(logits, target).item()
+    for given in (np.array(weights), torch.tensor(weights), np.array(weights, dtype=np.float32)):
+        assert build("ce", class_weights=given)(logits, target).item() == pytest.approx(expected)
+    counted = build("wce", class_counts=np.array(COUNTS))
+    assert counted.class_weights.tolist() == build("wce").class_weights.tolist()
+    assert segloss.ClassCounts.of([123456789.0, 1.0]).pixels == [123456789.0, 1.0]
+
+
+def test_a_sum_has_no_map():
+    with pytest.raises(ValueError, match="reduction must be mean or sum within a sum of losses"):
+        build_loss([{"name": "dice"}, {"name": "ce"}], reduction="none")
+
+
+def test_soft_labels_that_are_none_are_named():
+    logits = sample()[0]
+    soft = torch.full((2, 4, 5, 3), 0.25, dtype=torch.float64)
+    soft[0, 1, 2, 2] = 1.5
+    with pytest.raises(ValueError, match=r"1 pixels with the label\(s\) 1.5: soft labels lie in \[0, 1\]"):
+        build("ce")(logits, soft)
+    soft[0, 1, 2, 2] = torch.nan
+    with pytest.raises(ValueError, match="nan: soft labels lie"):
+        build("ce")(logits, soft)
