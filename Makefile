@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types setup clean
+.PHONY: demo test lint types docs mutants setup clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -17,6 +17,12 @@ lint: $(READY)  ## check style
 
 types: $(READY)  ## check types
 	$(BIN)/mypy
+
+docs: $(READY)  ## make the pages that are made from the code
+	$(BIN)/python -W ignore -m docs.losses
+
+mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate_losses.py
 
 setup: $(READY)
 

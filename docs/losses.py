@@ -1,4 +1,4 @@
-"""Makes docs/losses.md and its pictures from the code: `python -m docs.losses`."""
+"""Makes docs/losses.md and its pictures from the code: `make docs`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ REFERENCES = {
 INTRODUCTION = """\
 # The losses
 
-Made from the code by `python -m docs.losses`; the formulas, defaults and numbers below are those of the functions themselves.
+Made from the code by `make docs`; the formulas, defaults and numbers below are those of the functions themselves.
 
 Every loss is called `loss(logits, target, mask=None)` with raw logits z `(N, C, *spatial)` and integer labels `(N, *spatial)`, or
 soft labels P `(N, C, *spatial)` where the loss allows them; p = softmax(z), q = sigmoid(z), y the true class of a pixel, n_c the
@@ -194,7 +194,7 @@ def other_libraries() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
     lines = [
         "# Other libraries' losses\n",
-        "Measured by `python -m docs.losses`: both sides are computed on the same 2×4×8×7 logits, every class present, nothing ignored "
+        "Measured by `make docs`: both sides are computed on the same 2×4×8×7 logits, every class present, nothing ignored "
         f"({versions}). Theirs = factor × ours.\n",
         "| theirs | ours | factor | theirs | difference | what differs |",
         "|---|---|---|---|---|---|",

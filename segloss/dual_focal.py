@@ -32,7 +32,7 @@ def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
         true = at_class(target, logits.shape[1])
         log_d = torch.where(true, log_q, log_p)
         near = log_d < math.log(NEAR)
-        square = torch.exp(2 * torch.where(near, log_d, 2 * math.log(NEAR)))
+        square = torch.exp(2 * log_d)
         far = torch.where(true, log_p, log_q) + torch.log1p(log_d.exp())
     return -torch.where(near, torch.log1p(-torch.where(near, square, 0.0)), far).sum(1)
 

@@ -121,8 +121,10 @@ def per_class(values: Tensor | Sequence[float], like: Tensor, name: str = "class
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator, 0 where the denominator is 0."""
-    return torch.where(denominator > 0, numerator, 0.0) / torch.where(denominator > 0, denominator, 1)
+    """Numerator over denominator; 0 where the denominator is 0, or so small that its square in the gradient would be."""
+    least = torch.finfo(denominator.dtype).tiny ** 0.5 if denominator.is_floating_point() else 0
+    counts = denominator > least
+    return torch.where(counts, numerator, 0.0) / torch.where(counts, denominator, 1)
 
 
 def at_class(index: Tensor, classes: int) -> Tensor:

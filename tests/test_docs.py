@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 
 
 def test_the_page_of_the_losses_is_made_from_the_code():
-    assert (DOCS / "losses.md").read_text() == losses.page(), "run: python -m docs.losses"
+    assert (DOCS / "losses.md").read_text() == losses.page(), "run: make docs"
 
 
 def test_every_loss_is_in_one_group_and_has_a_picture():
@@ -42,6 +42,6 @@ def test_every_loss_says_when_and_when_not(name):
 def test_the_page_of_the_peers_holds_every_pair():
     text = (DOCS / "peers.md").read_text()
     for pair in peers.PAIRS:
-        assert f"| {pair.library} `{pair.theirs}` |" in text, "run: python -m docs.losses"
+        assert f"| {pair.library} `{pair.theirs}` |" in text, "run: make docs"
     for name in peers.TRAPPED:
         assert f"| {name} |" in text
