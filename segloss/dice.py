@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .class_weights import ClassWeights
-from .region import Classes, Overlap, OverlapLoss
+from .overlap import Overlap, OverlapLoss
+from .region import Classes
 from .tensors import per_class, ratio
 
 

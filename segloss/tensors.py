@@ -121,7 +121,7 @@ def per_class(values: Tensor | Sequence[float], like: Tensor, name: str = "class
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator; 0 where the denominator is 0, or so small that its square in the gradient would be."""
+    """Numerator over denominator; 0 where the denominator is 0, or so small that its square (in the gradient) is."""
     least = torch.finfo(denominator.dtype).tiny ** 0.5 if denominator.is_floating_point() else 0
     counts = denominator > least
     return torch.where(counts, numerator, 0.0) / torch.where(counts, denominator, 1)
