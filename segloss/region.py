@@ -81,7 +81,7 @@ def region_loss(
     num_classes = num_classes if class_weights is None else len(class_weights)
     pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
     counts = pixels.valid.unsqueeze(1)
-    values = torch.where(counts, pixels.logits.softmax(1) if softmax else pixels.logits, 0.0)
+    values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits
     wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)
     valid = by_unit(counts, per_image).squeeze(1)
     present = by_unit(wanted, per_image).sum(2) > 0
