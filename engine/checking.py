@@ -121,6 +121,10 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
         attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        drw, epochs = getattr(section, "drw_epoch", None), getattr(valid.get("train"), "epochs", None)
+        if drw is not None and epochs is not None and drw >= epochs:
+            message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
+            problems.append(_place(root, ["loss", index], message))
     if "model" in valid:
         attempt(["model"], lambda: _check_model(valid, classes or 2, 3 if adapter is None else adapter.channels))
     if adapter is not None and "scores" in valid:

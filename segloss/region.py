@@ -75,7 +75,10 @@ def region_loss(
         ValueError: an unknown reduction or classes; see `segloss.tensors.prepare` for the rest.
     """
     if hard_labels and target.is_floating_point():
-        raise TypeError(f"this loss needs integer labels (N, *spatial), got soft labels of {target.dtype}")
+        raise TypeError(
+            f"this loss needs integer labels (N, *spatial), got {target.dtype} of {tuple(target.shape)}: "
+            "target.long() for labels, target.argmax(1) for one-hot ones"
+        )
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("classes", classes, get_args(Classes))
     num_classes = num_classes if class_weights is None else len(class_weights)
