@@ -15,6 +15,7 @@ from .normalise import NORMALISATIONS
 from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
+from .samplers import SAMPLERS, Sampler, class_pixels
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
 from .splits import SPLITS, Recorded, Split, Splitter
 from .volume import Volume, read_volume, write_volume
@@ -33,6 +34,7 @@ __all__ = [
     "IGNORE",
     "NORMALISATIONS",
     "PARTS",
+    "SAMPLERS",
     "SPLITS",
     "TRANSFORMS",
     "Adapter",
@@ -55,6 +57,7 @@ __all__ = [
     "Promise12",
     "Recorded",
     "Sample",
+    "Sampler",
     "Samples",
     "Split",
     "Splitter",
@@ -62,6 +65,7 @@ __all__ = [
     "TrainingBatches",
     "Volume",
     "build_transform",
+    "class_pixels",
     "count_classes",
     "evaluation_loader",
     "prepare",
