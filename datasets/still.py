@@ -85,9 +85,9 @@ def read_labels(path: Path) -> NDArray[Any]:
     """A mask's raw values as `(1, rows, columns)`, palette indices rather than colours; one bit is 0 and 1.
 
     Raises:
-        DataError: the file cannot be read, or has colour channels instead of labels.
+        DataError: the file cannot be read, is a JPEG, or has colour channels instead of labels.
     """
-    image, _ = _open(path)
+    image, _ = _open_mask(path)
     if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B", "I;16L"):
         raise DataError(
             f"{path}: a {image.mode} image; expected a mask of labels (8 or 16 bit, or palette), or classes given by "
@@ -101,9 +101,9 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
     """A mask's colours as `(1, rows, columns, 3)` uint8, those of its palette where it has one.
 
     Raises:
-        DataError: the file cannot be read, has more than 8 bits a channel, or holds labels instead of colours.
+        DataError: the file cannot be read, is a JPEG, has more than 8 bits a channel, or holds labels.
     """
-    image, deep = _open(path)
+    image, deep = _open_mask(path)
     if deep or image.mode not in ("RGB", "RGBA", "P"):
         found = "an image of more than 8 bits a channel" if deep else f"a {image.mode} image"
         raise DataError(
@@ -141,6 +141,14 @@ def _open(path: Path) -> tuple[Image.Image, bool]:
         raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
     if pictures > 1:
         raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
+    return image, deep
+
+
+def _open_mask(path: Path) -> tuple[Image.Image, bool]:
+    """See `_open`; a JPEG is refused, since its compression changes labels and colours at every edge."""
+    image, deep = _open(path)
+    if image.format in ("JPEG", "MPO"):
+        raise DataError(f"{path}: a JPEG, whose compression changes labels; write masks as PNG from their source")
     return image, deep
 
 

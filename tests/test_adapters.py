@@ -499,6 +499,11 @@ def test_images_of_every_kind(tmp_path):
         read_image(tmp_path / "alpha.png", 1)
 
 
+def test_a_jpeg_is_no_mask(tmp_path):
+    make_folder(tmp_path, masks="masks/{}.jpg")
+    assert "case0.jpg: a JPEG, whose compression changes labels" in refused(Folder(str(tmp_path), LABELS))
+
+
 def test_several_pictures_in_a_file(tmp_path):
     pages = [Image.new("L", (3, 2), value) for value in (1, 2)]
     pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
@@ -623,6 +628,27 @@ train: {{epochs: 1, batch_size: 2, device: cpu}}
     split = json.loads((tmp_path / "runs/small/split.json").read_text())
     assert sorted(len({name[:2] for name in part}) for part in split.values()) == [1, 1, 2]
     assert len(list((tmp_path / "runs/small/figures/overlays").glob("p*_*.png"))) == 2
+
+
+def test_deep_colours_train_and_a_crop_that_is_too_large_is_named(program, tmp_path):
+    rng = np.random.default_rng(0)
+    make_folder(tmp_path / "data", values=(0, 1))
+    for path in (tmp_path / "data/images").iterdir():
+        cv2.imwrite(str(path), rng.integers(0, 65536, (24, 32, 3)).astype(np.uint16))
+    (tmp_path / "run.yaml").write_text(
+        f"""\
+name: small
+data: {{name: folder, root: data, labels: {{background: 0, object: 1}}, workers: 0, split: {{kind: holdout}}}}
+model: {MODEL}
+loss: {{name: ce}}
+optim: {{name: adam, lr: 1e-3}}
+train: {{epochs: 1, batch_size: 2, device: cpu}}
+"""
+    )
+    told = program("train", "run.yaml", "data.augment=[{name: RandomCrop, height: 64, width: 64}]", check=2).stderr
+    assert ".png: data.augment: " in told
+    assert "Traceback" not in told
+    program("train", "run.yaml", "data.augment=[{name: RandomBrightnessContrast}]", check=0)
 
 
 def test_a_wrong_labels_section_has_its_place(program, tmp_path):
