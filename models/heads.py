@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from segloss import prior_bias_
 from segloss.names import check_choice
@@ -38,7 +40,8 @@ class CosineHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The cosine of each pixel's features to each class vector, over `share`."""
-        with torch.autocast(features.device.type, enabled=False):
+        device = features.device.type
+        with torch.autocast(device, enabled=False) if is_autocast_available(device) else nullcontext():
             x, weight = features.float(), self.weight.float()
             vectors = F.normalize(weight.flatten(1)).view_as(weight)
             square = x.square().sum(1, keepdim=True)

@@ -71,8 +71,11 @@ class VggFcn(nn.Module):
     def load_imagenet(self, weights: dict[str, Tensor]) -> None:
         """Take torchvision's weights: the features, and where the width is theirs its first two linear layers."""
         first = weights["features.0.weight"]
-        count = self.features[0].weight.shape[1]  # of other channels each takes a third's turn, as loud together
-        weights["features.0.weight"] = first[:, [index % 3 for index in range(count)]] * (3 / count)
+        count = self.features[0].weight.shape[1]
+        if count == 1:  # a grey image is three equal channels
+            weights["features.0.weight"] = first.sum(1, keepdim=True)
+        elif count != 3:
+            weights["features.0.weight"] = first[:, [index % 3 for index in range(count)]] * (3 / count)
         own = self.state_dict()
         renamed = {key: value for key, value in weights.items() if key.startswith("features.")}
         for ours, theirs in (("fc6", "classifier.0"), ("fc7", "classifier.3")):
