@@ -137,14 +137,14 @@ def _contents() -> Iterator[str]:
         yield "| name | class | a pixel's, or a class's, value |"
         yield "|---|---|---|"
         for name in names:
-            formula = _escaped(_parts(segloss.LOSSES[name])[0])
+            formula = escaped(paragraphs_of(segloss.LOSSES[name])[0])
             yield f"| [`{name}`](#{name}) | `{segloss.LOSSES[name].__name__}` | {formula} |"
         yield ""
 
 
 def _losses() -> Iterator[str]:
     for name, loss in segloss.LOSSES.items():
-        formula, *rest = _parts(loss)
+        formula, *rest = paragraphs_of(loss)
         yield f"### {name}\n"
         yield f"`segloss.{loss.__name__}`, `{{name: {name}}}` in YAML. {formula}\n"
         yield from (f"{paragraph}\n" for paragraph in rest)
@@ -152,8 +152,8 @@ def _losses() -> Iterator[str]:
         yield "|---|---|---|"
         for parameter in parameters_of(loss).values():
             if parameter.name not in GIVEN:
-                meaning = _escaped(description_of(parameter.name, documentation_of(loss)) or "")
-                yield f"| `{parameter.name}` | `{_default(parameter)}` | {meaning} |"
+                meaning = escaped(description_of(parameter.name, documentation_of(loss)) or "")
+                yield f"| `{parameter.name}` | `{default_of(parameter)}` | {meaning} |"
         yield f"\n![{name}](losses/{name}.png)\n"
         if plots.BY_CLASS.get(name):
             shown = ", ".join(f"{key} {value}" for key, value in plots.BY_CLASS[name].items())
@@ -167,7 +167,7 @@ def _weights() -> Iterator[str]:
         "`ClassCounts` of the training data, in float64. A class with zero count gets weight 0 and a warning that names it.\n"
     )
     for name, scheme in segloss.CLASS_WEIGHTS.items():
-        yield f"- `{name}`: {_parts(scheme)[0]}"
+        yield f"- `{name}`: {paragraphs_of(scheme)[0]}"
     yield "\nOn counts of 9000, 900 and 100 pixels:\n"
     counts = segloss.ClassCounts([9000, 900, 100], pixels_of_images=[10000, 5000, 2000])
     yield "| scheme | weights |"
@@ -179,7 +179,7 @@ def _weights() -> Iterator[str]:
 
 def _acw() -> Iterator[str]:
     yield ACW
-    yield from (f"{paragraph}\n" for paragraph in _parts(segloss.AdaptiveClassWeight))
+    yield from (f"{paragraph}\n" for paragraph in paragraphs_of(segloss.AdaptiveClassWeight))
 
 
 def _figures() -> Iterator[str]:
@@ -242,18 +242,20 @@ def _yaml(part: dict[str, Any]) -> str:
     return "{" + ", ".join(shown) + "}"
 
 
-def _parts(what: Any) -> list[str]:
+def paragraphs_of(what: Any) -> list[str]:
     """The paragraphs of a docstring before its sections and examples."""
     text = inspect.getdoc(what) or ""
     text = re.split(r"\n\n(?:Args|Attributes|Raises|Returns|Warns|>>>)", text)[0]
     return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text for a cell of a table."""
     return text.replace("|", "\\|")
 
 
-def _default(parameter: inspect.Parameter) -> str:
+def default_of(parameter: inspect.Parameter) -> str:
+    """A parameter's default as YAML writes it."""
     words = {True: "true", False: "false", None: "null"}
     value = parameter.default
     if isinstance(value, float) and value == 4 / 3:

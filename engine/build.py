@@ -23,6 +23,7 @@ from .config import (
     ScheduleSection,
     SplitSection,
 )
+from .initial import start_from
 from .named import parameters
 from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
 
@@ -60,16 +61,27 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
 
 
 def build_model(section: ModelSection, num_classes: int, channels: int, seed: int) -> models.SegmentationModel:
-    """The network with the initial weights of the seed."""
+    """The network with its initial weights: the seed's, of a file, or of another run."""
     own = section.acw.model_dump() if isinstance(section.acw, AcwSection) else {}
-    return models.build(
+    model = models.build(
         section.name,
         num_classes=num_classes,
         channels=channels,
         seed=seed,
         acw=segloss.AdaptiveClassWeight(num_classes, **own) if section.acw else None,
+        head=section.head,
+        head_bias=section.head_bias,
+        pretrained=section.pretrained,
         **parameters(section, ModelSection),
     )
+    if section.init_from is not None:
+        start_from(model, section.init_from)
+    return model
+
+
+def without_files(section: ModelSection) -> ModelSection:
+    """The same network with random weights: for weights that are replaced anyway."""
+    return section.model_copy(update={"pretrained": None, "init_from": None})
 
 
 def build_loss(sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts) -> Loss:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 import datasets
@@ -22,18 +23,19 @@ from segloss.names import unknown
 
 from . import build
 from .config import Config, DataSection, FullConfig
-from .errors import ConfigError
+from .errors import ConfigError, UsageError
 from .explain import explain
 from .named import describe
 from .source import Key, Node, load
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False) -> Config:
     """Read, merge and check a configuration.
 
     Args:
         path: a YAML file.
         overrides: `a.b=value` arguments, laid over it.
+        trained: of a run that has begun, which needs the files of its initial weights no more.
 
     Raises:
         ConfigError: every problem found, one a line: `file:line:column: key: what is wrong`.
@@ -53,7 +55,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             problems += explain(root, key, error)
     for key in root.value.keys() - FullConfig.model_fields.keys():
         problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
-    problems += _check_constructors(root, valid)
+    problems += _check_constructors(root, valid, trained)
     if problems:
         raise ConfigError(sorted(dict.fromkeys(problems), key=_position))
     config: Config = FullConfig.model_validate_json(_json(root))
@@ -86,7 +88,7 @@ def _expand_adfl(root: Node) -> Iterator[str]:
             yield f"{acw.at}: model.acw: false, but the loss adfl is dfl with model.acw: true; use the loss dfl"
 
 
-def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
+def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> list[str]:
     """Build what the valid sections name, so that each constructor checks its own ranges."""
     problems: list[str] = []
 
@@ -94,6 +96,7 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", segloss.ClassWeightWarning)
+                warnings.simplefilter("ignore", models.WeightsWarning)
                 return make()
         except (ValueError, TypeError) as error:
             problems.append(_place(root, path, " ".join(str(error).split())))
@@ -127,7 +130,8 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
             problems.append(_place(root, ["loss", index], message))
     if "model" in valid:
-        attempt(["model"], lambda: _check_model(valid, classes or 2, 3 if adapter is None else adapter.channels))
+        channels = 3 if adapter is None else adapter.channels
+        attempt(["model"], lambda: _check_model(valid, classes or 2, channels, trained))
     if adapter is not None and "scores" in valid:
         attempt(["scores", "background"], lambda: _check_background(valid["scores"].background, adapter))
     if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
@@ -184,16 +188,40 @@ def _check_sampler(data: DataSection, adapter: datasets.Adapter) -> None:
         raise ValueError(f"{name} needs a class named background, which this data set does not have; use rare")
 
 
-def _check_model(valid: dict[str, Any], classes: int, channels: int) -> None:
-    """Build the network, without fetching pretrained weights."""
+def _check_model(valid: dict[str, Any], classes: int, channels: int, trained: bool) -> None:
+    """Build the network; files of initial weights are read, published weights are not fetched."""
     section = valid["model"]
-    models.check_pretrained(section.encoder, section.pretrained)
-    network = build.build_model(section.model_copy(update={"pretrained": None}), classes, channels, seed=0)
+    models.check_pretrained(section.name, section.pretrained, getattr(section, "encoder", None))
+    if section.pretrained is not None and section.init_from is not None:
+        raise ValueError("init_from: the weights come from a run, so pretrained must be null")
+    source = "pretrained" if section.init_from is None else "init_from"
+    published = section.pretrained is not None and not models.is_file(section.pretrained)
+    if trained or published:
+        section = build.without_files(section)
+    try:
+        network = build.build_model(section, classes, channels, seed=0)
+    except (models.WeightsError, UsageError) as error:
+        raise ValueError(f"{source}: {error}") from error
+    if "data" in valid and valid["data"].size is not None:
+        _check_size(network, valid["data"].size, channels)
     if network.pools_image and "train" in valid and valid["train"].batch_size == 1:
         raise ValueError(
             f"{section.name} has batch normalisation over one value an image and cannot train with "
             "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
         )
+
+
+def _check_size(network: models.SegmentationModel, size: tuple[int, int], channels: int) -> None:
+    """Pass an image of the size through the network, shapes only: some encoders take images of one size alone."""
+    try:
+        network.eval().to("meta")(torch.zeros(1, channels, *size, device="meta"))
+    except NotImplementedError:  # an operation that has no shapes-only form
+        return
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"the network cannot take images of data.size {list(size)}: {reason}; use another encoder"
+        ) from error
 
 
 def _check_background(background: str | None, adapter: datasets.Adapter) -> None:

@@ -76,6 +76,16 @@ class ModelSection(Strict):
     name: str
     acw: bool | AcwSection | None = None
     """Put an adaptive class-weight layer before softmax: true, or its options."""
+    head: models.Head = "linear"
+    """The last layer: `linear`, or `cosine` for the cosine of features and class vectors, as `ldam` wants it."""
+    head_bias: models.HeadBias | None = None
+    """Where the bias of a linear head starts: `zero`, `prior` for −log((1−π)/π) with π = 1/C, as the sigmoid losses
+    want it; null for the network's own way."""
+    pretrained: str | None = None
+    """`imagenet` for published weights of the encoder, a .safetensors file of the encoder's or the whole network's
+    weights, null for random ones."""
+    init_from: str | None = None
+    """Start from the weights of another run: its folder, for its best checkpoint, or a checkpoint."""
 
 
 class LossSection(Strict):

@@ -106,10 +106,15 @@ class Experiment:
             )
         return segloss.ClassCounts(**counts, names=self.adapter.classes)
 
-    def network(self) -> SegmentationModel:
-        """The network with the initial weights of the seed."""
-        adapter = self.adapter
-        return build.build_model(self.config.model, len(adapter.classes), adapter.channels, self.config.seed)
+    def network(self, trained: bool = False) -> SegmentationModel:
+        """The network with its initial weights.
+
+        Args:
+            trained: weights of a checkpoint will replace them, so none are fetched or read.
+        """
+        adapter, section = self.adapter, self.config.model
+        section = build.without_files(section) if trained else section
+        return build.build_model(section, len(adapter.classes), adapter.channels, self.config.seed)
 
     @property
     def background(self) -> int | None:

@@ -80,7 +80,7 @@ class Run:
             if key not in (*FREE, "data.root", "scores.grid"):
                 allowed = ", ".join((*FREE, "data.root", "scores.grid"))
                 raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
-        return load_config(self.config_file, overrides or [])
+        return load_config(self.config_file, overrides or [], trained=True)
 
     @property
     def config_file(self) -> Path:
@@ -141,7 +141,7 @@ class Run:
         write_atomically(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
     def _refuse_other(self, config: Config) -> None:
-        mine, theirs = _identity(config), _identity(load_config(self.config_file))
+        mine, theirs = _identity(config), _identity(load_config(self.config_file, trained=True))
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
         if other:
             key = other[0]

@@ -81,7 +81,7 @@ class Trainer:
         self.batches = experiment.training_batches(samples)
         counts = experiment.class_counts()
         torch.manual_seed(config.seed)
-        self.model = place(experiment.network(), fabric)
+        self.model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)
         self.loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
         fabric.to_device(self.loss)
         optimizer = build.build_optimizer(config.optim, self.model)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import models
 import segloss
 from datasets.files import write_atomically
 from segloss.readings import READINGS
@@ -112,7 +113,7 @@ def _prepare(config: Config, run: Run, display: Display) -> Experiment:
 @contextmanager
 def _warnings_shown(display: Display) -> Iterator[None]:
     """Show what the library and the data warn of as lines."""
-    kinds = (datasets.LeakageWarning, segloss.ClassWeightWarning)
+    kinds = (datasets.LeakageWarning, segloss.ClassWeightWarning, models.WeightsWarning)
     with warnings.catch_warnings(record=True) as caught:
         for kind in kinds:
             warnings.simplefilter("always", kind)
@@ -133,7 +134,7 @@ def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> 
     """The run's network with the weights of a checkpoint, on its device, and where they come from."""
     path = run.checkpoint(checkpoint)
     loaded = Checkpoint.load(path)
-    model = place(experiment.network(), fabric)
+    model = place(experiment.network(trained=True), fabric)
     load_model(model, loaded, path)
     return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
 

@@ -1,7 +1,22 @@
 """Segmentation networks with an optional adaptive class-weight layer."""
 
-from .build import MODELS, WeightsError, build
+from .build import MODELS, build, check_pretrained
+from .heads import CosineHead, Head, HeadBias
+from .network import Network
 from .segmentation import SegmentationModel
-from .smp import check_pretrained
+from .weights import WeightsError, WeightsWarning, is_file, load_weights
 
-__all__ = ["MODELS", "SegmentationModel", "WeightsError", "build", "check_pretrained"]
+__all__ = [
+    "MODELS",
+    "CosineHead",
+    "Head",
+    "HeadBias",
+    "Network",
+    "SegmentationModel",
+    "WeightsError",
+    "WeightsWarning",
+    "build",
+    "check_pretrained",
+    "is_file",
+    "load_weights",
+]

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPPPooling
-from torch import nn
 
 from segloss import AdaptiveClassWeight
+from segloss.names import unknown
 
+from .deeplab import deeplabv3, deeplabv3plus
+from .fastfcn import fastfcn
+from .heads import Head, HeadBias, set_heads
+from .network import Network
+from .pyramid import fpn, pan, pspnet, upernet
 from .segmentation import SegmentationModel
-from .smp import deeplabv3plus, unet
+from .smp import weights_of
+from .transformer import dpt, segformer
+from .unet import linknet, manet, unet, unetplusplus
+from .unet2015 import unet2015
+from .vgg19_fcn import vgg19_fcn
+from .weights import WeightsError, is_file, load_file
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"deeplabv3plus": deeplabv3plus, "unet": unet}
+MODELS: dict[str, Callable[..., Network]] = {
+    "deeplabv3plus": deeplabv3plus,
+    "deeplabv3": deeplabv3,
+    "unet": unet,
+    "unet2015": unet2015,
+    "unetplusplus": unetplusplus,
+    "manet": manet,
+    "linknet": linknet,
+    "vgg19_fcn": vgg19_fcn,
+    "fastfcn": fastfcn,
+    "fpn": fpn,
+    "pspnet": pspnet,
+    "pan": pan,
+    "upernet": upernet,
+    "segformer": segformer,
+    "dpt": dpt,
+}
+WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": []}
+"""The published weights of the networks that have no choice of encoder."""
 
 
-class WeightsError(OSError):
-    """Pretrained weights that cannot be had."""
+def check_pretrained(name: str, pretrained: str | None, encoder: str | None = None) -> None:
+    """Raise a `ValueError` where a network has no such weights; fetches and reads nothing.
+
+    Args:
+        name: a key of `MODELS`.
+        pretrained: a path that ends in .safetensors, the name of published weights, or None.
+        encoder: None for the network's default.
+    """
+    if pretrained is None or is_file(pretrained):
+        return
+    encoder = encoder or _default_encoder(name)
+    offered = WITHOUT_CHOICE.get(name, [] if encoder is None else weights_of(encoder))
+    if pretrained not in offered:
+        raise ValueError(
+            f"pretrained: {encoder or name} has no weights {pretrained!r}, only "
+            f"{', '.join([*offered, 'those of a .safetensors file'])}"
+        )
+
+
+def _default_encoder(name: str) -> str | None:
+    parameter = inspect.signature(MODELS[name]).parameters.get("encoder")
+    return None if parameter is None else parameter.default
 
 
 def _shown(parameters: dict[str, Any]) -> str:
@@ -26,9 +75,18 @@ def _shown(parameters: dict[str, Any]) -> str:
 
 
 def build(
-    name: str, *, num_classes: int, channels: int, seed: int, acw: AdaptiveClassWeight | None = None, **parameters: Any
+    name: str,
+    *,
+    num_classes: int,
+    channels: int,
+    seed: int,
+    acw: AdaptiveClassWeight | None = None,
+    head: Head = "linear",
+    head_bias: HeadBias | None = None,
+    pretrained: str | None = None,
+    **parameters: Any,
 ) -> SegmentationModel:
-    """Build a network with initial weights that follow from the seed, whatever the loss, with or without ACW.
+    """Build a network with initial weights that follow from the seed, whatever the loss, the head, with or without ACW.
 
     The caller's random state is left as it was.
 
@@ -38,16 +96,24 @@ def build(
         channels: of the images.
         seed: of the initial weights.
         acw: a layer to put on the logits.
+        head: `linear`, or `cosine` for the cosine of features and class vectors.
+        head_bias: where the bias of a linear head starts; None for the network's own way.
+        pretrained: the name of published weights of the encoder, a .safetensors file of the encoder or the whole
+            network, or None.
         **parameters: the network's own.
 
     Raises:
-        ValueError: a parameter out of its range.
-        WeightsError: pretrained weights are out of reach.
+        ValueError: an unknown name, a parameter out of its range.
+        WeightsError: pretrained weights are out of reach, or of another network.
     """
+    if name not in MODELS:
+        raise ValueError(unknown("model", name, MODELS))
+    check_pretrained(name, pretrained, parameters.get("encoder"))
+    published = None if pretrained is None or is_file(pretrained) else pretrained
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            network = MODELS[name](num_classes=num_classes, channels=channels, **parameters)
+            network = MODELS[name](num_classes=num_classes, channels=channels, pretrained=published, **parameters)
         except (RuntimeError, KeyError, AssertionError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{name} cannot be built with {_shown(parameters)}: {reason}") from error
@@ -56,6 +122,7 @@ def build(
                 f"model.pretrained: the weights of {parameters.get('encoder', name)} cannot be downloaded "
                 f"({type(error).__name__}); connect to the network once, or set pretrained: null"
             ) from error
-    encoder: Any = network.encoder
-    pools_image = any(isinstance(module, ASPPPooling) for module in network.modules())
-    return SegmentationModel(network, stride=encoder.output_stride, acw=acw, pools_image=pools_image)
+    set_heads(network, head, head_bias)
+    if pretrained is not None and published is None:
+        load_file(network, Path(pretrained))
+    return SegmentationModel(network, acw)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss import AdaptiveClassWeight
+
+from .network import Network
 
 
 class SegmentationModel(nn.Module):
@@ -14,23 +19,29 @@ class SegmentationModel(nn.Module):
     Resizing is bilinear with `align_corners=False`, for every network alike.
 
     Args:
-        network: maps `(N, channels, H, W)`, H and W multiples of the stride, to logits at H/k × W/k for some k.
-        stride: what H and W are padded to a multiple of.
+        network: a network and its needs.
         acw: a layer to put on the logits.
+
+    Attributes:
+        heads: the names of the last linear or cosine layers, whose outputs, summed, are the logits before `acw`.
         pools_image: the network has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
     """
 
-    def __init__(
-        self, network: nn.Module, stride: int, acw: AdaptiveClassWeight | None = None, pools_image: bool = False
-    ) -> None:
+    def __init__(self, network: Network, acw: AdaptiveClassWeight | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network = network.module
         self.acw = acw
-        self.stride, self.pools_image = stride, pools_image
+        self.stride, self.smallest, self.pools_image = network.stride, network.smallest, network.pools_image
+        self.heads = [f"network.{name}" for name in network.heads]
+
+    def _padded(self, images: Tensor) -> tuple[int, int]:
+        """The height and width that images are padded to."""
+        height, width = (max(size + -size % self.stride, self.smallest) for size in images.shape[-2:])
+        return height, width
 
     def low_resolution(self, images: Tensor) -> Tensor:
         """The logits before the resize, `(N, C, h, w)`, of the padded input."""
-        rows, columns = (-size % self.stride for size in images.shape[-2:])
+        rows, columns = (more - size for more, size in zip(self._padded(images), images.shape[-2:], strict=True))
         if rows or columns:
             images = F.pad(images, (0, columns, 0, rows))
         logits: Tensor = self.network(images)
@@ -39,11 +50,24 @@ class SegmentationModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size."""
         height, width = images.shape[-2:]
-        padded = (height + -height % self.stride, width + -width % self.stride)
+        padded = self._padded(images)
         logits = self.low_resolution(images)
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, padded, mode="bilinear", align_corners=False)
         return logits[..., :height, :width]
+
+    def folded(self) -> SegmentationModel:
+        """A copy without ACW that gives the same logits: the class weights are merged into its linear heads.
+
+        Raises:
+            TypeError: cosine heads, which have no scale to take the weights.
+        """
+        other = copy.deepcopy(self)
+        if self.acw is not None:
+            for name in self.heads:
+                other.set_submodule(name, self.acw.fold(cast(nn.Conv2d, self.get_submodule(name))))
+            other.acw = None
+        return other
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
         """Groups for an optimizer: matrices and kernels decay; biases, norms and the ACW weights do not.

@@ -130,7 +130,7 @@ def test_a_missing_section_and_a_missing_key(write):
     path = write("name: a\ndata: {name: camvid, split: {kind: official}}\nmodel: {}\nloss: {name: ce}\n")
     found = problems(path)
     assert "run.yaml:2:1: data: missing root; expected text" in found
-    assert "run.yaml:3:1: model: missing name; name is one of deeplabv3plus, unet" in found
+    assert any(line.startswith("run.yaml:3:1: model: missing name; name is one of deeplabv3plus, ") for line in found)
     assert "run.yaml:1:1: optim: missing; expected a mapping" in found
 
 

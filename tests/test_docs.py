@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 import segloss
-from docs import losses, peers
+from docs import losses, models, peers
 
 DOCS = ROOT / "docs"
 
@@ -45,3 +45,12 @@ def test_the_page_of_the_peers_holds_every_pair():
         assert f"| {pair.library} `{pair.theirs}` |" in text, "run: make docs"
     for name in peers.TRAPPED:
         assert f"| {name} |" in text
+
+
+def test_the_page_of_the_networks_is_made_from_the_code():
+    assert (DOCS / "models.md").read_text() == models.page(), "run: make docs"
+
+
+def test_every_source_of_a_network_is_in_the_references():
+    text = "".join(path.read_text() for path in (ROOT / "models").glob("*.py"))
+    assert set(re.findall(r"\b([A-Z][a-z]+ 20\d\d)\b", text)) == models.REFERENCES.keys()
