@@ -1,9 +1,11 @@
 """Train and score segmentation networks on data with rare classes, from one YAML file.
 
+python train_seg.py check configs/demo.yaml --html                look at the data first
 python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
 python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
 python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
+python train_seg.py predict runs/demo images/ --out masks         masks for images without a reference
 python train_seg.py schema                                        the JSON Schema of a YAML file
 """
 
@@ -27,6 +29,13 @@ nothing to one that is finished. Any key can be overridden as key=value; values 
   python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
 """
+CHECK = """\
+Open every file of the data set, one at a time, and tell what it holds: sizes, class shares, groups and
+classes of each part, the class weights each scheme would give, one picture of samples with their masks.
+What is wrong is listed first, and the exit code is then 2. Pictures and page go to output/name-check.
+
+  python train_seg.py check configs/demo.yaml --html
+"""
 EVALUATE = """\
 Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may say where
 things lie (data.root, data.cache), how to run (data.workers, train.device) and the grid (scores.grid):
@@ -38,6 +47,16 @@ Or score the mask files of any other program. Files of one name belong together;
 values mean, ignore which do not count, background what the means leave out, name and group are patterns:
 
   python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
+"""
+
+
+PREDICT = """\
+Predict masks for images that need no reference: out/masks holds them at the images' own size and in the
+data set's own values, out/preview in colour over the image. scores.window predicts large images in
+overlapping windows, scores.flip averages with the mirrored image:
+
+  python train_seg.py predict runs/camvid photos/ frame.png --out predicted
+  python train_seg.py predict runs/city leftImg8bit/test --out submission 'scores.window=[512, 1024]' scores.flip=true
 """
 
 
@@ -62,6 +81,10 @@ def parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
     train.add_argument("config", type=Path, help="a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
+    check = verbs.add_parser("check", help="look at the data of a YAML file", description=CHECK, formatter_class=raw)
+    check.add_argument("config", type=Path, help="a YAML file")
+    check.add_argument("--html", action="store_true", help="write the report as a page too")
+    check.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
     evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
     evaluate.add_argument("run", nargs="?", help="the run's folder, output/name")
     evaluate.add_argument("--split", choices=["train", "val", "test"], default="test", help="default: test")
@@ -70,6 +93,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--ref", type=Path, metavar="DIR", help="the reference masks of --pred")
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder")
     evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="where things lie, how to run")
+    predict = verbs.add_parser("predict", help="masks for images", description=PREDICT, formatter_class=raw)
+    predict.add_argument("run", type=Path, help="the run's folder, output/name")
+    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides")
+    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
+    predict.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
+    predict.add_argument("--probabilities", action="store_true", help="write the probabilities of the classes too")
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
 
@@ -81,10 +110,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
     if strange or (rest and options.verb == "schema"):
         top.error(f"unrecognized argument {(strange or rest)[0]!r}")
-    if rest:
+    if rest and options.verb != "predict":
         options.overrides += rest
     if options.verb == "evaluate":
         _sort_out(top, options)
+    if options.verb == "predict":
+        given = [(text, "=" in text and not Path(text).exists()) for text in options.inputs]
+        options.inputs = [Path(text) for text, override in given if not override]
+        options.overrides = [*(text for text, override in given if override), *rest]
+        if not options.inputs:
+            top.error("predict needs an image or a folder of images")
     return options
 
 
@@ -121,6 +156,18 @@ def main(arguments: list[str] | None = None) -> int:
             verbs.train(options.config, options.overrides, Display())
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
+        elif options.verb == "check":
+            return 0 if verbs.check(options.config, options.overrides, options.html, Display()) else 2
+        elif options.verb == "predict":
+            verbs.predict(
+                options.run,
+                options.inputs,
+                options.out,
+                options.checkpoint,
+                options.probabilities,
+                options.overrides,
+                Display(),
+            )
         elif options.verb == "evaluate":
             verbs.evaluate(options.run, options.split, options.checkpoint, options.overrides, Display())
         else:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .case import Case, Decoded
 from .errors import DataError
@@ -104,9 +107,13 @@ class CamVid701:
         """The frame and its mask."""
         return [case.image, case.mask]
 
+    def read_image(self, path: Path) -> NDArray[Any]:
+        """Decode a frame."""
+        return read_rgb(path)
+
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""
-        image, raw = read_rgb(case.image), read_mask(case.mask, self.labels.coloured)
+        image, raw = self.read_image(case.image), read_mask(case.mask, self.labels.coloured)
         same_size(image, raw, case.image, case.mask)
         return Decoded(image, self.labels(raw, case.mask))
 

@@ -47,6 +47,13 @@ class Decoded:
     mask: NDArray[np.uint8]
 
 
+class Labelling(Protocol):
+    """From class indices back to what a mask file holds."""
+
+    def values_of(self, indices: NDArray[Any]) -> NDArray[Any]:
+        """The first mask value, or RGB colour, of each class."""
+
+
 class Adapter(Protocol):
     """What a data set is to the rest of the package. Its constructor touches no file.
 
@@ -64,11 +71,18 @@ class Adapter(Protocol):
     volumetric: bool
     normalise: str
 
+    @property
+    def labels(self) -> Labelling:
+        """What the values of a mask mean."""
+
     def cases(self) -> list[Case]:
         """List the cases in a fixed order; a `DataError` where files are missing or do not belong together."""
 
     def sources(self, case: Case) -> list[Path]:
         """The files that a case's pixels come from; a `DataError` where one is missing."""
+
+    def read_image(self, path: Path) -> NDArray[Any]:
+        """Decode an image alone, `(slices, rows, columns, channels)`; a `DataError` where it is unreadable."""
 
     def read(self, case: Case) -> Decoded:
         """Decode a case; a `DataError` for an unreadable file, sizes that differ, a foreign label."""

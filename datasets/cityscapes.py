@@ -105,9 +105,13 @@ class Cityscapes:
         """The image and its mask."""
         return [case.image, case.mask]
 
+    def read_image(self, path: Path) -> NDArray[Any]:
+        """Decode an image."""
+        return read_rgb(path)
+
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask; a `DataError` where trainIds stand in place of labelIds too."""
-        image, raw = read_rgb(case.image), read_mask(case.mask, coloured=False)
+        image, raw = self.read_image(case.image), read_mask(case.mask, coloured=False)
         same_size(image, raw, case.image, case.mask)
         if self.ids == "labelIds":
             _refuse_train_ids(raw, case.mask)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from .case import IGNORE, PARTS, Case, Decoded, Part
 from .errors import DataError
@@ -88,9 +90,13 @@ class Folder:
         """The image and its mask."""
         return [case.image, case.mask]
 
+    def read_image(self, path: Path) -> NDArray[Any]:
+        """Decode an image."""
+        return read_image(path, self.channels)
+
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask."""
-        image = read_image(case.image, self.channels)
+        image = self.read_image(case.image)
         raw = read_mask(case.mask, self.labels.coloured)
         same_size(image, raw, case.image, case.mask)
         return Decoded(image, self.labels(raw, case.mask))

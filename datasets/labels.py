@@ -85,6 +85,16 @@ class LabelMap:
         indices: NDArray[np.uint8] = table[np.searchsorted(present, codes)]
         return indices
 
+    def values_of(self, indices: NDArray[Any]) -> NDArray[Any]:
+        """The first mask value of each class, or its first RGB colour `(…, 3)` uint8: what a mask file would hold."""
+        first = {index: code for code, index in reversed(self.codes.items())}
+        codes = [first[index] for index in range(len(self.classes))]
+        if self.coloured:
+            colours: NDArray[Any] = np.array([_colour(code) for code in codes], dtype=np.uint8)[indices]
+            return colours
+        values: NDArray[Any] = np.array(codes, dtype=np.min_scalar_type(max(codes)))[indices]
+        return values
+
     def ignored(self) -> Values:
         """The values or colours that do not count."""
         codes = [code for code, index in self.codes.items() if index == IGNORE]

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from .cache import CachedCase
-from .case import Part
+from .case import Case, Part
 from .errors import DataError
 
 
-def leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> Iterator[str]:
+class Known(Protocol):
+    """A case whose pixels are known by their digest."""
+
+    @property
+    def case(self) -> Case:
+        """Where it lies."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal pixels."""
+
+
+def leaks(parts: Mapping[Part, Sequence[Known]]) -> Iterator[str]:
     """One line for each group, and each pair of cases with equal pixels, that stand in different parts."""
     groups: dict[str, Part] = {}
     images: dict[str, tuple[str, Part]] = {}
@@ -26,7 +38,7 @@ def leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> Iterator[str]:
                 yield f"the cases {twin!r} ({other}) and {case.id!r} ({part}) have equal pixels"
 
 
-def refuse_leaks(parts: Mapping[Part, Sequence[CachedCase]]) -> None:
+def refuse_leaks(parts: Mapping[Part, Sequence[Known]]) -> None:
     """Raise a `DataError` that names what leaks, and the remedy."""
     found = list(leaks(parts))
     if found:

@@ -54,8 +54,8 @@ def prepare(
     Raises:
         DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
     """
-    cases = [replace(case, group=_group(case, group)) for case in cache.adapter.cases()]
-    _refuse_equal_ids(cases)
+    cases = grouped(cache.adapter.cases(), group)
+    refuse_equal_ids(cases)
     decoded = list(track(cache.decode(cases), len(cases)))
     background = cache.adapter.background
     ground = None if background is None else cache.adapter.classes.index(background)
@@ -96,7 +96,13 @@ def _sizes(cached: CachedCase, augmentation: Augmentation | None) -> set[tuple[i
         raise DataError(f"{cached.case.image}: data.augment: {error}") from error
 
 
-def _refuse_equal_ids(cases: Sequence[Case]) -> None:
+def grouped(cases: Sequence[Case], pattern: str | None) -> list[Case]:
+    """The cases with the groups that `data.group` gives them; see `prepare`."""
+    return [replace(case, group=_group(case, pattern)) for case in cases]
+
+
+def refuse_equal_ids(cases: Sequence[Case]) -> None:
+    """Raise a `DataError` where two cases have one name."""
     seen: dict[str, Case] = {}
     for case in cases:
         twin = seen.setdefault(case.id, case)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import metaimage
 from .case import Case, Decoded
@@ -58,8 +60,15 @@ class Promise12:
         """Both headers and the files they name."""
         return [file for path in (case.image, case.mask) for file in metaimage.files(path)]
 
+    def read_image(self, path: Path) -> NDArray[Any]:
+        """Decode a scan `(slices, rows, columns, 1)` as float32."""
+        scan: NDArray[Any] = read_volume(path).array
+        if scan.ndim != 3:
+            raise DataError(f"{path}: {scan.shape[-1]} channels; expected a scan of one")
+        return scan[..., np.newaxis].astype(np.float32)
+
     def read(self, case: Case) -> Decoded:
-        """Decode a scan `(slices, rows, columns, 1)` float32 and its mask."""
-        image, mask = read_volume(case.image).array, read_volume(case.mask).array
+        """Decode a scan and its mask."""
+        image, mask = self.read_image(case.image), read_volume(case.mask).array
         same_size(image, mask, case.image, case.mask)
-        return Decoded(image[..., np.newaxis].astype(np.float32), self.labels(mask, case.mask))
+        return Decoded(image, self.labels(mask, case.mask))

@@ -69,7 +69,7 @@ class Samples(Dataset[Sample]):
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
         return {
-            "image": torch.from_numpy(_normalised(image, case)),
+            "image": torch.from_numpy(normalised(image, case.mean, case.deviation)),
             "mask": torch.from_numpy(mask.astype(np.int64)),
             "index": index,
             "case": number,
@@ -161,10 +161,10 @@ def _seed(draw: Draw) -> int:
     return int(np.random.SeedSequence([draw.seed, draw.epoch, draw.position]).generate_state(1)[0])
 
 
-def _normalised(image: NDArray[Any], case: CachedCase) -> NDArray[np.float32]:
-    """`(H, W, C)` to float32 `(C, H, W)`, shifted and divided."""
+def normalised(image: NDArray[Any], mean: Sequence[float], deviation: Sequence[float]) -> NDArray[np.float32]:
+    """`(H, W, C)` to float32 `(C, H, W)`, shifted by the mean and divided by the deviation, one number a channel."""
     scale = 1 / 255 if image.dtype == np.uint8 else 1.0
-    deviation = np.asarray(case.deviation, dtype=np.float32)
-    factor, shift = np.float32(scale) / deviation, np.asarray(case.mean, dtype=np.float32) / deviation
+    divisor = np.asarray(deviation, dtype=np.float32)
+    factor, shift = np.float32(scale) / divisor, np.asarray(mean, dtype=np.float32) / divisor
     planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
     return np.ascontiguousarray(planes * factor[:, None, None] - shift[:, None, None], dtype=np.float32)

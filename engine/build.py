@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,15 @@ def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
     if section is None:
         return datasets.SAMPLERS["uniform"]()
     return datasets.SAMPLERS[section.name](**parameters(section, SamplerSection))
+
+
+def build_folds(split: SplitSection) -> Iterator[tuple[str, datasets.Splitter]]:
+    """What divides the cases, once for each fold or repeat, and its name; the name of a single division is empty."""
+    own = parameters(split, SplitSection, key="kind")
+    count = own.get("folds", own.get("repeats", 1))
+    for fold in range(count):
+        given = own | {"fold": fold} if count > 1 else own
+        yield f"fold {fold}" if count > 1 else "", datasets.SPLITS[split.kind](**given)
 
 
 def build_normalisation(section: NormaliseSection | None, adapter: datasets.Adapter) -> Any:

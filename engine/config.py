@@ -156,6 +156,14 @@ class ScoresSection(Strict):
     """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
     grid: Literal["original", "network"] = "original"
     """Score at each image's own size, or at the network's as the papers do."""
+    window: Annotated[tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]], Field(strict=False)] | None = (
+        None
+    )
+    """Predict in overlapping windows of [height, width], for images larger than those trained on; null: whole."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """How much of a window its neighbour covers too."""
+    flip: bool = False
+    """Average the logits with those of the mirrored image."""
 
 
 class Config(Strict):

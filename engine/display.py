@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
+
+from .report import Section
 
 Item = TypeVar("Item")
 
@@ -60,6 +63,22 @@ class Display:
                     step()
 
         return follow
+
+    def section(self, section: Section) -> None:
+        """A part of a report: its lines, its table, and where its picture lies."""
+        if section.lines or section.picture:
+            self.line(f"{section.title}:")
+        for line in section.lines:
+            self.line(f"  {line}")
+        if section.columns:
+            table = Table(title=None if section.lines else section.title, title_justify="left")
+            for index, column in enumerate(section.columns):
+                table.add_column(column, justify="right" if index else "left", overflow="fold")
+            for row in section.rows:
+                table.add_row(*(escape(cell) for cell in row))
+            self.console.print(table)
+        if section.picture is not None:
+            self.line(f"  {section.picture}")
 
     def scores(self, title: str, scores: dict[str, Any]) -> None:
         """The scores document as tables, with its rule."""

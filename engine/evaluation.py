@@ -15,6 +15,7 @@ import datasets
 from segloss.scores import SegmentationScores
 
 from .experiment import Experiment
+from .inference import describe, infer
 
 
 class Prediction(NamedTuple):
@@ -60,8 +61,7 @@ def predict(
     was_training = model.training
     model.eval()
     for batch in loader:
-        images = fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last)
-        logits = model(images).float()
+        logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
         for row, (index, case) in enumerate(zip(batch["index"].tolist(), batch["case"].tolist(), strict=True)):
             labels, reference = logits[row : row + 1], batch["mask"][row]
             if experiment.config.scores.grid == "original":
@@ -99,6 +99,7 @@ def score(
         [case.id for case in cases],
         [case.group for case in cases],
         grid=experiment.config.scores.grid,
+        inference=describe(experiment.config.scores),
         seed=experiment.config.seed,
         fold=getattr(split, "fold", None),
         part=part,

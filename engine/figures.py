@@ -86,7 +86,7 @@ def overlay(
         axis.set_title(name, fontsize=10)
         axis.set_axis_off()
     for axis, mask in zip(axes[1:3], (reference, labels), strict=True):
-        axis.imshow(_coloured(mask, colours, background), extent=(0, columns, rows, 0), interpolation="nearest")
+        axis.imshow(coloured(mask, colours, background), extent=(0, columns, rows, 0), interpolation="nearest")
     axes[3].imshow(_errors(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
     names = [Patch(color=colours[index], label=classes[index]) for index in shown]
     if background is None:
@@ -131,16 +131,16 @@ def _chosen(samples: datasets.Samples, experiment: Experiment, most: int) -> lis
     return chosen
 
 
-def _coloured(
-    mask: NDArray[np.integer[Any]], colours: NDArray[np.float64], background: int | None
+def coloured(
+    mask: NDArray[np.integer[Any]], colours: NDArray[np.float64], background: int | None, opacity: float = 0.65
 ) -> NDArray[np.float64]:
-    """Class indices as half-transparent RGBA; background and ignored pixels are clear."""
+    """Class indices as RGBA of an opacity; background and ignored pixels are clear."""
     clear = mask == datasets.IGNORE
     if background is not None:
         clear |= mask == background
     rgba = np.zeros((*mask.shape, 4))
     rgba[..., :3] = colours[np.where(clear, 0, mask)]
-    rgba[..., 3] = np.where(clear, 0.0, 0.65)
+    rgba[..., 3] = np.where(clear, 0.0, opacity)
     return rgba
 
 

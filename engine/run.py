@@ -22,6 +22,8 @@ from .errors import UsageError
 
 FREE = ("output", "data.workers", "data.cache", "train.device", "train.tensorboard")
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
+SCORED = ("data.root", "scores.grid", "scores.window", "scores.overlap", "scores.flip")
+"""What may be told anew when a trained run is scored, or predicts."""
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
 
@@ -77,8 +79,8 @@ class Run:
         """
         for override in overrides or []:
             key = override.split("=")[0]
-            if key not in (*FREE, "data.root", "scores.grid"):
-                allowed = ", ".join((*FREE, "data.root", "scores.grid"))
+            if key not in (*FREE, *SCORED):
+                allowed = ", ".join((*FREE, *SCORED))
                 raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
         return load_config(self.config_file, overrides or [], trained=True)
 

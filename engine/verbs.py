@@ -16,9 +16,10 @@ import datasets
 import models
 import segloss
 from datasets.files import write_atomically
+from models import SegmentationModel
 from segloss.readings import READINGS
 
-from . import figures
+from . import build, figures
 from .baseline import best_threshold
 from .checking import load_config
 from .checkpoint import Checkpoint, load_model
@@ -27,7 +28,11 @@ from .display import Display
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
+from .findings import samples_picture, sections
+from .inspection import inspect
 from .masks import Options, score_masks
+from .prediction import check_inference, inputs, predict_file, write_classes, write_prediction
+from .report import page
 from .run import Run, write_json
 from .training import Trainer
 
@@ -52,7 +57,7 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    model, origin = _trained(run, experiment, fabric, "best")
+    model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
     scores = score(model, "test", experiment, fabric, display.track("scoring test"))
     scores["header"] |= origin
     _draw(run, experiment, fabric, model)
@@ -61,6 +66,32 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     _write_scores(run.path, scores)
     _show(run, display)
     _hint(path, overrides, run, experiment, display)
+
+
+def check(path: Path, overrides: Sequence[str], html: bool, display: Display) -> bool:
+    """Open every file of the data set that a YAML file names, and tell what it holds and what is wrong.
+
+    Returns:
+        Whether nothing is wrong.
+
+    Raises:
+        UsageError, DataError: the file is at fault, or the data cannot even be listed.
+    """
+    config = load_config(path, overrides)
+    found = inspect(config, display.track("reading"))
+    folder = Path(config.output) / f"{config.name}-check"
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = None
+    if any(sum(facts.pixels) for facts in found.facts):
+        picture = folder / "samples.png"
+        samples_picture(found, build.build_adapter(config.data)).savefig(picture, dpi=90)
+    told = list(sections(found, picture))
+    for section in told:
+        display.section(section)
+    if html:
+        write_atomically(folder / "check.html", page(f"{config.name}: the data", told).encode())
+        display.line(f"page: {folder / 'check.html'}")
+    return not found.problems
 
 
 def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
@@ -75,7 +106,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
     experiment = _prepare(config, run, display)
-    model, origin = _trained(run, experiment, fabric, checkpoint)
+    model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
     scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
     scores["header"] |= origin
     folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
@@ -87,6 +118,40 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         )
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def predict(
+    path: Path,
+    images: Sequence[Path],
+    out: Path,
+    checkpoint: str,
+    probabilities: bool,
+    overrides: list[str],
+    display: Display,
+) -> None:
+    """Write masks, previews and, where wanted, probabilities for images, at their own size.
+
+    Raises:
+        UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
+    """
+    run = Run.open(path)
+    config = run.config(overrides)
+    check_inference(config)
+    adapter = build.build_adapter(config.data)
+    wanted = inputs(images, adapter.volumetric)
+    fabric = launch(config.train)
+    section = build.without_files(config.model)
+    network = build.build_model(section, len(adapter.classes), adapter.channels, config.seed)
+    model, _ = _trained(run, network, fabric, checkpoint)
+    model.eval()
+    out.mkdir(parents=True, exist_ok=True)
+    write_classes(out, adapter)
+    for one in display.track("predicting")(wanted, len(wanted)):
+        found = predict_file(one.path, model, adapter, config, fabric)
+        write_prediction(found, one, out, adapter, probabilities)
+    kept = " and probabilities" if probabilities else ""
+    display.line(f"{len(wanted)} masks in {out / 'masks'}, previews{kept} beside")
+    display.line(f"values and colours of the classes: {out / 'classes.json'}")
 
 
 def evaluate_masks(
@@ -130,11 +195,11 @@ def _describe(experiment: Experiment, display: Display) -> None:
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
 
 
-def _trained(run: Run, experiment: Experiment, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
+def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
     """The run's network with the weights of a checkpoint, on its device, and where they come from."""
     path = run.checkpoint(checkpoint)
     loaded = Checkpoint.load(path)
-    model = place(experiment.network(trained=True), fabric)
+    model = place(network, fabric)
     load_model(model, loaded, path)
     return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
 

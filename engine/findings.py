@@ -1,0 +1,153 @@
+"""The report of an inspection: what a data set holds, as sections and as a picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+import datasets
+import segloss
+from datasets.counts import add_counts, no_counts
+
+from .figures import coloured, palette
+from .inspection import Facts, Inspection, total_pixels
+from .report import Section
+
+SHOWN = 8
+"""Samples in the picture."""
+MOST_LINES = 50
+"""Problems that are listed; the rest are counted."""
+
+
+def sections(found: Inspection, picture: Path | None) -> Iterator[Section]:
+    """The report."""
+    if found.problems:
+        more = [f"… and {len(found.problems) - MOST_LINES} more"] if len(found.problems) > MOST_LINES else []
+        yield Section(f"{len(found.problems)} problem(s)", [*found.problems[:MOST_LINES], *more], bad=True)
+    if found.notes:
+        yield Section("Worth knowing", found.notes[:MOST_LINES])
+    yield _overview(found)
+    yield _classes(found)
+    for name, split in found.splits.items():
+        yield _split(found, name, split)
+    yield from _weights(found)
+    if picture is not None:
+        yield Section("Samples", picture=picture)
+
+
+def _overview(found: Inspection) -> Section:
+    sizes = Counter(facts.size for facts in found.facts)
+    shown = ", ".join(f"{columns}x{rows} ({count})" for (rows, columns), count in sizes.most_common(5))
+    more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
+    groups = len({facts.case.group for facts in found.facts})
+    images = sum(facts.slices for facts in found.facts)
+    lines = [f"{len(found.facts)} cases in {groups} groups, {images} images; columns x rows: {shown}{more}."]
+    pixels = [count for count in total_pixels(found.facts, len(found.classes)) if count]
+    if len(pixels) > 1:
+        ratio = max(pixels) / min(pixels)
+        lines.append(f"Imbalance ratio, the pixels of the largest class over those of the smallest: {ratio:.1f}.")
+    return Section("Data", lines)
+
+
+def _classes(found: Inspection) -> Section:
+    pixels = total_pixels(found.facts, len(found.classes))
+    ignored = sum(facts.ignored for facts in found.facts)
+    total, counts = sum(pixels), _counts(found.facts, found.classes)
+    rows = []
+    for index, name in enumerate(found.classes):
+        images, components = counts["images"][index], counts["components"][index]
+        share = _share(pixels[index], total)
+        rows.append([name, f"{pixels[index]:,}", share, f"{images:,}", f"{components:,}"])
+    rows.append(["(ignored)", f"{ignored:,}", f"{_share(ignored, total + ignored)} of all", "", ""])
+    return Section("Classes", columns=["class", "pixels", "share", "images", "components"], rows=rows)
+
+
+def _split(found: Inspection, name: str, split: Mapping[Any, Sequence[str]]) -> Section:
+    by_id = {facts.case.id: facts for facts in found.facts}
+    columns, shares = ["", *split], []
+    parts = [[by_id[case] for case in cases] for cases in split.values()]
+    rows = [
+        ["cases", *(f"{len(part):,}" for part in parts)],
+        ["groups", *(f"{len({facts.case.group for facts in part}):,}" for part in parts)],
+        ["images", *(f"{sum(facts.slices for facts in part):,}" for part in parts)],
+    ]
+    for part in parts:
+        pixels = total_pixels(part, len(found.classes))
+        shares.append([_share(count, sum(pixels)) for count in pixels])
+    rows += [[f"share of {label}", *(share[index] for share in shares)] for index, label in enumerate(found.classes)]
+    return Section(f"Split {name}".strip(), columns=columns, rows=rows)
+
+
+def _weights(found: Inspection) -> Iterator[Section]:
+    """The weights of each scheme on the training part of the first fold."""
+    train = next(iter(found.splits.values()), {}).get("train", [])
+    facts = [one for one in found.facts if one.case.id in set(train)]
+    counts = _counts(facts, found.classes)
+    if sum(1 for count in counts["pixels"] if count) < 2:
+        return
+    every = segloss.ClassCounts(**counts, names=list(found.classes))
+    columns: dict[str, list[str]] = {}
+    told = []
+    for name, scheme in segloss.CLASS_WEIGHTS.items():
+        units = ("pixel", "image") if name == "effective_number" else (None,)
+        for unit in units:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", segloss.ClassWeightWarning)
+                weights = scheme(every, **({} if unit is None else {"unit": unit}))
+            told += [str(warning.message) for warning in caught]
+            title = name if unit is None else f"{name} ({unit})"
+            columns[title.replace("_", "_\n")] = [f"{weight:.4g}" for weight in weights.tolist()]
+    rows = [[label, *(column[index] for column in columns.values())] for index, label in enumerate(found.classes)]
+    title = "Class weights that each scheme would give (training part, network's grid)"
+    yield Section(title, list(dict.fromkeys(told)), ["class", *columns], rows)
+
+
+def _counts(facts: Sequence[Facts], classes: Sequence[str]) -> datasets.Counts:
+    total = no_counts(len(classes))
+    for one in facts:
+        add_counts(total, one.counts)
+    return total
+
+
+def _share(part: int, whole: int) -> str:
+    return "-" if not whole else f"{part / whole:.4%}" if part and part / whole < 0.01 else f"{part / whole:.2%}"
+
+
+def samples_picture(found: Inspection, adapter: datasets.Adapter) -> Figure:
+    """Images and masks side by side: for each class in turn, rarest first, a case with most of it."""
+    chosen: list[Facts] = []
+    for index in np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist():
+        rest = [facts for facts in found.facts if facts not in chosen and facts.pixels[index]]
+        if rest and len(chosen) < SHOWN:
+            chosen.append(max(rest, key=lambda facts: facts.pixels[index] / sum(facts.pixels)))
+    colours, columns = palette(len(found.classes)), 4
+    rows = -(-2 * len(chosen) // columns)
+    figure = Figure(figsize=(13, 3 * rows + 0.6), layout="constrained")
+    axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for place, facts in enumerate(chosen):
+        image, mask = _best_slice(adapter.read(facts.case), adapter)
+        axes[2 * place].imshow(image, cmap="gray")
+        axes[2 * place + 1].imshow(coloured(mask, colours, None, 1.0), interpolation="nearest")
+        axes[2 * place].set_title(facts.case.id, fontsize=8)
+    names = [Patch(color=colour, label=name) for name, colour in zip(found.classes, colours, strict=True)]
+    figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
+    return figure
+
+
+def _best_slice(decoded: datasets.Decoded, adapter: datasets.Adapter) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The slice with most foreground; its image for imshow."""
+    background = -1 if adapter.background is None else adapter.classes.index(adapter.background)
+    counts = ((decoded.mask != background) & (decoded.mask != datasets.IGNORE)).sum((1, 2))
+    index = int(counts.argmax())
+    image = decoded.image[index]
+    return (image if image.shape[-1] == 3 and image.dtype == np.uint8 else image[..., 0]), decoded.mask[index]

@@ -1,0 +1,146 @@
+"""What a data set holds, and what is wrong with it, before anything is trained on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import datasets
+from datasets.counts import count_masks
+from datasets.leakage import leaks
+from datasets.prepare import grouped, refuse_equal_ids
+from datasets.resize import resize_mask
+
+from . import build
+from .config import Config
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is remembered of a case once its pixels are forgotten.
+
+    Attributes:
+        case: where it lies, and its group.
+        size: (rows, columns) of its own grid.
+        slices: 2D images in it.
+        pixels: of each class on its own grid.
+        ignored: pixels that do not count.
+        digest: of the image's pixels.
+        counts: of each class on the network's grid, as training counts them.
+    """
+
+    case: datasets.Case
+    size: tuple[int, int]
+    slices: int
+    pixels: tuple[int, ...]
+    ignored: int
+    digest: str
+    counts: datasets.Counts
+
+
+@dataclass
+class Inspection:
+    """A data set, looked at.
+
+    Attributes:
+        classes: the names of the classes.
+        facts: of the cases that could be read.
+        problems: what training would refuse, or should.
+        notes: what one should know.
+        splits: case ids by part, by the name of the fold.
+    """
+
+    classes: Sequence[str]
+    facts: list[Facts] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    splits: dict[str, datasets.Split] = field(default_factory=dict)
+
+
+Track = Callable[[Iterable[datasets.Case], int], Iterable[datasets.Case]]
+
+
+def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection:
+    """Open every file of a data set, one at a time, and divide the cases as training would.
+
+    Args:
+        config: a checked configuration.
+        track: shows progress: is given the cases as they are read and their number, and gives them on.
+
+    Raises:
+        DataError: the data set cannot even be listed.
+    """
+    adapter = build.build_adapter(config.data)
+    cases = grouped(adapter.cases(), config.data.group)
+    refuse_equal_ids(cases)
+    found = Inspection(adapter.classes)
+    for case in track(cases, len(cases)):
+        try:
+            facts = _facts(case, adapter, config.data.size)
+        except datasets.DataError as error:
+            found.problems.append(str(error))
+            continue
+        if not sum(facts.pixels):
+            found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
+        found.facts.append(facts)
+    _divide(found, cases, config, adapter)
+    return found
+
+
+def _facts(case: datasets.Case, adapter: datasets.Adapter, size: tuple[int, int] | None) -> Facts:
+    decoded = adapter.read(case)
+    classes = len(adapter.classes)
+    histogram = np.bincount(decoded.mask.ravel(), minlength=datasets.IGNORE + 1)
+    mask = decoded.mask if size is None else resize_mask(decoded.mask, size)
+    return Facts(
+        case=case,
+        size=(decoded.mask.shape[1], decoded.mask.shape[2]),
+        slices=len(decoded.mask),
+        pixels=tuple(histogram[:classes].tolist()),
+        ignored=int(histogram[datasets.IGNORE]),
+        digest=hashlib.sha256(repr(decoded.image.shape).encode() + decoded.image.tobytes()).hexdigest(),
+        counts=count_masks(mask, classes),
+    )
+
+
+def _divide(found: Inspection, cases: Sequence[datasets.Case], config: Config, adapter: datasets.Adapter) -> None:
+    """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
+    by_id = {facts.case.id: facts for facts in found.facts}
+    ground = None if adapter.background is None else adapter.classes.index(adapter.background)
+    foreground = {case.id: 0.0 for case in cases}
+    foreground |= {name: _foreground(facts, ground) for name, facts in by_id.items()}
+    official = config.data.split.kind == "official"
+    for name, splitter in build.build_folds(config.data.split):
+        try:
+            split = splitter(cases, foreground)
+        except datasets.DataError as error:
+            found.problems.append(str(error))
+            return
+        split = {part: [case for case in names if case in by_id] for part, names in split.items()}
+        found.splits[name] = split
+        where = f"{name}: " if name else ""
+        parts = {part: [by_id[case] for case in names] for part, names in split.items()}
+        for part in ("train", "test"):
+            if not parts[part]:
+                found.problems.append(f"{where}the {part} part is empty; see data.split")
+        for leak in leaks(parts):
+            (found.notes if official else found.problems).append(f"{where}{leak}")
+        for part, facts in parts.items():
+            pixels = total_pixels(facts, len(found.classes))
+            absent = [label for label, count in zip(found.classes, pixels, strict=True) if not count]
+            if absent and facts:
+                line = f"{where}no pixel of {', '.join(absent)} in the {part} part"
+                (found.problems if part == "train" else found.notes).append(line)
+
+
+def _foreground(facts: Facts, background: int | None) -> float:
+    total = sum(facts.pixels)
+    return 0.0 if background is None or not total else 1 - facts.pixels[background] / total
+
+
+def total_pixels(facts: Sequence[Facts], classes: int) -> list[int]:
+    """The pixels of each class over some cases, on their own grids."""
+    return [sum(one.pixels[index] for one in facts) for index in range(classes)]

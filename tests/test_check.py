@@ -1,0 +1,142 @@
+"""`check`: what a data set holds, and each defect by name."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+YAML = """\
+name: look
+data:
+  {name: folder, root: data, labels: {background: 0, organ: 1, lesion: 2}, size: [16, 16], workers: 0,
+   split: {kind: file, path: split.json}, group: case}
+model: {name: unet, encoder: resnet18}
+loss: {name: ce}
+optim: {name: adam, lr: 1e-3}
+"""
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Eight images of 20x24 with background, an organ and a lesion; a configuration and a split of them."""
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        mask = np.zeros((20, 24))
+        mask[5:15, 5:15], mask[8:10, 8:10] = 1, 2
+        save(tmp_path / f"data/masks/s{index}.png", mask)
+        save(tmp_path / f"data/images/s{index}.png", rng.integers(0, 255, (20, 24, 3)))
+    (tmp_path / "look.yaml").write_text(YAML)
+    split(tmp_path)
+    return tmp_path
+
+
+def split(root, train=(0, 1, 2, 3), val=(4,), test=(5, 6, 7)):
+    parts = {"train": train, "val": val, "test": test}
+    (root / "split.json").write_text(json.dumps({part: [f"s{i}" for i in ids] for part, ids in parts.items()}))
+
+
+def test_tells_what_is_there(data, program):
+    done = program("check", "look.yaml", "--html", check=0)
+    for fact in (
+        "8 cases in 8 groups, 8 images; columns x rows: 24x20 (8)",
+        "Imbalance ratio, the pixels of the largest class over those of the smallest: 95.0.",  # 380 : 4
+        "inverse_",
+        "median_",
+    ):
+        assert fact in done.stdout, fact
+    rows = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("│")}
+    assert "3,040" in done.stdout  # 8 · 380 background pixels
+    assert "0.8333%" in done.stdout  # 4 of 480
+    assert {"cases", "groups", "images", "share of lesion"} <= rows.keys()
+    page = (data / "runs/look-check/check.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert (data / "runs/look-check/samples.png").stat().st_size > 5000
+
+
+def cut(root):
+    path = root / "data/images/s1.png"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def filled(index, value, columns=24):
+    return lambda root: save(root / f"data/masks/s{index}.png", np.full((20, columns), value))
+
+
+def group_in_two(root):
+    (root / "look.yaml").write_text(YAML.replace("group: case", "group: '(s)'"))
+
+
+def coloured(root):
+    (root / "look.yaml").write_text(
+        YAML.replace("{background: 0, organ: 1, lesion: 2}", "{background: [[0, 0, 0]], organ: [[255, 0, 0]]}")
+    )
+    for index in range(8):
+        save(root / f"data/masks/s{index}.png", np.full((20, 24, 3), [255, 0, 0] if index else [255, 0, 1]))
+
+
+def twin(root):
+    for kind in ("images", "masks"):
+        (root / f"data/{kind}/s6.png").write_bytes((root / f"data/{kind}/s0.png").read_bytes())
+
+
+def healthy(root):
+    for index in range(4):
+        save(root / f"data/masks/s{index}.png", np.pad(np.ones((10, 10)), ((5, 5), (5, 9))))
+
+
+DEFECTS = {
+    "an unreadable file": (cut, "data/images/s1.png: not a readable image, damaged or cut short"),
+    "a missing mask": (lambda root: (root / "data/masks/s2.png").unlink(), "data/images/s2.png: no mask data/masks/s2"),
+    "a foreign label": (
+        lambda root: save(root / "data/masks/s3.png", np.full((20, 24), 9)),
+        "s3.png: label 9 (480 pixels)",
+    ),
+    "a size mismatch": (lambda root: save(root / "data/masks/s4.png", np.zeros((20, 23))), "s4.png: 23x20 pixels, but"),
+    "an all-ignored mask": (
+        lambda root: save(root / "data/masks/s5.png", np.full((20, 24), 255)),
+        "s5.png: every pixel is",
+    ),
+    "a doubled image": (twin, "the cases 's0' (train) and 's6' (test) have equal pixels"),
+    "a class absent from training": (healthy, "no pixel of lesion in the train part"),
+    "a group in two parts": (group_in_two, "the group 's' is in train and in val"),
+    "an empty split": (lambda root: split(root, test=()), "the test part is empty"),
+    "a wrong colour": (coloured, "s0.png: colour [255, 0, 1] (480 pixels)"),
+}
+
+
+@pytest.mark.parametrize("defect", list(DEFECTS))
+def test_finds_each_defect_and_names_it(data, program, defect):
+    plant, message = DEFECTS[defect]
+    plant(data)
+    done = program("check", "look.yaml", check=2)
+    assert message in done.stdout + done.stderr
+
+
+def test_lists_all_that_is_wrong_at_once(data, program):
+    for defect in ("an unreadable file", "a foreign label", "a size mismatch", "an all-ignored mask"):
+        DEFECTS[defect][0](data)
+    said = program("check", "look.yaml", check=2).stdout
+    assert "4 problem(s)" in said
+    for defect in ("an unreadable file", "a foreign label", "a size mismatch", "an all-ignored mask"):
+        assert DEFECTS[defect][1] in said
+
+
+def test_looks_at_every_fold(data, program):
+    said = program("check", "look.yaml", "data.split={kind: kfold, folds: 4, val: 0}", check=0).stdout
+    assert [f"Split fold {fold}" in said for fold in range(4)] == [True] * 4
+
+
+def test_names_in_a_page_stay_text(data, program):
+    text = YAML.replace("lesion", "'<script>x</script>'")
+    (data / "look.yaml").write_text(text)
+    program("check", "look.yaml", "--html", check=0)
+    page = (data / "runs/look-check/check.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
