@@ -27,9 +27,9 @@ class LabelMap:
         refuse_binary: refuse a mask of only 0 and 255 where 255 is ignored: its foreground would not count.
 
     Raises:
-        ValueError: values and colours in one map, a class without any, a value that two classes claim or that is
-            both a class and ignored, something that is no value and no colour. The message begins with `labels`
-            or `ignore`.
+        ValueError: values and colours in one map, more than 255 classes, a class without any value, a value that two
+            classes claim or that is both a class and ignored, something that is no value and no colour. The message
+            begins with `labels` or `ignore`.
     """
 
     def __init__(
@@ -38,6 +38,8 @@ class LabelMap:
         ignore: Sequence[int | Sequence[int]] = (),
         refuse_binary: bool = True,
     ) -> None:
+        if len(classes) > IGNORE:
+            raise ValueError(f"labels: {len(classes)} classes; at most {IGNORE} fit beside void in 8 bits")
         self.classes = tuple(classes)
         listed = [("labels", value) for values in classes.values() for value in values]
         listed += [("ignore", value) for value in ignore]

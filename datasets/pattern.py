@@ -33,7 +33,8 @@ class Pattern:
     def find(self, root: Path) -> dict[str, list[Path]]:
         """The image files that fit, sorted, by their name; with `{part}` the name begins with it.
 
-        Folders behind links are looked into where the pattern names them, not where it has a wildcard.
+        Hidden files and folders are passed over. Folders behind links are looked into where the pattern names them, not
+        where it has a wildcard.
         """
         found: dict[str, list[Path]] = {}
         for part in PARTS if "{part}" in self.text else ("",):
@@ -44,7 +45,7 @@ class Pattern:
             for path in sorted((root / folder).rglob("*")):
                 below = path.relative_to(root / folder).as_posix()
                 fits = expression.fullmatch(below)
-                if fits is None or path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+                if fits is None or path.suffix.lower() not in SUFFIXES or re.search(r"(?:^|/)\.", below):
                     continue
                 name = fits["name"] if "name" in expression.groupindex else below.removesuffix(path.suffix)
                 found.setdefault(f"{part}/{name}" if part else name, []).append(path)

@@ -13,6 +13,19 @@ from PIL import Image, UnidentifiedImageError
 from .errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+BROKEN = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for damaged files."""
+MOST_PIXELS_A_BYTE = 8 * 1100
+"""Deflate packs about 1030 bytes into one, and a byte holds at most 8 pixels."""
 GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
 
@@ -130,18 +143,31 @@ def _size(array: NDArray[Any]) -> str:
 def _open(path: Path) -> tuple[Image.Image, bool]:
     """The image, loaded, and whether the file has more than 8 bits a channel: Pillow cuts deep colours to 8."""
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
+        _refuse_hollow(image, path)
         deep = image.mode in GREY_DEEP or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
         pictures = getattr(image, "n_frames", 1) if image.format in ("PNG", "TIFF") else 1  # JPEGs hold previews
         image.load()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
     if pictures > 1:
         raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
     return image, deep
+
+
+def _refuse_hollow(image: Image.Image, path: Path) -> None:
+    """Raise a `DataError` where a header promises more pixels than the file can hold, before they are allocated."""
+    size = path.stat().st_size
+    if image.format != "TIFF" and image.width * image.height > MOST_PIXELS_A_BYTE * size:
+        raise DataError(
+            f"{path}: {image.width}x{image.height} pixels by its header, in {size} bytes: damaged or cut short; "
+            "replace the file"
+        )
 
 
 def _open_mask(path: Path) -> tuple[Image.Image, bool]:

@@ -1,6 +1,7 @@
 """Cityscapes, CamVid in its original form and folders, from files made here in the official layouts."""
 
 import json
+import zlib
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from datasets import CamVid, CamVid701, Cityscapes, DataError, Folder, Promise12
 from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
 from datasets.pattern import Pattern
-from datasets.still import read_image
+from datasets.still import read_image, read_labels
 
 MODEL = "{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}"
 
@@ -416,6 +417,7 @@ def test_a_data_set_can_be_scored_binary(camvid, tmp_path):
         ({"a": 0, "b": 1}, [1], "ignore: 1 is the class b too"),
         ({"a": 0, "b": 1}, [[1, 1, 1]], "labels: 0 is a value, but others are colours"),
         ({}, None, "labels: names no class"),
+        ({f"c{value}": value for value in range(256)}, None, "labels: 256 classes; at most 255"),
         ({"a": [0, 1]}, None, "labels: one class is nothing to tell apart"),
     ],
 )
@@ -447,6 +449,7 @@ def test_patterns_that_cannot_be(images, masks, says):
 
 def test_patterns_skip_what_is_no_image(tmp_path):
     save(tmp_path / "images/.hidden.png", np.zeros((2, 2), np.uint8))
+    save(tmp_path / "images/.ipynb_checkpoints/shown.png", np.zeros((2, 2), np.uint8))
     save(tmp_path / "images/shown.PNG", np.zeros((2, 2), np.uint8))
     (tmp_path / "images/notes.txt").write_text("")
     assert [*Pattern("images", "images/{name}.*").find(tmp_path)] == ["shown"]
@@ -499,6 +502,44 @@ def test_images_of_every_kind(tmp_path):
         read_image(tmp_path / "alpha.png", 1)
 
 
+def test_a_header_that_promises_too_much_allocates_nothing(tmp_path):
+    Image.new("1", (4096, 4096)).save(tmp_path / "empty.png")  # the most pixels a byte that are real
+    assert read_image(tmp_path / "empty.png", 1).shape == (1, 4096, 4096, 1)
+    save(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = (9000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: 9000x9000 pixels by its header, in \d+ bytes"):
+        read_image(tmp_path / "a.png", 1)
+
+
+def test_other_formats_are_not_opened(tmp_path):
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"a\.png: not a readable image"):
+        read_image(tmp_path / "a.png", 3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".bmp"])
+def test_damaged_files_are_one_line(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    path = save(tmp_path / f"a{suffix}", rng.integers(0, 255, (20, 24)).astype(np.uint8))
+    whole, told = path.read_bytes(), []
+    for _ in range(200):
+        content = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 200), 4):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        for read in (lambda: read_image(path, 3), lambda: read_labels(path)):
+            try:
+                read()
+            except DataError as error:  # anything else would be a traceback
+                told.append(str(error))
+    assert len(told) > 20
+    assert all(line.startswith(f"{path}: ") and "\n" not in line for line in told)
+
+
 def test_a_jpeg_is_no_mask(tmp_path):
     make_folder(tmp_path, masks="masks/{}.jpg")
     assert "case0.jpg: a JPEG, whose compression changes labels" in refused(Folder(str(tmp_path), LABELS))
@@ -520,6 +561,7 @@ def test_several_pictures_in_a_file(tmp_path):
     [
         ("root", "no such folder; set data.root"),
         ("truncated", "damaged or cut short"),
+        ("doubled", "has the same name"),
         ("mask missing", "no mask "),
         ("image missing", "no image "),
         ("label", "250"),
@@ -537,6 +579,9 @@ def test_one_line_names_the_file(tmp_path, name, how, says):
     elif how == "truncated":
         named = case.image
         case.image.write_bytes(case.image.read_bytes()[:100])
+    elif how == "doubled":
+        named = case.image
+        save(case.image.with_suffix(".bmp"), np.zeros((2, 2), np.uint8))
     elif how.endswith("missing"):
         named, gone = (case.image, case.mask) if how == "mask missing" else (case.mask, case.image)
         gone.unlink()

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from test_adapters import blocks, photograph, save
 from test_data import cache
 from test_samples import assert_equal
@@ -72,6 +75,36 @@ def test_foreground_by_hand():
         assert len(set(rest.tolist())) == 5
     common = np.bincount(epochs(Foreground()).ravel(), minlength=10) / 400
     np.testing.assert_allclose(common, [0.5] * 6 + [0.5 + 5 / 4] * 4, atol=0.1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    holds=arrays(bool, st.tuples(st.integers(2, 40), st.integers(2, 5))),
+    batch_size=st.integers(1, 9),
+    share=st.floats(0.01, 1),
+    power=st.floats(0, 3),
+    seed=st.integers(0, 99),
+)
+def test_any_data_set(holds, batch_size, share, power, seed):
+    pixels = holds.astype(np.int64)
+    length = len(pixels)
+    foreground = pixels[:, 1:].any(1)
+    orders = {"rare": Rare(power), "uniform": Uniform()} | (
+        {"foreground": Foreground(share)} if foreground.any() else {}
+    )
+    for name, sampler in orders.items():
+        order, again = (sampler(np.random.default_rng(seed), pixels, 0, batch_size) for _ in range(2))
+        assert order.tolist() == again.tolist()
+        assert order.shape == (length,)
+        assert ((order >= 0) & (order < length)).all()
+        if name == "foreground":
+            for start in range(0, length, batch_size):
+                batch = order[start : start + batch_size]
+                assert foreground[batch].sum() >= share * len(batch) - 1e-6
+    weights = Rare(power).weights(pixels)
+    expected = length * weights / weights.sum()
+    shown = np.bincount(Rare(power)(np.random.default_rng(seed), pixels, None, batch_size), minlength=length)
+    assert (np.abs(shown - expected) < 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize(
