@@ -35,9 +35,9 @@ def test_a_file_of_the_whole_network(name, file):
 def test_a_file_of_the_encoder(file):
     other = build(seed=1)
     found = build(pretrained=file(other.network.encoder.state_dict()))
+    own, theirs = build().network.state_dict(), other.network.state_dict()
     for key, tensor in found.network.state_dict().items():
-        expected = other if key.startswith("encoder.") else build()
-        assert torch.equal(tensor, expected.network.state_dict()[key]), key
+        assert torch.equal(tensor, (theirs if key.startswith("encoder.") else own)[key]), key
 
 
 def test_an_encoder_s_classifier_is_left_and_named(file):
