@@ -16,7 +16,7 @@ import datasets
 from datasets.labels import LabelMap
 from datasets.metaimage import SUFFIXES as VOLUMES
 from datasets.still import SUFFIXES as STILLS
-from datasets.still import read_labels
+from datasets.still import read_mask
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
 
@@ -32,7 +32,8 @@ class Options:
     """What the values in the masks mean, and what the files belong to.
 
     Attributes:
-        labels: a class name to one or more mask values; empty: every value of the references is a class.
+        labels: a class name to one or more mask values, or RGB colours `[[r, g, b]]`; empty: every value of the
+            references is a class.
         ignore: values of the references that do not count.
         background: a class that is left out of the means.
         name: a pattern on a file's name without suffix; its first group (or the whole match) is the case.
@@ -56,11 +57,10 @@ class Options:
         options = cls(**given)
         if not isinstance(options.labels, dict):
             raise UsageError(f"{COMMAND_LINE}: labels: expected a mapping such as {{background: 0, gland: [1, 2]}}")
-        values = [value for name in options.labels for value in _as_list(options.labels[name])]
-        if not all(isinstance(value, int) for value in [*values, *options.ignore]):
-            raise UsageError(f"{COMMAND_LINE}: labels and ignore: expected whole numbers, got {given}")
-        if len(set(values)) < len(values):
-            raise UsageError(f"{COMMAND_LINE}: labels: a value belongs to two classes: {options.labels}")
+        try:
+            LabelMap({name: _as_list(values) for name, values in options.labels.items()})
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{COMMAND_LINE}: {error}; expected whole numbers, or colours [[r, g, b]]") from error
         for key in ("name", "group"):
             try:
                 re.compile(getattr(options, key))
@@ -97,7 +97,7 @@ def score_masks(
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
     images = 0
     for number, case in enumerate(track(pairs, len(pairs))):
-        found, wanted = (_read(path) for path in pairs[case])
+        found, wanted = (_read(path, classes.coloured) for path in pairs[case])
         if found.shape != wanted.shape:
             ours, theirs = pairs[case]
             raise datasets.DataError(f"{ours}: {_size(found)}, but {theirs} has {_size(wanted)}; one grid is needed")
@@ -159,14 +159,16 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
                 "say what the values mean, such as labels={background: 0, gland: 255} ignore=[]"
             )
         labels = {str(value): [value] for value in values}
-    known = {value for each in labels.values() for value in each}
-    return LabelMap(labels, [value for value in options.ignore if value not in known]), LabelMap(labels)
+    known = [value for each in labels.values() for value in each]
+    coloured = any(isinstance(value, list) for value in known)
+    ignore = [value for value in options.ignore if value not in known and isinstance(value, list) == coloured]
+    return LabelMap(labels, ignore, refuse_binary=False), LabelMap(labels)
 
 
-def _read(path: Path) -> NDArray[Any]:
-    """A mask as `(slices, rows, columns)`."""
-    mask = datasets.read_volume(path).array if path.suffix.lower() in VOLUMES else read_labels(path)
-    if mask.ndim != 3 or mask.dtype.kind not in "iub":
+def _read(path: Path, coloured: bool = False) -> NDArray[Any]:
+    """A mask as `(slices, rows, columns)`, of colours with a further axis of three."""
+    mask = datasets.read_volume(path).array if path.suffix.lower() in VOLUMES else read_mask(path, coloured)
+    if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")
     return mask
 
@@ -188,4 +190,4 @@ def _as_list(values: Any) -> list[Any]:
 
 
 def _size(mask: NDArray[Any]) -> str:
-    return "x".join(map(str, mask.shape[::-1])) + " pixels"
+    return "x".join(map(str, mask.shape[2::-1])) + " pixels"

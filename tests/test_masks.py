@@ -67,6 +67,17 @@ def test_volumes_are_cases_of_many_images(program, tmp_path):
     assert scores["image"]["left_out"] == 2
 
 
+def test_colours_are_classes_too(program, tmp_path):
+    red, black = [255, 0, 0], [0, 0, 0]
+    write(tmp_path / "a", x=[[red, black], [black, black]])
+    write(tmp_path / "b", x=[[red, red], [black, [1, 2, 3]]])
+    labels = "labels={rest: [[0, 0, 0]], red: [[255, 0, 0]]}"
+    program("evaluate", "--pred", "a", "--ref", "b", labels, "ignore=[[1, 2, 3]]", check=0)
+    scores = json.loads((tmp_path / "a/scores.json").read_text())
+    assert scores["dataset"]["classes"]["red"]["IoU"] == 0.5
+    assert scores["dataset"]["classes"]["rest"]["IoU"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -76,7 +87,7 @@ def test_volumes_are_cases_of_many_images(program, tmp_path):
         (["--pred", "nowhere", "--ref", "theirs"], "nowhere: no such folder"),
         (["--pred", "ours", "--ref", "theirs", "lables={a: 0}"], "unknown key 'lables'; did you mean 'labels'?"),
         (["--pred", "ours", "--ref", "theirs", "labels=[0, 1]"], "labels: expected a mapping such as"),
-        (["--pred", "ours", "--ref", "theirs", "labels={a: 0, b: [0, 7]}"], "a value belongs to two classes"),
+        (["--pred", "ours", "--ref", "theirs", "labels={a: 0, b: [0, 7]}"], "0 is in a and in b"),
         (["--pred", "ours", "--ref", "theirs", "labels={a: x}"], "expected whole numbers"),
         (["--pred", "ours", "--ref", "theirs", "background=organ"], "background: unknown class 'organ'"),
         (["--pred", "ours", "--ref", "theirs", "name='(x'"], "name: '(x' is no pattern"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_adapters import make_cityscapes
 
 import datasets
 from engine.config import ScoresSection
@@ -110,3 +111,33 @@ def test_a_flip_is_the_mean_with_the_mirror_image():
         found = infer(network, images, ScoresSection(flip=True))
         expected = (network(images) + network(images.flip(3)).flip(3)) / 2
     torch.testing.assert_close(found, expected)
+
+
+def test_cityscapes_at_full_size_in_windows_with_label_ids_for_submission(program, tmp_path):
+    """2048x1024 images: trained on crops, scored and predicted in windows at their own size."""
+    cities = (("train", "ulm", 2), ("train", "bonn", 2), ("val", "lindau", 1))
+    root = make_cityscapes(tmp_path / "city", cities, (1024, 2048))
+    (tmp_path / "city.yaml").write_text(
+        f"""\
+name: city
+data: {{name: cityscapes, root: {root}, size: null, workers: 0, split: {{kind: official, val: 1}},
+        augment: [{{name: RandomCrop, height: 64, width: 64}}]}}
+model: {{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 8, 8]}}
+loss: {{name: ce}}
+optim: {{name: adam, lr: 1e-3}}
+train: {{epochs: 1, batch_size: 2, device: cpu}}
+scores: {{window: [512, 1024], overlap: 0}}
+"""
+    )
+    program("train", "city.yaml", check=0)
+    scores = json.loads((tmp_path / "runs/city/scores.json").read_text())
+    assert scores["header"]["inference"] == "windows of 512x1024, overlap 0"
+    assert len({row["case"] for row in scores["cases"]}) == 1
+    program("predict", "runs/city", root / "leftImg8bit/val", "--out", "out", check=0)
+    (mask,) = (tmp_path / "out/masks").rglob("*.png")
+    labels = np.asarray(Image.open(mask))
+    assert labels.shape == (1024, 2048)
+    ids = {7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33}  # the 19 of cityscapesScripts
+    assert set(np.unique(labels).tolist()) <= ids
+    (reference,) = (root / "gtFine/val").rglob("*_labelIds.png")
+    assert mask.name.removesuffix("_leftImg8bit.png") == reference.name.removesuffix("_gtFine_labelIds.png")
