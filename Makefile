@@ -20,6 +20,7 @@ types: $(READY)  ## check types
 
 docs: $(READY)  ## make the pages that are made from the code
 	$(BIN)/python -W ignore -m docs.losses
+	$(BIN)/python -m docs.data
 	$(BIN)/python -W ignore -m docs.models
 
 mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)

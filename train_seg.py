@@ -3,6 +3,7 @@
 python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
 python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
+python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
 python train_seg.py schema                                        the JSON Schema of a YAML file
 """
 
@@ -32,6 +33,11 @@ things lie (data.root, data.cache), how to run (data.workers, train.device) and 
 
   python train_seg.py evaluate runs/demo
   python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
+
+Or score the mask files of any other program. Files of one name belong together; labels says what their
+values mean, ignore which do not count, background what the means leave out, name and group are patterns:
+
+  python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
 """
 
 
@@ -57,9 +63,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("config", type=Path, help="a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
     evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
-    evaluate.add_argument("run", type=Path, help="the run's folder, output/name")
+    evaluate.add_argument("run", nargs="?", help="the run's folder, output/name")
     evaluate.add_argument("--split", choices=["train", "val", "test"], default="test", help="default: test")
     evaluate.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
+    evaluate.add_argument("--pred", type=Path, metavar="DIR", help="score mask files instead of a run")
+    evaluate.add_argument("--ref", type=Path, metavar="DIR", help="the reference masks of --pred")
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder")
     evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="where things lie, how to run")
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
@@ -74,7 +83,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         top.error(f"unrecognized argument {(strange or rest)[0]!r}")
     if rest:
         options.overrides += rest
+    if options.verb == "evaluate":
+        _sort_out(top, options)
     return options
+
+
+def _sort_out(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """`evaluate RUN` or `evaluate --pred DIR --ref DIR`, with overrides behind either."""
+    if options.pred is None and options.ref is None:
+        if options.run is None or "=" in options.run:
+            top.error("evaluate needs a run's folder, or --pred and --ref")
+        options.run = Path(options.run)
+        return
+    if options.pred is None or options.ref is None:
+        top.error("--pred and --ref go together: two folders of masks")
+    if options.run is not None:
+        if "=" not in options.run:
+            top.error(f"evaluate scores a run or the masks of --pred, not both: {options.run!r}")
+        options.overrides.insert(0, options.run)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.verb == "train":
             verbs.train(options.config, options.overrides, Display())
+        elif options.verb == "evaluate" and options.pred is not None:
+            verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "evaluate":
             verbs.evaluate(options.run, options.split, options.checkpoint, options.overrides, Display())
         else:

@@ -123,7 +123,10 @@ class Cache:
             return _read_header(case, path)
         decoded = self.adapter.read(case)
         _refuse_non_finite(decoded.image, case)
-        normalised = self.normalisation(decoded.image)
+        try:
+            normalised = self.normalisation(decoded.image)
+        except DataError as error:
+            raise DataError(f"{case.image}: {error}") from error
         image, mask = normalised.image, decoded.mask
         tensors = {}
         if self.size is not None and self.size != mask.shape[1:]:

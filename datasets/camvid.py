@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 from .case import PARTS, Case, Decoded
 from .errors import DataError
-from .labels import LabelMap
-from .still import find_images, read_labels, read_rgb, same_size
+from .labels import LabelMap, Labels, Values, background_of, label_map
+from .still import find_images, read_mask, read_rgb, same_size
+
+OWN = LabelMap(
+    {
+        "sky": [0],
+        "building": [1],
+        "pole": [2],
+        "road": [3],
+        "pavement": [4],
+        "tree": [5],
+        "sign": [6],
+        "fence": [7],
+        "car": [8],
+        "pedestrian": [9],
+        "bicyclist": [10],
+    },
+    ignore=[11],
+)
 
 
 class CamVid:
@@ -19,37 +35,32 @@ class CamVid:
 
     Args:
         root: the folder that holds `train`, `trainannot`, …
+        labels: other classes: a name to one or several mask values, or to RGB colours `[[r, g, b], …]`; null for the
+            data set's own.
+        ignore: further mask values, or colours, of pixels that do not count.
+
+    Raises:
+        ValueError: see `LabelMap`.
     """
 
-    labels: ClassVar = LabelMap(
-        {
-            "sky": [0],
-            "building": [1],
-            "pole": [2],
-            "road": [3],
-            "pavement": [4],
-            "tree": [5],
-            "sign": [6],
-            "fence": [7],
-            "car": [8],
-            "pedestrian": [9],
-            "bicyclist": [10],
-        },
-        ignore=[11],
-    )
-    classes = labels.classes
-    background: str | None = None
     channels = 3
     volumetric = False
     normalise = "imagenet"
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
         self.root = Path(root)
+        self.labels = label_map(OWN, labels, ignore)
+        self.classes = self.labels.classes
+        self.background = background_of(self.classes)
 
     def cases(self) -> list[Case]:
         """List the frames of all three parts; a `DataError` for a missing folder, image or mask."""
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; set data.root to the folder with train, trainannot, val, …")
+        if (self.root / "701_StillsRaw_full").is_dir() and not (self.root / "trainannot").is_dir():
+            raise DataError(
+                f"{self.root}: CamVid in its original form, with 701_StillsRaw_full; use data.name: camvid701"
+            )
         cases: list[Case] = []
         for part in PARTS:
             images, masks = find_images(self.root / part), find_images(self.root / f"{part}annot")
@@ -68,6 +79,6 @@ class CamVid:
 
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""
-        image, raw = read_rgb(case.image), read_labels(case.mask)
+        image, raw = read_rgb(case.image), read_mask(case.mask, self.labels.coloured)
         same_size(image, raw, case.image, case.mask)
         return Decoded(image, self.labels(raw, case.mask))

@@ -1,8 +1,8 @@
-"""From the values in a mask file to class indices."""
+"""From the values or colours in a mask file to class indices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +12,157 @@ from numpy.typing import NDArray
 from .case import IGNORE
 from .errors import DataError
 
+Values = list[int | list[int]]
+"""Mask values, or RGB colours `[r, g, b]`."""
+Labels = dict[str, int | Values]
+"""A class name to a mask value, or to a list of values or of colours."""
+
 
 class LabelMap:
-    """Which mask values mean which class.
+    """Which mask values, or which colours, mean which class.
 
     Args:
-        classes: a class name to its mask values, in the order of the class indices.
-        ignore: mask values of pixels that do not count.
+        classes: a class name to its mask values, or to its RGB colours, in the order of the class indices.
+        ignore: values or colours of pixels that do not count.
+        refuse_binary: refuse a mask of only 0 and 255 where 255 is ignored: its foreground would not count.
+
+    Raises:
+        ValueError: values and colours in one map, a class without any, a value that two classes claim or that is
+            both a class and ignored, something that is no value and no colour. The message begins with `labels`
+            or `ignore`.
     """
 
-    def __init__(self, classes: Mapping[str, Sequence[int]], ignore: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        classes: Mapping[str, Sequence[int | Sequence[int]]],
+        ignore: Sequence[int | Sequence[int]] = (),
+        refuse_binary: bool = True,
+    ) -> None:
         self.classes = tuple(classes)
-        self.values = {value: index for index, name in enumerate(classes) for value in classes[name]}
-        self.values.update(dict.fromkeys(ignore, IGNORE))
+        listed = [("labels", value) for values in classes.values() for value in values]
+        listed += [("ignore", value) for value in ignore]
+        self.coloured = any(not isinstance(value, int) for _, value in listed)
+        self.codes: dict[int, int] = {}
+        for index, name in enumerate(classes):
+            if not classes[name]:
+                raise ValueError(f"labels: {name} has no value")
+            for value in classes[name]:
+                code = self._code("labels", value)
+                if self.codes.setdefault(code, index) != index:
+                    raise ValueError(f"labels: {self.shown(code)} is in {self.classes[self.codes[code]]} and in {name}")
+        for value in ignore:
+            code = self._code("ignore", value)
+            if self.codes.setdefault(code, IGNORE) != IGNORE:
+                raise ValueError(f"ignore: {self.shown(code)} is the class {self.classes[self.codes[code]]} too")
+        self.refuse_binary = refuse_binary and not self.coloured
 
     def __call__(self, mask: NDArray[Any], path: Path) -> NDArray[np.uint8]:
-        """Class indices, uint8, 255 where ignored, of a mask of any integer dtype.
+        """Class indices, uint8, 255 where ignored.
 
         Args:
-            mask: the raw values.
+            mask: the raw values, of any integer dtype; of a map of colours `(…, 3)` uint8.
             path: the file they come from, for errors.
 
         Raises:
-            DataError: a value that is neither a class nor ignored.
+            DataError: a value that is neither a class nor ignored; only 0 and 255 where 255 is ignored.
         """
-        present, counts = np.unique(mask, return_counts=True)
-        foreign = [
-            f"{value} ({count} pixels)"
-            for value, count in zip(present.tolist(), counts.tolist(), strict=True)
-            if value not in self.values
-        ]
+        codes = _packed(mask) if self.coloured else mask
+        present, counts = np.unique(codes, return_counts=True)
+        found = dict(zip(map(int, present.tolist()), counts.tolist(), strict=True))
+        if not self.coloured and found.keys() == {0, 255} and self.codes.get(255, IGNORE) == IGNORE:
+            self._refuse_binary(found[255], path)
+        foreign = [f"{self.shown(code)} ({count} pixels)" for code, count in found.items() if code not in self.codes]
         if foreign:
-            known = ", ".join(map(str, sorted(self.values)))
+            known = ", ".join(map(self.shown, sorted(self.codes)))
+            kind = "colours" if self.coloured else "values"
+            more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
             raise DataError(
-                f"{path}: label {', '.join(foreign[:5])}, but the {len(self.classes)} classes and void have the values "
-                f"{known}; is this the mask of another data set?"
+                f"{path}: {'colour' if self.coloured else 'label'} {', '.join(foreign[:5])}{more}, but the "
+                f"{len(self.classes)} classes and void have the {kind} {known}; is this the mask of another data set? "
+                "(data.labels names classes, data.ignore what does not count)"
             )
-        lowest = int(present[0]) if len(present) else 0
-        table = np.full(int(present[-1]) - lowest + 1 if len(present) else 1, IGNORE, dtype=np.uint8)
-        for value in present.tolist():
-            table[value - lowest] = self.values[value]
-        indices: NDArray[np.uint8] = table[mask.astype(np.int64) - lowest]
+        table = np.array([self.codes[code] for code in found], dtype=np.uint8)
+        indices: NDArray[np.uint8] = table[np.searchsorted(present, codes)]
         return indices
+
+    def ignored(self) -> Values:
+        """The values or colours that do not count."""
+        codes = [code for code, index in self.codes.items() if index == IGNORE]
+        return [_colour(code) if self.coloured else code for code in codes]
+
+    def shown(self, code: int) -> str:
+        """A value or a colour as YAML writes it."""
+        return str(_colour(code) if self.coloured else code)
+
+    def _code(self, key: str, value: int | Sequence[int]) -> int:
+        if isinstance(value, int):
+            if self.coloured:
+                raise ValueError(f"{key}: {value} is a value, but others are colours [r, g, b]; use one kind")
+            return value
+        if len(value) != 3 or not all(0 <= part <= 255 for part in value):
+            raise ValueError(f"{key}: {list(value)} is no colour; expected [r, g, b], each in 0..255")
+        red, green, blue = value
+        return red << 16 | green << 8 | blue
+
+    def _refuse_binary(self, count: int, path: Path) -> None:
+        if 255 not in self.codes or self.refuse_binary:
+            told = "255 is ignored, so all foreground would be" if 255 in self.codes else "255 is no class"
+            raise DataError(
+                f"{path}: holds only 0 and 255 ({count} pixels), and {told}; say what 255 is with "
+                "data.labels: {background: 0, foreground: 255}, or write void with another value and data.ignore"
+            )
+
+
+def label_map(own: LabelMap, labels: Labels | None, ignore: Values | None, values_only: bool = False) -> LabelMap:
+    """The map of an adapter, with what the configuration says instead.
+
+    Args:
+        own: the adapter's map; what it ignores stays ignored where no class claims it.
+        labels: other classes, None for the adapter's.
+        ignore: further values or colours that do not count.
+        values_only: masks of this data set cannot hold colours.
+
+    Raises:
+        ValueError: see `LabelMap`; colours where there are values, and the other way round.
+    """
+    if labels is None and not ignore:
+        return own
+    if labels is not None and not labels:
+        raise ValueError("labels: names no class")
+    classes = own_classes(own) if labels is None else {name: as_values(value) for name, value in labels.items()}
+    claimed = [value for values in classes.values() for value in values]
+    coloured = any(not isinstance(value, int) for value in claimed)
+    if values_only and coloured:
+        raise ValueError("labels: the masks of this data set hold values, not colours")
+    kept = [value for value in own.ignored() if value not in claimed] if coloured == own.coloured else []
+    return LabelMap(classes, [*kept, *(value for value in ignore or () if value not in kept)])
+
+
+def own_classes(labels: LabelMap) -> dict[str, Values]:
+    """The values or colours of each class of a map."""
+    classes: dict[str, Values] = {name: [] for name in labels.classes}
+    for code, index in labels.codes.items():
+        if index != IGNORE:
+            classes[labels.classes[index]].append(_colour(code) if labels.coloured else code)
+    return classes
+
+
+def as_values(value: int | Values) -> Values:
+    """One value as a list of one."""
+    return [value] if isinstance(value, int) else value
+
+
+def background_of(classes: Iterable[str]) -> str | None:
+    """The class that is usually left out of means: the one named background, or None."""
+    return "background" if "background" in classes else None
+
+
+def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:
+    """`(…, 3)` uint8 to one number a colour."""
+    wide = colours.astype(np.int32)
+    packed: NDArray[np.int32] = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+    return packed
+
+
+def _colour(code: int) -> list[int]:
+    return [code >> 16, code >> 8 & 255, code & 255]

@@ -36,16 +36,29 @@ Normalisation = Callable[[NDArray[Any]], Normalised]
 
 
 class ImageNet:
-    """8-bit RGB by the mean and deviation of ImageNet: stills, pretrained encoders."""
+    """RGB of 8 or 16 bits by the mean and deviation of ImageNet: stills, pretrained encoders."""
 
     keeps_bytes = True
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
-        """Leave the pixels as they are; a `DataError` where they are not 8-bit RGB."""
-        if image.shape[-1] != 3 or image.dtype != np.uint8:
+        """Leave 8-bit pixels as they are, scale 16-bit ones to [0, 1].
+
+        Raises:
+            DataError: not RGB of 8 or 16 bits; 16 bits of which an image uses 12 at most, since dividing by 65535
+                would leave it black.
+        """
+        if image.shape[-1] != 3 or image.dtype not in (np.uint8, np.uint16):
             raise DataError(
-                f"data.normalise: imagenet is for 8-bit RGB, got {image.dtype} of {image.shape[-1]} channel(s)"
+                f"data.normalise: imagenet is for RGB of 8 or 16 bits, got {image.dtype} of {image.shape[-1]} "
+                "channel(s); use percentile or min_max"
             )
+        if image.dtype == np.uint16:
+            if image.size and image.max() < 2**12:
+                raise DataError(
+                    f"data.normalise: imagenet divides 16-bit pixels by 65535, but the brightest here is {image.max()} "
+                    "(12 bits or fewer in a 16-bit file?); use percentile"
+                )
+            image = image.astype(np.float32) / np.float32(65535)
         return Normalised(image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .case import Case
 from .errors import DataError
 from .files import cannot_write
+from .labels import Labels, Values
 from .promise12 import Promise12
 from .volume import Volume, write_volume
 
@@ -33,17 +34,26 @@ class Phantom(Promise12):
         root: the folder under which the patients are written, once for each set of parameters.
         patients: how many.
         seed: of the anatomy; not of the training.
+        labels: other classes: a name to one or several mask values; null for background 0 and prostate 1.
+        ignore: mask values of voxels that do not count.
 
     Raises:
-        ValueError: fewer than three patients, a negative seed.
+        ValueError: fewer than three patients, a negative seed; see `LabelMap`.
     """
 
-    def __init__(self, root: str = "data/phantom", patients: int = 20, seed: int = 0) -> None:
+    def __init__(
+        self,
+        root: str = "data/phantom",
+        patients: int = 20,
+        seed: int = 0,
+        labels: Labels | None = None,
+        ignore: Values | None = None,
+    ) -> None:
         if patients < 3:
             raise ValueError(f"patients must be ≥ 3 (training, validation, test), got {patients}")
         if seed < 0:
             raise ValueError(f"seed must be ≥ 0, got {seed}")
-        super().__init__(str(Path(root) / f"t2-{patients}-patients-seed-{seed}"))
+        super().__init__(str(Path(root) / f"t2-{patients}-patients-seed-{seed}"), labels, ignore)
         self.patients, self.seed = patients, seed
 
     def cases(self) -> list[Case]:

@@ -73,23 +73,27 @@ def prepare(
 
 
 def refuse_mixed_sizes(cases: Sequence[CachedCase], augmentation: Augmentation | None) -> None:
-    """Raise a `DataError` where training images of different size would have to share a batch."""
+    """Raise a `DataError` where training images cannot be augmented, or share a batch with others of another size."""
     first: dict[tuple[int, int], CachedCase] = {}
     for cached in cases:
         size = cached.shape[1:3]
         if size not in first:
             first[size] = cached
-    sizes = {
-        after: cached
-        for size, cached in first.items()
-        for after in (augmentation.sizes(cached.image(0)) if augmentation else [size])
-    }
+    sizes = {after: cached for size, cached in first.items() for after in _sizes(cached, augmentation) or [size]}
     if len(sizes) > 1:
         (one, here), (other, there), *_ = sizes.items()
         raise DataError(
             f"{there.case.image}: gives {other[1]}x{other[0]} pixels, {here.case.image} {one[1]}x{one[0]}; "
             "a batch needs one size: set data.size: [height, width], or let data.augment crop to one size"
         )
+
+
+def _sizes(cached: CachedCase, augmentation: Augmentation | None) -> set[tuple[int, int]]:
+    """The sizes that an image may come out of augmentation with; empty where there is none."""
+    try:
+        return augmentation.sizes(cached.image(0)) if augmentation else set()
+    except ValueError as error:
+        raise DataError(f"{cached.case.image}: data.augment: {error}") from error
 
 
 def _refuse_equal_ids(cases: Sequence[Case]) -> None:

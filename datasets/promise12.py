@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
 from . import metaimage
 from .case import Case, Decoded
 from .errors import DataError
-from .labels import LabelMap
+from .labels import LabelMap, Labels, Values, background_of, label_map
 from .still import same_size
 from .volume import read_volume
+
+OWN = LabelMap({"background": [0], "prostate": [1]})
 
 
 class Promise12:
@@ -20,17 +21,22 @@ class Promise12:
 
     Args:
         root: the folder with the cases.
+        labels: other classes: a name to one or several mask values; null for the data set's own.
+        ignore: mask values of voxels that do not count.
+
+    Raises:
+        ValueError: see `LabelMap`.
     """
 
-    labels: ClassVar = LabelMap({"background": [0], "prostate": [1]})
-    classes = labels.classes
-    background: str | None = "background"
     channels = 1
     volumetric = True
     normalise = "percentile"
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
         self.root = Path(root)
+        self.labels = label_map(OWN, labels, ignore, values_only=True)
+        self.classes = self.labels.classes
+        self.background = background_of(self.classes)
 
     def cases(self) -> list[Case]:
         """List the patients by number; a `DataError` for a missing folder, scan or mask."""

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from .augment import Augmentation
 from .cache import CachedCase
 from .errors import DataError
+from .samplers import Order
 
 
 class Draw(NamedTuple):
@@ -82,7 +83,7 @@ class Samples(Dataset[Sample]):
 
 
 class TrainingBatches(Sampler[list[Draw]]):
-    """The batches of an epoch: a permutation by (seed, epoch), cut in pieces; it can start in the middle.
+    """The batches of an epoch: an order by (seed, epoch), cut in pieces; it can start in the middle.
 
     A last batch of one sample is dropped, since batch normalisation cannot train on it; unless batches are of one.
 
@@ -90,13 +91,15 @@ class TrainingBatches(Sampler[list[Draw]]):
         length: the number of samples.
         batch_size: samples a batch.
         seed: the seed of the run.
+        order: `length` sample numbers by a generator; None for every sample once, in random order.
 
     Raises:
         DataError: too few samples for one batch.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int) -> None:
+    def __init__(self, length: int, batch_size: int, seed: int, order: Order | None = None) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.order = order or (lambda rng: rng.permutation(length))
         self.epoch = self.start = 0
         if not len(self):
             raise DataError(f"{length} training image(s) are too few for batches of {batch_size}; see data.split")
@@ -111,7 +114,7 @@ class TrainingBatches(Sampler[list[Draw]]):
         return full + (rest > 1)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length).tolist()
+        order = self.order(np.random.default_rng([self.seed, self.epoch])).tolist()
         draws = [Draw(self.seed, self.epoch, position, index) for position, index in enumerate(order)]
         for batch in range(self.start, len(self)):
             yield draws[batch * self.batch_size : (batch + 1) * self.batch_size]

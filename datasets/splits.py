@@ -33,14 +33,44 @@ class Splitter(Protocol):
 
 
 class Official:
-    """The data set's own parts, its own validation part among them."""
+    """The data set's own parts.
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:  # noqa: ARG002
+    Where it has no validation part of its own, as Cityscapes has none beside the one that papers report, groups of the
+    training part validate.
+
+    Args:
+        val: validation groups taken from the training part: a number ≥ 1, a share below 1, or 0 for none; null for the
+            data set's own validation part, or a share of 0.1 where it has none.
+        seed: of the draw of validation groups; not of the training.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    def __init__(self, val: float | int | None = None, seed: int = 0) -> None:
+        _check_amount("val", val or 0, least=0)
+        self.val, self.seed = val, seed
+
+    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         homeless = [case.id for case in cases if case.part is None]
         if homeless:
             raise DataError(f"split: no official part for {homeless[0]}; use kind: holdout, kfold or file")
-        return {part: [case.id for case in cases if case.part == part] for part in PARTS}
+        split: Split = {part: [case.id for case in cases if case.part == part] for part in PARTS}
+        if split["val"] and self.val is not None:
+            raise DataError("split: the data set has a validation part of its own; remove data.split.val")
+        if split["val"] or self.val == 0 or not split["train"]:
+            return split
+        training = [case for case in cases if case.part == "train"]
+        if len({case.group for case in training}) < 2:
+            raise DataError(
+                f"split: all training cases are of the group {training[0].group!r}, so none can validate; set "
+                "data.split.val: 0 to keep the last epoch, or see data.group"
+            )
+        order = stratified_order(training, foreground, [self.seed])
+        rng = np.random.default_rng([self.seed, 1])
+        share = 0.1 if self.val is None else self.val
+        return {**_with_validation(training, order, [], share, rng), "test": split["test"]}
 
 
 class Holdout:

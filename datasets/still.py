@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from .errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
+"""Pillow's modes of grey with more than 8 bits."""
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -34,29 +37,85 @@ def find_images(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image as `(1, rows, columns, 3)` uint8 RGB; a `DataError` when it cannot be read or has more than 8 bits."""
-    image = _open(path)
-    if image.mode[0] in "IF":
-        raise DataError(f"{path}: more than 8 bits a channel (mode {image.mode}); convert it to 8 bits")
-    return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
+def read_rgb(path: Path) -> NDArray[Any]:
+    """An image as `(1, rows, columns, 3)` RGB, uint8, or uint16 of a deeper file; see `read_image`."""
+    return read_image(path, 3)
+
+
+def read_image(path: Path, channels: int) -> NDArray[Any]:
+    """An image as `(1, rows, columns, channels)`: uint8, uint16 of a 16-bit file, float32 of a 32-bit one.
+
+    Palettes become their colours, one bit 0 and 255; an alpha channel is left out. Grey is repeated where three
+    channels are wanted. The orientation that a camera writes beside the pixels is not applied: masks do not have it.
+
+    Args:
+        path: the file.
+        channels: 1 for grey, 3 for RGB.
+
+    Raises:
+        DataError: the file cannot be read, holds several pictures, or has colours where grey is wanted.
+    """
+    image, deep = _open(path)
+    pixels: NDArray[Any]
+    if deep and image.mode not in GREY_DEEP:
+        pixels = _deep_colours(path)
+    elif image.mode in GREY_DEEP:
+        pixels = np.asarray(image)
+        wide = pixels.dtype.itemsize > 2
+        pixels = pixels.astype(np.float32 if wide else np.uint16)[..., np.newaxis]
+    else:
+        grey = image.mode in ("1", "L", "LA")
+        pixels = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.uint8)
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if channels == 1 and pixels.shape[-1] == 3:
+        if not (pixels[..., :1] == pixels).all():
+            raise DataError(f"{path}: has colours, but data.channels is 1; set data.channels: 3 or convert it to grey")
+        pixels = pixels[..., :1]
+    if channels == 3 and pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    return np.ascontiguousarray(pixels)[np.newaxis]
+
+
+def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
+    """A mask's raw pixels: see `read_labels` for values, `read_colours` for colours."""
+    return read_colours(path) if coloured else read_labels(path)
 
 
 def read_labels(path: Path) -> NDArray[Any]:
-    """A mask's raw values as `(1, rows, columns)`, palette indices rather than colours.
+    """A mask's raw values as `(1, rows, columns)`, palette indices rather than colours; one bit is 0 and 1.
 
     Raises:
-        DataError: the file cannot be read, or has colour channels instead of labels.
+        DataError: the file cannot be read, is a JPEG, or has colour channels instead of labels.
     """
-    image = _open(path)
-    if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-        raise DataError(f"{path}: a {image.mode} image; expected a mask of labels (8 or 16 bit, or palette)")
-    return np.asarray(image)[np.newaxis]
+    image, _ = _open_mask(path)
+    if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B", "I;16L"):
+        raise DataError(
+            f"{path}: a {image.mode} image; expected a mask of labels (8 or 16 bit, or palette), or classes given by "
+            "their colours as data.labels: {name: [[r, g, b]], …}"
+        )
+    values = np.asarray(image)
+    return (values.astype(np.uint8) if values.dtype == bool else values)[np.newaxis]
+
+
+def read_colours(path: Path) -> NDArray[np.uint8]:
+    """A mask's colours as `(1, rows, columns, 3)` uint8, those of its palette where it has one.
+
+    Raises:
+        DataError: the file cannot be read, is a JPEG, has more than 8 bits a channel, or holds labels.
+    """
+    image, deep = _open_mask(path)
+    if deep or image.mode not in ("RGB", "RGBA", "P"):
+        found = "an image of more than 8 bits a channel" if deep else f"a {image.mode} image"
+        raise DataError(
+            f"{path}: {found}; expected a mask of 8-bit RGB colours (or a palette), since data.labels has "
+            "colours [r, g, b]; give values there if this mask holds labels"
+        )
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
 
 
 def same_size(image: NDArray[Any], mask: NDArray[Any], image_path: Path, mask_path: Path) -> None:
     """Raise a `DataError` naming both files where image and mask differ in slices, rows or columns."""
-    if image.shape[:3] != mask.shape:
+    if image.shape[:3] != mask.shape[:3]:
         raise DataError(
             f"{mask_path}: {_size(mask)} pixels, but its image {image_path} has {_size(image)}; "
             "a mask must lie on the grid of its image"
@@ -68,13 +127,36 @@ def _size(array: NDArray[Any]) -> str:
     return f"{columns}x{rows}" if slices == 1 else f"{columns}x{rows}x{slices}"
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path) -> tuple[Image.Image, bool]:
+    """The image, loaded, and whether the file has more than 8 bits a channel: Pillow cuts deep colours to 8."""
     try:
         image = Image.open(path)
+        deep = image.mode in GREY_DEEP or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+        pictures = getattr(image, "n_frames", 1) if image.format in ("PNG", "TIFF") else 1  # JPEGs hold previews
         image.load()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
-    return image
+    if pictures > 1:
+        raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
+    return image, deep
+
+
+def _open_mask(path: Path) -> tuple[Image.Image, bool]:
+    """See `_open`; a JPEG is refused, since its compression changes labels and colours at every edge."""
+    image, deep = _open(path)
+    if image.format in ("JPEG", "MPO"):
+        raise DataError(f"{path}: a JPEG, whose compression changes labels; write masks as PNG from their source")
+    return image, deep
+
+
+def _deep_colours(path: Path) -> NDArray[np.uint16]:
+    """16-bit RGB or RGBA as `(rows, columns, 3)`, grey with alpha as `(rows, columns, 1)`."""
+    pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise DataError(f"{path}: 16-bit colours that cannot be read; write it as PNG or TIFF without compression")
+    if pixels.ndim == 2:
+        return np.asarray(pixels, dtype=np.uint16)[..., np.newaxis]
+    return np.asarray(pixels[..., 2::-1], dtype=np.uint16)

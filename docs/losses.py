@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import segloss
+from docs import plots
 from engine.named import description_of, documentation_of
 from segloss.build import parameters_of
 
@@ -73,7 +74,7 @@ soft labels P `(N, C, *spatial)` where the loss allows them; p = softmax(z), q =
 training pixels of class c.
 
 - **Mean**: over the valid pixels. Region losses average over classes, and with `per_image` over images.
-- **Ignored pixels** (`ignore_index`, 255, or `mask` false) are blanked before softmax: out of the sum, the denominator and the gradient,
+- **Ignored pixels** (`ignore_index`, 255, or `mask` false; of soft labels `mask` alone) are blanked before softmax: out of the sum, the denominator and the gradient,
   even where a logit is NaN. All ignored, or an empty batch: 0 with zero gradients.
 - **Precision**: float32 inside, float64 for float64 logits, whatever autocast says; no probability is clamped, so value and gradient are finite
   and right at logits of ±10⁴ and at saturated pixels.
@@ -81,6 +82,17 @@ training pixels of class c.
 - **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU and in compiled graphs.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
   exactly the large batch's value; region losses and `topk` their average.
+- **Four traps**: a binary mask of 0 and 255, as PNG holds it, must become 0 and 1 first, or all of its foreground is ignored. Probabilities are
+  no logits: the numbers come out plausible and wrong. Soft labels must sum to 1 over the classes, but for the one-vs-rest losses. Dice and
+  its kin count the background as a class: `class_weights: [0, 1, …]` leaves it out.
+
+What every loss takes in Python; in YAML the data set gives them:
+
+| parameter | meaning |
+|---|---|
+{SHARED}
+
+`wce`, the `cb_*` losses, `mse_ol`, `ldam`, `seql`, `logit_adjusted`, `balanced_softmax` and every scheme of class weights need `class_counts`.
 
 ## Which one?
 
@@ -143,6 +155,9 @@ def _losses() -> Iterator[str]:
                 meaning = escaped(description_of(parameter.name, documentation_of(loss)) or "")
                 yield f"| `{parameter.name}` | `{default_of(parameter)}` | {meaning} |"
         yield f"\n![{name}](losses/{name}.png)\n"
+        if plots.BY_CLASS.get(name):
+            shown = ", ".join(f"{key} {value}" for key, value in plots.BY_CLASS[name].items())
+            yield f"Drawn with {shown}.\n"
 
 
 def _weights() -> Iterator[str]:
@@ -250,8 +265,6 @@ def default_of(parameter: inspect.Parameter) -> str:
 
 def main() -> None:
     """Write the pages and the pictures."""
-    from docs import plots
-
     torch.set_num_threads(1)
     (FOLDER / "losses.md").write_text(page(), encoding="utf-8")
     (FOLDER / "peers.md").write_text(other_libraries(), encoding="utf-8")

@@ -120,6 +120,22 @@ PAIRS = [
     ),
     Pair(
         "MONAI",
+        "DiceLoss(softmax=True, include_background=False)",
+        _channel(monai.losses.DiceLoss(include_background=False, **SOFT)),
+        "dice",
+        {"class_weights": [0.0, 1.0, 1.0, 1.0], **MONAI_MEAN},
+    ),
+    Pair(
+        "MONAI",
+        "DiceLoss(sigmoid=True)",
+        _channel(monai.losses.DiceLoss(sigmoid=True)),
+        "dice",
+        {"class_weights": [0.0, 1.0], **MONAI_MEAN},
+        note="one logit: the foreground alone",
+        binary=True,
+    ),
+    Pair(
+        "MONAI",
         "DiceLoss(softmax=True, squared_pred=True)",
         _channel(monai.losses.DiceLoss(squared_pred=True, **SOFT)),
         "dice",
@@ -172,6 +188,15 @@ PAIRS = [
         note="one-vs-rest; divides by classes too",
     ),
     Pair("smp", 'DiceLoss("multiclass")', smp.DiceLoss("multiclass"), "dice", note="an absent class counts as 0"),
+    Pair(
+        "smp",
+        'DiceLoss("binary")',
+        smp.DiceLoss("binary"),
+        "dice",
+        {"class_weights": [0.0, 1.0]},
+        note="one logit: the foreground alone",
+        binary=True,
+    ),
     Pair("smp", 'JaccardLoss("multiclass")', smp.JaccardLoss("multiclass"), "iou", note="an absent class counts as 0"),
     Pair(
         "smp",

@@ -19,6 +19,7 @@ from .config import (
     ModelSection,
     NormaliseSection,
     OptimSection,
+    SamplerSection,
     ScheduleSection,
     SplitSection,
 )
@@ -38,6 +39,13 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
 def build_splitter(split: SplitSection) -> datasets.Splitter:
     """What divides the cases."""
     return datasets.SPLITS[split.kind](**parameters(split, SplitSection, key="kind"))
+
+
+def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
+    """What chooses the images of an epoch."""
+    if section is None:
+        return datasets.SAMPLERS["uniform"]()
+    return datasets.SAMPLERS[section.name](**parameters(section, SamplerSection))
 
 
 def build_normalisation(section: NormaliseSection | None, adapter: datasets.Adapter) -> Any:

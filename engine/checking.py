@@ -109,6 +109,7 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
         attempt(["data", "group"], lambda: _check_pattern(data.group))
         if adapter is not None:
             attempt(["data", "normalise"], lambda: build.build_normalisation(data.normalise, adapter))
+            attempt(["data", "sampler"], lambda: _check_sampler(data, adapter))
     transforms = len(problems)
     augment, path = root.find(["data", "augment"])
     for index, transform in enumerate(augment.value if len(path) == 2 and isinstance(augment.value, list) else []):
@@ -124,6 +125,10 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
         attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        drw, epochs = getattr(section, "drw_epoch", None), getattr(valid.get("train"), "epochs", None)
+        if drw is not None and epochs is not None and drw >= epochs:
+            message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
+            problems.append(_place(root, ["loss", index], message))
     if "model" in valid:
         channels = 3 if adapter is None else adapter.channels
         attempt(["model"], lambda: _check_model(valid, classes or 2, channels, trained))
@@ -174,6 +179,13 @@ def _check_pattern(pattern: str | None) -> None:
         re.compile(pattern or "")
     except re.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
+
+
+def _check_sampler(data: DataSection, adapter: datasets.Adapter) -> None:
+    """Build the sampler; it must suit the classes of the data set."""
+    if build.build_sampler(data.sampler).needs_background and adapter.background is None:
+        name = data.sampler.name if data.sampler else ""
+        raise ValueError(f"{name} needs a class named background, which this data set does not have; use rare")
 
 
 def _check_model(valid: dict[str, Any], classes: int, channels: int, trained: bool) -> None:

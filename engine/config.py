@@ -26,6 +26,12 @@ class NormaliseSection(Strict):
     name: str
 
 
+class SamplerSection(Strict):
+    """Which training images an epoch shows; see `datasets.samplers`."""
+
+    name: str
+
+
 class AugmentSection(Strict):
     """One transform of albumentations, with its own parameters."""
 
@@ -45,6 +51,8 @@ class DataSection(Strict):
     split: SplitSection
     group: str | None = None
     """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
+    sampler: SamplerSection | None = None
+    """Which training images an epoch shows, a plain name or with options; null for every image once."""
     augment: list[AugmentSection] = Field(default=[])
     """Transforms of albumentations, in order."""
     normalise: NormaliseSection | None = None
@@ -173,8 +181,14 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
+def as_named(value: Any) -> Any:
+    """A plain name as a section without options."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 class _Data(DataSection):
     split: one_of(datasets.SPLITS, SplitSection, key="kind")  # type: ignore[valid-type]
+    sampler: Annotated[one_of(datasets.SAMPLERS, SamplerSection) | None, BeforeValidator(as_named)] = None  # type: ignore[valid-type]
     normalise: one_of(datasets.NORMALISATIONS, NormaliseSection) | None = None  # type: ignore[valid-type]
 
 

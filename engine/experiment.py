@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -69,6 +71,23 @@ class Experiment:
         augmentation = build.build_augmentation(self.config.data)
         datasets.refuse_mixed_sizes(self.data.parts["train"], augmentation)
         return datasets.Samples(self.data.parts["train"], augmentation)
+
+    def training_batches(self, samples: datasets.Samples) -> datasets.TrainingBatches:
+        """The batches of the training samples, by the sampler; a `DataError` where there are too few."""
+        config, adapter = self.config, self.adapter
+        sampler = build.build_sampler(config.data.sampler)
+        classes = len(adapter.classes)
+        if sampler.reads_masks:
+            pixels = datasets.class_pixels(self.data.parts["train"], classes)
+        else:
+            pixels = np.zeros((len(samples), classes), dtype=np.int64)
+        order = partial(
+            sampler,
+            pixels=pixels,
+            background=None if adapter.background is None else adapter.classes.index(adapter.background),
+            batch_size=config.train.batch_size,
+        )
+        return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order)
 
     def samples(self, part: datasets.Part) -> datasets.Samples:
         """The samples of a part as they are; a `DataError` where there are none."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from segloss.build import ELSEWHERE
 from segloss.names import unknown
 
 from .config import FullConfig
@@ -40,13 +41,16 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
                 allowed.append("adfl")
             tag, _ = root.find((*keys, name))
             noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
-            yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed)}"
-        elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str):
+            elsewhere = ELSEWHERE if section == "loss" else None
+            yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed, elsewhere)}"
+        elif kind == "bool_type" and isinstance(node.value, dict):
+            continue  # a mapping where true or false may stand too: what is wrong inside it is told by itself
+        elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str) and not _has_number(annotation):
             yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
         elif kind == "string_pattern_mismatch":
             yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
         elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
-            if isinstance(node.value, str) and _models(annotation):
+            if isinstance(node.value, str) and any("name" in model.model_fields for model in _models(annotation)):
                 yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"
             else:
                 yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
@@ -97,6 +101,11 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
         return [model for argument in get_args(annotation) for model in _models(argument)]
     return []
+
+
+def _has_number(annotation: Any) -> bool:
+    """Whether a number may stand where a word does."""
+    return bool({int, float} & {annotation, *get_args(annotation)})
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -112,7 +112,7 @@ def save_overlays(
         image = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
         name = f"{case.case.id}, slice {slice_index}" if experiment.adapter.volumetric else case.case.id
         figure = overlay(image, found, experiment.adapter.classes, experiment.background, name)
-        path = folder / f"{name.replace(', slice ', '_')}.png"
+        path = folder / f"{name.replace(', slice ', '_').replace('/', '_')}.png"
         figure.savefig(path, dpi=110)
         written.append(path)
     return written

@@ -89,6 +89,8 @@ def describe(annotation: Any) -> str:
     if origin in (list, tuple):
         inner = [describe(arg) for arg in args if arg is not ...]
         return f"list of {inner[0]}" if origin is list else f"[{', '.join(inner)}]"
+    if origin is dict and args[1] is not Any:
+        return f"a mapping of names, each to {describe(args[1])}"
     if origin is dict or (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):
         return "a mapping"
     words = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text"}

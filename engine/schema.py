@@ -6,6 +6,8 @@ import copy
 import json
 from typing import Any
 
+import datasets
+
 from .config import FullConfig
 
 
@@ -23,6 +25,9 @@ def schema() -> str:
     items = properties["loss"]["items"]
     items["oneOf"].append({"$ref": "#/$defs/LossSection_adfl"})
     description = properties["loss"].pop("description", "")
+    for section in definitions.values():
+        if "sampler" in section.get("properties", {}):
+            section["properties"]["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
     properties["loss"] = {"description": description, "anyOf": [items, properties["loss"]]}
     return json.dumps(_partial(document), indent=2)
 

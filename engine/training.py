@@ -78,7 +78,7 @@ class Trainer:
         self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
         self.config = config.train
         samples = experiment.training_samples()
-        self.batches = datasets.TrainingBatches(len(samples), self.config.batch_size, config.seed)
+        self.batches = experiment.training_batches(samples)
         counts = experiment.class_counts()
         torch.manual_seed(config.seed)
         self.model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)

@@ -27,6 +27,7 @@ from .display import Display
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
+from .masks import Options, score_masks
 from .run import Run, write_json
 from .training import Trainer
 
@@ -85,6 +86,18 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
             f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {scores['header']['epoch']}"
         )
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
+    display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def evaluate_masks(
+    predicted: Path, reference: Path, overrides: Sequence[str], out: Path | None, display: Display
+) -> None:
+    """Score the mask files of a folder against those of another; see `masks.score_masks`."""
+    scores = score_masks(predicted, reference, Options.parse(overrides), display.track("scoring"))
+    folder = out or predicted
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_scores(folder, scores)
+    display.scores(f"{predicted} against {reference}", scores)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
 

@@ -29,7 +29,8 @@ class SegmentationLoss(nn.Module):
         num_classes: the number of classes, 2 for a binary logit; when left out, that of the counts, if there are any.
         class_counts: what the training data holds of each class.
         ignore_index: the label that does not count.
-        reduction: `mean`, `sum`, or `none`.
+        reduction: `mean`, `sum`, or `none`: a map `(N, *spatial)` of pixelwise losses, `(C,)` or `(N, C)` of region
+            losses.
 
     Attributes:
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
@@ -55,7 +56,12 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         check_choice("reduction", reduction, get_args(Reduction))
         check_range("ignore_index", ignore_index, "a whole number", lambda v: operator.index(v) == v)
-        check_range("num_classes", num_classes, "a whole number ≥ 2", lambda v: v is None or operator.index(v) >= 2)
+        check_range(
+            "num_classes",
+            num_classes,
+            "a whole number ≥ 2 (a binary logit has 2)",
+            lambda v: v is None or operator.index(v) >= 2,
+        )
         counts = None if class_counts is None else ClassCounts.of(class_counts, num_classes)
         num_classes = len(counts.pixels) if num_classes is None and counts is not None else num_classes
         self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes

@@ -66,6 +66,25 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
 }
 
 
+ELSEWHERE = {
+    "crossentropy": "'ce'",
+    "crossentropyloss": "'ce'",
+    "weightedce": "'wce'",
+    "bce": "'sigmoid_ce'",
+    "bcewithlogits": "'sigmoid_ce'",
+    "bcewithlogitsloss": "'sigmoid_ce'",
+    "binarycrossentropy": "'sigmoid_ce'",
+    "jaccard": "'iou'",
+    "softdice": "'dice'",
+    "gdl": "'generalized_dice'",
+    "lovaszsoftmax": "'lovasz'",
+    "ohem": "'topk'",
+    "dicece": "the list [{name: dice}, {name: ce}]",
+    "dicefocal": "the list [{name: dice}, {name: focal}]",
+}
+"""What other libraries call a loss, in lower-case letters, and its name here."""
+
+
 @overload
 def build_loss(
     name: str, *, num_classes: int | None = None, class_counts: Counts | None = None, **parameters: Any
@@ -107,15 +126,19 @@ def build_loss(
     [1.0, 0.5]
     """
     given = {"num_classes": num_classes, "class_counts": class_counts, **parameters}
-    if not isinstance(name, str):
+    if isinstance(name, Mapping):
+        name = [name]
+    if isinstance(name, list | tuple):
         return _sum(name, given)
+    if not isinstance(name, str):
+        raise TypeError(f"a loss is built by its name or from a list of mappings, got {type(name).__name__}")
     if name == "adfl":
         raise ValueError(
             "'adfl' is the loss 'dfl' on a network with an adaptive class-weight layer: build_loss('dfl'), and "
             "segloss.AdaptiveClassWeight(num_classes) as the last layer of the model"
         )
     if name not in LOSSES:
-        raise ValueError(unknown("loss", name, LOSSES))
+        raise ValueError(unknown("loss", name, LOSSES, ELSEWHERE))
     allowed = parameters_of(LOSSES[name])
     for parameter in parameters:
         if parameter not in allowed:
@@ -133,6 +156,8 @@ def parameters_of(loss: type[SegmentationLoss]) -> dict[str, inspect.Parameter]:
 
 def _sum(parts: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> WeightedSum:
     losses, weights = [], []
+    if not parts:
+        raise ValueError("a sum of losses needs at least one, such as [{'name': 'dice'}, {'name': 'ce'}]")
     for part in parts:
         if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
             raise TypeError(

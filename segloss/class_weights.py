@@ -54,6 +54,9 @@ class ClassCounts:
             values = getattr(self, field)
             if values is None:
                 continue
+            shape = tuple(as_values(field, values).shape)
+            if len(shape) != 1:
+                raise ValueError(f"{field} must hold one count a class, got shape {shape}")
             if len(values) != len(self.pixels) or len(values) == 0:
                 raise ValueError(f"{field} must hold one count a class ({len(self.pixels)}), got {len(values)}")
             bad = [float(v) for v in values if not 0 <= float(v) < float("inf")]
@@ -200,7 +203,9 @@ def resolve_class_weights(
 
 
 def _from_scheme(spec: dict[str, Any], counts: ClassCounts | None) -> Tensor:
-    name = spec.pop("name", None)
+    if "name" not in spec:
+        raise ValueError(f"class_weights: name is missing in {spec}; one of {', '.join(CLASS_WEIGHTS)}")
+    name = spec.pop("name")
     if name not in CLASS_WEIGHTS:
         raise ValueError("class_weights: " + unknown("scheme", name, CLASS_WEIGHTS))
     scheme = CLASS_WEIGHTS[name]

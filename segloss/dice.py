@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .class_weights import ClassWeights
-from .region import Classes, Overlap, OverlapLoss
+from .overlap import Overlap, OverlapLoss
+from .region import Classes
 from .tensors import per_class, ratio
 
 
@@ -38,8 +39,9 @@ class DiceLoss(OverlapLoss):
     """1 − (2Σpt + s)/(Σp + Σt + s) per class, p = softmax(z), s = `smooth`, averaged over classes (Milletari 2016).
 
     Every class counts the same, however few its pixels: use it where the score is DSC, and most often as a sum with
-    `ce`, whose gradient is steadier. Not for patches without foreground (nothing to learn from there with
-    `classes: present`), nor where calibrated probabilities are wanted: it drives them to 0 and 1.
+    `ce`, whose gradient is steadier. The background counts as a class: `class_weights: [0, 1, …]` leaves it out, as
+    others' binary Dice and `include_background=False` do. Not where calibrated probabilities are wanted: it drives them
+    to 0 and 1.
 
     Args:
         squared: V-Net's denominator, Σp² + Σt², which Milletari 2016 uses.
@@ -77,7 +79,7 @@ class GeneralizedDiceLoss(OverlapLoss):
 
     All classes share one fraction, in which a class weighs by one over its volume squared: use it for few classes of
     very different volume. Not for batches in which a rare class is often absent: false positives of an absent class
-    cost nothing, and a class of a handful of pixels drowns all others.
+    cost no more than what they take from the class they lie on, and a class of a handful of pixels drowns all others.
 
     Args:
         per_image: one fraction an image instead of one for the batch.

@@ -30,10 +30,11 @@ from .ldam import ldam_terms
 from .logit_adjusted import logit_adjusted_terms
 from .lovasz import lovasz_hinge_of_region, lovasz_softmax_of_region
 from .mse_outlying import squared_error_terms
+from .overlap import OfOverlap, on_overlap
 from .pixelwise import pixelwise_loss
 from .poly import poly1_terms
 from .recall import missed_share
-from .region import OfOverlap, on_overlap, region_loss
+from .region import region_loss
 from .sigmoid import sigmoid_ce_terms, sigmoid_focal_terms
 from .topk import topk_loss as topk
 from .tversky import focal_tversky_of_overlap, tversky_of_overlap

@@ -50,8 +50,8 @@ class LDAMLoss(PixelwiseLoss):
         s: > 0, the scale of the logits.
         max_m: > 0, the margin of the rarest class.
         drw_epoch: the first epoch, counted from 0, with class weights; null: they hold from the start.
-        class_weights: see `PixelwiseLoss`; with a drw_epoch the default is the paper's 1/n, summing to the number of
-            classes. Until then they are 1.
+        class_weights: as of `PixelwiseLoss`; with a drw_epoch null stands for the paper's 1/n, summing to the number of
+            classes, and until that epoch all are 1.
         normalize: see `PixelwiseLoss`.
         num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.

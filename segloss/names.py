@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,15 +10,22 @@ MOST = 40
 """More names than this are not listed."""
 
 
-def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:
+def unknown(kind: str, name: object, allowed: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
     """The message for a name that is none of the allowed: the nearest one and the whole list.
+
+    Args:
+        kind: what is named.
+        name: the name.
+        allowed: the names there are.
+        elsewhere: what goes by another name here, from its lower-case letters and digits.
 
     >>> unknown("loss", "focl", ["ce", "focal"])
     "unknown loss 'focl'; did you mean 'focal'? allowed: ce, focal"
     """
     names = sorted(allowed)
     near = get_close_matches(str(name), names, n=5, cutoff=0.5)
-    hint = f" did you mean {near[0]!r}?" if near else ""
+    known = (elsewhere or {}).get("".join(filter(str.isalnum, str(name).lower())))
+    hint = f" here that is {known};" if known else f" did you mean {near[0]!r}?" if near else ""
     if len(names) > MOST:
         return f"unknown {kind} {name!r};{hint} allowed are {len(names)}, such as {', '.join(near or names[:5])}"
     return f"unknown {kind} {name!r};{hint} allowed: {', '.join(names)}"

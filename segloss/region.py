@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
-from .names import check_choice, check_range
+from .names import check_choice
 from .tensors import one_hot, per_class, prepare, ratio
 
 Classes = Literal["present", "all"]
-
-
 OfRegion = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The loss of each unit and class, `(units, C)`, or of each unit as a whole, `(units, 1)`.
 
@@ -77,13 +75,16 @@ def region_loss(
         ValueError: an unknown reduction or classes; see `segloss.tensors.prepare` for the rest.
     """
     if hard_labels and target.is_floating_point():
-        raise TypeError(f"this loss needs integer labels (N, *spatial), got soft labels of {target.dtype}")
+        raise TypeError(
+            f"this loss needs integer labels (N, *spatial), got {target.dtype} of {tuple(target.shape)}: "
+            "target.long() for labels, target.argmax(1) for one-hot ones"
+        )
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("classes", classes, get_args(Classes))
     num_classes = num_classes if class_weights is None else len(class_weights)
     pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
     counts = pixels.valid.unsqueeze(1)
-    values = torch.where(counts, pixels.logits.softmax(1) if softmax else pixels.logits, 0.0)
+    values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits
     wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)
     valid = by_unit(counts, per_image).squeeze(1)
     present = by_unit(wanted, per_image).sum(2) > 0
@@ -168,86 +169,3 @@ class RegionLoss(SegmentationLoss):
             denominator=denominator,
             num_classes=self.num_classes,
         )
-
-
-class Overlap(NamedTuple):
-    """Sums over the pixels of a unit, each `(units, C)`.
-
-    Attributes:
-        tp: Σ p·t.
-        fp: Σ p·(1 − t), or Σ p·(p − t) when squared.
-        fn: Σ (1 − p)·t, or Σ t·(t − p) when squared.
-    """
-
-    tp: Tensor
-    fp: Tensor
-    fn: Tensor
-
-    @property
-    def predicted(self) -> Tensor:
-        """Σ p, or Σ p² when squared."""
-        return self.tp + self.fp
-
-    @property
-    def target(self) -> Tensor:
-        """Σ t, or Σ t² when squared."""
-        return self.tp + self.fn
-
-
-def overlap(probabilities: Tensor, target: Tensor, squared: bool = False) -> Overlap:
-    """Sum over the pixels of each unit, `(units, C, pixels)`; `squared` for V-Net's sums of squares."""
-    p, t = probabilities, target
-    if squared:
-        return Overlap((p * t).sum(2), (p * (p - t)).sum(2), (t * (t - p)).sum(2))
-    return Overlap((p * t).sum(2), (p * (1 - t)).sum(2), ((1 - p) * t).sum(2))
-
-
-OfOverlap = Callable[[Overlap], Tensor]
-
-
-def on_overlap(
-    loss: OfOverlap,
-    values: Tensor,
-    target: Tensor,
-    valid: Tensor,  # noqa: ARG001
-    squared: bool = False,
-) -> Tensor:
-    """A loss of overlaps as an `OfRegion`."""
-    return loss(overlap(values, target, squared))
-
-
-class OverlapLoss(RegionLoss):
-    """A region loss of true positives, predicted and target sums; a subclass gives `of_overlap`.
-
-    Args:
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
-        smooth: ≥ 0, added to numerator and denominator.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
-
-    Raises:
-        ValueError: smooth < 0.
-    """
-
-    squared: bool = False
-
-    def __init__(
-        self,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
-    ) -> None:
-        check_range("smooth", smooth, "≥ 0", lambda v: 0 <= v < float("inf"))
-        super().__init__(per_image, classes, class_weights, **options)
-        self.smooth = smooth
-
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """See `of_overlap`."""
-        return on_overlap(self.of_overlap, values, target, valid, self.squared)
-
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """The loss of each unit and class, `(units, C)`."""
-        raise NotImplementedError

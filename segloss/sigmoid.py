@@ -49,12 +49,15 @@ def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:
         The bias.
 
     Raises:
+        TypeError: something that is no tensor.
         ValueError: a prior outside (0, 1).
 
     >>> head = torch.nn.Conv2d(8, 4, 1)
     >>> prior_bias_(head.bias).sigmoid().tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
+    if not isinstance(bias, Tensor):
+        raise TypeError(f"the bias of a head is filled, head.bias; got {type(bias).__name__}")
     prior = 1 / max(bias.numel(), 2) if prior is None else prior
     check_range("prior", prior, "in (0, 1)", lambda v: 0 < v < 1)
     with torch.no_grad():

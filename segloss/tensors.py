@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ def per_class(values: Tensor | Sequence[float], like: Tensor, name: str = "class
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Numerator over denominator; 0 where the denominator is 0, or so small that its square in the gradient would be."""
+    """Numerator over denominator; 0 where the denominator is 0, or so small that its square (in the gradient) is."""
     least = torch.finfo(denominator.dtype).tiny ** 0.5 if denominator.is_floating_point() else 0
     counts = denominator > least
     return torch.where(counts, numerator, 0.0) / torch.where(counts, denominator, 1)
@@ -133,40 +133,46 @@ def at_class(index: Tensor, classes: int) -> Tensor:
     return index.to(torch.int32).unsqueeze(1) == order.view(1, -1, *[1] * (index.dim() - 1))
 
 
-def _check(logits: Tensor, target: Tensor, mask: Tensor | None) -> None:
-    if not isinstance(logits, Tensor) or not isinstance(target, Tensor):
-        raise TypeError(f"logits and target must be tensors, got {type(logits).__name__} and {type(target).__name__}")
+def _check(logits: Any, target: Any, mask: Tensor | None) -> None:
+    if not (isinstance(logits, Tensor) and isinstance(target, Tensor)):
+        kinds = f"{type(logits).__name__} and {type(target).__name__}"
+        raise TypeError(f"logits and target must be tensors, got {kinds}; torch.from_numpy(…) makes one of an array")
     if not logits.is_floating_point():
         raise TypeError(f"logits must be floating (raw network outputs, not labels), got {logits.dtype}")
     if logits.dim() < 2:
         raise ValueError(f"logits must be (N, C, *spatial), got shape {tuple(logits.shape)}")
     if target.is_complex() or target.dtype == torch.bool:
-        raise TypeError(f"target must hold integer labels or floating soft labels, got {target.dtype}")
+        raise TypeError(f"target must hold integer labels (target.long()) or floating soft labels, got {target.dtype}")
     pixels = (logits.shape[0], *logits.shape[2:])
     expected = tuple(logits.shape) if target.is_floating_point() else pixels
     if tuple(target.shape) != expected:
         kind = "soft labels" if target.is_floating_point() else "integer labels"
         raise ValueError(
             f"target ({kind}) must have shape {expected} for logits of {tuple(logits.shape)}, "
-            f"got {tuple(target.shape)}{_remedy(target, pixels)}"
+            f"got {tuple(target.shape)}{_remedy(target, logits)}"
         )
     if target.device != logits.device:
         raise ValueError(f"logits are on {logits.device}, target on {target.device}: move them to one device")
     if mask is None:
         return
     if mask.dtype != torch.bool or tuple(mask.shape) != pixels:
-        raise ValueError(f"mask must be bool of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
+        raise ValueError(f"mask must be bool (mask.bool()) of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
     if mask.device != logits.device:
         raise ValueError(f"logits are on {logits.device}, mask on {mask.device}: move them to one device")
 
 
-def _remedy(target: Tensor, pixels: tuple[int, ...]) -> str:
+def _remedy(target: Tensor, logits: Tensor) -> str:
     """What to do with a target of the wrong shape, where one can tell."""
-    shape = tuple(target.shape)
-    if not target.is_floating_point() and shape == (pixels[0], 1, *pixels[1:]):
-        return "; drop the channel axis: target.squeeze(1)"
-    if target.is_floating_point() and shape == pixels:
+    shape, pixels = tuple(target.shape), (logits.shape[0], *logits.shape[2:])
+    soft = target.is_floating_point()
+    if shape == (pixels[0], 1, *pixels[1:]):
+        return f"; drop the channel axis: target.squeeze(1){'.long()' if soft else ''}"
+    if soft and shape == pixels:
         return "; labels must be integers: target.long()"
+    if not soft and shape == tuple(logits.shape):
+        return "; one-hot labels must be floating, target.float(), or labels, target.argmax(1)"
+    if not soft and target.dim() == logits.dim() == 3 and shape == (1, *logits.shape[1:]):
+        return "; logits and target need a batch axis: unsqueeze(0)"
     return ""
 
 

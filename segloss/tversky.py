@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .class_weights import ClassWeights
 from .names import check_range
-from .region import Classes, Overlap, OverlapLoss
+from .overlap import Overlap, OverlapLoss
+from .region import Classes
 from .tensors import ratio
 
 

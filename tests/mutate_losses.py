@@ -45,7 +45,7 @@ PIXELWISE = [
 REGION = [
     *own(
         "region.py",
-        ("ignored pixels predicted", "values = torch.where(counts, pixels.logits.softmax(1) if softmax else pixels.logits, 0.0)", "values = pixels.logits.softmax(1) if softmax else pixels.logits"),
+        ("ignored pixels predicted", "values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits", "values = pixels.logits.softmax(1) if softmax else pixels.logits"),
         ("ignored pixels wanted", "wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)", "wanted = one_hot(pixels.target, values.shape[1]).to(values.dtype)"),
         ("class axis", "by_unit(values, per_image), by_unit(wanted, per_image), valid)", "by_unit(values, per_image).flip(1), by_unit(wanted, per_image), valid)"),
         ("detached", "of_region(by_unit(values, per_image),", "of_region(by_unit(values, per_image).detach(),"),
@@ -112,10 +112,10 @@ LOSSES = {
     "dice": own("dice.py", ("no factor 2", "1 - ratio(2 * sums.tp + smooth", "1 - ratio(sums.tp + smooth"), ("smooth above alone", "sums.predicted + sums.target + smooth)", "sums.predicted + sums.target)"), ("squared dropped", "self.squared = squared", "self.squared = False")),
     "iou": own("tversky.py", ("Dice instead", "super().__init__(1.0, 1.0, per_image", "super().__init__(0.5, 0.5, per_image"), ("errors dropped", "errors = alpha * sums.fp + beta * sums.fn", "errors = alpha * sums.fp")),
     "tversky": own("tversky.py", ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("smooth above alone", "whole = sums.tp + errors + smooth", "whole = sums.tp + errors"), ("defaults swapped", "        alpha: float = 0.3,\n        beta: float = 0.7,\n        per_image: bool = False,\n        classes: Classes = \"present\",\n        smooth: float = 0.0,\n        class_weights: ClassWeights = None,\n        **options: Any,\n    ) -> None:\n        check_range(\"alpha\"", "        alpha: float = 0.7,\n        beta: float = 0.3,\n        per_image: bool = False,\n        classes: Classes = \"present\",\n        smooth: float = 0.0,\n        class_weights: ClassWeights = None,\n        **options: Any,\n    ) -> None:\n        check_range(\"alpha\"")),
-    "focal_tversky": own("tversky.py", ("γ for 1/γ", ".pow(1 / gamma)", ".pow(gamma)"), ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("a NaN gradient at a perfect match", "torch.where(loss > 0, torch.where(loss > 0, loss, 1.0).pow(1 / gamma), 0.0)", "loss.clamp(min=0).pow(1 / gamma)")),
+    "focal_tversky": own("tversky.py", ("γ for 1/γ", ".pow(1 / gamma)", ".pow(gamma)"), ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("a NaN gradient at a perfect match", "torch.where(loss > 0, torch.where(loss > 0, loss, 1.0).pow(1 / gamma), 0.0)", "loss.pow(1 / gamma)")),
     "generalized_dice": own("dice.py", ("volume not squared", "volume).square()", "volume)"), ("weights dropped", "if class_weights is not None:", "if False:"), ("no factor 2", "both = 2 * (weight", "both = 1 * (weight"), ("false positives free", "(weight * (sums.predicted + volume))", "(weight * (sums.tp + volume))")),
-    "lovasz": own("lovasz.py", ("rising order", "argsort(dim=2, descending=True", "argsort(dim=2, descending=False"), ("class indices for hits", "hit = wanted.gather(2, order) > 0.5", "hit = wanted.gather(2, order) > -0.5"), ("errors not gathered", "torch.where(counts, errors, 0.0).gather(2, order)", "torch.where(counts, errors, 0.0)"), ("ignored pixels sorted in", "torch.where(counts, errors.detach(), -torch.inf)", "errors.detach()")),
-    "lovasz_hinge": own("lovasz.py", ("sign of the margin", "F.relu(1 - (2 * wanted - 1) * logits)", "F.relu(1 + (2 * wanted - 1) * logits)"), ("no hinge", "F.relu(1 - (2 * wanted - 1) * logits)", "(1 - (2 * wanted - 1) * logits)"), ("rising order", "argsort(dim=2, descending=True", "argsort(dim=2, descending=False")),
+    "lovasz": own("lovasz.py", ("rising order", "argsort(dim=2, descending=True", "argsort(dim=2, descending=False"), ("class indices for hits", "hit = wanted.gather(2, order) > 0.5", "hit = wanted.gather(2, order) > -0.5"), ("errors not gathered", "torch.where(counts, errors, 0.0).gather(2, order)", "torch.where(counts, errors, 0.0)")),
+    "lovasz_hinge": own("lovasz.py", ("sign of the margin", "F.relu(1 - (2 * wanted - 1) * logits)", "F.relu(1 + (2 * wanted - 1) * logits)"), ("no hinge", "F.relu(1 - (2 * wanted - 1) * logits)", "(1 - (2 * wanted - 1) * logits)"), ("rising order", "argsort(dim=2, descending=True", "argsort(dim=2, descending=False"), ("ignored pixels sorted in", "torch.where(counts, errors.detach(), -torch.inf)", "errors.detach()")),
     "boundary": own("boundary.py", ("inside and outside swapped", "torch.where(inside, 1 - to_outside.sqrt(), to_inside.sqrt())", "torch.where(inside, to_outside.sqrt(), 1 - to_inside.sqrt())"), ("one axis", "for axis in range(2, seeds.dim()):", "for axis in range(seeds.dim() - 1, seeds.dim()):"), ("squared distances", "1 - to_outside.sqrt(), to_inside.sqrt()", "1 - to_outside, to_inside"), ("the sum for the mean", "ratio((probabilities * distance).sum(2), valid.sum(1, keepdim=True))", "(probabilities * distance).sum(2)")),
 }  # fmt: skip
 
@@ -128,6 +128,10 @@ def mutants_of(loss):
         engine = [
             m for m in engine if m.what in ("ignored pixels in the sum", "NaN of ignored pixels kept", "terms detached")
         ]
+    if loss.startswith("lovasz"):  # which leaves ignored pixels out itself, whatever their error is
+        engine = [m for m in engine if m.what != "ignored pixels predicted"]
+    if loss == "lovasz_hinge":
+        engine = [m for m in engine if m.what != "NaN of ignored pixels kept"]
     return [*engine, *LOSSES[loss]]
 
 

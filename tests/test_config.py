@@ -223,3 +223,22 @@ def test_schema_describes_what_is_accepted(write):
         assert not list(validator.iter_errors(YAML(typ="safe", pure=True).load(path))), path
     for key, value in (("gama", 1), ("gamma", "x")):
         assert list(validator.iter_errors({**good, "loss": {**good["loss"], key: value}}))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.acw=yes", 'model.acw: expected true or false or a mapping or null, got "yes"'),
+        (
+            "model.acw={constraint: negative}",
+            "model.acw.constraint: unknown value 'negative'; did you mean 'positive'?",
+        ),
+        ("model.acw={constrain: positive}", "model.acw: unknown key 'constrain'; did you mean 'constraint'?"),
+        ("loss={name: cdb_ce, tau: fast}", 'loss.tau: expected a number or dynamic, got "fast"'),
+        ("loss={name: ldam, drw_epoch: 60}", "loss.drw_epoch: 60 is never reached, train.epochs is"),
+        ("loss.name=bce", "loss.name: unknown loss 'bce'; here that is 'sigmoid_ce'"),
+    ],
+)
+def test_one_line_for_one_mistake_in_a_loss_or_its_layer(override, message):
+    (line,) = problems(ROOT / "configs/demo.yaml", override)
+    assert message in line

@@ -283,7 +283,8 @@ def test_boundary_uses_exact_distances():
             np.testing.assert_allclose(found[n, c], expected, atol=1e-5)
 
 
-def test_outlying_labels_put_the_rarest_farthest():
+def test_mse_ol_puts_the_rarest_farthest():
+    assert segloss.outlying_labels([20, 500, 3, 100]).tolist() == [3.0, 1.0, 4.0, 2.0]
     assert segloss.outlying_labels([500, 20, 100, 20], alpha=2.0).tolist() == [2.0, 6.0, 4.0, 8.0]
 
 

@@ -338,6 +338,18 @@ def test_the_default_dtype_does_not_matter(name):
     assert found.item() == expected.item()
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("right", [True, False])
+def test_a_perfect_and_a_hopeless_prediction_have_finite_gradients(name, right):
+    target = torch.arange(4).repeat(3).view(1, 12)
+    sure = torch.nn.functional.one_hot(target if right else (target + 1) % 4, 4).movedim(-1, 1)
+    logits = (2e4 * sure - 1e4).float().requires_grad_()
+    value = build(name)(logits, target)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize("margin", [4.0, 8.0, 12.0, 16.0])
 @pytest.mark.parametrize("name", ["dfl", "dfl2021", "focal", "cefl", "cefl2", "poly1", "sigmoid_ce", "sigmoid_focal"])
 def test_single_precision_holds_where_the_prediction_is_sure(name, margin):

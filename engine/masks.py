@@ -1,0 +1,191 @@
+"""Scores of mask files, whatever program wrote them: no model and no run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import datasets
+from datasets.labels import LabelMap
+from datasets.metaimage import SUFFIXES as VOLUMES
+from datasets.still import SUFFIXES as STILLS
+from datasets.still import read_labels
+from segloss.names import unknown
+from segloss.scores import SegmentationScores
+
+from .errors import UsageError
+from .source import COMMAND_LINE, parse_overrides
+
+MOST_VALUES = 100
+"""A mask with more values than this is no mask of labels."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the values in the masks mean, and what the files belong to.
+
+    Attributes:
+        labels: a class name to one or more mask values; empty: every value of the references is a class.
+        ignore: values of the references that do not count.
+        background: a class that is left out of the means.
+        name: a pattern on a file's name without suffix; its first group (or the whole match) is the case.
+        group: a pattern on the case that names its group, a patient or a video sequence.
+    """
+
+    labels: dict[str, Any] = field(default_factory=dict)
+    ignore: Sequence[int] = (datasets.IGNORE,)
+    background: str | None = None
+    name: str = ".*"
+    group: str = ".*"
+
+    @classmethod
+    def parse(cls, overrides: Sequence[str]) -> Options:
+        """From `key=value` arguments; a `UsageError` that names a key or value at fault."""
+        given = parse_overrides(overrides).plain()
+        for key in given:
+            if key not in cls.__dataclass_fields__:
+                raise UsageError(f"{COMMAND_LINE}: {unknown('key', key, cls.__dataclass_fields__)}")
+        given["ignore"] = _as_list(given.get("ignore", cls.ignore))
+        options = cls(**given)
+        if not isinstance(options.labels, dict):
+            raise UsageError(f"{COMMAND_LINE}: labels: expected a mapping such as {{background: 0, gland: [1, 2]}}")
+        values = [value for name in options.labels for value in _as_list(options.labels[name])]
+        if not all(isinstance(value, int) for value in [*values, *options.ignore]):
+            raise UsageError(f"{COMMAND_LINE}: labels and ignore: expected whole numbers, got {given}")
+        if len(set(values)) < len(values):
+            raise UsageError(f"{COMMAND_LINE}: labels: a value belongs to two classes: {options.labels}")
+        for key in ("name", "group"):
+            try:
+                re.compile(getattr(options, key))
+            except (re.error, TypeError) as error:
+                raise UsageError(f"{COMMAND_LINE}: {key}: {getattr(options, key)!r} is no pattern ({error})") from error
+        return options
+
+
+Track = Callable[[Iterable[str], int], Iterable[str]]
+
+
+def score_masks(
+    predicted: Path, reference: Path, options: Options, track: Track = lambda cases, _: cases
+) -> dict[str, Any]:
+    """The scores document of a folder of predicted masks; see `SegmentationScores.document`.
+
+    Files belong together when they have the same case, and the same sub-folder where there are sub-folders. One pair is
+    in memory at a time.
+
+    Args:
+        predicted: a folder of masks: PNG and other stills, or MetaImage volumes.
+        reference: a folder of masks on the same grids.
+        options: what values and names mean.
+        track: shows progress: is given the cases as they are scored and their number, and gives them on.
+
+    Raises:
+        UsageError, DataError: a folder or file is missing, unreadable, of another size, or holds a foreign value.
+    """
+    pairs = _pairs(predicted, reference, options.name)
+    reading, classes = _maps((pair.reference for pair in pairs.values()), options)
+    if options.background is not None and options.background not in classes.classes:
+        raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
+    background = None if options.background is None else classes.classes.index(options.background)
+    scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
+    images = 0
+    for number, case in enumerate(track(pairs, len(pairs))):
+        found, wanted = (_read(path) for path in pairs[case])
+        if found.shape != wanted.shape:
+            ours, theirs = pairs[case]
+            raise datasets.DataError(f"{ours}: {_size(found)}, but {theirs} has {_size(wanted)}; one grid is needed")
+        target = reading(wanted, pairs[case].reference)
+        prediction = np.zeros_like(target)
+        counts = target != datasets.IGNORE
+        prediction[counts] = classes(found[counts], pairs[case].predicted)
+        ids = list(range(images, images := images + len(target)))
+        scores.update(_tensor(prediction), _tensor(target), image=ids, case=[number] * len(target))
+    groups = [_first(options.group, case) for case in pairs]
+    return scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
+
+
+class _Pair(NamedTuple):
+    predicted: Path
+    reference: Path
+
+
+def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, _Pair]:
+    ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
+    missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+    if missing:
+        raise datasets.DataError(
+            f"{theirs[missing[0]]}: no prediction of this name in {predicted} (nor for {len(missing) - 1} more of "
+            f"{len(theirs)}); name='pattern' says which part of the names must agree"
+        )
+    if strange:
+        raise datasets.DataError(f"{ours[strange[0]]}: no reference of this name in {reference}; remove the file")
+    return {case: _Pair(ours[case], theirs[case]) for case in sorted(theirs)}
+
+
+def _masks(folder: Path, pattern: str) -> dict[str, Path]:
+    """The mask files of a folder and its sub-folders, by case."""
+    if not folder.is_dir():
+        raise datasets.DataError(f"{folder}: no such folder")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in (*STILLS, *VOLUMES) or path.name.startswith("."):
+            continue
+        case = (path.parent.relative_to(folder) / _first(pattern, path.stem)).as_posix()
+        if case in found:
+            raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
+        found[case] = path
+    if not found:
+        raise datasets.DataError(f"{folder}: no mask here; expected files ending in {', '.join((*STILLS, *VOLUMES))}")
+    return found
+
+
+def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, LabelMap]:
+    """From values to classes, with and without the values that are ignored."""
+    labels = {name: _as_list(values) for name, values in options.labels.items()}
+    if not labels:
+        values = sorted({int(value) for path in references for value in np.unique(_read(path))} - set(options.ignore))
+        if len(values) > MOST_VALUES:
+            raise UsageError(f"the references hold {len(values)} values; say what they mean: labels={{gland: 1, …}}")
+        if len(values) < 2:
+            raise UsageError(
+                f"the references hold no two classes, but {values} and what is ignored, {[*options.ignore]}; "
+                "say what the values mean, such as labels={background: 0, gland: 255} ignore=[]"
+            )
+        labels = {str(value): [value] for value in values}
+    known = {value for each in labels.values() for value in each}
+    return LabelMap(labels, [value for value in options.ignore if value not in known]), LabelMap(labels)
+
+
+def _read(path: Path) -> NDArray[Any]:
+    """A mask as `(slices, rows, columns)`."""
+    mask = datasets.read_volume(path).array if path.suffix.lower() in VOLUMES else read_labels(path)
+    if mask.ndim != 3 or mask.dtype.kind not in "iub":
+        raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")
+    return mask
+
+
+def _tensor(mask: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(mask.astype(np.int64))
+
+
+def _first(pattern: str, text: str) -> str:
+    """The first group of a pattern in a text, or the whole match."""
+    found = re.search(pattern, text)
+    if found is None:
+        raise UsageError(f"{COMMAND_LINE}: the pattern {pattern!r} does not match {text!r}")
+    return found.group(1) if found.re.groups and found.group(1) else found.group(0)
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def _size(mask: NDArray[Any]) -> str:
+    return "x".join(map(str, mask.shape[::-1])) + " pixels"
