@@ -134,6 +134,8 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
         attempt(["model"], lambda: _check_model(valid, classes or 2, channels, trained))
     if adapter is not None and "scores" in valid:
         attempt(["scores", "background"], lambda: _check_background(valid["scores"].background, adapter))
+    if "data" in valid and "scores" in valid:
+        attempt(["scores", "window"], lambda: _check_window(valid["scores"].window, valid["data"].size))
     if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
         problems.append(_place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard"))
     return problems
@@ -222,6 +224,15 @@ def _check_size(network: models.SegmentationModel, size: tuple[int, int], channe
         raise ValueError(
             f"the network cannot take images of data.size {list(size)}: {reason}; use another encoder"
         ) from error
+
+
+def _check_window(window: tuple[int, int] | None, size: tuple[int, int] | None) -> None:
+    """Windows slide over what the network sees, which is not larger than data.size."""
+    if window is not None and size is not None and (window[0] > size[0] or window[1] > size[1]):
+        raise ValueError(
+            f"{list(window)} is larger than the network's grid, data.size: {list(size)}; for windows over whole images "
+            "train with data.size: null and crops in data.augment"
+        )
 
 
 def _check_background(background: str | None, adapter: datasets.Adapter) -> None:

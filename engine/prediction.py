@@ -25,7 +25,6 @@ from datasets.still import SUFFIXES as STILLS
 
 from . import build
 from .config import Config
-from .errors import UsageError
 from .figures import palette
 from .inference import infer
 
@@ -156,13 +155,3 @@ def _write(path: Path, image: Image.Image) -> None:
     content = BytesIO()
     image.save(content, format="PNG")
     write_atomically(path, content.getvalue())
-
-
-def check_inference(config: Config) -> None:
-    """A `UsageError` where windows are asked for on images that are shrunk to one size anyway."""
-    window, size = config.scores.window, config.data.size
-    if window is not None and size is not None and (window[0] > size[0] or window[1] > size[1]):
-        raise UsageError(
-            f"scores.window: {list(window)} is larger than the network's grid, data.size: {list(size)}; "
-            "for windows over whole images train with data.size: null and crops in data.augment"
-        )

@@ -31,7 +31,7 @@ from .experiment import Experiment, launch, place
 from .findings import samples_picture, sections
 from .inspection import inspect
 from .masks import Options, score_masks
-from .prediction import check_inference, inputs, predict_file, write_classes, write_prediction
+from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
 from .run import Run, write_json
 from .training import Trainer
@@ -136,7 +136,6 @@ def predict(
     """
     run = Run.open(path)
     config = run.config(overrides)
-    check_inference(config)
     adapter = build.build_adapter(config.data)
     wanted = inputs(images, adapter.volumetric)
     fabric = launch(config.train)
