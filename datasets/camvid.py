@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .case import PARTS, Case, Decoded
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, read_mask, read_rgb, same_size
+from .still import find_images, read_rgb, with_mask
 
 OWN = LabelMap(
     {
@@ -86,6 +86,4 @@ class CamVid:
 
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""
-        image, raw = self.read_image(case.image), read_mask(case.mask, self.labels.coloured)
-        same_size(image, raw, case.image, case.mask)
-        return Decoded(image, self.labels(raw, case.mask))
+        return with_mask(self.read_image(case.image), case, self.labels)

@@ -11,7 +11,7 @@ from .case import IGNORE, PARTS, Case, Decoded, Part
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .pattern import Pattern
-from .still import read_image, read_mask, same_size
+from .still import read_image, with_mask
 
 
 class Folder:
@@ -96,10 +96,7 @@ class Folder:
 
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask."""
-        image = self.read_image(case.image)
-        raw = read_mask(case.mask, self.labels.coloured)
-        same_size(image, raw, case.image, case.mask)
-        return Decoded(image, self.labels(raw, case.mask))
+        return with_mask(self.read_image(case.image), case, self.labels)
 
     def _hint(self) -> str:
         if (self.root / "train" / "images").is_dir():

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from .case import Case, Decoded
 from .errors import DataError
+from .labels import LabelMap
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -124,6 +126,13 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
             "colours [r, g, b]; give values there if this mask holds labels"
         )
     return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
+
+
+def with_mask(image: NDArray[Any], case: Case, labels: LabelMap) -> Decoded:
+    """A decoded image with its mask; a `DataError` where that is unreadable, of another size, or holds foreign values."""
+    raw = read_mask(case.mask, labels.coloured)
+    same_size(image, raw, case.image, case.mask)
+    return Decoded(image, labels(raw, case.mask))
 
 
 def same_size(image: NDArray[Any], mask: NDArray[Any], image_path: Path, mask_path: Path) -> None:
