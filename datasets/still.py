@@ -129,7 +129,7 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
 
 
 def with_mask(image: NDArray[Any], case: Case, labels: LabelMap) -> Decoded:
-    """A decoded image with its mask; a `DataError` where that is unreadable, of another size, or holds foreign values."""
+    """A decoded image with its mask; a `DataError` where that is unreadable, of another size or of foreign values."""
     raw = read_mask(case.mask, labels.coloured)
     same_size(image, raw, case.image, case.mask)
     return Decoded(image, labels(raw, case.mask))
