@@ -122,9 +122,10 @@ def _share(part: int, whole: int) -> str:
 
 
 def samples_picture(found: Inspection, adapter: datasets.Adapter) -> Figure:
-    """Images and masks side by side: for each class in turn, rarest first, a case with most of it."""
+    """Images and masks side by side: for each class in turn, rarest first, the case with most of it that is left."""
     chosen: list[Facts] = []
-    for index in np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist():
+    rarest_first = np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist()
+    for index in rarest_first * SHOWN:
         rest = [facts for facts in found.facts if facts not in chosen and facts.pixels[index]]
         if rest and len(chosen) < SHOWN:
             chosen.append(max(rest, key=lambda facts: facts.pixels[index] / sum(facts.pixels)))
