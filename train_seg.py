@@ -44,7 +44,8 @@ things lie (data.root, data.cache), how to run (data.workers, train.device) and 
   python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
 
 Or score the mask files of any other program. Files of one name belong together; labels says what their
-values mean, ignore which do not count, background what the means leave out, name and group are patterns:
+values mean, ignore which do not count, background what the means leave out; name and group are regular
+expressions on a file's name (what must agree) and on the case (its patient):
 
   python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
 """
@@ -87,8 +88,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
     evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
     evaluate.add_argument("run", nargs="?", help="the run's folder, output/name")
-    evaluate.add_argument("--split", choices=["train", "val", "test"], default="test", help="default: test")
-    evaluate.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
+    evaluate.add_argument("--split", choices=["train", "val", "test"], help="default: test")
+    evaluate.add_argument("--checkpoint", choices=["best", "last"], help="default: best")
     evaluate.add_argument("--pred", type=Path, metavar="DIR", help="score mask files instead of a run")
     evaluate.add_argument("--ref", type=Path, metavar="DIR", help="the reference masks of --pred")
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder")
@@ -128,8 +129,13 @@ def _sort_out(top: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if options.pred is None and options.ref is None:
         if options.run is None or "=" in options.run:
             top.error("evaluate needs a run's folder, or --pred and --ref")
+        if options.out is not None:
+            top.error("--out is for --pred and --ref; the scores of a run go into its folder")
         options.run = Path(options.run)
+        options.split, options.checkpoint = options.split or "test", options.checkpoint or "best"
         return
+    if options.split or options.checkpoint:
+        top.error("--split and --checkpoint choose of a run; --pred scores all of its masks")
     if options.pred is None or options.ref is None:
         top.error("--pred and --ref go together: two folders of masks")
     if options.run is not None:

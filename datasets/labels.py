@@ -24,6 +24,7 @@ class LabelMap:
     Args:
         classes: a class name to its mask values, or to its RGB colours, in the order of the class indices.
         ignore: values or colours of pixels that do not count.
+        hint: what a message about a foreign value ends with.
         refuse_binary: refuse a mask of only 0 and 255 where 255 is ignored: its foreground would not count.
 
     Raises:
@@ -37,10 +38,11 @@ class LabelMap:
         classes: Mapping[str, Sequence[int | Sequence[int]]],
         ignore: Sequence[int | Sequence[int]] = (),
         refuse_binary: bool = True,
+        hint: str = "data.labels names classes, data.ignore what does not count",
     ) -> None:
         if len(classes) > IGNORE:
             raise ValueError(f"labels: {len(classes)} classes; at most {IGNORE} fit beside void in 8 bits")
-        self.classes = tuple(classes)
+        self.classes, self.hint = tuple(classes), hint
         listed = [("labels", value) for values in classes.values() for value in values]
         listed += [("ignore", value) for value in ignore]
         self.coloured = any(not isinstance(value, int) for _, value in listed)
@@ -80,8 +82,8 @@ class LabelMap:
             more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
             raise DataError(
                 f"{path}: {'colour' if self.coloured else 'label'} {', '.join(foreign[:5])}{more}, but the "
-                f"{len(self.classes)} classes and void have the {kind} {known}; is this the mask of another data set? "
-                "(data.labels names classes, data.ignore what does not count)"
+                f"{len(self.classes)} classes{' and void' if self.ignored() else ''} have the {kind} {known}; is this "
+                f"the mask of another data set? ({self.hint})"
             )
         table = np.array([self.codes[code] for code in found], dtype=np.uint8)
         indices: NDArray[np.uint8] = table[np.searchsorted(present, codes)]

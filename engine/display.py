@@ -73,7 +73,7 @@ class Display:
         if section.columns:
             table = Table(title=None if section.lines else section.title, title_justify="left")
             for index, column in enumerate(section.columns):
-                table.add_column(column, justify="right" if index else "left", overflow="fold")
+                table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=not index)
             for row in section.rows:
                 table.add_row(*(escape(cell) for cell in row))
             self.console.print(table)

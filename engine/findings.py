@@ -141,6 +141,8 @@ def samples_picture(found: Inspection, adapter: datasets.Adapter) -> Figure:
         axes[2 * place + 1].imshow(coloured(mask, colours, None, 1.0), interpolation="nearest")
         axes[2 * place].set_title(facts.case.id, fontsize=8)
     names = [Patch(color=colour, label=name) for name, colour in zip(found.classes, colours, strict=True)]
+    if any(facts.ignored for facts in chosen):
+        names.append(Patch(facecolor="white", edgecolor="grey", label="(ignored)"))
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
     return figure
 

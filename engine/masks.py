@@ -23,6 +23,7 @@ from segloss.scores import SegmentationScores
 from .errors import UsageError
 from .source import COMMAND_LINE, parse_overrides
 
+HINT = "labels={background: 0, gland: [1, 255]} names classes, ignore=[…] what does not count"
 MOST_VALUES = 100
 """A mask with more values than this is no mask of labels."""
 
@@ -120,12 +121,15 @@ def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, _Pair]:
     ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
     missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
     if missing:
+        hint = "" if ours.keys() & theirs else "; name=PATTERN, a regular expression, says what of the names must agree"
         raise datasets.DataError(
-            f"{theirs[missing[0]]}: no prediction of this name in {predicted} (nor for {len(missing) - 1} more of "
-            f"{len(theirs)}); name='pattern' says which part of the names must agree"
+            f"{theirs[missing[0]]}: no prediction of this name in {predicted}; {len(missing)} of {len(theirs)} have "
+            f"none{hint}"
         )
     if strange:
-        raise datasets.DataError(f"{ours[strange[0]]}: no reference of this name in {reference}; remove the file")
+        raise datasets.DataError(
+            f"{ours[strange[0]]}: no reference of this name in {reference}; add it, or move the file away"
+        )
     return {case: _Pair(ours[case], theirs[case]) for case in sorted(theirs)}
 
 
@@ -162,7 +166,7 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
     known = [value for each in labels.values() for value in each]
     coloured = any(isinstance(value, list) for value in known)
     ignore = [value for value in options.ignore if value not in known and isinstance(value, list) == coloured]
-    return LabelMap(labels, ignore, refuse_binary=False), LabelMap(labels)
+    return LabelMap(labels, ignore, refuse_binary=False, hint=HINT), LabelMap(labels, hint=HINT)
 
 
 def _read(path: Path, coloured: bool = False) -> NDArray[Any]:

@@ -42,21 +42,23 @@ class Input:
     name: str
 
 
-def inputs(paths: Sequence[Path], volumes: bool) -> list[Input]:
-    """The images among files and folders, in order; folders with their sub-folders.
+def inputs(paths: Sequence[Path], volumes: bool, out: Path) -> list[Input]:
+    """The images among files and folders, in order; folders with their sub-folders, but without the output's.
 
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
     suffixes = VOLUMES if volumes else STILLS
     found: dict[str, Input] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
         if not files or files[0].suffix.lower() not in suffixes:
             raise datasets.DataError(f"{path}: no image here; expected files ending in {', '.join(suffixes)}")
         for file in files:
+            if out.resolve() in file.resolve().parents:
+                continue
             relative = file.name if path.is_file() else file.relative_to(path).as_posix()
             name = relative.removesuffix(file.suffix)
             if name in found:

@@ -137,7 +137,8 @@ def predict(
     run = Run.open(path)
     config = run.config(overrides)
     adapter = build.build_adapter(config.data)
-    wanted = inputs(images, adapter.volumetric)
+    _refuse_file(out)
+    wanted = inputs(images, adapter.volumetric, out)
     fabric = launch(config.train)
     section = build.without_files(config.model)
     network = build.build_model(section, len(adapter.classes), adapter.channels, config.seed)
@@ -145,24 +146,39 @@ def predict(
     model.eval()
     out.mkdir(parents=True, exist_ok=True)
     write_classes(out, adapter)
+    refused = []
     for one in display.track("predicting")(wanted, len(wanted)):
-        found = predict_file(one.path, model, adapter, config, fabric)
-        write_prediction(found, one, out, adapter, probabilities)
+        try:
+            found = predict_file(one.path, model, adapter, config, fabric)
+            write_prediction(found, one, out, adapter, probabilities)
+        except datasets.DataError as error:
+            refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
-    display.line(f"{len(wanted)} masks in {out / 'masks'}, previews{kept} beside")
+    display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside")
     display.line(f"values and colours of the classes: {out / 'classes.json'}")
+    if refused:
+        raise datasets.DataError("\n".join(refused))
 
 
 def evaluate_masks(
     predicted: Path, reference: Path, overrides: Sequence[str], out: Path | None, display: Display
 ) -> None:
     """Score the mask files of a folder against those of another; see `masks.score_masks`."""
-    scores = score_masks(predicted, reference, Options.parse(overrides), display.track("scoring"))
+    options = Options.parse(overrides)
+    _refuse_file(out or predicted)
+    if (predicted / "classes.json").is_file() and (predicted / "masks").is_dir():  # as predict leaves it
+        predicted = predicted / "masks"
+    scores = score_masks(predicted, reference, options, display.track("scoring"))
     folder = out or predicted
     folder.mkdir(parents=True, exist_ok=True)
     _write_scores(folder, scores)
     display.scores(f"{predicted} against {reference}", scores)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: a file; give a folder to write into")
 
 
 def _prepare(config: Config, run: Run, display: Display) -> Experiment:

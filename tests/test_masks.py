@@ -84,6 +84,12 @@ def test_colours_are_classes_too(program, tmp_path):
         (["--pred", "ours"], "--pred and --ref go together"),
         (["runs/x", "--pred", "ours", "--ref", "theirs"], "not both: 'runs/x'"),
         ([], "evaluate needs a run's folder, or --pred and --ref"),
+        (["runs/x", "--out", "s"], "--out is for --pred and --ref"),
+        (["--pred", "ours", "--ref", "theirs", "--split", "val"], "--split and --checkpoint choose of a run"),
+        (
+            ["--pred", "ours", "--ref", "theirs", "labels={a: 0, b: 7}"],
+            "(labels={background: 0, gland: [1, 255]} names",
+        ),
         (["--pred", "nowhere", "--ref", "theirs"], "nowhere: no such folder"),
         (["--pred", "ours", "--ref", "theirs", "lables={a: 0}"], "unknown key 'lables'; did you mean 'labels'?"),
         (["--pred", "ours", "--ref", "theirs", "labels=[0, 1]"], "labels: expected a mapping such as"),

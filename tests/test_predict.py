@@ -69,6 +69,19 @@ def test_volumes_keep_their_place(program, tmp_path):
     np.testing.assert_allclose(mask.affine, image.affine)
 
 
+def test_goes_on_after_an_image_that_cannot_be_read_and_leaves_its_own_output_alone(run, program, tmp_path):
+    good = photo(tmp_path / "in/a.png", (24, 32))
+    photo(tmp_path / "in/c.png", (24, 32))
+    (tmp_path / "in/b.png").write_text("no picture")
+    for _ in range(2):
+        done = program("predict", run, "in", "in", "--out", "in/out", check=2)
+        assert "2 masks in in/out/masks" in done.stdout
+        assert done.stderr.startswith("in/b.png: not a readable image")
+    ours = ["--pred", "in/out", "--ref", "in/out/masks"]
+    program("evaluate", *ours, "labels={" + ", ".join(f"c{i}: {i}" for i in range(11)) + "}", "--out", "s", check=0)
+    assert "a file; give a folder" in program("predict", run, good, "--out", good, check=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
