@@ -11,6 +11,7 @@ from .cityscapes import Cityscapes, to_label_ids
 from .counts import Counts, count_classes
 from .errors import DataError
 from .folder import Folder
+from .geometry import Geometry
 from .normalise import NORMALISATIONS
 from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
@@ -18,7 +19,15 @@ from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler, class_pixels
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
 from .splits import SPLITS, Recorded, Split, Splitter
-from .volume import Volume, read_volume, write_volume
+from .volume import (
+    Volume,
+    read_mask_volume,
+    read_volume,
+    volume_files,
+    volume_stem,
+    volume_suffix,
+    write_volume,
+)
 
 ADAPTERS: dict[str, Callable[..., Adapter]] = {
     "camvid": CamVid,
@@ -51,6 +60,7 @@ __all__ = [
     "Decoded",
     "Draw",
     "Folder",
+    "Geometry",
     "LeakageWarning",
     "Part",
     "Phantom",
@@ -69,9 +79,13 @@ __all__ = [
     "count_classes",
     "evaluation_loader",
     "prepare",
+    "read_mask_volume",
     "read_volume",
     "refuse_mixed_sizes",
     "to_label_ids",
     "training_loader",
+    "volume_files",
+    "volume_stem",
+    "volume_suffix",
     "write_volume",
 ]

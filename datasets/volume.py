@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import SimpleITK
+from nibabel import orientations
 from numpy.typing import NDArray
 
-from . import metaimage
+from . import metaimage, nifti
 from .errors import DataError
+from .geometry import Geometry
+from .itk import to_image
+
+SUFFIXES = (*metaimage.SUFFIXES, *nifti.SUFFIXES, *nifti.HEADERS)
+"""Of the files by which the volumes of a folder are found."""
+INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """A scan or a mask.
 
@@ -22,45 +31,168 @@ class Volume:
         affine: 4×4 float64, from the voxel index (column, row, slice) to RAS+ millimetres.
 
     Raises:
-        ValueError: an array that is no volume, an affine that is no invertible 4×4 matrix.
+        ValueError: an array that is no volume, an affine that is no finite, invertible 4×4 matrix.
     """
 
     array: NDArray[Any]
     affine: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.array.ndim not in (3, 4):
+        if self.array.ndim not in (3, 4) or 0 in self.array.shape:
             raise ValueError(f"a volume is (slices, rows, columns[, channels]), got shape {self.array.shape}")
-        if self.affine.shape != (4, 4) or not abs(np.linalg.det(self.affine[:3, :3])) > 0:
-            raise ValueError(f"affine must be an invertible 4×4 matrix, got {self.affine.tolist()}")
+        _ = self.geometry
 
     @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Millimetres between columns, rows and slices."""
-        column, row, slice_ = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
-        return column, row, slice_
+    def geometry(self) -> Geometry:
+        """The grid of the voxels."""
+        slices, rows, columns = self.array.shape[:3]
+        return Geometry((slices, rows, columns), self.affine)
+
+    @property
+    def axes(self) -> str:
+        """The directions in which the column, row and slice index increase; see `Geometry.axes`."""
+        return self.geometry.axes
+
+    def reordered(self, axes: str) -> Volume:
+        """The same voxels in another order, not one of them changed; see `Geometry.reordered`."""
+        by_column = np.moveaxis(self.array, (0, 2), (2, 0))
+        turned = orientations.apply_orientation(by_column, self.geometry.change(axes))
+        return Volume(np.ascontiguousarray(np.moveaxis(turned, (0, 2), (2, 0))), self.geometry.reordered(axes).affine)
+
+    def resampled(self, onto: Geometry, labels: bool) -> Volume:
+        """The values on another grid, 0 outside this one.
+
+        Args:
+            onto: the other grid.
+            labels: take the nearest value, in the same dtype; else interpolate linearly, as float32 (float64 stays).
+        """
+        dtype = self.array.dtype
+        wanted = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        if not labels:
+            wanted = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+        grid = to_image(np.zeros((1, 1, 1), np.uint8), onto.affine)
+        found = SimpleITK.Resample(
+            to_image(self.array.astype(wanted, copy=False), self.affine),
+            onto.shape[::-1],
+            SimpleITK.Transform(),
+            SimpleITK.sitkNearestNeighbor if labels else SimpleITK.sitkLinear,
+            grid.GetOrigin(),
+            grid.GetSpacing(),
+            grid.GetDirection(),
+            0.0,
+        )
+        array: NDArray[Any] = SimpleITK.GetArrayFromImage(found)
+        return Volume(array.astype(dtype, copy=False) if labels else array, onto.affine)
 
 
 def read_volume(path: str | Path) -> Volume:
-    """Read a MetaImage: `.mhd` with its data file, or `.mha`.
+    """Read a MetaImage (`.mhd`, `.mha`) or a NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`).
+
+    Integers stay integers where the file does not scale them; several values a voxel become channels.
 
     Raises:
-        DataError: the file is missing, unreadable or no volume, holds fewer voxels than it says, or its data file lies
-            outside its folder.
+        DataError: the file is missing, unreadable or no volume in space, holds fewer voxels than it says, or names
+            data outside its folder.
     """
     path = Path(path)
-    if path.suffix.lower() not in metaimage.SUFFIXES:
-        raise DataError(f"{path}: not a volume that can be read; expected a file ending in .mhd or .mha")
-    return Volume(*metaimage.read(path))
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            return Volume(*_format(path).read(path))
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and the disk") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; export it again from its source") from error
+
+
+def read_mask_volume(path: str | Path) -> Volume:
+    """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
+
+    Raises:
+        DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
+    """
+    volume = read_volume(path)
+    array = volume.array
+    if array.ndim != 3:
+        raise DataError(f"{path}: {array.shape[-1]} values a voxel; expected a mask of one")
+    if array.dtype.kind in "iu":
+        return volume
+    bad = array[~(np.floor(array) == array) | (np.abs(array) >= 2**63)]
+    if bad.size:
+        raise DataError(
+            f"{path}: {bad[0]} in {bad.size} of {array.size} voxels is no label; expected a mask of whole numbers, so "
+            "resample it by nearest neighbour, or is this the scan?"
+        )
+    return Volume(array.astype(smallest_integer(array.min(), array.max())), volume.affine)
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
-    """Write a MetaImage: `.mhd` with a compressed `.zraw` beside it, or a single `.mha`.
+    """Write `.mhd` with a compressed `.zraw` beside it, `.mha`, `.nii` or `.nii.gz`, whole or not at all.
+
+    Values stay as they are; truth values are written as uint8, float16 as float32, and 64-bit integers in the smallest
+    type that holds them.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: another suffix, numbers that the formats do not have.
+        DataError: the file cannot be written; what was there before is still whole.
     """
     path = Path(path)
-    if path.suffix.lower() not in metaimage.SUFFIXES:
-        raise ValueError(f"{path}: a volume is written as .mhd or .mha")
-    metaimage.write(volume.array, volume.affine, path)
+    suffix = volume_suffix(path)
+    if suffix not in (*metaimage.SUFFIXES, *nifti.SUFFIXES):
+        raise ValueError(f"{path}: a volume is written as .mhd, .mha, .nii or .nii.gz")
+    array, write = _writable(volume.array), metaimage.write if suffix in metaimage.SUFFIXES else nifti.write
+    write(array, volume.affine, path)
+
+
+def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
+    """The smallest integer type that holds all from `low` to `high`, unsigned where both would do.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for dtype in INTEGERS:
+        if np.iinfo(dtype).min <= int(low) and int(high) <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise ValueError(f"no integer type holds {low} to {high}")
+
+
+def volume_suffix(path: str | Path) -> str | None:
+    """The suffix by which a file is a volume, ".mhd" or ".nii.gz", in lower case; None where it is none."""
+    name = Path(path).name.lower()
+    return next((s for s in (*SUFFIXES, *nifti.IMAGES) if name.endswith(s) and name != s), None)
+
+
+def volume_stem(path: str | Path) -> str:
+    """A file's name without the suffix of a volume, or without its own where it is none."""
+    path, suffix = Path(path), volume_suffix(path)
+    return path.stem if suffix is None else path.name[: -len(suffix)]
+
+
+def volume_files(path: str | Path) -> list[Path]:
+    """Every file that a volume's header and pixels come from; errors as `read_volume`."""
+    path = Path(path)
+    found: list[Path] = _format(path).files(path)
+    return found
+
+
+def _format(path: Path) -> ModuleType:
+    suffix = volume_suffix(path)
+    if suffix is None:
+        endings = ", ".join(SUFFIXES)
+        raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}")
+    if not path.is_file():
+        raise DataError(f"{path}: {'a folder; give a file in it' if path.is_dir() else 'no such file'}")
+    return metaimage if suffix in metaimage.SUFFIXES else nifti
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise ValueError(f"a volume of {array.dtype} cannot be written; convert it to integers or floats of 64 bits")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        return array.astype(smallest_integer(array.min(), array.max()))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

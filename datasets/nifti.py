@@ -1,0 +1,189 @@
+"""NIfTI files, versions 1 and 2: headers read and written by nibabel, pixels as far as a file really holds them."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from .errors import DataError
+from .files import write_atomically
+from .pixels import as_array, head, inflated, refuse_too_large, scaled, stored
+
+SUFFIXES = (".nii.gz", ".nii")
+HEADERS = (".hdr.gz", ".hdr")
+IMAGES = (".img.gz", ".img")
+MILLIMETRES = {1: 1000.0, 3: 1e-3}
+"""Of a unit of length by its code: metres and microns; anything else is taken as millimetres."""
+COLOURS = ("R", "G", "B", "A")
+_LARGEST_SIDE = 2**15 - 1
+"""Of NIfTI-1, which stores sizes in 16 bits."""
+_QUIET = logging.Logger("nifti")
+_QUIET.addHandler(logging.NullHandler())
+
+
+class _Place(NamedTuple):
+    header: Path
+    data: Path
+
+
+def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The array `(slices, rows, columns[, channels])` and the affine to RAS+ millimetres; errors as `read_volume`."""
+    header_path, data = _place(path)
+    header = _header(header_path, header_path == data)
+    dtype, colours = _dtype(header, header_path)
+    sides, channels = _sides(header, header_path, colours)
+    size = prod(sides) * channels * dtype.itemsize
+    refuse_too_large(header_path, size)
+    start = _start(header, header_path, header_path == data)
+    affine = _affine(header, header_path)
+    slope, intercept = (1.0, 0.0) if colours else _slope(header, header_path)
+    packed = data.suffix.lower() == ".gz"
+    content = inflated(data, 0, size, skip=start) if packed else stored(data, start, size)
+    shape = sides[::-1]
+    if channels == 1:
+        array = as_array(content, dtype, shape)
+    elif colours:  # the colours of a voxel lie together
+        array = as_array(content, dtype, (*shape, channels))
+    else:  # one volume behind another
+        array = np.ascontiguousarray(np.moveaxis(as_array(content, dtype, (channels, *shape)), 0, -1))
+    return scaled(array, slope, intercept), affine
+
+
+def files(path: Path) -> list[Path]:
+    """The file, or the header and the image of a pair; errors as `read_volume`."""
+    return sorted({*_place(path)})
+
+
+def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
+    """Write NIfTI-1, or NIfTI-2 where a side is longer than that stores; a `DataError` where that fails."""
+    by_column = np.moveaxis(array, (0, 2), (2, 0))
+    kind: Any = nibabel.Nifti1Image if max(array.shape) <= _LARGEST_SIDE else nibabel.Nifti2Image
+    image = kind(by_column, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    content = image.to_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.compress(content, 6, mtime=0)  # the same bytes for the same volume
+    write_atomically(path, content)
+
+
+def _place(path: Path) -> _Place:
+    """The files with header and pixels: one, or a pair that is found by either name."""
+    lower = path.name.lower()
+    single = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), None)
+    if single:
+        return _Place(path, path)
+    own, others = (HEADERS, IMAGES) if lower.endswith(HEADERS) else (IMAGES, HEADERS)
+    suffix = next(suffix for suffix in own if lower.endswith(suffix))
+    stem, upper = path.name[: -len(suffix)], path.name[-len(suffix) :].isupper()
+    # first the partner that is packed like this one
+    partners = sorted(others, key=lambda other: other.endswith(".gz") != suffix.endswith(".gz"))
+    names = [stem + (partner.upper() if upper else partner) for partner in partners]
+    for partner in map(path.with_name, names):
+        if partner.is_file():
+            return _Place(path, partner) if own == HEADERS else _Place(partner, path)
+    what = "image" if own == HEADERS else "header"
+    raise DataError(f"{path}: no {what} {names[0]} beside it; a pair of .hdr and .img belongs together")
+
+
+def _header(path: Path, single: bool) -> Any:
+    """The header, with the small things mended that nibabel mends."""
+    block = head(path, 540, path.suffix.lower() == ".gz")
+    for order in "<>":
+        size = int(np.frombuffer(block[:4].ljust(4, b"\0"), f"{order}i4")[0])
+        if size in (348, 540):
+            break
+    else:
+        raise DataError(f"{path}: not a NIfTI file: it does not begin with 348 or 540; damaged, or of another kind?")
+    if len(block) < size:
+        raise DataError(f"{path}: {len(block)} bytes, less than its header of {size}; the file is cut short")
+    magic = block[344:348] if size == 348 else block[4:12]
+    wanted = {348: (b"ni1\0", b"n+1\0"), 540: (b"ni2\0\r\n\x1a\n", b"n+2\0\r\n\x1a\n")}[size][single]
+    if magic[:3] != wanted[:3]:
+        if size == 348 and not magic.startswith((b"n+", b"ni")):
+            raise DataError(
+                f"{path}: no mark of NIfTI, as in Analyze 7.5, which does not say left from right; convert it to NIfTI"
+            )
+        form = "header and pixels in one file (.nii)" if single else "a header with its pixels in another file"
+        raise DataError(f"{path}: marked {magic[:3]!r}; expected {wanted[:3]!r}, {form}, so correct the file's name")
+    if size == 348:
+        kind: Any = nibabel.Nifti1Header if single else nibabel.nifti1.Nifti1PairHeader
+    else:
+        kind = nibabel.Nifti2Header if single else nibabel.nifti2.Nifti2PairHeader
+    with np.errstate(all="ignore"):
+        header = kind(block[:size], endianness=order, check=False)
+        header.check_fix(logger=_QUIET, error_level=100)
+    return header
+
+
+def _dtype(header: Any, path: Path) -> tuple[np.dtype[Any], int]:
+    """The type of the stored numbers, and how many of them are a colour, 0 for plain numbers."""
+    code = int(header["datatype"])
+    try:
+        dtype: np.dtype[Any] = header.get_data_dtype()
+    except KeyError:
+        dtype = np.dtype("V")
+    if dtype.names is not None and dtype.names == COLOURS[: len(dtype.names)]:
+        return np.dtype(np.uint8), len(dtype.names)
+    if dtype.kind not in "iuf" or not 1 <= dtype.itemsize <= 8:
+        raise DataError(
+            f"{path}: datatype {code} ({dtype.name if dtype.itemsize else 'unknown'}); expected integers or floats of "
+            "up to 64 bits, or RGB, so convert it (complex: magnitude or phase)"
+        )
+    return dtype, 0
+
+
+def _sides(header: Any, path: Path, colours: int) -> tuple[tuple[int, ...], int]:
+    """Columns, rows, slices; and the values a voxel."""
+    count = int(header["dim"][0])
+    sides = [int(side) for side in header["dim"][1 : count + 1]] if 3 <= count <= 7 else []
+    wrong = f"{path}: dim = {' '.join(str(int(side)) for side in header['dim'])}"
+    if not sides or min(sides) < 1:
+        raise DataError(f"{wrong}; expected a volume: 3 sides or more, each ≥ 1, so write the slices as one volume")
+    while len(sides) > 3 and sides[-1] == 1:
+        del sides[-1]
+    further = [side for side in sides[3:] if side > 1]
+    if len(further) > 1 or (further and sides[-1] != further[0]) or (further and colours):
+        raise DataError(f"{wrong}; expected a volume, or several channels in one further dimension; divide the file")
+    return tuple(sides[:3]), colours or (further[0] if further else 1)
+
+
+def _start(header: Any, path: Path, single: bool) -> int:
+    offset = float(header["vox_offset"])
+    if not np.isfinite(offset) or offset < 0 or offset != int(offset) or offset >= 2**62:
+        raise DataError(f"{path}: vox_offset = {offset}; expected where the pixels begin, so export the file again")
+    least = 0 if not single else 352 if int(header["sizeof_hdr"]) == 348 else 544
+    return max(int(offset), least)
+
+
+def _affine(header: Any, path: Path) -> NDArray[np.float64]:
+    try:
+        with np.errstate(all="ignore"):
+            affine = np.array(header.get_best_affine(), np.float64)
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path}: no usable sform or qform ({reason}); set its orientation and save it again"
+        ) from error
+    affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+    return affine
+
+
+def _slope(header: Any, path: Path) -> tuple[float, float]:
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        raise DataError(
+            f"{path}: scl_inter = {intercept} beside scl_slope = {slope}; expected finite numbers, so export it again"
+        ) from error
+    return (1.0, 0.0) if slope is None else (slope, intercept)
