@@ -37,7 +37,8 @@ class Geometry:
             raise ValueError(f"a volume has slices, rows and columns, got shape {self.shape}")
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise ValueError(f"affine must be a finite 4×4 matrix, got {self.affine.tolist()}")
-        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        with np.errstate(over="ignore"):
+            lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         spans = lengths.all() and abs(np.linalg.det(self.affine[:3, :3] / lengths)) >= LEAST_VOLUME
         if not spans or self.affine[3].tolist() != [0, 0, 0, 1]:
             raise ValueError(f"affine must place voxels in space (invertible), got {self.affine.tolist()}")

@@ -205,5 +205,5 @@ def test_damaged_and_short_streams_are_refused(tmp_path, suffix):
     whole = data.read_bytes()
     for changed in (whole[:-1], whole[:-3000], whole[:-2] + b"xx", whole[:5000] + b"\0" + whole[5001:]):
         data.write_bytes(changed)
-        with pytest.raises(DataError, match="damaged|cut short"):
+        with pytest.raises(DataError, match=r"damaged|cut short"):
             read_volume(tmp_path / f"v{suffix}")
