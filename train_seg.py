@@ -27,6 +27,7 @@ nothing to one that is finished. Any key can be overridden as key=value; values 
 
   python train_seg.py train configs/demo.yaml
   python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
+  python train_seg.py train configs/demo.yaml name=cv 'data.split={kind: kfold, folds: 4, fold: all}'
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
 """
 CHECK = """\
@@ -52,11 +53,13 @@ expressions on a file's name (what must agree) and on the case (its patient):
 
 
 PREDICT = """\
-Predict masks for images that need no reference: out/masks holds them at the images' own size and in the
-data set's own values, out/preview in colour over the image. scores.window predicts large images in
-overlapping windows, scores.flip averages with the mirrored image:
+Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
+data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
+scores.window predicts large images in overlapping windows, scores.flip averages with the mirrored image,
+scores.largest_component keeps one part of each class. A run with every fold predicts with all networks:
 
   python train_seg.py predict runs/camvid photos/ frame.png --out predicted
+  python train_seg.py predict runs/prostate scans/ --out predicted --format nii.gz --probabilities
   python train_seg.py predict runs/city leftImg8bit/test --out submission 'scores.window=[512, 1024]' scores.flip=true
 """
 
@@ -85,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="look at the data of a YAML file", description=CHECK, formatter_class=raw)
     check.add_argument("config", type=Path, help="a YAML file")
     check.add_argument("--html", action="store_true", help="write the report as a page too")
+    check.add_argument("--clear-cache", action="store_true", help="remove the decoded cases instead")
     check.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
     evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
     evaluate.add_argument("run", nargs="?", help="the run's folder, output/name")
@@ -100,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
     predict.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
     predict.add_argument("--probabilities", action="store_true", help="write the probabilities of the classes too")
+    predict.add_argument(
+        "--format", choices=["nii.gz", "nii", "mha", "mhd"], help="of volumes; default: the scan's own"
+    )
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
 
@@ -163,7 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "check":
-            return 0 if verbs.check(options.config, options.overrides, options.html, Display()) else 2
+            fine = verbs.check(options.config, options.overrides, options.html, options.clear_cache, Display())
+            return 0 if fine else 2
         elif options.verb == "predict":
             verbs.predict(
                 options.run,
@@ -171,6 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
                 options.out,
                 options.checkpoint,
                 options.probabilities,
+                options.format,
                 options.overrides,
                 Display(),
             )

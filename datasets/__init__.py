@@ -3,22 +3,27 @@
 from collections.abc import Callable
 
 from .augment import TRANSFORMS, Augmentation, build_transform
-from .cache import Cache, CachedCase
+from .cache import Cache
+from .cached import CachedCase
 from .camvid import CamVid
 from .camvid701 import CamVid701
-from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part
+from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part, Pixels
 from .cityscapes import Cityscapes, to_label_ids
 from .counts import Counts, count_classes
+from .division import Split, Splitter
 from .errors import DataError
 from .folder import Folder
 from .geometry import Geometry
-from .normalise import NORMALISATIONS
+from .nifti_folder import NiftiFolder
+from .normalise import NORMALISATIONS, Normalised
 from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler, class_pixels
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
-from .splits import SPLITS, Recorded, Split, Splitter
+from .slices import SliceRule, kept_slices
+from .split_file import Recorded
+from .splits import SPLITS
 from .volume import (
     Volume,
     read_mask_volume,
@@ -34,6 +39,7 @@ ADAPTERS: dict[str, Callable[..., Adapter]] = {
     "camvid701": CamVid701,
     "cityscapes": Cityscapes,
     "folder": Folder,
+    "nifti": NiftiFolder,
     "phantom": Phantom,
     "promise12": Promise12,
 }
@@ -62,13 +68,17 @@ __all__ = [
     "Folder",
     "Geometry",
     "LeakageWarning",
+    "NiftiFolder",
+    "Normalised",
     "Part",
     "Phantom",
+    "Pixels",
     "Promise12",
     "Recorded",
     "Sample",
     "Sampler",
     "Samples",
+    "SliceRule",
     "Split",
     "Splitter",
     "Track",
@@ -78,6 +88,7 @@ __all__ = [
     "class_pixels",
     "count_classes",
     "evaluation_loader",
+    "kept_slices",
     "prepare",
     "read_mask_volume",
     "read_volume",

@@ -20,65 +20,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
+from .cached import CachedCase
 from .case import IGNORE, Adapter, Case
 from .errors import DataError
 from .files import cannot_write, write_atomically
+from .grid import Shape, network_shape, resize_image, resize_mask
 from .normalise import Normalisation
-from .resize import resize_image, resize_mask
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the content of the files changes."""
-
-
-@dataclass(frozen=True)
-class CachedCase:
-    """A decoded case: small, picklable, its pixels on disk.
-
-    Attributes:
-        case: where it comes from.
-        path: its file in the cache.
-        shape: (slices, rows, columns, channels) on the network's grid.
-        original: (rows, columns) on its own grid.
-        mean: one number a channel, to be subtracted from the image scaled to [0, 1].
-        deviation: one number a channel, to divide by.
-        pixels: pixels of each class on its own grid, in the order of the classes.
-        digest: SHA-256 of the image's decoded pixels.
-    """
-
-    case: Case
-    path: Path
-    shape: tuple[int, int, int, int]
-    original: tuple[int, int]
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    pixels: tuple[int, ...]
-    digest: str
-
-    def image(self, index: int) -> NDArray[Any]:
-        """Slice `index` as `(rows, columns, channels)`, uint8, or float32 in [0, 1]."""
-        return self._slice("image", index)
-
-    def mask(self, index: int) -> NDArray[np.uint8]:
-        """The mask of slice `index` on the network's grid, `(rows, columns)` uint8."""
-        return self._slice("mask", index)
-
-    def reference(self, index: int) -> NDArray[np.uint8]:
-        """The mask of slice `index` on the case's own grid, `(rows, columns)` uint8."""
-        return self._slice("mask" if self.original == self.shape[1:3] else "reference", index)
-
-    def masks(self) -> NDArray[np.uint8]:
-        """The masks of all slices on the network's grid, `(slices, rows, columns)` uint8."""
-        with safe_open(self.path, framework="np") as file:
-            masks: NDArray[np.uint8] = file.get_tensor("mask")
-        return masks
-
-    def _slice(self, name: str, index: int) -> NDArray[Any]:
-        with safe_open(self.path, framework="np") as file:
-            plane: NDArray[Any] = file.get_slice(name)[index]
-        return plane
 
 
 @dataclass(frozen=True)
@@ -89,6 +42,7 @@ class Cache:
         folder: where the files lie.
         adapter: reads the sources.
         size: (height, width) of the network's grid, None for each case's own.
+        spacing: millimetres between its slices, rows and columns; None, whole or in part, for each case's own.
         normalisation: scales an image.
         settings: text that changes when adapter or normalisation would give other pixels.
     """
@@ -96,6 +50,7 @@ class Cache:
     folder: Path
     adapter: Adapter
     size: tuple[int, int] | None
+    spacing: tuple[float | None, float | None, float | None] | None
     normalisation: Normalisation
     settings: str
 
@@ -120,40 +75,52 @@ class Cache:
     def _decode(self, case: Case) -> CachedCase:
         path = self.folder / f"{self._key(case)}.safetensors"
         with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
-            return _read_header(case, path)
+            return CachedCase.open(case, path)
         decoded = self.adapter.read(case)
-        _refuse_non_finite(decoded.image, case)
+        pixels = decoded.image.array
+        refuse_non_finite(pixels, case.image)
         try:
-            normalised = self.normalisation(decoded.image)
+            normalised = self.normalisation(pixels)
         except DataError as error:
             raise DataError(f"{case.image}: {error}") from error
         image, mask = normalised.image, decoded.mask
-        tensors = {}
-        if self.size is not None and self.size != mask.shape[1:]:
+        original: Shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+        shape = network_shape(original, decoded.spacing, self.size, self.spacing)
+        tensors = {"image": resize_image(image, shape), "mask": resize_mask(mask, shape)}
+        if shape != original:
             tensors["reference"] = mask
-            image, mask = resize_image(image, self.size), resize_mask(mask, self.size)
-        tensors |= {"image": image, "mask": mask}
         header = {
             "mean": normalised.mean,
             "deviation": normalised.deviation,
-            "original": decoded.mask.shape[1:],
+            "original": original,
+            "spacing": decoded.spacing,
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
-            "digest": hashlib.sha256(repr(decoded.image.shape).encode() + decoded.image.tobytes()).hexdigest(),
+            "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
         }
         content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"case": json.dumps(header)})
         write_atomically(path, content, durable=False)
-        return _read_header(case, path)
+        return CachedCase.open(case, path)
+
+    def clear(self) -> int:
+        """Remove every decoded case, of other settings and data sets too; returns the bytes that were freed."""
+        freed = 0
+        for path in self.folder.glob("*.safetensors"):
+            with suppress(FileNotFoundError):
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
 
     def _key(self, case: Case) -> str:
         sources = [_stamp(path) for path in self.adapter.sources(case)]
-        text = json.dumps([FORMAT, sources, self.size, self.settings])
+        text = json.dumps([FORMAT, sources, self.size, self.spacing, self.settings])
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def _refuse_non_finite(image: NDArray[Any], case: Case) -> None:
+def refuse_non_finite(image: NDArray[Any], path: Path) -> None:
+    """Raise a `DataError` where voxels are NaN or infinite."""
     bad = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
     if bad:
-        raise DataError(f"{case.image}: {bad} of {image.size} voxels are NaN or infinite; repair the scan")
+        raise DataError(f"{path}: {bad} of {image.size} voxels are NaN or infinite; repair the scan")
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -163,19 +130,3 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns
-
-
-def _read_header(case: Case, path: Path) -> CachedCase:
-    with safe_open(path, framework="np") as file:
-        header = json.loads(file.metadata()["case"])
-        slices, rows, columns, channels = file.get_slice("image").get_shape()
-    return CachedCase(
-        case=case,
-        path=path,
-        shape=(slices, rows, columns, channels),
-        original=(header["original"][0], header["original"][1]),
-        mean=tuple(header["mean"]),
-        deviation=tuple(header["deviation"]),
-        pixels=tuple(header["pixels"]),
-        digest=header["digest"],
-    )

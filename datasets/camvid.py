@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from .case import PARTS, Case, Decoded
+from .case import PARTS, Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, read_rgb, with_mask
+from .still import find_images, is_still, read_rgb, with_mask
 
 OWN = LabelMap(
     {
@@ -80,9 +77,13 @@ class CamVid:
         """The frame and its mask."""
         return [case.image, case.mask]
 
-    def read_image(self, path: Path) -> NDArray[Any]:
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is an image by its name."""
+        return is_still(path)
+
+    def read_image(self, path: Path) -> Pixels:
         """Decode a frame."""
-        return read_rgb(path)
+        return Pixels(read_rgb(path))
 
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""

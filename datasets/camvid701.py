@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from .case import Case, Decoded
+from .case import Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, read_rgb, with_mask
+from .still import find_images, is_still, read_rgb, with_mask
 
 COLOURS: dict[str, tuple[tuple[int, int, int], str]] = {
     "Sky": ((128, 128, 128), "sky"),
@@ -107,9 +104,13 @@ class CamVid701:
         """The frame and its mask."""
         return [case.image, case.mask]
 
-    def read_image(self, path: Path) -> NDArray[Any]:
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is an image by its name."""
+        return is_still(path) and not path.stem.endswith("_L")
+
+    def read_image(self, path: Path) -> Pixels:
         """Decode a frame."""
-        return read_rgb(path)
+        return Pixels(read_rgb(path))
 
     def read(self, case: Case) -> Decoded:
         """Decode a frame and its mask."""

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .geometry import Geometry
+
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 IGNORE = 255
@@ -35,16 +37,36 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The pixels of a case, on its own grid.
+class Pixels:
+    """The pixels of an image, a volume in the orientation that its adapter cuts slices in.
 
     Attributes:
-        image: `(slices, rows, columns, channels)`, uint8 or float32; a still has one slice.
+        array: `(slices, rows, columns, channels)`, uint8, uint16 or float32; a still has one slice.
+        geometry: where the voxels of a volume lie; None for a still.
+        source: the grid of the file that a volume comes from; None for a still.
+    """
+
+    array: NDArray[Any]
+    geometry: Geometry | None = None
+    source: Geometry | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image with its mask, both on the image's own grid.
+
+    Attributes:
+        image: the image.
         mask: `(slices, rows, columns)` uint8 class indices, 255 where ignored.
     """
 
-    image: NDArray[Any]
+    image: Pixels
     mask: NDArray[np.uint8]
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Millimetres between slices, rows and columns of a volume; None for a still."""
+        return None if self.image.geometry is None else self.image.geometry.spacing
 
 
 class Labelling(Protocol):
@@ -58,18 +80,24 @@ class Adapter(Protocol):
     """What a data set is to the rest of the package. Its constructor touches no file.
 
     Attributes:
-        classes: the names of the classes, in the order of their indices.
-        background: the class that is usually left out of means, or None.
-        channels: the channels of an image.
         volumetric: whether a case is a volume (scored by case) or a still (scored by data set).
         normalise: the name of its default normalisation, a key of `datasets.normalise.NORMALISATIONS`.
     """
 
-    classes: tuple[str, ...]
-    background: str | None
-    channels: int
     volumetric: bool
     normalise: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their indices; a `DataError` where a file cannot say."""
+
+    @property
+    def background(self) -> str | None:
+        """The class that is usually left out of means, or None."""
+
+    @property
+    def channels(self) -> int:
+        """The channels of an image; a `DataError` where a file cannot say."""
 
     @property
     def labels(self) -> Labelling:
@@ -81,8 +109,11 @@ class Adapter(Protocol):
     def sources(self, case: Case) -> list[Path]:
         """The files that a case's pixels come from; a `DataError` where one is missing."""
 
-    def read_image(self, path: Path) -> NDArray[Any]:
-        """Decode an image alone, `(slices, rows, columns, channels)`; a `DataError` where it is unreadable."""
+    def is_image(self, path: Path) -> bool:
+        """Whether a file, by its name, is an image of this kind of data: no mask, and no further channel of another."""
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode an image alone, with its further channels; a `DataError` where it is unreadable."""
 
     def read(self, case: Case) -> Decoded:
         """Decode a case; a `DataError` for an unreadable file, sizes that differ, a foreign label."""

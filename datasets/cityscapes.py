@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Part
+from .case import IGNORE, Case, Decoded, Part, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, read_mask, read_rgb, same_size
+from .still import find_images, is_still, read_mask, read_rgb, same_size
 
 CLASSES = {
     "road": 7,
@@ -105,14 +105,18 @@ class Cityscapes:
         """The image and its mask."""
         return [case.image, case.mask]
 
-    def read_image(self, path: Path) -> NDArray[Any]:
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is an image by its name."""
+        return is_still(path) and "_gtFine_" not in path.name
+
+    def read_image(self, path: Path) -> Pixels:
         """Decode an image."""
-        return read_rgb(path)
+        return Pixels(read_rgb(path))
 
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask; a `DataError` where trainIds stand in place of labelIds too."""
         image, raw = self.read_image(case.image), read_mask(case.mask, coloured=False)
-        same_size(image, raw, case.image, case.mask)
+        same_size(image.array, raw, case.image, case.mask)
         if self.ids == "labelIds":
             _refuse_train_ids(raw, case.mask)
         return Decoded(image, self.labels(raw, case.mask))

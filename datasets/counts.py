@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from .cache import CachedCase
 
 KEYS: tuple[Literal["pixels", "pixels_of_images", "images", "components"], ...]
 KEYS = ("pixels", "pixels_of_images", "images", "components")
@@ -24,11 +22,16 @@ class Counts(TypedDict):
     components: list[int]
 
 
-def count_classes(cases: Sequence[CachedCase], num_classes: int) -> Counts:
-    """Count each slice of each case once, on the network's grid, before sampler and augmentation."""
+def count_classes(masks: Iterable[NDArray[np.uint8]], num_classes: int) -> Counts:
+    """Count the samples, once each, before sampler and augmentation.
+
+    Args:
+        masks: `(samples, rows, columns)` of each case; see `Samples.masks`.
+        num_classes: C.
+    """
     total = no_counts(num_classes)
-    for case in cases:
-        add_counts(total, count_masks(case.masks(), num_classes))
+    for of_case in masks:
+        add_counts(total, count_masks(of_case, num_classes))
     return total
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
-
-from .case import IGNORE, PARTS, Case, Decoded, Part
+from .case import IGNORE, Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .pattern import Pattern
-from .still import read_image, with_mask
+from .pattern import Pattern, part_of
+from .still import is_still, read_image, with_mask
 
 
 class Folder:
@@ -46,7 +44,7 @@ class Folder:
         channels: Literal[1, 3] = 3,
     ) -> None:
         self.root = Path(root)
-        self.images, self.masks = Pattern("images", images), Pattern("masks", masks)
+        self.images, self.masks = Pattern("images", images, is_still), Pattern("masks", masks, is_still)
         if "{name}" not in masks:
             raise ValueError(f"masks: {masks!r} does not hold {{name}}, so no mask can be told from another")
         if ("{part}" in images) != ("{part}" in masks):
@@ -81,7 +79,7 @@ class Folder:
             mask = _only(masks[name], "masks")
             if mask == image:
                 raise DataError(f"{image}: fits data.images and data.masks, so it would be its own mask; narrow one")
-            cases.append(Case(name, name, image, mask, _part(name)))
+            cases.append(Case(name, name, image, mask, part_of(name)))
         for name in sorted(masks.keys() - images.keys()) if "{name}" in self.images.text else ():
             raise DataError(f"{masks[name][0]}: no image for this mask by data.images: {self.images.text}")
         return cases
@@ -90,9 +88,13 @@ class Folder:
         """The image and its mask."""
         return [case.image, case.mask]
 
-    def read_image(self, path: Path) -> NDArray[Any]:
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is an image by its name."""
+        return is_still(path)
+
+    def read_image(self, path: Path) -> Pixels:
         """Decode an image."""
-        return read_image(path, self.channels)
+        return Pixels(read_image(path, self.channels))
 
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask."""
@@ -108,7 +110,3 @@ def _only(paths: list[Path], key: str) -> Path:
     if len(paths) > 1:
         raise DataError(f"{paths[1]}: {paths[0].name} has the same name; keep one of them, or narrow data.{key}")
     return paths[0]
-
-
-def _part(name: str) -> Part | None:
-    return next((part for part in PARTS if name.startswith(f"{part}/")), None)

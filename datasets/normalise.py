@@ -68,6 +68,8 @@ class Percentile:
     Args:
         low: the percentile that becomes 0.
         high: the percentile that becomes 1.
+        nonzero: percentiles, mean and deviation of the voxels that are not 0 alone: for scans whose surroundings have
+            been set to 0, as after skull stripping.
 
     Raises:
         ValueError: not 0 ≤ low < high ≤ 100.
@@ -75,21 +77,50 @@ class Percentile:
 
     keeps_bytes = False
 
-    def __init__(self, low: float = 0.5, high: float = 99.5) -> None:
+    def __init__(self, low: float = 0.5, high: float = 99.5, nonzero: bool = False) -> None:
         if not 0 <= low < 100:
             raise ValueError(f"low must be in [0, 100), got {low}")
         if not low < high <= 100:
             raise ValueError(f"high must be in ({low}, 100], got {high}")
-        self.low, self.high = low, high
+        self.low, self.high, self.nonzero = low, high, nonzero
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
         """Scale to [0, 1] and measure."""
-        values = image.astype(np.float32)
-        bottom, top = np.percentile(values, (self.low, self.high), axis=(0, 1, 2))
-        scaled = np.clip((values - bottom) / np.maximum(top - bottom, 1e-6), 0, 1).astype(np.float32)
-        mean = scaled.mean(axis=(0, 1, 2), dtype=np.float64)
-        deviation = np.maximum(scaled.std(axis=(0, 1, 2), dtype=np.float64), 1e-6)
-        return Normalised(scaled, tuple(mean.tolist()), tuple(deviation.tolist()))
+        scaled, mean, deviation = np.empty(image.shape, np.float32), [], []
+        for channel in range(image.shape[-1]):
+            values = image[..., channel].astype(np.float32)
+            counted = values != 0 if self.nonzero and values.any() else np.ones(values.shape, dtype=bool)
+            bottom, top = np.percentile(values[counted], (self.low, self.high))
+            scaled[..., channel] = np.clip((values - bottom) / max(top - bottom, 1e-6), 0, 1)
+            measured = scaled[..., channel][counted]
+            mean.append(float(measured.mean(dtype=np.float64)))
+            deviation.append(max(float(measured.std(dtype=np.float64)), 1e-6))
+        return Normalised(scaled, tuple(mean), tuple(deviation))
+
+
+class Window:
+    """Clip every case to the same two intensities and scale to [0, 1]: CT, in Hounsfield units.
+
+    Args:
+        low: the intensity that becomes 0.
+        high: the intensity that becomes 1.
+
+    Raises:
+        ValueError: not low < high.
+    """
+
+    keeps_bytes = False
+
+    def __init__(self, low: float, high: float) -> None:
+        if not low < high:
+            raise ValueError(f"high must be above low, {low}, got {high}")
+        self.low, self.high = low, high
+
+    def __call__(self, image: NDArray[Any]) -> Normalised:
+        """Scale by the window."""
+        scaled = np.clip((image.astype(np.float32) - self.low) / (self.high - self.low), 0, 1).astype(np.float32)
+        channels = image.shape[-1]
+        return Normalised(scaled, (0.0,) * channels, (1.0,) * channels)
 
 
 class MinMax:
@@ -106,8 +137,9 @@ class MinMax:
         return Normalised(scaled, (0.0,) * channels, (1.0,) * channels)
 
 
-NORMALISATIONS: dict[str, type[ImageNet] | type[Percentile] | type[MinMax]] = {
+NORMALISATIONS: dict[str, type[ImageNet] | type[Percentile] | type[MinMax] | type[Window]] = {
     "imagenet": ImageNet,
     "percentile": Percentile,
     "min_max": MinMax,
+    "window": Window,
 }

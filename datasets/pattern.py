@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from .case import PARTS
-from .still import SUFFIXES
+from .case import PARTS, Part
 
 
 class Pattern:
@@ -15,12 +15,13 @@ class Pattern:
     Args:
         key: the option it comes from, for errors.
         text: the pattern, with `/` between folders.
+        accepts: whether a file is of the right kind, by its name.
 
     Raises:
         ValueError: a path that is absolute or leaves the root, an unknown or doubled placeholder.
     """
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, key: str, text: str, accepts: Callable[[Path], bool]) -> None:
         if not text or text.startswith("/") or ".." in text.split("/") or "\\" in text:
             raise ValueError(f"{key}: {text!r} must be a path below data.root, with / between folders")
         placeholders = re.findall(r"\{.*?\}", text)
@@ -28,10 +29,10 @@ class Pattern:
         if foreign or len(set(placeholders)) < len(placeholders):
             what = f"unknown placeholder {foreign[0]}" if foreign else "a placeholder twice"
             raise ValueError(f"{key}: {text!r} has {what}; use {{name}} and {{part}} once each, and *")
-        self.text = text
+        self.text, self.accepts = text, accepts
 
     def find(self, root: Path) -> dict[str, list[Path]]:
-        """The image files that fit, sorted, by their name; with `{part}` the name begins with it.
+        """The files that fit, sorted, by their name; with `{part}` the name begins with it.
 
         Hidden files and folders are passed over. Folders behind links are looked into where the pattern names them, not
         where it has a wildcard.
@@ -45,14 +46,36 @@ class Pattern:
             for path in sorted((root / folder).rglob("*")):
                 below = path.relative_to(root / folder).as_posix()
                 fits = expression.fullmatch(below)
-                if fits is None or path.suffix.lower() not in SUFFIXES or re.search(r"(?:^|/)\.", below):
+                if fits is None or not self.accepts(path) or re.search(r"(?:^|/)\.", below):
                     continue
                 name = fits["name"] if "name" in expression.groupindex else below.removesuffix(path.suffix)
+                name = re.sub(r"(?i)\.nii$", "", name)  # of .nii.gz
                 found.setdefault(f"{part}/{name}" if part else name, []).append(path)
         return found
 
+    def fits(self, path: Path) -> bool:
+        """Whether a file, wherever its folder lies, ends as the pattern says; `{name}` is one folder or file name."""
+        return self._match(path) is not None
 
-def _expression(text: str) -> re.Pattern[str]:
-    parts = {"{name}": r"(?P<name>.+)", "**/": r"(?:.*/)?", "*": r"[^/]*"}
-    pieces = re.split(r"(\{name\}|\*\*/|\*)", text)
+    def sibling(self, path: Path, other: Pattern) -> Path | None:
+        """The file of `other`, a pattern without `*`, that belongs to a file of this one; None for another file."""
+        fits = self._match(path)
+        if fits is None:
+            return None
+        filled = other.text.replace("{name}", fits["name"]).replace("{part}", fits.groupdict().get("part") or "")
+        return Path(fits["base"]) / filled
+
+    def _match(self, path: Path) -> re.Match[str] | None:
+        expression = _expression(self.text, name=r"(?P<name>[^/]+)").pattern
+        return re.fullmatch(r"(?P<base>(?:.*/)?)" + expression, path.as_posix())
+
+
+def part_of(name: str) -> Part | None:
+    """The part of the official split that a name begins with: `train/…`, `val/…` or `test/…`."""
+    return next((part for part in PARTS if name.startswith(f"{part}/")), None)
+
+
+def _expression(text: str, name: str = r"(?P<name>.+)") -> re.Pattern[str]:
+    parts = {"{name}": name, "{part}": f"(?P<part>{'|'.join(PARTS)})", "**/": r"(?:.*/)?", "*": r"[^/]*"}
+    pieces = re.split(r"(\{name\}|\{part\}|\*\*/|\*)", text)
     return re.compile("".join(parts.get(piece) or re.escape(piece) for piece in pieces))

@@ -16,6 +16,7 @@ from .errors import DataError
 from .files import cannot_write
 from .labels import Labels, Values
 from .promise12 import Promise12
+from .scan import SliceAxis
 from .volume import Volume, write_volume
 
 Field = NDArray[np.float64]
@@ -36,6 +37,7 @@ class Phantom(Promise12):
         seed: of the anatomy; not of the training.
         labels: other classes: a name to one or several mask values; null for background 0 and prostate 1.
         ignore: mask values of voxels that do not count.
+        slice_axis: how volumes are cut into slices.
 
     Raises:
         ValueError: fewer than three patients, a negative seed; see `LabelMap`.
@@ -48,12 +50,13 @@ class Phantom(Promise12):
         seed: int = 0,
         labels: Labels | None = None,
         ignore: Values | None = None,
+        slice_axis: SliceAxis = "axial",
     ) -> None:
         if patients < 3:
             raise ValueError(f"patients must be ≥ 3 (training, validation, test), got {patients}")
         if seed < 0:
             raise ValueError(f"seed must be ≥ 0, got {seed}")
-        super().__init__(str(Path(root) / f"t2-{patients}-patients-seed-{seed}"), labels, ignore)
+        super().__init__(str(Path(root) / f"mri-{patients}-patients-seed-{seed}"), labels, ignore, slice_axis)
         self.patients, self.seed = patients, seed
 
     def cases(self) -> list[Case]:
@@ -72,7 +75,7 @@ class Phantom(Promise12):
             folder.mkdir()
             for patient in range(self.patients):
                 image, mask = make_patient(np.random.default_rng([self.seed, patient]))
-                affine = np.diag([*SPACING, 1.0])
+                affine = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])  # columns to the left, rows to the back
                 write_volume(Volume(image, affine), folder / f"Case{patient:02d}.mhd")
                 write_volume(Volume(mask, affine), folder / f"Case{patient:02d}_segmentation.mhd")
             try:

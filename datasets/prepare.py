@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .augment import Augmentation
-from .cache import Cache, CachedCase
+from .cache import Cache
+from .cached import CachedCase
 from .case import Case, Part
+from .division import Split, Splitter
 from .errors import DataError
 from .leakage import leaks, refuse_leaks
-from .splits import Split, Splitter
+from .samples import Samples
 
 Track = Callable[[Iterable[CachedCase], int], Iterable[CachedCase]]
 
@@ -72,14 +73,14 @@ def prepare(
     return Data(parts, split)
 
 
-def refuse_mixed_sizes(cases: Sequence[CachedCase], augmentation: Augmentation | None) -> None:
+def refuse_mixed_sizes(samples: Samples) -> None:
     """Raise a `DataError` where training images cannot be augmented, or share a batch with others of another size."""
     first: dict[tuple[int, int], CachedCase] = {}
-    for cached in cases:
-        size = cached.shape[1:3]
+    for cached in samples.cases:
+        size = cached.shape[1:]
         if size not in first:
             first[size] = cached
-    sizes = {after: cached for size, cached in first.items() for after in _sizes(cached, augmentation) or [size]}
+    sizes = {after: cached for size, cached in first.items() for after in _sizes(cached, samples) or [size]}
     if len(sizes) > 1:
         (one, here), (other, there), *_ = sizes.items()
         raise DataError(
@@ -88,10 +89,10 @@ def refuse_mixed_sizes(cases: Sequence[CachedCase], augmentation: Augmentation |
         )
 
 
-def _sizes(cached: CachedCase, augmentation: Augmentation | None) -> set[tuple[int, int]]:
+def _sizes(cached: CachedCase, samples: Samples) -> set[tuple[int, int]]:
     """The sizes that an image may come out of augmentation with; empty where there is none."""
     try:
-        return augmentation.sizes(cached.image(0)) if augmentation else set()
+        return samples.augmentation.sizes(cached.image(0, samples.context)) if samples.augmentation else set()
     except ValueError as error:
         raise DataError(f"{cached.case.image}: data.augment: {error}") from error
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from . import metaimage
-from .case import Case, Decoded
+from .case import Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import same_size
-from .volume import read_volume
+from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
+from .volume import volume_files
 
 OWN = LabelMap({"background": [0], "prostate": [1]})
+MASK = "_segmentation"
 
 
 class Promise12:
@@ -25,6 +21,7 @@ class Promise12:
         root: the folder with the cases.
         labels: other classes: a name to one or several mask values; null for the data set's own.
         ignore: mask values of voxels that do not count.
+        slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
 
     Raises:
         ValueError: see `LabelMap`.
@@ -34,8 +31,10 @@ class Promise12:
     volumetric = True
     normalise = "percentile"
 
-    def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
-        self.root = Path(root)
+    def __init__(
+        self, root: str, labels: Labels | None = None, ignore: Values | None = None, slice_axis: SliceAxis = "axial"
+    ) -> None:
+        self.root, self.slice_axis = Path(root), slice_axis
         self.labels = label_map(OWN, labels, ignore, values_only=True)
         self.classes = self.labels.classes
         self.background = background_of(self.classes)
@@ -46,9 +45,9 @@ class Promise12:
             raise DataError(f"{self.root}: no such folder; set data.root to the folder with CaseNN.mhd")
         cases = []
         for image in sorted(self.root.glob("Case*.mhd")):
-            if image.stem.endswith("_segmentation"):
+            if not self.is_image(image):
                 continue
-            mask = image.with_name(f"{image.stem}_segmentation.mhd")
+            mask = image.with_name(f"{image.stem}{MASK}.mhd")
             if not mask.is_file():
                 raise DataError(f"{image}: no mask {mask.name} beside it; add it or remove the scan")
             cases.append(Case(image.stem, image.stem, image, mask))
@@ -58,17 +57,19 @@ class Promise12:
 
     def sources(self, case: Case) -> list[Path]:
         """Both headers and the files they name."""
-        return [file for path in (case.image, case.mask) for file in metaimage.files(path)]
+        return [file for path in (case.image, case.mask) for file in volume_files(path)]
 
-    def read_image(self, path: Path) -> NDArray[Any]:
-        """Decode a scan `(slices, rows, columns, 1)` as float32."""
-        scan: NDArray[Any] = read_volume(path).array
-        if scan.ndim != 3:
-            raise DataError(f"{path}: {scan.shape[-1]} channels; expected a scan of one")
-        return scan[..., np.newaxis].astype(np.float32)
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is a scan by its name."""
+        return is_scan(path) and not path.stem.endswith(MASK)
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode a scan."""
+        scan = read_scan([path], self.slice_axis, resample=False)
+        if scan.array.shape[-1] != 1:
+            raise DataError(f"{path}: {scan.array.shape[-1]} channels; expected a scan of one")
+        return scan
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan and its mask."""
-        image, mask = self.read_image(case.image), read_volume(case.mask).array
-        same_size(image, mask, case.image, case.mask)
-        return Decoded(image, self.labels(mask, case.mask))
+        return with_scan_mask(self.read_image(case.image), (case.image, case.mask), self.labels, resample=False)

@@ -7,13 +7,12 @@ augmentation; class counts and weights are not changed by a sampler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import CachedCase
 from .errors import DataError
 
 Order = Callable[[np.random.Generator], NDArray[np.int64]]
@@ -145,9 +144,9 @@ class Rare:
 SAMPLERS: dict[str, type[Sampler]] = {"uniform": Uniform, "foreground": Foreground, "rare": Rare}
 
 
-def class_pixels(cases: Sequence[CachedCase], num_classes: int) -> NDArray[np.int64]:
-    """The pixels of each class in each slice of each case, on the network's grid: `(samples, classes)`."""
-    rows = [np.bincount(mask.ravel(), minlength=num_classes)[:num_classes] for case in cases for mask in case.masks()]
+def class_pixels(masks: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.int64]:
+    """The pixels of each class in each sample, `(samples, classes)`; see `Samples.masks`."""
+    rows = [np.bincount(mask.ravel(), minlength=num_classes)[:num_classes] for of_case in masks for mask in of_case]
     return np.array(rows, dtype=np.int64).reshape(-1, num_classes)
 
 

@@ -6,7 +6,8 @@ of an epoch: nothing depends on which process draws a random number, or on how m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple, TypedDict
 
 import cv2
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import Augmentation
-from .cache import CachedCase
+from .cached import CachedCase
 from .errors import DataError
 from .samplers import Order
 
@@ -51,12 +52,20 @@ class Samples(Dataset[Sample]):
     Args:
         cases: the decoded cases; resized already.
         augmentation: applied when a sample is drawn with a `Draw`; a plain index gives the sample as it is.
+        context: neighbouring slices on each side that are stacked as channels.
+        keep: which slices of a case are samples; None for all.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], augmentation: Augmentation | None = None) -> None:
-        self.cases = list(cases)
-        self.augmentation = augmentation
-        self.slices = [(number, index) for number, case in enumerate(cases) for index in range(case.shape[0])]
+    def __init__(
+        self,
+        cases: Sequence[CachedCase],
+        augmentation: Augmentation | None = None,
+        context: int = 0,
+        keep: Callable[[CachedCase], Sequence[int]] | None = None,
+    ) -> None:
+        self.cases, self.augmentation, self.context = list(cases), augmentation, context
+        kept = keep or (lambda case: range(case.shape[0]))
+        self.slices = [(number, index) for number, case in enumerate(cases) for index in kept(case)]
 
     def __len__(self) -> int:
         return len(self.slices)
@@ -65,7 +74,7 @@ class Samples(Dataset[Sample]):
         index = key.sample if isinstance(key, Draw) else key
         number, slice_index = self.slices[index]
         case = self.cases[number]
-        image, mask = case.image(slice_index), case.mask(slice_index)
+        image, mask = case.image(slice_index, self.context), case.mask(slice_index)
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
         return {
@@ -76,10 +85,10 @@ class Samples(Dataset[Sample]):
             "slice": slice_index,
         }
 
-    def reference(self, index: int) -> Tensor:
-        """The mask of sample `index` on its case's own grid, `(rows, columns)` uint8."""
-        number, slice_index = self.slices[index]
-        return torch.from_numpy(self.cases[number].reference(slice_index))
+    def masks(self) -> Iterator[NDArray[np.uint8]]:
+        """The masks of each case's samples on the network's grid, `(samples, rows, columns)` uint8."""
+        for number, slices in groupby(self.slices, key=lambda pair: pair[0]):
+            yield self.cases[number].masks()[[index for _, index in slices]]
 
 
 class TrainingBatches(Sampler[list[Draw]]):
@@ -141,11 +150,23 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
     )
 
 
-def evaluation_loader(samples: Dataset[Sample], batch_size: int, workers: int) -> Any:
-    """A loader of every sample once, in order, not augmented."""
+def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
+    """A loader of every sample once, in order, not augmented; a batch holds images of one size.
+
+    Args:
+        samples: what to load.
+        batch_size: the largest batch.
+        workers: processes that load; 0 loads in this one.
+        cases: the numbers of the cases wanted, ascending, None for all.
+    """
+    wanted = [index for index, (case, _) in enumerate(samples.slices) if cases is None or case in cases]
+    batches = []
+    for _, run in groupby(wanted, key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
+        equal = list(run)
+        batches += [equal[start : start + batch_size] for start in range(0, len(equal), batch_size)]
     return DataLoader(
         samples,
-        batch_size=batch_size,
+        batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
@@ -162,9 +183,13 @@ def _seed(draw: Draw) -> int:
 
 
 def normalised(image: NDArray[Any], mean: Sequence[float], deviation: Sequence[float]) -> NDArray[np.float32]:
-    """`(H, W, C)` to float32 `(C, H, W)`, shifted by the mean and divided by the deviation, one number a channel."""
+    """`(H, W, C)` to float32 `(C, H, W)`, shifted by the mean and divided by the deviation, one number a channel.
+
+    Several slices stacked in C share the numbers of their channels.
+    """
     scale = 1 / 255 if image.dtype == np.uint8 else 1.0
-    divisor = np.asarray(deviation, dtype=np.float32)
-    factor, shift = np.float32(scale) / divisor, np.asarray(mean, dtype=np.float32) / divisor
     planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
+    repeats = len(planes) // len(mean)
+    divisor = np.tile(np.asarray(deviation, dtype=np.float32), repeats)
+    factor, shift = np.float32(scale) / divisor, np.tile(np.asarray(mean, dtype=np.float32), repeats) / divisor
     return np.ascontiguousarray(planes * factor[:, None, None] - shift[:, None, None], dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .case import Case, Decoded
+from .case import Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap
 
@@ -32,6 +32,11 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
 
 
+def is_still(path: Path) -> bool:
+    """Whether a file is a still image by its name."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
 def find_images(folder: Path) -> dict[str, Path]:
     """The images of a folder by their name without suffix, sorted.
 
@@ -42,7 +47,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: no such folder; is data.root right?")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+        if not is_still(path):
             continue
         if path.stem in found:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
@@ -128,10 +133,10 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
 
 
-def with_mask(image: NDArray[Any], case: Case, labels: LabelMap) -> Decoded:
+def with_mask(image: Pixels, case: Case, labels: LabelMap) -> Decoded:
     """A decoded image with its mask; a `DataError` where that is unreadable, of another size or of foreign values."""
     raw = read_mask(case.mask, labels.coloured)
-    same_size(image, raw, case.image, case.mask)
+    same_size(image.array, raw, case.image, case.mask)
     return Decoded(image, labels(raw, case.mask))
 
 

@@ -5,6 +5,7 @@ Each shows, from left to right, an image, its mask as it lies on disk, and the c
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,12 @@ from PIL import Image
 import datasets
 from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
+from datasets.phantom import SPACING, make_patient
 from datasets.still import read_mask
-from engine.figures import palette
+from engine.palette import palette
 
 FOLDER = Path(__file__).parent / "data"
-Pixels = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 SIZE = (96, 160)
 LOOK = {
     "Sky": (190, 210, 230),
@@ -51,7 +53,7 @@ CITY = {
 }
 
 
-def street() -> tuple[Pixels, NDArray[np.str_]]:
+def street() -> tuple[Picture, NDArray[np.str_]]:
     """A street, `(rows, columns, 3)`, and the name of the thing at each pixel, `(rows, columns)`."""
     names = list(LOOK)
     canvas = np.zeros(SIZE, np.uint8)
@@ -127,24 +129,38 @@ def phantom(root: Path) -> datasets.Adapter:
     return datasets.Phantom(str(root), patients=3)
 
 
+def nifti(root: Path) -> datasets.Adapter:
+    """A synthetic patient with two zones, laid out as nnU-Net has it and stored slice by slice from the side."""
+    image, gland = make_patient(np.random.default_rng([0, 0]))
+    inner = np.stack([cv2.erode(plane, np.ones((3, 3), np.uint8), iterations=5) for plane in gland])
+    affine = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])
+    for name, array in (("imagesTr/p0_0000", image), ("labelsTr/p0", gland + inner)):
+        (root / name).parent.mkdir()
+        datasets.write_volume(datasets.Volume(array, affine).reordered("PIL"), root / f"{name}.nii.gz")
+    content = {"channel_names": {"0": "T2"}, "labels": {"background": 0, "peripheral": 1, "central": 2}}
+    (root / "dataset.json").write_text(json.dumps(content | {"file_ending": ".nii.gz"}))
+    return datasets.NiftiFolder(str(root))
+
+
 PICTURES: dict[str, Callable[[Path], datasets.Adapter]] = {
     "camvid": camvid,
     "camvid701": camvid701,
     "cityscapes": cityscapes,
     "folder": folder,
+    "nifti": nifti,
     "phantom": phantom,
 }
 
 
-def picture(name: str) -> Pixels:
+def picture(name: str) -> Picture:
     """The picture of one data set, `(rows, columns, 3)`."""
     with tempfile.TemporaryDirectory() as root:
         adapter = PICTURES[name](Path(root))
         case = adapter.cases()[0]
         decoded = adapter.read(case)
         index = int((decoded.mask > 0).sum((1, 2)).argmax()) if adapter.volumetric else 0
-        image, mask = decoded.image[index], decoded.mask[index]
-        on_disk = mask * 255 if adapter.volumetric else read_mask(case.mask, name == "camvid701")[0]
+        image, mask = decoded.image.array[index], decoded.mask[index]
+        on_disk = mask if adapter.volumetric else read_mask(case.mask, name == "camvid701")[0]
     if image.dtype != np.uint8:
         image = np.clip(image / np.percentile(image, 99.5) * 255, 0, 255).astype(np.uint8)
     if on_disk.ndim == 2:
@@ -165,17 +181,17 @@ def main() -> None:
         Image.fromarray(picture(name)).save(FOLDER / f"{name}.png", optimize=True)
 
 
-def _looked_up(things: NDArray[np.str_], table: dict[str, Any]) -> Pixels:
+def _looked_up(things: NDArray[np.str_], table: dict[str, Any]) -> Picture:
     names = sorted(table)
     return np.array([table[name] for name in names], np.uint8)[np.searchsorted(names, things)]
 
 
-def _rgb(image: NDArray[Any]) -> Pixels:
+def _rgb(image: NDArray[Any]) -> Picture:
     grey = image.reshape(*image.shape[:2], -1)
     return np.asarray(np.repeat(grey, 3, axis=2) if grey.shape[2] == 1 else grey, dtype=np.uint8)
 
 
-def _save(path: Path, pixels: Pixels) -> None:
+def _save(path: Path, pixels: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 

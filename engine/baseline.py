@@ -2,9 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 import datasets
+from datasets.grid import Shape, resize_mask
+
+SLICES, SIDE = 48, 128
+"""The grid on which masks of different scans are averaged."""
+
+
+def mean_mask(
+    training: Sequence[datasets.CachedCase], test: Sequence[datasets.CachedCase], classes: int, background: int | None
+) -> list[list[float | None]]:
+    """The DSC of each test volume and class by the mean training mask: what the place alone gives away.
+
+    The training masks are laid over each other, field of view on field of view; where a class is more frequent than a
+    threshold, it is predicted. The threshold is the one with the best mean DSC on the training volumes.
+
+    Args:
+        training: volumes.
+        test: volumes.
+        classes: C.
+        background: the class that is not scored, or None.
+
+    Returns:
+        For each test volume one number a class; None for the background and where the class is absent from both.
+    """
+    grid: Shape = (SLICES, SIDE, SIDE)
+    masks = [resize_mask(case.masks(), grid) for case in training]
+    predicted: list[NDArray[np.bool_] | None] = []
+    for index in range(classes):
+        if index == background:
+            predicted.append(None)
+            continue
+        frequency = np.mean([mask == index for mask in masks], axis=0)
+        thresholds = np.linspace(0, 1, 41)[:-1]
+        edges = np.digitize(frequency, thresholds, right=True)  # voxel > thresholds[i] for the first `edges` of them
+        scores = []
+        for mask in masks:
+            inside = np.bincount(edges[mask == index], minlength=42)
+            every = np.bincount(edges[mask != datasets.IGNORE], minlength=42)
+            hit, size = inside[::-1].cumsum()[::-1][1:41], every[::-1].cumsum()[::-1][1:41]
+            scores.append(2 * hit / np.maximum(size + inside.sum(), 1))
+        predicted.append(frequency > thresholds[int(np.mean(scores, axis=0).argmax())])
+    return [[_dsc(case, found, index) for index, found in enumerate(predicted)] for case in test]
+
+
+def _dsc(case: datasets.CachedCase, found: NDArray[np.bool_] | None, index: int) -> float | None:
+    if found is None:
+        return None
+    reference = case.references()
+    labels = (resize_mask(found.astype(np.uint8), case.original) == 1) & (reference != datasets.IGNORE)
+    wanted = reference == index
+    size = int(labels.sum()) + int(wanted.sum())
+    return 2 * int((labels & wanted).sum()) / size if size else None
 
 
 def best_threshold(samples: datasets.Samples, bins: int = 512) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from .config import (
     AcwSection,
     DataSection,
     LossSection,
+    MarginSection,
     ModelSection,
     NormaliseSection,
     OptimSection,
@@ -27,6 +29,7 @@ from .initial import start_from
 from .named import parameters
 from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
 
+NORMALISATIONS: Mapping[str, Callable[..., Any]] = datasets.NORMALISATIONS
 Loss = segloss.SegmentationLoss | segloss.WeightedSum
 
 
@@ -34,6 +37,34 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
     """The adapter of the data set; touches no file."""
     own = parameters(data, DataSection)
     return datasets.ADAPTERS[data.name](**own)
+
+
+def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:
+    """The channels that the network sees: those of a slice and of its neighbours."""
+    return adapter.channels * (2 * data.context + 1)
+
+
+def slice_rule(data: DataSection) -> datasets.SliceRule:
+    """Which slices of a volume are trained on."""
+    return data.slices.margin if isinstance(data.slices, MarginSection) else data.slices
+
+
+def background_class(adapter: datasets.Adapter) -> int | None:
+    """The index of the class named background, or None."""
+    return None if adapter.background is None else adapter.classes.index(adapter.background)
+
+
+def build_cache(data: DataSection, output: str, adapter: datasets.Adapter) -> datasets.Cache:
+    """Where the cases of a data set are decoded to."""
+    own = {key: value for key, value in parameters(data, DataSection).items() if key != "root"}
+    return datasets.Cache(
+        folder=Path(data.cache or Path(output) / ".cache"),
+        adapter=adapter,
+        size=data.size,
+        spacing=data.spacing,
+        normalisation=build_normalisation(data.normalise, adapter),
+        settings=repr((data.name, own, data.normalise)),
+    )
 
 
 def build_splitter(split: SplitSection) -> datasets.Splitter:
@@ -51,17 +82,17 @@ def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
 def build_folds(split: SplitSection) -> Iterator[tuple[str, datasets.Splitter]]:
     """What divides the cases, once for each fold or repeat, and its name; the name of a single division is empty."""
     own = parameters(split, SplitSection, key="kind")
-    count = own.get("folds", own.get("repeats", 1))
+    count = build_splitter(split).divisions()
     for fold in range(count):
-        given = own | {"fold": fold} if count > 1 else own
+        given = own | {"fold": fold} if count > 1 or own.get("fold") == "all" else own
         yield f"fold {fold}" if count > 1 else "", datasets.SPLITS[split.kind](**given)
 
 
 def build_normalisation(section: NormaliseSection | None, adapter: datasets.Adapter) -> Any:
     """The normalisation that is asked for, or the data set's own."""
     if section is None:
-        return datasets.NORMALISATIONS[adapter.normalise]()
-    return datasets.NORMALISATIONS[section.name](**parameters(section, NormaliseSection))
+        return NORMALISATIONS[adapter.normalise]()
+    return NORMALISATIONS[section.name](**parameters(section, NormaliseSection))
 
 
 def build_augmentation(data: DataSection) -> datasets.Augmentation | None:

@@ -22,7 +22,7 @@ import segloss
 from segloss.names import unknown
 
 from . import build
-from .config import Config, DataSection, FullConfig
+from .config import Config, DataSection, FullConfig, ScoresSection
 from .errors import ConfigError, UsageError
 from .explain import explain
 from .named import describe
@@ -104,12 +104,13 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
 
     adapter = None
     if data := valid.get("data"):
-        adapter = attempt(["data"], lambda: build.build_adapter(data))
+        adapter = attempt(["data"], lambda: _adapter(data))
         attempt(["data", "split"], lambda: build.build_splitter(data.split))
         attempt(["data", "group"], lambda: _check_pattern(data.group))
         if adapter is not None:
             attempt(["data", "normalise"], lambda: build.build_normalisation(data.normalise, adapter))
             attempt(["data", "sampler"], lambda: _check_sampler(data, adapter))
+            attempt(["data"], lambda: _check_volumes(data, adapter))
     transforms = len(problems)
     augment, path = root.find(["data", "augment"])
     for index, transform in enumerate(augment.value if len(path) == 2 and isinstance(augment.value, list) else []):
@@ -130,15 +131,22 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
             message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
             problems.append(_place(root, ["loss", index], message))
     if "model" in valid:
-        channels = 3 if adapter is None else adapter.channels
+        channels = 3 if adapter is None else build.input_channels(valid["data"], adapter)
         attempt(["model"], lambda: _check_model(valid, classes or 2, channels, trained))
     if adapter is not None and "scores" in valid:
-        attempt(["scores", "background"], lambda: _check_background(valid["scores"].background, adapter))
+        attempt(["scores"], lambda: _check_background(valid["scores"], adapter))
     if "data" in valid and "scores" in valid:
         attempt(["scores", "window"], lambda: _check_window(valid["scores"].window, valid["data"].size))
     if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
         problems.append(_place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard"))
     return problems
+
+
+def _adapter(data: DataSection) -> datasets.Adapter:
+    """The adapter, once it knows its classes and channels, which some read from a file of the data set."""
+    adapter = build.build_adapter(data)
+    _ = adapter.classes, adapter.channels
+    return adapter
 
 
 def _place(root: Node, path: Sequence[Key], message: str) -> str:
@@ -169,7 +177,7 @@ def _check_augmentation(data: DataSection, adapter: datasets.Adapter) -> None:
         return
     size = data.size or (1024, 1024)
     stills = np.uint8 if build.build_normalisation(data.normalise, adapter).keeps_bytes else np.float32
-    image = np.zeros((*size, adapter.channels), stills)
+    image = np.zeros((*size, build.input_channels(data, adapter)), stills)
     sizes = augmentation.sizes(image)
     if data.size is not None and len(sizes) > 1:
         shown = ", ".join(f"{width}x{height}" for height, width in sorted(sizes)[:3])
@@ -235,6 +243,22 @@ def _check_window(window: tuple[int, int] | None, size: tuple[int, int] | None) 
         )
 
 
-def _check_background(background: str | None, adapter: datasets.Adapter) -> None:
-    if background == "exclude" and adapter.background is None:
-        raise ValueError("exclude: this data set has no class named background; use include")
+def _check_background(scores: ScoresSection, adapter: datasets.Adapter) -> None:
+    if adapter.background is None and scores.background == "exclude":
+        raise ValueError("background: exclude, but this data set has no class named background; use include")
+    if adapter.background is None and scores.largest_component:
+        raise ValueError("largest_component: this data set has no class named background for the rest to become")
+
+
+def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:
+    """What is for volumes alone, and what of it does not go together."""
+    for key, default in (("spacing", None), ("slices", "all"), ("context", 0)):
+        if not adapter.volumetric and getattr(data, key) != default:
+            raise ValueError(f"{key}: is for volumes, but {data.name} holds stills; leave it out")
+    if data.slices != "all" and adapter.background is None:
+        raise ValueError("slices: needs a class named background to tell foreground from; use all")
+    if data.spacing is not None and data.size is not None and data.spacing[1:] != (None, None):
+        raise ValueError(
+            f"spacing: {list(data.spacing)} resamples rows and columns, and so does data.size: {list(data.size)}; use "
+            f"[{data.spacing[0] or 'null'}, null, null], or data.size: null with PadIfNeeded and a crop in data.augment"
+        )

@@ -40,12 +40,31 @@ class AugmentSection(Strict):
     name: str
 
 
+class MarginSection(Strict):
+    """Slices with foreground and some around them."""
+
+    margin: Annotated[int, Field(ge=0)]
+    """Slices kept before and after each slice that holds foreground."""
+
+
+Millimetres = Annotated[float, Field(gt=0)]
+
+
 class DataSection(Strict):
     """A data set, and how it is divided, loaded and augmented."""
 
     name: str
     size: Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)] | None = None
     """[height, width] of the network's grid; null for each image's own."""
+    spacing: (
+        Annotated[tuple[Millimetres | None, Millimetres | None, Millimetres | None], Field(strict=False)] | None
+    ) = None
+    """Volumes: resample to [slices, rows, columns] millimetres, null entries keep the scan's own; predictions are
+    brought back to the scan's grid."""
+    slices: Literal["all", "foreground"] | MarginSection = "all"
+    """Volumes: which slices are trained on; every slice of a held-out scan is predicted and scored."""
+    context: Annotated[int, Field(ge=0, le=16)] = 0
+    """Volumes: neighbouring slices on each side that the network sees as further channels (2.5D)."""
     workers: Annotated[int, Field(ge=0, le=128)] = 2
     """Processes that load; what they load does not depend on their number."""
     split: SplitSection
@@ -164,6 +183,10 @@ class ScoresSection(Strict):
     """How much of a window its neighbour covers too."""
     flip: bool = False
     """Average the logits with those of the mirrored image."""
+    largest_component: bool = False
+    """Keep the largest connected part of each class of a case, in 3D of a volume; the rest becomes background."""
+    tolerance: Millimetres = 1.0
+    """Volumes: how far apart, in mm, surfaces may lie to count as equal in the surface DSC."""
 
 
 class Config(Strict):

@@ -91,14 +91,36 @@ class Display:
             overall.add_row(name, *(percent(values[key]) for key in ("mDSC", "mIoU", "accuracy")), units)
         each = Table(title=f"by class, reading: {self.reading(scores)}", title_justify="left")
         each.add_column("class")
+        found = scores[self.reading(scores)]["classes"]
         for column in CLASS_SCORES:
             each.add_column(column, justify="right")
-        for name, values in scores[self.reading(scores)]["classes"].items():
+        for name, values in found.items():
             each.add_row(name, *(percent(values[key]) for key in CLASS_SCORES))
         self.console.print(overall, each)
+        if "surface_rule" in scores["header"]:
+            self.console.print(self._surfaces(scores))
         header = scores["header"]
         left_out = f"without {header['background']}" if header["background"] else "over all classes"
         self.line(f"means {left_out}; grid: {header['grid']}. {header['rule']}")
+        if "surface_rule" in header:
+            self.line(header["surface_rule"])
+
+    @staticmethod
+    def _surfaces(scores: dict[str, Any]) -> Table:
+        table = Table(title="surfaces and volumes by class, mean over cases", title_justify="left")
+        table.add_column("class")
+        columns = {
+            "HD95": "HD95 mm",
+            "ASSD": "ASSD mm",
+            "surface_DSC": f"surface DSC {scores['header']['tolerance_mm']:g} mm",
+        }
+        columns |= {"volume_error_ml": "volume error ml", "relative_volume_error": "relative, absolute"}
+        for column in columns.values():
+            table.add_column(column, justify="right")
+        for name, values in scores["case"]["classes"].items():
+            if any(values[key] is not None for key in columns):
+                table.add_row(name, *(percent(values[key]) for key in columns))
+        return table
 
     @staticmethod
     def reading(scores: dict[str, Any]) -> str:

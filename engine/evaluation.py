@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 import datasets
 from segloss.scores import SegmentationScores
 
+from .build import background_class
 from .experiment import Experiment
-from .inference import describe, infer
+from .inference import describe, infer, labels_of, on_own_grid
+from .volumes import VolumeScores
+
+
+class Scores(NamedTuple):
+    """The scores of a part.
+
+    Attributes:
+        document: what `scores.json` holds; see `SegmentationScores.document`.
+        images: of volumes a row for each slice and class, for `images.csv`.
+    """
+
+    document: dict[str, Any]
+    images: list[dict[str, Any]]
 
 
 class Prediction(NamedTuple):
-    """One predicted 2D image.
+    """One predicted case.
 
     Attributes:
-        sample: the sample's number.
         case: the case's number.
-        labels: `(H, W)` int64, on the device.
-        reference: `(H, W)` int64, on the device; 255 where ignored.
+        labels: `(slices, H, W)` int64, on the device; a still has one slice.
+        reference: `(slices, H, W)` int64, on the device; 255 where ignored.
     """
 
-    sample: int
     case: int
     labels: Tensor
     reference: Tensor
@@ -40,35 +51,40 @@ def predict(
     samples: datasets.Samples,
     experiment: Experiment,
     fabric: Fabric,
-    only: Sequence[int] | None = None,
+    cases: Sequence[int] | None = None,
 ) -> Iterator[Prediction]:
-    """Predict samples in order.
+    """Predict cases in order.
 
-    With `scores.grid: original` the logits are resized to each image's own size before the argmax, and compared with
-    its own mask; with `network` both stay on the network's grid, as in the papers.
+    With `scores.grid: original` the logits are brought back to each case's own grid before the argmax, and compared
+    with its own mask; with `network` both stay on the network's grid, as in the papers.
 
     Args:
         model: maps images to logits, set up by Fabric; put into evaluation mode, and back.
-        samples: what to predict.
+        samples: what to predict, every slice of its cases.
         experiment: its configuration gives grid, batch size and workers.
         fabric: the device and the precision.
-        only: the numbers of the samples wanted, None for all.
+        cases: the numbers of the cases wanted, ascending, None for all.
     """
-    chosen = range(len(samples)) if only is None else only
-    one_size = len({case.shape[1:3] for case in samples.cases}) == 1
-    batch_size = experiment.config.train.batch_size if one_size else 1
-    loader = datasets.evaluation_loader(Subset(samples, list(chosen)), batch_size, experiment.config.data.workers)
+    config = experiment.config
     was_training = model.training
     model.eval()
+    loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases)
+    for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
+        case = samples.cases[number]
+        original = config.scores.grid == "original"
+        shape = case.original if original else case.shape
+        logits = on_own_grid((plane for _, plane in planes), case.shape[0], shape)
+        labels = labels_of(logits, config.scores, background_class(experiment.adapter))
+        reference = torch.from_numpy(case.references() if original else case.masks())
+        yield Prediction(number, fabric.to_device(labels), fabric.to_device(reference).long())
+    model.train(was_training)
+
+
+def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
+    """The number of the case and the logits `(C, h, w)` of each sample."""
     for batch in loader:
         logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
-        for row, (index, case) in enumerate(zip(batch["index"].tolist(), batch["case"].tolist(), strict=True)):
-            labels, reference = logits[row : row + 1], batch["mask"][row]
-            if experiment.config.scores.grid == "original":
-                reference = samples.reference(index).long()
-                labels = F.interpolate(labels, reference.shape, mode="bilinear", align_corners=False)
-            yield Prediction(index, case, labels[0].argmax(0), fabric.to_device(reference))
-    model.train(was_training)
+        yield from zip(batch["case"].tolist(), logits, strict=True)
 
 
 def score(
@@ -77,8 +93,9 @@ def score(
     experiment: Experiment,
     fabric: Fabric,
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
-) -> dict[str, Any]:
-    """The scores document of a part; see `SegmentationScores.document`.
+    surfaces: bool = False,
+) -> Scores:
+    """The scores of a part.
 
     Args:
         model: the trained network, set up by Fabric.
@@ -86,21 +103,33 @@ def score(
         experiment: the data and the rules.
         fabric: the device and the precision.
         track: shows progress: is given the predictions as they come and their number, and gives them on.
+        surfaces: score the surfaces and the volumes of scans in mm and ml too, which takes a while.
     """
-    samples = experiment.samples(part)
-    scores = SegmentationScores(len(experiment.adapter.classes), datasets.IGNORE, experiment.background)
-    scores = scores.to(fabric.device)
-    for found in track(predict(model, samples, experiment, fabric), len(samples)):
-        scores.update(found.labels[None], found.reference[None], image=[found.sample], case=[found.case])
+    samples, config = experiment.samples(part), experiment.config
+    classes = experiment.adapter.classes
+    scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
+    volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
+    names: list[dict[str, Any]] = []
+    for found in track(predict(model, samples, experiment, fabric), len(samples.cases)):
+        cached, slices = samples.cases[found.case], len(found.labels)
+        images = list(range(len(names), len(names) + slices))
+        scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
+        names += [{"case": cached.case.id, "group": cached.case.group, "slice": index} for index in range(slices)]
+        if surfaces and cached.spacing is not None:
+            shape = found.labels.shape
+            spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
+            volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing)
     cases = [cached.case for cached in samples.cases]
-    split: Any = experiment.config.data.split
-    return scores.document(
-        experiment.adapter.classes,
+    split: Any = config.data.split
+    document = scores.document(
+        classes,
         [case.id for case in cases],
         [case.group for case in cases],
-        grid=experiment.config.scores.grid,
-        inference=describe(experiment.config.scores),
-        seed=experiment.config.seed,
+        grid=config.scores.grid,
+        inference=describe(config.scores),
+        seed=config.seed,
         fold=getattr(split, "fold", None),
         part=part,
     )
+    rows = scores.image_rows(classes, names) if experiment.adapter.volumetric else []
+    return Scores(volumes.into(document), rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,8 @@ import segloss
 from models import SegmentationModel
 
 from . import build
-from .config import Config, DataSection, HeadlineSection, TrainSection
+from .config import Config, HeadlineSection, TrainSection
 from .errors import UsageError
-from .named import parameters
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,7 @@ class Experiment:
             DataError: see `datasets.prepare`.
         """
         adapter = build.build_adapter(config.data)
-        own = {key: value for key, value in parameters(config.data, DataSection).items() if key != "root"}
-        cache = datasets.Cache(
-            folder=Path(config.data.cache or Path(config.output) / ".cache"),
-            adapter=adapter,
-            size=config.data.size,
-            normalisation=build.build_normalisation(config.data.normalise, adapter),
-            settings=repr((config.data.name, own, config.data.normalise)),
-        )
+        cache = build.build_cache(config.data, config.output, adapter)
         splitter = recorded or build.build_splitter(config.data.split)
         official = config.data.split.kind == "official"
         data = datasets.prepare(cache, splitter, config.data.group, official, track)
@@ -68,9 +59,17 @@ class Experiment:
 
     def training_samples(self) -> datasets.Samples:
         """The samples of the training part, augmented; a `DataError` where they do not fit into one batch."""
-        augmentation = build.build_augmentation(self.config.data)
-        datasets.refuse_mixed_sizes(self.data.parts["train"], augmentation)
-        return datasets.Samples(self.data.parts["train"], augmentation)
+        data = self.config.data
+        rule = build.slice_rule(data)
+        keep = partial(datasets.kept_slices, rule=rule, background=build.background_class(self.adapter))
+        samples = datasets.Samples(
+            self.data.parts["train"],
+            build.build_augmentation(data),
+            data.context,
+            None if rule == "all" else lambda case: keep(case.masks()),
+        )
+        datasets.refuse_mixed_sizes(samples)
+        return samples
 
     def training_batches(self, samples: datasets.Samples) -> datasets.TrainingBatches:
         """The batches of the training samples, by the sampler; a `DataError` where there are too few."""
@@ -78,13 +77,13 @@ class Experiment:
         sampler = build.build_sampler(config.data.sampler)
         classes = len(adapter.classes)
         if sampler.reads_masks:
-            pixels = datasets.class_pixels(self.data.parts["train"], classes)
+            pixels = datasets.class_pixels(samples.masks(), classes)
         else:
             pixels = np.zeros((len(samples), classes), dtype=np.int64)
         order = partial(
             sampler,
             pixels=pixels,
-            background=None if adapter.background is None else adapter.classes.index(adapter.background),
+            background=build.background_class(adapter),
             batch_size=config.train.batch_size,
         )
         return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order)
@@ -93,11 +92,11 @@ class Experiment:
         """The samples of a part as they are; a `DataError` where there are none."""
         if not self.data.parts[part]:
             raise datasets.DataError(f"the {part} part of this split is empty; see split.json and data.split")
-        return datasets.Samples(self.data.parts[part])
+        return datasets.Samples(self.data.parts[part], context=self.config.data.context)
 
-    def class_counts(self) -> segloss.ClassCounts:
+    def class_counts(self, samples: datasets.Samples) -> segloss.ClassCounts:
         """What the training samples hold of each class; a `DataError` where one class is all there is."""
-        counts = datasets.count_classes(self.data.parts["train"], len(self.adapter.classes))
+        counts = datasets.count_classes(samples.masks(), len(self.adapter.classes))
         present = [name for name, pixels in zip(self.adapter.classes, counts["pixels"], strict=True) if pixels]
         if len(present) < 2:
             raise datasets.DataError(
@@ -114,15 +113,14 @@ class Experiment:
         """
         adapter, section = self.adapter, self.config.model
         section = build.without_files(section) if trained else section
-        return build.build_model(section, len(adapter.classes), adapter.channels, self.config.seed)
+        channels = build.input_channels(self.config.data, adapter)
+        return build.build_model(section, len(adapter.classes), channels, self.config.seed)
 
     @property
     def background(self) -> int | None:
         """The class that is left out of means, or None."""
         choice = self.config.scores.background or ("exclude" if self.adapter.volumetric else "include")
-        if choice == "include" or self.adapter.background is None:
-            return None
-        return self.adapter.classes.index(self.adapter.background)
+        return None if choice == "include" else build.background_class(self.adapter)
 
     @property
     def headline(self) -> HeadlineSection:

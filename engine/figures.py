@@ -8,31 +8,24 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import nn
 
 import datasets
+from datasets.grid import nearest_slices
 
-from .evaluation import Prediction, predict
+from . import build
+from .evaluation import predict
 from .experiment import Experiment
+from .montage import montage
+from .palette import OKABE_ITO, coloured, palette
 
 matplotlib.use("Agg")
 
-OKABE_ITO = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
-"""Eight colours that colour-blind readers can tell apart."""
 ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
-
-
-def palette(classes: int) -> NDArray[np.float64]:
-    """One RGB colour a class, `(classes, 3)` in [0, 1]."""
-    if classes <= len(OKABE_ITO):
-        colours = [to_rgb(colour) for colour in OKABE_ITO]
-    else:
-        colours = [matplotlib.colormaps["tab20"](index % 20)[:3] for index in range(classes)]
-    return np.asarray(colours[:classes])
 
 
 def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[str]) -> Figure:
@@ -63,18 +56,23 @@ def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[s
 
 
 def overlay(
-    image: NDArray[np.floating[Any]], found: Prediction, classes: Sequence[str], background: int | None, title: str
+    image: NDArray[np.floating[Any]],
+    reference: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]],
+    classes: Sequence[str],
+    background: int | None,
+    title: str,
 ) -> Figure:
     """Image, reference, prediction and error map side by side, and what the colours mean.
 
     Args:
         image: `(rows, columns, channels)` in [0, 1].
-        found: reference and prediction.
+        reference: `(rows, columns)` class indices, 255 where ignored.
+        labels: the predicted ones.
         classes: the names of the classes.
         background: the class left transparent, or None.
         title: what is shown.
     """
-    reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
     grey = image[..., 0] if image.shape[-1] != 3 else None
     colours = palette(len(classes))
     shown = sorted({*np.unique(reference), *np.unique(labels)} - {datasets.IGNORE, background})
@@ -99,49 +97,54 @@ def overlay(
 
 
 def save_overlays(
-    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, folder: Path, most: int = 5
+    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, scores: dict[str, Any], folder: Path
 ) -> list[Path]:
-    """Overlays of a part: of scans the slice with most foreground of the first ones, of stills some spread evenly."""
+    """Pictures of the worst, the median and the best case of a part and of those halfway between.
+
+    Of each its overlay, of a volume that of the slice with most foreground, and of a volume a montage of its slices.
+    """
     samples = experiment.samples(part)
     folder.mkdir(parents=True, exist_ok=True)
+    ranked = _ranked(scores)
+    numbers = {case.case.id: number for number, case in enumerate(samples.cases)}
+    places = {round(at * (len(ranked) - 1)) for at in (0, 0.25, 0.5, 0.75, 1)} if ranked else set()
+    titles = {
+        numbers[name]: f"{name}: mDSC {value:.3f}, place {place + 1} of {len(ranked)} from the worst"
+        for place, (name, value) in enumerate(ranked)
+        if place in places
+    }
     written = []
-    for found in predict(model, samples, experiment, fabric, only=_chosen(samples, experiment, most)):
-        case = samples.cases[found.case]
-        slice_index = samples.slices[found.sample][1]
-        image = case.image(slice_index)
-        image = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
-        name = f"{case.case.id}, slice {slice_index}" if experiment.adapter.volumetric else case.case.id
-        figure = overlay(image, found, experiment.adapter.classes, experiment.background, name)
-        path = folder / f"{name.replace(', slice ', '_').replace('/', '_')}.png"
-        figure.savefig(path, dpi=110)
-        written.append(path)
+    for found in predict(model, samples, experiment, fabric, sorted(titles)):
+        case, title = samples.cases[found.case], titles[found.case]
+        reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
+        background = build.background_class(experiment.adapter)
+        planes = [case.image(index) for index in nearest_slices(case.shape[0], len(labels)).tolist()]
+        image = np.stack([plane / np.float32(255 if plane.dtype == np.uint8 else 1) for plane in planes])
+        counted = (reference != datasets.IGNORE) & (reference != (-1 if background is None else background))
+        chosen = int(counted.sum((1, 2)).argmax())
+        name = case.case.id.replace("/", "_")
+        where = f", slice {chosen}" if len(labels) > 1 else ""
+        classes = experiment.adapter.classes
+        figure = overlay(
+            image[chosen], reference[chosen], labels[chosen], classes, experiment.background, title + where
+        )
+        figures = {folder / f"{name}.png": figure}
+        if len(labels) > 1:
+            masks = {"reference": reference, "prediction": labels}
+            figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title)
+        for path, figure in figures.items():
+            figure.savefig(path, dpi=110)
+            written.append(path)
     return written
 
 
-def _chosen(samples: datasets.Samples, experiment: Experiment, most: int) -> list[int]:
-    if not experiment.adapter.volumetric:
-        return sorted({round(float(at)) for at in np.linspace(0, len(samples) - 1, most)})
-    background = experiment.background or 0
-    chosen, first = [], 0
-    for case in samples.cases[:most]:
-        masks = case.masks()
-        foreground = ((masks != background) & (masks != datasets.IGNORE)).sum((1, 2))
-        chosen.append(first + int(foreground.argmax()))
-        first += case.shape[0]
-    return chosen
-
-
-def coloured(
-    mask: NDArray[np.integer[Any]], colours: NDArray[np.float64], background: int | None, opacity: float = 0.65
-) -> NDArray[np.float64]:
-    """Class indices as RGBA of an opacity; background and ignored pixels are clear."""
-    clear = mask == datasets.IGNORE
-    if background is not None:
-        clear |= mask == background
-    rgba = np.zeros((*mask.shape, 4))
-    rgba[..., :3] = colours[np.where(clear, 0, mask)]
-    rgba[..., 3] = np.where(clear, 0.0, opacity)
-    return rgba
+def _ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
+    """The cases with their mean DSC over the classes that count, the worst first."""
+    found: dict[str, list[float]] = {}
+    for row in scores["cases"]:
+        if row["class"] != scores["header"]["background"] and row["DSC"] is not None:
+            found.setdefault(row["case"], []).append(row["DSC"])
+    return sorted(((name, sum(values) / len(values)) for name, values in found.items()), key=lambda pair: pair[1])
 
 
 def _errors(

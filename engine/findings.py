@@ -17,8 +17,8 @@ import datasets
 import segloss
 from datasets.counts import add_counts, no_counts
 
-from .figures import coloured, palette
 from .inspection import Facts, Inspection, total_pixels
+from .palette import coloured, palette
 from .report import Section
 
 SHOWN = 8
@@ -152,5 +152,5 @@ def _best_slice(decoded: datasets.Decoded, adapter: datasets.Adapter) -> tuple[N
     background = -1 if adapter.background is None else adapter.classes.index(adapter.background)
     counts = ((decoded.mask != background) & (decoded.mask != datasets.IGNORE)).sum((1, 2))
     index = int(counts.argmax())
-    image = decoded.image[index]
+    image = decoded.image.array[index]
     return (image if image.shape[-1] == 3 and image.dtype == np.uint8 else image[..., 0]), decoded.mask[index]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import datasets
+from datasets.cache import refuse_non_finite
 from datasets.counts import count_masks
+from datasets.grid import Spacing, network_shape, resize_mask
 from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
-from datasets.resize import resize_mask
 
 from . import build
-from .config import Config
+from .config import Config, DataSection
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Facts:
     Attributes:
         case: where it lies, and its group.
         size: (rows, columns) of its own grid.
+        spacing: millimetres between slices, rows and columns of a volume; None for a still.
         slices: 2D images in it.
         pixels: of each class on its own grid.
         ignored: pixels that do not count.
         digest: of the image's pixels.
-        counts: of each class on the network's grid, as training counts them.
+        counts: of each class in the slices that are trained on, on the network's grid.
     """
 
     case: datasets.Case
     size: tuple[int, int]
+    spacing: Spacing | None
     slices: int
     pixels: tuple[int, ...]
     ignored: int
@@ -79,7 +82,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
     found = Inspection(adapter.classes)
     for case in track(cases, len(cases)):
         try:
-            facts = _facts(case, adapter, config.data.size)
+            facts = _facts(case, adapter, config.data)
         except datasets.DataError as error:
             found.problems.append(str(error))
             continue
@@ -90,19 +93,25 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
     return found
 
 
-def _facts(case: datasets.Case, adapter: datasets.Adapter, size: tuple[int, int] | None) -> Facts:
+def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) -> Facts:
     decoded = adapter.read(case)
+    pixels = decoded.image.array
+    refuse_non_finite(pixels, case.image)
     classes = len(adapter.classes)
     histogram = np.bincount(decoded.mask.ravel(), minlength=datasets.IGNORE + 1)
-    mask = decoded.mask if size is None else resize_mask(decoded.mask, size)
+    rows, columns = decoded.mask.shape[1:]
+    shape = network_shape((len(decoded.mask), rows, columns), decoded.spacing, data.size, data.spacing)
+    masks = resize_mask(decoded.mask, shape)
+    kept = datasets.kept_slices(masks, build.slice_rule(data), build.background_class(adapter))
     return Facts(
         case=case,
-        size=(decoded.mask.shape[1], decoded.mask.shape[2]),
+        size=(rows, columns),
+        spacing=decoded.spacing,
         slices=len(decoded.mask),
         pixels=tuple(histogram[:classes].tolist()),
         ignored=int(histogram[datasets.IGNORE]),
-        digest=hashlib.sha256(repr(decoded.image.shape).encode() + decoded.image.tobytes()).hexdigest(),
-        counts=count_masks(mask, classes),
+        digest=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+        counts=count_masks(masks[kept], classes),
     )
 
 

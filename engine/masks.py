@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 import datasets
 from datasets.labels import LabelMap
-from datasets.metaimage import SUFFIXES as VOLUMES
+from datasets.scan import is_scan
 from datasets.still import SUFFIXES as STILLS
-from datasets.still import read_mask
+from datasets.still import is_still, read_mask
+from datasets.volume import SUFFIXES as VOLUMES
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
 
 from .errors import UsageError
+from .evaluation import Scores
 from .source import COMMAND_LINE, parse_overrides
+from .volumes import VolumeScores
 
 HINT = "labels={background: 0, gland: [1, 255]} names classes, ignore=[…] what does not count"
 MOST_VALUES = 100
@@ -39,6 +42,7 @@ class Options:
         background: a class that is left out of the means.
         name: a pattern on a file's name without suffix; its first group (or the whole match) is the case.
         group: a pattern on the case that names its group, a patient or a video sequence.
+        tolerance: of the surface DSC of volumes, in mm.
     """
 
     labels: dict[str, Any] = field(default_factory=dict)
@@ -46,6 +50,7 @@ class Options:
     background: str | None = None
     name: str = ".*"
     group: str = ".*"
+    tolerance: float = 1.0
 
     @classmethod
     def parse(cls, overrides: Sequence[str]) -> Options:
@@ -73,16 +78,14 @@ class Options:
 Track = Callable[[Iterable[str], int], Iterable[str]]
 
 
-def score_masks(
-    predicted: Path, reference: Path, options: Options, track: Track = lambda cases, _: cases
-) -> dict[str, Any]:
-    """The scores document of a folder of predicted masks; see `SegmentationScores.document`.
+def score_masks(predicted: Path, reference: Path, options: Options, track: Track = lambda cases, _: cases) -> Scores:
+    """The scores of a folder of predicted masks.
 
     Files belong together when they have the same case, and the same sub-folder where there are sub-folders. One pair is
     in memory at a time.
 
     Args:
-        predicted: a folder of masks: PNG and other stills, or MetaImage volumes.
+        predicted: a folder of masks: PNG and other stills, or volumes.
         reference: a folder of masks on the same grids.
         options: what values and names mean.
         track: shows progress: is given the cases as they are scored and their number, and gives them on.
@@ -96,20 +99,31 @@ def score_masks(
         raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
     background = None if options.background is None else classes.classes.index(options.background)
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
-    images = 0
+    surfaceless = classes.classes.index("background") if "background" in classes.classes else background
+    volumes = VolumeScores(classes.classes, surfaceless, options.tolerance)
+    names: list[dict[str, Any]] = []
     for number, case in enumerate(track(pairs, len(pairs))):
-        found, wanted = (_read(path, classes.coloured) for path in pairs[case])
+        (found, here), (wanted, there) = (_read(path, classes.coloured) for path in pairs[case])
+        ours, theirs = pairs[case]
+        difference = here.difference(there) if here is not None and there is not None else None
         if found.shape != wanted.shape:
-            ours, theirs = pairs[case]
-            raise datasets.DataError(f"{ours}: {_size(found)}, but {theirs} has {_size(wanted)}; one grid is needed")
+            difference = f"{_size(found)}, not {_size(wanted)}"
+        if difference is not None:
+            raise datasets.DataError(f"{ours}: not on the grid of {theirs}: {difference}; one grid is needed")
         target = reading(wanted, pairs[case].reference)
         prediction = np.zeros_like(target)
         counts = target != datasets.IGNORE
         prediction[counts] = classes(found[counts], pairs[case].predicted)
-        ids = list(range(images, images := images + len(target)))
+        ids = list(range(len(names), len(names) + len(target)))
         scores.update(_tensor(prediction), _tensor(target), image=ids, case=[number] * len(target))
+        group = _first(options.group, case)
+        names += [{"case": case, "group": group, "slice": index} for index in range(len(target))]
+        if there is not None:
+            volumes.add(prediction, target, there.spacing)
     groups = [_first(options.group, case) for case in pairs]
-    return scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
+    document = scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
+    images = scores.image_rows(classes.classes, names) if len(names) > len(pairs) else []
+    return Scores(volumes.into(document), images)
 
 
 class _Pair(NamedTuple):
@@ -139,9 +153,10 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
         raise datasets.DataError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in (*STILLS, *VOLUMES) or path.name.startswith("."):
+        if not is_scan(path) and not is_still(path):
             continue
-        case = (path.parent.relative_to(folder) / _first(pattern, path.stem)).as_posix()
+        stem = datasets.volume_stem(path) if is_scan(path) else path.stem
+        case = (path.parent.relative_to(folder) / _first(pattern, stem)).as_posix()
         if case in found:
             raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
         found[case] = path
@@ -154,7 +169,8 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
     """From values to classes, with and without the values that are ignored."""
     labels = {name: _as_list(values) for name, values in options.labels.items()}
     if not labels:
-        values = sorted({int(value) for path in references for value in np.unique(_read(path))} - set(options.ignore))
+        held = {int(value) for path in references for value in np.unique(_read(path)[0])}
+        values = sorted(held - set(options.ignore))
         if len(values) > MOST_VALUES:
             raise UsageError(f"the references hold {len(values)} values; say what they mean: labels={{gland: 1, …}}")
         if len(values) < 2:
@@ -169,12 +185,13 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
     return LabelMap(labels, ignore, refuse_binary=False, hint=HINT), LabelMap(labels, hint=HINT)
 
 
-def _read(path: Path, coloured: bool = False) -> NDArray[Any]:
-    """A mask as `(slices, rows, columns)`, of colours with a further axis of three."""
-    mask = datasets.read_volume(path).array if path.suffix.lower() in VOLUMES else read_mask(path, coloured)
+def _read(path: Path, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
+    """A mask as `(slices, rows, columns)`, of colours with a further axis of three, and where a volume lies."""
+    volume = datasets.read_mask_volume(path).reordered("LPS") if is_scan(path) else None
+    mask = read_mask(path, coloured) if volume is None else volume.array
     if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")
-    return mask
+    return mask, None if volume is None else volume.geometry
 
 
 def _tensor(mask: NDArray[Any]) -> torch.Tensor:

@@ -1,32 +1,36 @@
-"""Masks for images that no data set knows: a run's network on files, at their own size."""
+"""Masks for images that no data set knows: a run's network on files, on their own grid."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 import datasets
+from datasets.cache import refuse_non_finite
 from datasets.files import write_atomically
-from datasets.metaimage import SUFFIXES as VOLUMES
-from datasets.resize import resize_image
+from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
-from datasets.still import SUFFIXES as STILLS
+from datasets.scan import in_file
+from datasets.slices import neighbours
+from datasets.volume import volume_suffix
 
 from . import build
 from .config import Config
-from .figures import palette
-from .inference import infer
+from .inference import infer, labels_of, on_own_grid
+from .montage import montage
+from .palette import palette
 
 
 @dataclass(frozen=True)
@@ -36,42 +40,62 @@ class Input:
     Attributes:
         path: the image.
         name: what its outputs are called, without suffix; with the sub-folder it was found in.
+        suffix: of the image.
     """
 
     path: Path
     name: str
+    suffix: str
 
 
-def inputs(paths: Sequence[Path], volumes: bool, out: Path) -> list[Input]:
+def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[Input]:
     """The images among files and folders, in order; folders with their sub-folders, but without the output's.
 
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
-    suffixes = VOLUMES if volumes else STILLS
+    kind = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)" if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
-        if not files or files[0].suffix.lower() not in suffixes:
-            raise datasets.DataError(f"{path}: no image here; expected files ending in {', '.join(suffixes)}")
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [file for file in files if adapter.is_image(file)]
+        if not files:
+            raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
         for file in files:
             if out.resolve() in file.resolve().parents:
                 continue
             relative = file.name if path.is_file() else file.relative_to(path).as_posix()
-            name = relative.removesuffix(file.suffix)
+            suffix = volume_suffix(file) or file.suffix
+            name = relative[: -len(suffix)].removesuffix("_0000")
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
-            found[name] = Input(file, name)
+            found[name] = Input(file, name, suffix)
     return list(found.values())
+
+
+class Predicted(NamedTuple):
+    """The prediction of an image.
+
+    Attributes:
+        image: as it was read.
+        shown: `(slices, rows, columns, channels)`, the same pixels scaled to uint8 or to [0, 1].
+        labels: `(slices, rows, columns)` class indices.
+        probabilities: `(slices, C, rows, columns)` float32, or None.
+    """
+
+    image: datasets.Pixels
+    shown: NDArray[Any]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32] | None
 
 
 @torch.no_grad()
 def predict_file(
-    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric
-) -> Iterator[tuple[NDArray[Any], NDArray[np.float32]]]:
-    """Each slice of an image file, and its logits at its own size.
+    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: str | None = None
+) -> Predicted:
+    """Predict an image file on its own grid.
 
     Args:
         path: a still, or a volume.
@@ -79,60 +103,81 @@ def predict_file(
         adapter: reads the file as it reads the images of its data set.
         config: of the run: the network's grid, the normalisation, how to infer.
         fabric: the device and the precision.
-
-    Yields:
-        `(rows, columns, channels)`, uint8 or float32 in [0, 1], and `(C, rows, columns)`.
+        activation: `softmax` or `sigmoid` where probabilities are wanted.
 
     Raises:
         DataError: the file is unreadable, or of another kind than the data set's.
     """
-    scaled = build.build_normalisation(config.data.normalise, adapter)(adapter.read_image(path))
-    for plane in scaled.image:
-        size = config.data.size or plane.shape[:2]
-        shown = plane if size == plane.shape[:2] else resize_image(plane[np.newaxis], size)[0]
-        image = torch.from_numpy(normalised(shown, scaled.mean, scaled.deviation))
-        logits = infer(model, fabric.to_device(image[np.newaxis]), config.scores)
-        logits = F.interpolate(logits, plane.shape[:2], mode="bilinear", align_corners=False)
-        yield plane, logits[0].cpu().numpy()
+    image = adapter.read_image(path)
+    refuse_non_finite(image.array, path)
+    scaled = build.build_normalisation(config.data.normalise, adapter)(image.array)
+    slices, rows, columns = image.array.shape[:3]
+    spacing = None if image.geometry is None else image.geometry.spacing
+    shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
+    seen = resize_image(scaled.image, shape)
+    planes = _planes(seen, scaled, model, config, fabric)
+    kept: list[NDArray[np.float32]] = []
+    logits = on_own_grid(planes, shape[0], (slices, rows, columns))
+    if activation is not None:
+        logits = map(partial(_keep, into=kept, activation=activation), logits)
+    labels = labels_of(logits, config.scores, build.background_class(adapter))
+    return Predicted(image, scaled.image, labels.cpu().numpy(), np.stack(kept) if kept else None)
+
+
+def _planes(
+    seen: NDArray[Any], scaled: datasets.Normalised, model: Any, config: Config, fabric: Fabric
+) -> Iterator[Tensor]:
+    """The logits `(C, h, w)` of each slice on the network's grid."""
+    context, size = config.data.context, config.train.batch_size
+    for start in range(0, len(seen), size):
+        batch = []
+        for index in range(start, min(start + size, len(seen))):
+            plane = np.concatenate([seen[at] for at in neighbours(index, len(seen), context)], axis=-1)
+            batch.append(torch.from_numpy(normalised(plane, scaled.mean, scaled.deviation)))
+        yield from infer(model, fabric.to_device(torch.stack(batch)), config.scores)
+
+
+def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> Tensor:
+    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
+    into.append(shares.cpu().numpy())
+    return logits
 
 
 def write_prediction(
-    found: Iterator[tuple[NDArray[Any], NDArray[np.float32]]],
-    one: Input,
-    out: Path,
-    adapter: datasets.Adapter,
-    probabilities: bool,
+    found: Predicted, one: Input, out: Path, adapter: datasets.Adapter, wanted: str | None = None
 ) -> list[Path]:
-    """Write the mask in the data set's own values, a coloured preview, and the probabilities where they are wanted.
+    """Write the mask in the data set's own values, a preview, and the probabilities where there are some.
 
-    A still becomes `masks/NAME.png`, a volume `masks/NAME.mhd` in its own space; the preview is of the slice with most
-    foreground; `probabilities/NAME.npy` is float16 `(slices, C, rows, columns)`.
+    A still becomes `masks/NAME.png`, with a coloured `preview/NAME.png`. A volume becomes `masks/NAME` of the wanted
+    format, or its own, on its own grid; its preview is a montage of slices, its probabilities have
+    the same format and one channel a class. Those of a still are `probabilities/NAME.npy`, `(1, C, rows, columns)`.
     """
-    labels, shares, most = [], [], -1
-    preview = Image.new("RGB", (1, 1))
-    for plane, logits in found:
-        labels.append(logits.argmax(0).astype(np.uint8))
-        foreground = int((labels[-1] != 0).sum())
-        if foreground > most:
-            most, preview = foreground, _preview(plane, labels[-1], len(adapter.classes))
-        if probabilities:
-            shares.append(torch.from_numpy(logits).softmax(0).numpy().astype(np.float16))
-    values = adapter.labels.values_of(np.stack(labels))
-    mask = out / "masks" / f"{one.name}{'.mhd' if adapter.volumetric else '.png'}"
-    written = [mask, out / "preview" / f"{one.name}.png"]
+    values = adapter.labels.values_of(found.labels)
+    suffix = ".png"
+    if adapter.volumetric:
+        suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
+    mask, preview = out / "masks" / f"{one.name}{suffix}", out / "preview" / f"{one.name}.png"
+    probabilities = out / "probabilities" / f"{one.name}{suffix if adapter.volumetric else '.npy'}"
+    written = [mask, preview, *([] if found.probabilities is None else [probabilities])]
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if adapter.volumetric:
-        datasets.write_volume(datasets.Volume(values, datasets.read_volume(one.path).affine), written[0])
-    else:
-        _write(written[0], Image.fromarray(values[0]))
-    _write(written[1], preview)
-    if probabilities:
-        written.append(out / "probabilities" / f"{one.name}.npy")
-        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        datasets.write_volume(in_file(values, found.image), mask)
+        title, background = f"{one.name}: prediction", build.background_class(adapter)
+        grey = found.shown.astype(np.float32)
+        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)
         content = BytesIO()
-        np.save(content, np.stack(shares))
-        write_atomically(written[-1], content.getvalue())
+        figure.savefig(content, dpi=110, format="png")
+        write_atomically(preview, content.getvalue())
+    else:
+        _write(mask, Image.fromarray(values[0]))
+        _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
+    if found.probabilities is not None and adapter.volumetric:
+        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities)
+    elif found.probabilities is not None:
+        content = BytesIO()
+        np.save(content, found.probabilities)
+        write_atomically(probabilities, content.getvalue())
     return written
 
 
@@ -145,7 +190,7 @@ def write_classes(out: Path, adapter: datasets.Adapter) -> None:
     write_atomically(out / "classes.json", json.dumps(content, indent=1).encode())
 
 
-def _preview(plane: NDArray[Any], labels: NDArray[np.uint8], classes: int) -> Image.Image:
+def _preview(plane: NDArray[Any], labels: NDArray[np.integer[Any]], classes: int) -> Image.Image:
     """The image, half covered by the colours of the classes."""
     grey = plane.astype(np.float32) / (255 if plane.dtype == np.uint8 else 1)
     rgb = grey if grey.shape[-1] == 3 else np.repeat(grey[..., :1], 3, axis=-1)

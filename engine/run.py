@@ -22,7 +22,15 @@ from .errors import UsageError
 
 FREE = ("output", "data.workers", "data.cache", "train.device", "train.tensorboard")
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORED = ("data.root", "scores.grid", "scores.window", "scores.overlap", "scores.flip")
+SCORED = (
+    "data.root",
+    "scores.grid",
+    "scores.window",
+    "scores.overlap",
+    "scores.flip",
+    "scores.largest_component",
+    "scores.tolerance",
+)
 """What may be told anew when a trained run is scored, or predicts."""
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
@@ -114,11 +122,7 @@ class Run:
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run; a `UsageError` where it is missing or damaged."""
-        path = self.path / name
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
+        return read_json(self.path / name)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to log.jsonl; a `DataError` where the disk is full."""
@@ -152,6 +156,14 @@ class Run:
                 f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
                 f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
             )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run; a `UsageError` where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
 
 
 def write_json(path: Path, content: Any) -> None:

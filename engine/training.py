@@ -79,7 +79,7 @@ class Trainer:
         self.config = config.train
         samples = experiment.training_samples()
         self.batches = experiment.training_batches(samples)
-        counts = experiment.class_counts()
+        counts = experiment.class_counts(samples)
         torch.manual_seed(config.seed)
         self.model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)
         self.loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
@@ -208,7 +208,7 @@ class Trainer:
         due = self.state.epoch % self.config.validate_every == 0 or self.state.epoch == self.config.epochs
         if not self.validates or not due:
             return
-        scores = score(self.forward, "val", self.experiment, self.fabric)
+        scores = score(self.forward, "val", self.experiment, self.fabric).document
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
         entry["score"] = found = self.experiment.headline_of(scores)

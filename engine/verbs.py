@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import shlex
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +13,8 @@ import models
 import segloss
 from datasets.files import write_atomically
 from models import SegmentationModel
-from segloss.readings import READINGS
 
-from . import build, figures
-from .baseline import best_threshold
+from . import build, results
 from .checking import load_config
 from .checkpoint import Checkpoint, load_model
 from .config import Config
@@ -29,11 +23,13 @@ from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
 from .findings import samples_picture, sections
+from .folds import Folds, fold_configs
+from .inference import Ensemble
 from .inspection import inspect
 from .masks import Options, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
-from .run import Run, write_json
+from .run import Run
 from .training import Trainer
 
 
@@ -44,11 +40,21 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
         UsageError, DataError: bad input, one line that says what to do.
     """
     config = load_config(path, overrides)
+    if Folds.wanted(config):
+        _train_folds(config, display)
+        return
     run = Run.of(config)
     if run.finished:
         display.line(f"{run.path}: finished already; choose another name to train again")
-        _show(run, display)
+        results.show(run.path, display)
         return
+    experiment = fit(config, run, display)
+    results.show(run.path, display)
+    results.hint(path, overrides, run, experiment, display)
+
+
+def fit(config: Config, run: Run, display: Display) -> Experiment:
+    """Train a run in its folder and score the best weights once; see `train`."""
     fabric = launch(config.train)
     experiment = _prepare(config, run, display)
     _describe(experiment, display)
@@ -58,18 +64,36 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
     model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
-    scores = score(model, "test", experiment, fabric, display.track("scoring test"))
-    scores["header"] |= origin
-    _draw(run, experiment, fabric, model)
-    if _binary_grey(experiment):
-        run.write_json("baseline.json", {"threshold_DSC": best_threshold(experiment.samples("test"))})
-    _write_scores(run.path, scores)
-    _show(run, display)
-    _hint(path, overrides, run, experiment, display)
+    scores = score(model, "test", experiment, fabric, display.track("scoring test"), surfaces=True)
+    scores.document["header"] |= origin
+    results.draw(run, experiment, fabric, model, scores.document)
+    baselines = results.baselines(experiment)
+    if baselines:
+        run.write_json("baseline.json", baselines)
+    results.write(run.path, scores)
+    return experiment
 
 
-def check(path: Path, overrides: Sequence[str], html: bool, display: Display) -> bool:
+def _train_folds(config: Config, display: Display) -> None:
+    """Train every fold that is not finished, one after the other, and score all held-out cases together."""
+    folder = Path(config.output) / config.name
+    if (folder / "config.yaml").is_file():
+        raise UsageError(
+            f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
+        )
+    for one in fold_configs(config):
+        run = Run.of(one)
+        display.line(f"{run.path}: {'finished already' if run.finished else 'training'}")
+        if not run.finished:
+            fit(one, run, display)
+    results.write(folder, results.pool(Folds(folder).runs))
+    results.show_folds(Folds(folder), display)
+
+
+def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
     """Open every file of the data set that a YAML file names, and tell what it holds and what is wrong.
+
+    With `clear_cache` remove the decoded cases instead; they are made anew when they are needed.
 
     Returns:
         Whether nothing is wrong.
@@ -78,6 +102,10 @@ def check(path: Path, overrides: Sequence[str], html: bool, display: Display) ->
         UsageError, DataError: the file is at fault, or the data cannot even be listed.
     """
     config = load_config(path, overrides)
+    if clear_cache:
+        cache = build.build_cache(config.data, config.output, build.build_adapter(config.data))
+        display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")
+        return True
     found = inspect(config, display.track("reading"))
     folder = Path(config.output) / f"{config.name}-check"
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +128,14 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     Raises:
         UsageError: the folder is no run, or has no such checkpoint.
     """
+    if Folds.holds(path):
+        for run in Folds(path).runs:
+            evaluate(run.path, part, checkpoint, overrides, display)
+        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides))
+        folder.mkdir(exist_ok=True)
+        results.write(folder, results.pool(Folds(path).runs, folder.name))
+        display.scores(f"{path}: {part} parts of all folds", results.read(folder))
+        return
     run = Run.open(path)
     config = run.config(overrides)
     if not run.checkpoint(checkpoint).is_file():
@@ -107,16 +143,14 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     fabric = launch(config.train)
     experiment = _prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
-    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
-    scores["header"] |= origin
-    folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
+    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), surfaces=True)
+    scores.document["header"] |= origin
+    folder = run.path / results.evaluation_folder(part, checkpoint, config)
     folder.mkdir(exist_ok=True)
-    _write_scores(folder, scores)
+    results.write(folder, scores)
     if not run.finished:
-        display.line(
-            f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {scores['header']['epoch']}"
-        )
-    display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores)
+        display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {origin['epoch']}")
+    display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores.document)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
 
@@ -126,31 +160,39 @@ def predict(
     out: Path,
     checkpoint: str,
     probabilities: bool,
+    suffix: str | None,
     overrides: list[str],
     display: Display,
 ) -> None:
-    """Write masks, previews and, where wanted, probabilities for images, at their own size.
+    """Write masks, previews and, where wanted, probabilities for images, on their own grid.
+
+    The folder of a run with every fold predicts by the mean of the logits of its networks.
 
     Raises:
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
     """
-    run = Run.open(path)
-    config = run.config(overrides)
+    runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
+    config = runs[0].config(overrides)
     adapter = build.build_adapter(config.data)
     _refuse_file(out)
-    wanted = inputs(images, adapter.volumetric, out)
+    if suffix is not None and not adapter.volumetric:
+        raise UsageError("--format is for volumes; masks of stills are PNG files")
+    wanted = inputs(images, adapter, out)
+    activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
-    section = build.without_files(config.model)
-    network = build.build_model(section, len(adapter.classes), adapter.channels, config.seed)
-    model, _ = _trained(run, network, fabric, checkpoint)
-    model.eval()
+    section, channels = build.without_files(config.model), build.input_channels(config.data, adapter)
+    networks = []
+    for run in runs:
+        network = build.build_model(section, len(adapter.classes), channels, config.seed)
+        networks.append(_trained(run, network, fabric, checkpoint)[0])
+    model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
     out.mkdir(parents=True, exist_ok=True)
     write_classes(out, adapter)
     refused = []
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
-            found = predict_file(one.path, model, adapter, config, fabric)
-            write_prediction(found, one, out, adapter, probabilities)
+            found = predict_file(one.path, model, adapter, config, fabric, activation)
+            write_prediction(found, one, out, adapter, suffix)
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
@@ -171,9 +213,18 @@ def evaluate_masks(
     scores = score_masks(predicted, reference, options, display.track("scoring"))
     folder = out or predicted
     folder.mkdir(parents=True, exist_ok=True)
-    _write_scores(folder, scores)
-    display.scores(f"{predicted} against {reference}", scores)
+    results.write(folder, scores)
+    display.scores(f"{predicted} against {reference}", scores.document)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def _activation(config: Config, classes: int) -> str:
+    """What makes probabilities of the logits; a `UsageError` where the loss trains none."""
+    ones = [1.0] * classes
+    activation = build.build_loss(config.loss, classes, segloss.ClassCounts(ones, ones, ones, ones)).activation
+    if activation == "none":
+        raise UsageError(f"--probabilities: the loss {config.loss[0].name} trains raw scores, no probabilities")
+    return activation
 
 
 def _refuse_file(folder: Path) -> None:
@@ -206,7 +257,7 @@ def _warnings_shown(display: Display) -> Iterator[None]:
 def _describe(experiment: Experiment, display: Display) -> None:
     for part, cases in experiment.data.parts.items():
         groups = len({cached.case.group for cached in cases})
-        images = sum(cached.shape[0] for cached in cases)
+        images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
 
 
@@ -217,60 +268,3 @@ def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str)
     model = place(network, fabric)
     load_model(model, loaded, path)
     return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
-
-
-def _draw(run: Run, experiment: Experiment, fabric: Any, model: Any) -> None:
-    run.figures.mkdir(exist_ok=True)
-    headline = f"{experiment.headline.reading} {experiment.headline.score}"
-    curves = figures.curves(run.history(), headline, experiment.adapter.classes)
-    curves.savefig(run.figures / "curves.png", dpi=110)
-    figures.save_overlays(model, experiment, "test", fabric, run.figures / "overlays")
-
-
-def _write_scores(folder: Path, scores: dict[str, Any]) -> None:
-    """scores.json, and as CSV its rows of cases and its classes in each reading; the JSON last."""
-    classes = [
-        {"reading": reading, "class": name, **values}
-        for reading in READINGS
-        for name, values in scores[reading]["classes"].items()
-    ]
-    _write_csv(folder / "cases.csv", scores["cases"])
-    _write_csv(folder / "classes.csv", classes)
-    write_json(folder / "scores.json", scores)
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    text = StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
-
-
-def _show(run: Run, display: Display) -> None:
-    scores = run.read_json("scores.json")
-    display.scores(f"{run.path}: test part, best checkpoint", scores)
-    if (run.path / "baseline.json").is_file():
-        threshold = run.read_json("baseline.json")["threshold_DSC"]
-        display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
-
-
-def _hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
-    """Where the results lie, and two commands to go on with."""
-    display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
-    display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
-    kept = [
-        shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
-    ]
-    acw = ["model.acw=true"] if experiment.config.model.acw is True else []
-    other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
-    command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
-    display.line("next: the same training with another loss, and the scores of the last epoch:")
-    python = Path(sys.executable)
-    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
-    display.line(f"  {python} {' '.join(dict.fromkeys(command))}")
-    display.line(f"  {python} train_seg.py evaluate {run.path} --checkpoint last")
-
-
-def _binary_grey(experiment: Experiment) -> bool:
-    return experiment.adapter.channels == 1 and len(experiment.adapter.classes) == 2

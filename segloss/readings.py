@@ -41,11 +41,15 @@ def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
     }
 
 
-def reading(matrices: Tensor, classes: Sequence[str], left_out: Collection[int | None]) -> dict[str, Any]:
+def reading(
+    tp: Tensor, fp: Tensor, fn: Tensor, classes: Sequence[str], left_out: Collection[int | None]
+) -> dict[str, Any]:
     """The scores of some units, averaged over them.
 
     Args:
-        matrices: `(U, C, C)`, one confusion matrix a unit.
+        tp: `(U, C)` true positives, one row a unit.
+        fp: false positives, as `tp`.
+        fn: false negatives, as `tp`.
         classes: the names of the C classes.
         left_out: indices left out of mDSC and mIoU.
 
@@ -53,14 +57,13 @@ def reading(matrices: Tensor, classes: Sequence[str], left_out: Collection[int |
         `{"mDSC", "mIoU", "accuracy", "units", "left_out", "classes": {name: {"DSC", "IoU", "precision", "recall"}}}`;
         fractions of 1, None where undefined. The units that are left out hold no class that counts.
     """
-    scores = class_scores(*class_counts(matrices))
+    scores = class_scores(tp, fp, fn)
     kept = [index for index in range(len(classes)) if index not in left_out]
     of_units = {f"m{name}": scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU")}
-    pixels = matrices.sum((1, 2)).double()
-    of_units["accuracy"] = matrices.diagonal(dim1=1, dim2=2).sum(1) / pixels
+    of_units["accuracy"] = tp.sum(1).double() / (tp + fn).sum(1)
     return {
         **{name: number(values.nanmean()) for name, values in of_units.items()},
-        "units": len(matrices),
+        "units": len(tp),
         "left_out": int(of_units["mDSC"].isnan().sum()),
         "classes": {
             name: {score: number(scores[score][:, index].nanmean()) for score in CLASS_SCORES}

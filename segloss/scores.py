@@ -119,24 +119,38 @@ class SegmentationScores(Metric):
             **header: what else the header says, such as grid, seed and fold.
         """
         ids, matrices = self._units("case")
-        counts = class_counts(matrices)
-        scores = class_scores(*counts)
-        rows = [
-            {"case": cases[case], "group": groups[case], "class": name}
-            | {key: int(values[unit, index]) for key, values in zip(("tp", "fp", "fn"), counts, strict=True)}
-            | {score: number(scores[score][unit, index]) for score in CLASS_SCORES}
-            for unit, case in enumerate(ids)
-            for index, name in enumerate(classes)
-        ]
+        rows = self._rows(matrices, classes, [{"case": cases[case], "group": groups[case]} for case in ids])
         background = None if self.background is None else classes[self.background]
         shared = {"classes": list(classes), "background": background, "ignore_index": self.ignore_index, "rule": RULE}
         return {"header": shared | header, **self._readings(classes), "cases": rows}
+
+    def image_rows(self, classes: Sequence[str], names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One row an image and class, as the rows of cases in `document`.
+
+        Args:
+            classes: the names of the C classes.
+            names: what the rows of image id 0, 1, … begin with.
+        """
+        ids, matrices = self._units("image")
+        return self._rows(matrices, classes, [names[image] for image in ids])
+
+    @staticmethod
+    def _rows(matrices: Tensor, classes: Sequence[str], names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        counts = class_counts(matrices)
+        scores = class_scores(*counts)
+        return [
+            {**name, "class": label}
+            | {key: int(values[unit, index]) for key, values in zip(("tp", "fp", "fn"), counts, strict=True)}
+            | {score: number(scores[score][unit, index]) for score in CLASS_SCORES}
+            for unit, name in enumerate(names)
+            for index, label in enumerate(classes)
+        ]
 
     def _readings(self, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
         matrices = {name: self._units(name)[1] for name in ("case", "image")}
         matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
         left_out = {self.background, self.ignore_index}
-        return {name: reading(matrices[name], classes, left_out) for name in READINGS}
+        return {name: reading(*class_counts(matrices[name]), classes, left_out) for name in READINGS}
 
     def _units(self, kind: str) -> tuple[list[int], Tensor]:
         """The ids of the units, ascending, and their matrices `(U, C, C)`, on the CPU."""

@@ -42,10 +42,20 @@ def door():
 
 
 @pytest.fixture
-def program(tmp_path, door):
-    """Call train_seg.py with arguments in a folder of its own, in this process: starting one takes seconds."""
+def program(tmp_path, module_program):
+    """Call train_seg.py with arguments in a folder of its own."""
 
     def run(*arguments, check=None, cwd=tmp_path):
+        return module_program(*arguments, check=check, cwd=cwd)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def module_program(door):
+    """Call train_seg.py with arguments in a folder, in this process: starting one takes seconds."""
+
+    def run(*arguments, check=None, cwd):
         out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
         os.chdir(cwd)
         try:

@@ -13,7 +13,7 @@ from datasets import CamVid, CamVid701, Cityscapes, DataError, Folder, Promise12
 from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
 from datasets.pattern import Pattern
-from datasets.still import read_image, read_labels
+from datasets.still import is_still, read_image, read_labels
 
 MODEL = "{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}"
 
@@ -161,8 +161,8 @@ def test_the_official_images_are_read_whole(tmp_path):
     adapter = Cityscapes(str(make_cityscapes(tmp_path, (("train", "ulm", 1), ("val", "lindau", 1)), (1024, 2048))))
     for case in adapter.cases():
         decoded = adapter.read(case)
-        assert decoded.image.shape == (1, 1024, 2048, 3)
-        assert np.array_equal(decoded.image[0], np.asarray(Image.open(case.image)))
+        assert decoded.image.array.shape == (1, 1024, 2048, 3)
+        assert np.array_equal(decoded.image.array[0], np.asarray(Image.open(case.image)))
         assert np.array_equal(decoded.mask[0], TRAIN_IDS[np.asarray(Image.open(case.mask))])
 
 
@@ -452,7 +452,7 @@ def test_patterns_skip_what_is_no_image(tmp_path):
     save(tmp_path / "images/.ipynb_checkpoints/shown.png", np.zeros((2, 2), np.uint8))
     save(tmp_path / "images/shown.PNG", np.zeros((2, 2), np.uint8))
     (tmp_path / "images/notes.txt").write_text("")
-    assert [*Pattern("images", "images/{name}.*").find(tmp_path)] == ["shown"]
+    assert [*Pattern("images", "images/{name}.*", is_still).find(tmp_path)] == ["shown"]
 
 
 # Images
@@ -478,7 +478,7 @@ def test_twelve_bits_are_not_taken_for_sixteen(tmp_path):
     make_folder(tmp_path, count=1)
     Image.fromarray(np.full((24, 32), 4095, np.uint16)).save(tmp_path / "images/case0.png")
     adapter = Folder(str(tmp_path), LABELS)
-    store = datasets.Cache(tmp_path / "cache", adapter, None, datasets.NORMALISATIONS["imagenet"](), "")
+    store = datasets.Cache(tmp_path / "cache", adapter, None, None, datasets.NORMALISATIONS["imagenet"](), "")
     with pytest.raises(DataError, match=r"case0\.png: .* the brightest here is 4095 .*use percentile"):
         next(store.decode(adapter.cases()))
 

@@ -111,7 +111,7 @@ scores: {background: exclude}
         "run.yaml:4:95: loss.2.smooth: must be ≥ 0, got -1.0",
         "run.yaml:5:20: optim.lr: must be > 0, got -0.1",
         "run.yaml:5:58: optim.schedule.at: must list epochs ≥ 1, got []",
-        "run.yaml:6:10: scores.background: exclude: this data set has no class named background; use include",
+        "run.yaml:6:10: scores.background: exclude, but this data set has no class named background; use include",
     ]:
         assert any(line.startswith(expected) for line in found), (expected, found)
     assert len(found) == 8

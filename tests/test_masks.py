@@ -110,7 +110,10 @@ def test_files_that_do_not_fit(program, tmp_path, masks):
     write(tmp_path / "theirs", extra=np.zeros((6, 5)))
     assert "theirs/extra.png: no prediction of this name in ours" in program(*call, check=2).stderr
     write(tmp_path / "ours", extra=np.zeros((6, 4)))
-    assert "ours/extra.png: 4x6x1 pixels, but theirs/extra.png has 5x6x1 pixels" in program(*call, check=2).stderr
+    assert (
+        "ours/extra.png: not on the grid of theirs/extra.png: 4x6x1 pixels, not 5x6x1 pixels"
+        in program(*call, check=2).stderr
+    )
     write(tmp_path / "ours", extra=np.full((6, 5), 3))
     assert "ours/extra.png: label 3 (30 pixels)" in program(*call, check=2).stderr
     write(tmp_path / "ours", extra=np.zeros((6, 5)), more=np.zeros((6, 5)))

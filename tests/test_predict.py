@@ -87,7 +87,7 @@ def test_goes_on_after_an_image_that_cannot_be_read_and_leaves_its_own_output_al
     [
         (["nowhere", "x.png", "--out", "o"], "nowhere: not a run"),
         (["runs/small", "x.png", "--out", "o"], "x.png: no such file or folder"),
-        (["runs/small", "run.yaml", "--out", "o"], "run.yaml: no image here; expected files ending in .png"),
+        (["runs/small", "run.yaml", "--out", "o"], "run.yaml: no image here that this data set could hold"),
         (["runs/small", "small.png", "s/small.png", "--out", "o"], "s/small.png: small.png would get the same output"),
         (["runs/small", "cut.png", "--out", "o"], "cut.png: not a readable image"),
         (["runs/small", "small.png", "--out", "o", "scores.window=[64, 64]"], "larger than the network's grid"),

@@ -18,6 +18,7 @@ import segloss
 from engine.checking import load_config
 from engine.checkpoint import Checkpoint
 from engine.display import Display
+from engine.evaluation import Scores
 from engine.experiment import Experiment, launch
 from engine.run import Run
 from engine.training import Trainer
@@ -190,7 +191,8 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_pat
 
 def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch):
     def score(*_):
-        return {name: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for name in ("image", "case", "dataset")}
+        readings = {n: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for n in ("image", "case", "dataset")}
+        return Scores(readings, [])
 
     scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
     monkeypatch.setattr("engine.training.score", score)

@@ -1,0 +1,90 @@
+"""A decoded case on disk, read slice by slice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from .case import Case
+from .grid import Shape, Spacing
+from .slices import neighbours
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A decoded case: small, picklable, its pixels on disk, memory-mapped when they are read.
+
+    Attributes:
+        case: where it comes from.
+        path: its file in the cache.
+        shape: (slices, rows, columns) on the network's grid.
+        original: (slices, rows, columns) on its own grid.
+        spacing: millimetres between slices, rows and columns of its own grid; None for a still.
+        mean: one number a channel, to be subtracted from the image scaled to [0, 1].
+        deviation: one number a channel, to divide by.
+        pixels: pixels of each class on its own grid, in the order of the classes.
+        digest: SHA-256 of the image's decoded pixels.
+    """
+
+    case: Case
+    path: Path
+    shape: Shape
+    original: Shape
+    spacing: Spacing | None
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    pixels: tuple[int, ...]
+    digest: str
+
+    @classmethod
+    def open(cls, case: Case, path: Path) -> CachedCase:
+        """What the file of a case says; raises what reading a missing or damaged file raises."""
+        with safe_open(path, framework="np") as file:
+            header = json.loads(file.metadata()["case"])
+            slices, rows, columns, _ = file.get_slice("image").get_shape()
+        spacing = header.pop("spacing")
+        return cls(
+            case=case,
+            path=path,
+            shape=(slices, rows, columns),
+            spacing=None if spacing is None else tuple(spacing),
+            digest=header.pop("digest"),
+            **{key: tuple(values) for key, values in header.items()},
+        )
+
+    def image(self, index: int, context: int = 0) -> NDArray[Any]:
+        """Slice `index` as `(rows, columns, channels)`, uint8, or float32 in [0, 1].
+
+        Args:
+            index: on the network's grid.
+            context: neighbours on each side whose channels are stacked before and after; the ends are repeated.
+        """
+        wanted = neighbours(index, self.shape[0], context)
+        with safe_open(self.path, framework="np") as file:
+            planes: NDArray[Any] = file.get_slice("image")[wanted[0] : wanted[-1] + 1]
+        return np.concatenate([planes[at - wanted[0]] for at in wanted], axis=-1) if context else planes[0]
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """The mask of slice `index` on the network's grid, `(rows, columns)` uint8."""
+        with safe_open(self.path, framework="np") as file:
+            plane: NDArray[np.uint8] = file.get_slice("mask")[index]
+        return plane
+
+    def masks(self) -> NDArray[np.uint8]:
+        """The masks of all slices on the network's grid, `(slices, rows, columns)` uint8."""
+        return self._whole("mask")
+
+    def references(self) -> NDArray[np.uint8]:
+        """The masks of all slices on the case's own grid, `(slices, rows, columns)` uint8."""
+        return self._whole("mask" if self.original == self.shape else "reference")
+
+    def _whole(self, name: str) -> NDArray[np.uint8]:
+        with safe_open(self.path, framework="np") as file:
+            masks: NDArray[np.uint8] = file.get_tensor(name)
+        return masks

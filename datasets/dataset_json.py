@@ -1,0 +1,157 @@
+"""`dataset.json`, with which the Medical Segmentation Decathlon and nnU-Net describe a data set."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+from .labels import LabelMap
+from .scan import is_scan
+from .volume import volume_stem
+
+NAME = "dataset.json"
+_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A case of a `dataset.json`.
+
+    Attributes:
+        name: of the case.
+        images: its scan, one file a channel or one with all of them.
+        mask: its mask.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    mask: Path
+
+
+class DatasetJson:
+    """The content of `root/dataset.json`: of the Decathlon, of nnU-Net 1 or of nnU-Net 2.
+
+    Args:
+        root: the folder of the data set.
+
+    Attributes:
+        channels: the names of the channels, such as T2 and ADC.
+        labels: what the mask values mean.
+
+    Raises:
+        DataError: no such file, not JSON, something missing or of another kind; regions, whose classes overlap.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.path = root, root / NAME
+        content = _read(self.path)
+        self.channels = self._channels(content)
+        self.labels = self._labels(content.get("labels"))
+        self._ending = content.get("file_ending")
+        self._content = content
+
+    def cases(self) -> list[Listed]:
+        """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
+        training = self._content.get("training")
+        found = self._listed(training) if isinstance(training, list) else self._in_folders()
+        if not found:
+            raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
+        return sorted(found, key=lambda case: case.name)
+
+    def channel_files(self, first: Path) -> list[Path]:
+        """The files of an image whose first is given, by nnU-Net's `_0000`, `_0001` …; itself where it has no such."""
+        if "_0000." not in first.name:
+            return [first]
+        return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(len(self.channels))]
+
+    def is_first(self, path: Path) -> bool:
+        """Whether a file is no further channel of a scan whose first lies beside it."""
+        first = re.sub(r"_\d{4}\.", "_0000.", path.name)
+        return len(self.channels) == 1 or first == path.name or not path.with_name(first).is_file()
+
+    def _channels(self, content: dict[str, Any]) -> tuple[str, ...]:
+        channels = content.get("channel_names", content.get("modality"))
+        if not isinstance(channels, dict) or not channels or set(channels) != {str(i) for i in range(len(channels))}:
+            raise DataError(
+                f'{self.path}: channel_names (or modality) must be {{"0": name, "1": name, …}}, got {channels!r:.80}'
+            )
+        return tuple(str(channels[str(index)]) for index in range(len(channels)))
+
+    def _labels(self, labels: Any) -> LabelMap:
+        if not isinstance(labels, dict) or not labels:
+            raise DataError(f'{self.path}: labels must be {{"background": 0, …}}, got {labels!r:.80}')
+        if all(key.isdigit() and isinstance(name, str) for key, name in labels.items()):  # {"0": "background"}
+            labels = {name: int(key) for key, name in labels.items()}
+        for name, value in labels.items():
+            if isinstance(value, list):
+                raise DataError(
+                    f"{self.path}: the label {name!r} is a region, {value}; regions overlap, softmax classes cannot; "
+                    "say in data.labels which value belongs to which class"
+                )
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise DataError(f"{self.path}: the label {name!r} has the value {value!r:.40}; expected a whole number")
+        ignore = [value for name, value in labels.items() if name.lower() == "ignore"]
+        ordered = sorted((item for item in labels.items() if item[0].lower() != "ignore"), key=lambda item: item[1])
+        try:
+            return LabelMap({name: [value] for name, value in ordered}, ignore)
+        except ValueError as error:
+            raise DataError(f"{self.path}: {error}") from error
+
+    def _listed(self, training: list[Any]) -> list[Listed]:
+        found = []
+        for entry in training:
+            if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
+                raise DataError(f'{self.path}: training must list {{"image": file, "label": file}}, got {entry!r:.80}')
+            mask = self._inside(entry["label"])
+            images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+            files = [self._inside(image) for image in images]
+            if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
+                stem = volume_stem(files[0])
+                ending = files[0].name.removeprefix(stem)
+                files = self.channel_files(files[0].with_name(f"{stem}_0000{ending}"))
+            found.append(self._case(volume_stem(mask), files, mask))
+        return found
+
+    def _in_folders(self) -> list[Listed]:
+        folder = self.root / "labelsTr"
+        if not folder.is_dir():
+            raise DataError(f"{self.path}: lists no training cases, and there is no folder {folder}")
+        found = []
+        for mask in sorted(folder.iterdir()):
+            if is_scan(mask) and (self._ending is None or mask.name.endswith(self._ending)):
+                name = volume_stem(mask)
+                first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
+                found.append(self._case(name, self.channel_files(first), mask))
+        return found
+
+    def _case(self, name: str, images: list[Path], mask: Path) -> Listed:
+        for path in (*images, mask):
+            if not path.is_file():
+                raise DataError(f"{path}: no such file, but {self.path} names the case {name!r}; add it or remove that")
+        return Listed(name, tuple(images), mask)
+
+    def _inside(self, name: Any) -> Path:
+        path = self.root / str(name)
+        if not isinstance(name, str) or self.root.resolve() not in path.resolve().parents:
+            raise DataError(f"{self.path}: names {name!r:.80}, which is no file below {self.root}")
+        return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LIMIT:
+            raise DataError(f"{path}: {path.stat().st_size} bytes are no dataset.json")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path}: no such file; add it as nnU-Net and the Decathlon have it, or set data.images and data.masks"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f'{path}: expected a mapping with "labels" and "channel_names"')
+    return content

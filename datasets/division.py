@@ -1,0 +1,97 @@
+"""Dividing groups into parts: what the splits share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from .case import PARTS, Case, Part
+from .errors import DataError
+
+Split = dict[Part, list[str]]
+"""The case ids of each part."""
+Fold = int | Literal["all"]
+"""Which division of several, counted from 0; `all` trains every one of them, one after the other."""
+
+
+class Splitter(Protocol):
+    """Divides cases into parts; its constructor checks ranges, touching no file."""
+
+    def divisions(self) -> int:
+        """How many there are to choose from by `fold`; a `DataError` where a file cannot say."""
+
+    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+        """The parts.
+
+        Args:
+            cases: all cases.
+            foreground: the share of foreground of each case, by its id.
+
+        Raises:
+            DataError: the cases cannot be divided so.
+        """
+
+
+def stratified_order(cases: Sequence[Case], foreground: Mapping[str, float], seed: list[int]) -> list[str]:
+    """The groups sorted by their mean foreground, ties in random order."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for case in cases:
+        shares[case.group].append(foreground[case.id])
+    groups = sorted(shares)
+    shuffled = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
+    if len(groups) < 2:
+        raise DataError(f"split: {len(groups)} group(s) cannot be divided into training and test; see data.group")
+    return sorted(shuffled, key=lambda group: float(np.mean(shares[group])))
+
+
+def spread(order: Sequence[str], amount: int, rng: np.random.Generator) -> list[str]:
+    """`amount` groups, one drawn from each of as many equal stretches of the order: stratified."""
+    return [stretch[rng.integers(len(stretch))] for stretch in np.array_split(np.array(order), amount) if len(stretch)]
+
+
+def with_validation(
+    cases: Sequence[Case], order: Sequence[str], test: Sequence[str], val: float, rng: np.random.Generator
+) -> Split:
+    """The parts by their test groups; validation groups are spread over the order of the rest."""
+    rest = [group for group in order if group not in test]
+    validation = spread(rest, amount(val, len(rest)), rng) if val else []
+    if len(validation) >= len(rest):
+        raise DataError(
+            f"split: of {len(order)} groups {len(test)} are for the test and {len(validation)} for validation, none "
+            "are left for training; lower data.split.test or data.split.val"
+        )
+    where: dict[str, Part] = {**dict.fromkeys(test, PARTS[2]), **dict.fromkeys(validation, PARTS[1])}
+    split: Split = {part: [] for part in PARTS}
+    for case in cases:
+        split[where.get(case.group, "train")].append(case.id)
+    return split
+
+
+def amount(value: float, total: int) -> int:
+    """A number of groups from a number ≥ 1 or a share of all."""
+    return round(value) if value >= 1 else max(1, round(value * total))
+
+
+def check_amount(name: str, value: float, least: int) -> None:
+    """Raise a `ValueError` that begins with the name where a value is neither a number of groups nor a share."""
+    if (value >= 1 and value != int(value)) or value < 0 or (least and value == 0):
+        allowed = "a number of groups ≥ 1 or a share in (0, 1)" + ("" if least else ", or 0")
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def one_fold(fold: Fold) -> int:
+    """A single fold; a `DataError` for `all`."""
+    if fold == "all":
+        raise DataError("data.split.fold: all stands for every fold, which train, check and predict go through")
+    return fold
+
+
+def check_fold(name: str, count: int, fold: Fold, least: int) -> None:
+    """Raise a `ValueError` where there are too few divisions, or the fold is none of them."""
+    if count < least:
+        raise ValueError(f"{name} must be ≥ {least}, got {count}")
+    if fold != "all" and not 0 <= fold < count:
+        raise ValueError(f"fold must be in 0..{count - 1} ({name} is {count}), got {fold}")

@@ -1,0 +1,178 @@
+"""Folders of scans, NIfTI or MetaImage: found by patterns, or described by a `dataset.json`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from .case import IGNORE, Case, Decoded, Pixels
+from .dataset_json import DatasetJson
+from .errors import DataError
+from .labels import LabelMap, Labels, Values, background_of, label_map
+from .pattern import Pattern, part_of
+from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
+from .volume import volume_files
+
+
+class NiftiFolder:
+    """Scans and masks below `root`: as the Decathlon or nnU-Net lays them out, or found by patterns.
+
+    Without `images` and `masks`, `root/dataset.json` says where scans and masks are, what the mask values mean and how
+    many channels a scan has. In a pattern `{name}` stands for the case's id, `*` for a part of a file name and `{part}`
+    for the folders `train`, `val` and `test`. A case is its own group; `data.group` groups them by a pattern on the id.
+
+    Args:
+        root: the folder.
+        images: where scans lie, with `{name}`; a list of patterns for several channels.
+        masks: where masks lie, with `{name}`.
+        labels: a class name to one or several mask values; null for those of `dataset.json`.
+        ignore: mask values of voxels that do not count.
+        channels: the channels of a scan that is found by one pattern; several in one file are its fourth axis.
+        slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
+        resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
+
+    Raises:
+        ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
+    """
+
+    volumetric = True
+    normalise = "percentile"
+
+    def __init__(
+        self,
+        root: str,
+        images: str | list[str] | None = None,
+        masks: str | None = None,
+        labels: Labels | None = None,
+        ignore: Values | None = None,
+        channels: int | None = None,
+        slice_axis: SliceAxis = "axial",
+        resample: bool = False,
+    ) -> None:
+        self.root, self.slice_axis, self.resample = Path(root), slice_axis, resample
+        if (images is None) != (masks is None):
+            raise ValueError("masks: images and masks go together; leave out both where root has a dataset.json")
+        given = [] if images is None else [images] if isinstance(images, str) else images
+        if images is not None and not given:
+            raise ValueError("images: an empty list; give one pattern a channel")
+        if len(given) > 1 and "*" in "".join(given):
+            raise ValueError("images: a list of patterns, one a channel, holds no *")
+        if images is None and channels is not None:
+            raise ValueError("channels: the dataset.json of this folder says it; leave it out")
+        if channels is not None and (channels < 1 or len(given) > 1):
+            raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
+        if images is not None and labels is None:
+            raise ValueError("labels: missing; say what the mask values mean, as {background: 0, gland: 1}")
+        for pattern in [*given, *([] if masks is None else [masks])]:
+            if "{name}" not in pattern:
+                raise ValueError(f"{'masks' if pattern == masks else 'images'}: {pattern!r} does not hold {{name}}")
+        self._images = [Pattern("images", pattern, is_scan) for pattern in given]
+        self._masks = None if masks is None else Pattern("masks", masks, is_scan)
+        self._own_channels = channels
+        self._given = None
+        if labels is not None:
+            self._given = label_map(LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
+            if len(self._given.classes) < 2:
+                raise ValueError("labels: one class is nothing to tell apart; name the background too")
+        self._ignore = ignore
+
+    @cached_property
+    def _json(self) -> DatasetJson:
+        return DatasetJson(self.root)
+
+    @cached_property
+    def labels(self) -> LabelMap:
+        """What the values of a mask mean; a `DataError` where `dataset.json` cannot say."""
+        if self._given is not None:
+            return self._given
+        try:
+            return label_map(self._json.labels, None, self._ignore, values_only=True)
+        except ValueError as error:
+            raise DataError(f"{self._json.path}: {error}") from error
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their indices."""
+        return self.labels.classes
+
+    @property
+    def background(self) -> str | None:
+        """The class named background, or None."""
+        return background_of(self.classes)
+
+    @property
+    def channels(self) -> int:
+        """The channels of a scan."""
+        if not self._images:
+            return len(self._json.channels)
+        return self._own_channels or len(self._images)
+
+    def cases(self) -> list[Case]:
+        """List the cases by name.
+
+        Raises:
+            DataError: a missing folder, no scan, a scan without its mask or with two, a mask without a scan, a channel
+                that is missing; see `DatasetJson`.
+        """
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; set data.root")
+        if self._masks is None:
+            return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
+        every, masks = [pattern.find(self.root) for pattern in self._images], self._masks.find(self.root)
+        taken = {path for name, paths in masks.items() for path in paths if {*every[0].get(name, ())} - {path}}
+        scans = {name: kept for name, paths in every[0].items() if (kept := [p for p in paths if p not in taken])}
+        if not scans:
+            raise DataError(f"{self.root}: no scan fits data.images: {self._images[0].text}; see data.root")
+        cases = []
+        for name, paths in scans.items():
+            for found, pattern in zip([{name: paths}, *every[1:], masks], [*self._images, self._masks], strict=True):
+                if len(found.get(name, ())) != 1:
+                    wanted = self.root / pattern.text.replace("{name}", name)
+                    told = f"no {wanted}" if name not in found else f"several files fit {wanted}"
+                    raise DataError(f"{paths[0]}: {told}; add what is missing, or narrow data.images and data.masks")
+            cases.append(Case(name, name, paths[0], masks[name][0], part_of(name)))
+        for name in sorted(masks.keys() - scans.keys()):
+            raise DataError(f"{masks[name][0]}: no scan for this mask by data.images: {self._images[0].text}")
+        return cases
+
+    def sources(self, case: Case) -> list[Path]:
+        """Every file of the scan and of its mask."""
+        return [file for path in (*self._channel_files(case.image), case.mask) for file in volume_files(path)]
+
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is a scan, or the first channel of one, by its name."""
+        if not is_scan(path):
+            return False
+        if self._masks is None:
+            return self._json.is_first(path)
+        if len(self._images) > 1:
+            return self._images[0].fits(path)
+        here, mask = self._images[0], self._masks
+        return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""
+        files = self._channel_files(path)
+        scan = read_scan(files, self.slice_axis, self.resample)
+        if scan.array.shape[-1] != self.channels:
+            raise DataError(
+                f"{path}: {scan.array.shape[-1]} channel(s); expected {self.channels} (dataset.json, data.images or "
+                "data.channels)"
+            )
+        return scan
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a scan and its mask."""
+        return with_scan_mask(self.read_image(case.image), (case.image, case.mask), self.labels, self.resample)
+
+    def _channel_files(self, path: Path) -> list[Path]:
+        """The files of the channels of the scan whose first is given."""
+        if self._masks is None:
+            return self._json.channel_files(path)
+        found = [path]
+        for pattern in self._images[1:]:
+            sibling = self._images[0].sibling(path, pattern)
+            if sibling is None:
+                raise DataError(f"{path}: does not end as data.images says: {self._images[0].text}")
+            found.append(sibling)
+        return found

@@ -1,0 +1,111 @@
+"""Parts of a data set that a file gives: to share a split, or to go on with one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .case import PARTS, Case
+from .division import Fold, Split, check_amount, one_fold, stratified_order, with_validation
+from .errors import DataError
+
+
+class FromFile:
+    """Case ids from a JSON file: `{"train": […], "val": […], "test": […]}`, or a list of such, one a fold.
+
+    Where no entry has a `test`, as in nnU-Net's `splits_final.json`, its `val` is the held-out part and becomes the
+    test.
+
+    Args:
+        path: the file.
+        fold: which entry of a list, from 0; `all` trains with each of them.
+        val: validation groups taken from the training part where the file has no validation of its own: a number ≥ 1, a
+            share below 1, or 0 for none.
+        seed: of the draw of validation groups; not of the training.
+
+    Raises:
+        ValueError: a negative fold, a number out of its range.
+    """
+
+    def __init__(self, path: str, fold: Fold = 0, val: float | int = 0, seed: int = 0) -> None:
+        if fold != "all" and fold < 0:
+            raise ValueError(f"fold must be ≥ 0, got {fold}")
+        check_amount("val", val, least=0)
+        self.path, self.fold, self.val, self.seed = Path(path), fold, val, seed
+
+    def divisions(self) -> int:
+        """How many entries the file has."""
+        content = self._content()
+        return len(content) if isinstance(content, list) else 1
+
+    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+        """See `Splitter`."""
+        content, fold = self._content(), one_fold(self.fold)
+        if isinstance(content, list):
+            if fold >= len(content):
+                raise DataError(f"{self.path}: {len(content)} folds, counted from 0; data.split.fold is {fold}")
+            content = content[fold]
+        split = checked_split(content, cases, str(self.path))
+        if "test" not in content:
+            split = {"train": split["train"], "val": [], "test": split["val"]}
+        if not self.val or not split["train"]:
+            return split
+        if split["val"]:
+            raise DataError(f"{self.path}: has a validation part of its own; remove data.split.val")
+        training = [case for case in cases if case.id in set(split["train"])]
+        order = stratified_order(training, foreground, [self.seed])
+        rng = np.random.default_rng([self.seed, fold])
+        return {**with_validation(training, order, [], self.val, rng), "test": split["test"]}
+
+    def _content(self) -> Any:
+        try:
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path}: no such file (data.split.path)") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{self.path}: not a JSON file ({error})") from error
+
+
+class Recorded:
+    """The split that a run was trained with, whatever has been added to the data set since.
+
+    Args:
+        split: its case ids.
+        source: the file it comes from, for errors.
+    """
+
+    def __init__(self, split: Any, source: str) -> None:
+        self.split, self.source = split, source
+
+    def divisions(self) -> int:
+        """One."""
+        return 1
+
+    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:  # noqa: ARG002
+        """See `Splitter`."""
+        return checked_split(self.split, cases, self.source)
+
+
+def checked_split(content: Any, cases: Sequence[Case], source: str) -> Split:
+    """A split read from a file; a `DataError` naming the file where it is none, or does not fit the cases."""
+    if not isinstance(content, dict) or not set(content) <= set(PARTS):
+        raise DataError(f'{source}: expected {{"train": [case ids], "val": […], "test": […]}}')
+    known = {case.id for case in cases}
+    seen: dict[str, str] = {}
+    split: Split = {part: [] for part in PARTS}
+    for part in PARTS:
+        names = content.get(part, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{source}: {part} must be a list of case ids")
+        for name in names:
+            if name not in known:
+                raise DataError(f"{source}: {part} names the case {name!r}, which the data set does not have")
+            if name in seen:
+                raise DataError(f"{source}: the case {name!r} is in {seen[name]} and in {part}")
+            seen[name] = part
+            split[part].append(name)
+    return split

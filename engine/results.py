@@ -1,0 +1,154 @@
+"""The results of a run, or of all of its folds: written, and shown."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from datasets.files import write_atomically
+from segloss.readings import READINGS
+
+from . import figures
+from .baseline import best_threshold, mean_mask
+from .build import background_class
+from .config import Config
+from .display import Display
+from .evaluation import Scores
+from .experiment import Experiment
+from .folds import Folds, by_fold, pooled, read_images
+from .run import Run, read_json, write_json
+
+
+def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
+    """The curves of a run, and pictures of its test cases."""
+    run.figures.mkdir(exist_ok=True)
+    headline = f"{experiment.headline.reading} {experiment.headline.score}"
+    curves = figures.curves(run.history(), headline, experiment.adapter.classes)
+    curves.savefig(run.figures / "curves.png", dpi=110)
+    figures.save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
+
+
+def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
+    """The name of the folder that the scores of another part, checkpoint or grid go to."""
+    return f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
+
+
+def write(folder: Path, scores: Scores) -> None:
+    """scores.json, and as CSV its rows of cases, those of slices and the classes of each reading; the JSON last."""
+    classes = [
+        {"reading": reading, "class": name, **values}
+        for reading in READINGS
+        for name, values in scores.document[reading]["classes"].items()
+    ]
+    _write_csv(folder / "cases.csv", scores.document["cases"])
+    _write_csv(folder / "classes.csv", classes)
+    if scores.images:
+        _write_csv(folder / "images.csv", scores.images)
+    write_json(folder / "scores.json", scores.document)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The scores document of a folder."""
+    document: dict[str, Any] = read_json(folder / "scores.json")
+    return document
+
+
+def pool(runs: Sequence[Run], where: str = "") -> Scores:
+    """The scores of all held-out cases of some folds together.
+
+    Args:
+        runs: one a fold.
+        where: the folder in each run's folder that holds them.
+    """
+    images = [read_images(run.path / where / "images.csv") for run in runs]
+    document = pooled([read(run.path / where) for run in runs], images)
+    return Scores(document, [{**row, "fold": fold} for fold, rows in enumerate(images) for row in rows])
+
+
+def baselines(experiment: Experiment) -> dict[str, Any]:
+    """What no network is needed for: by one threshold, and of volumes by the mean training mask; empty for others."""
+    adapter = experiment.adapter
+    found: dict[str, Any] = {}
+    if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
+        found["threshold_DSC"] = best_threshold(experiment.samples("test"))
+    if adapter.volumetric:
+        parts = experiment.data.parts
+        scores = mean_mask(parts["train"], parts["test"], len(adapter.classes), background_class(adapter))
+        cases = [cached.case.id for cached in parts["test"]]
+        found["mean_mask"] = [
+            {"case": case, "class": name, "DSC": value}
+            for case, values in zip(cases, scores, strict=True)
+            for name, value in zip(adapter.classes, values, strict=True)
+            if name != adapter.background
+        ]
+    return found
+
+
+def show(folder: Path, display: Display) -> None:
+    """The scores of a run that has been trained."""
+    display.scores(f"{folder}: test part, best checkpoint", read(folder))
+    found = read_json(folder / "baseline.json") if (folder / "baseline.json").is_file() else {}
+    _show_cases(read(folder), found.get("mean_mask", []), display)
+    if "threshold_DSC" in found:
+        threshold = found["threshold_DSC"]
+        display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
+
+
+def show_folds(folds: Folds, display: Display) -> None:
+    """The scores of every fold, and of all held-out cases together."""
+    documents, found = [read(run.path) for run in folds.runs], []
+    for run in folds.runs:
+        if (run.path / "baseline.json").is_file():
+            found += read_json(run.path / "baseline.json").get("mean_mask", [])
+    document = read(folds.path)
+    display.scores(f"{folds.path}: the held-out cases of all {len(documents)} folds", document)
+    display.section(by_fold(documents, display.reading(document)))
+    _show_cases(document, found, display)
+    display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
+
+
+def _show_cases(document: dict[str, Any], baseline: Sequence[dict[str, Any]], display: Display) -> None:
+    """Of volumes, how the DSC of the cases is spread, beside the mean training mask's."""
+    for name in document["header"]["classes"] if baseline else []:
+        rows = [row for row in document["cases"] if row["class"] == name and row["DSC"] is not None]
+        trivial = [row["DSC"] for row in baseline if row["class"] == name and row["DSC"] is not None]
+        if not rows or not trivial:
+            continue
+        worst = min(rows, key=lambda row: row["DSC"])
+        values = [row["DSC"] for row in rows]
+        display.line(
+            f"{name} by case: DSC mean {mean(values):.4f}, median {median(values):.4f}, worst {worst['DSC']:.4f} "
+            f"({worst['case']}); by the mean training mask: mean {mean(trivial):.4f}, median {median(trivial):.4f}"
+        )
+
+
+def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
+    """Where the results lie, and two commands to go on with."""
+    display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
+    display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
+    kept = [
+        shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
+    ]
+    acw = ["model.acw=true"] if experiment.config.model.acw is True else []
+    other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
+    command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
+    display.line("next: the same training with another loss, and the scores of the last epoch:")
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
+    display.line(f"  {python} {' '.join(dict.fromkeys(command))}")
+    display.line(f"  {python} train_seg.py evaluate {run.path} --checkpoint last")
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,71 @@
+"""What is scored of a volume beside overlap: surfaces in millimetres, volumes in millilitres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import datasets
+from segloss.surface import SURFACE_RULE, SURFACE_SCORES, surface_scores
+
+MEANS = (*SURFACE_SCORES, "volume_error_ml", "relative_volume_error")
+
+
+class VolumeScores:
+    """Collects the rows of the volumes of a part, to be laid into its scores document.
+
+    Args:
+        classes: their names.
+        background: the class without surface, or None.
+        tolerance: of the surface DSC, in mm.
+    """
+
+    def __init__(self, classes: Sequence[str], background: int | None, tolerance: float) -> None:
+        self.classes, self.background, self.tolerance = classes, background, tolerance
+        self.rows: list[dict[str, float | None]] = []
+
+    def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]) -> None:
+        """Score one volume; its cases come in the order of the document, one row a class.
+
+        Args:
+            labels: `(slices, rows, columns)` class indices.
+            reference: the same, 255 where ignored.
+            spacing: millimetres between slices, rows and columns.
+        """
+        counts = reference != datasets.IGNORE
+        millilitres = float(np.prod(spacing)) / 1000
+        for index in range(len(self.classes)):
+            if index == self.background:
+                self.rows.append({})
+                continue
+            found, wanted = counts & (labels == index), counts & (reference == index)
+            ours, theirs = int(found.sum()) * millilitres, int(wanted.sum()) * millilitres
+            self.rows.append(
+                surface_scores(found, wanted, spacing, self.tolerance)
+                | {"volume_ml": ours, "reference_ml": theirs, "volume_error_ml": ours - theirs}
+                | {"relative_volume_error": abs(ours - theirs) / theirs if theirs else None}
+            )
+
+    def into(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document with its rows of cases widened, and their means in the reading by case."""
+        if not self.rows:
+            return document
+        keys = dict.fromkeys(key for row in self.rows for key in row)
+        both = zip(document["cases"], self.rows, strict=True)
+        widened = [row | {key: more.get(key) for key in keys} for row, more in both]
+        header = document["header"] | {"tolerance_mm": self.tolerance, "surface_rule": SURFACE_RULE}
+        return document | {"header": header, "case": with_means(document["case"], widened), "cases": widened}
+
+
+def with_means(reading: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A reading by case whose classes have the means over the rows of cases too, each over the rows that define it."""
+    classes = {}
+    for name, scores in reading["classes"].items():
+        classes[name] = dict(scores)
+        for key in MEANS:
+            defined = [row[key] for row in rows if row["class"] == name and row.get(key) is not None]
+            classes[name][key] = sum(defined) / len(defined) if defined else None
+    return reading | {"classes": classes}
