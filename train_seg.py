@@ -155,6 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     from engine import schema, verbs
     from engine.display import Display
     from engine.errors import UsageError
+    from engine.signals import Stopped
     from models import WeightsError
 
     try:
@@ -189,6 +190,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except Stopped:
+        print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130

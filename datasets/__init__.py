@@ -16,7 +16,7 @@ from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler, class_pixels
-from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
+from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, plainly, training_loader
 from .splits import SPLITS, Recorded, Split, Splitter
 from .volume import Volume, read_volume, write_volume
 
@@ -68,6 +68,7 @@ __all__ = [
     "class_pixels",
     "count_classes",
     "evaluation_loader",
+    "plainly",
     "prepare",
     "read_volume",
     "refuse_mixed_sizes",

@@ -128,7 +128,13 @@ class TrainSection(Strict):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many validations without a better score; null to train all epochs."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Save within an epoch too, every so many optimizer steps; null to save after each epoch only."""
+    """Save within an epoch too, every so many optimizer steps; null for no such count."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Save within an epoch too, when the last checkpoint is so many minutes old."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """After a step whose loss or gradient is not finite, which changes no weight: stop, or go on without it."""
+    deterministic: bool = False
+    """On a GPU, refuse what does not come out the same to the bit, and pay for it; the CPU always repeats itself."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -60,7 +60,8 @@ def predict(
     loader = datasets.evaluation_loader(Subset(samples, list(chosen)), batch_size, experiment.config.data.workers)
     was_training = model.training
     model.eval()
-    for batch in loader:
+    batch: Any
+    for batch in datasets.plainly(loader):
         logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
         for row, (index, case) in enumerate(zip(batch["index"].tolist(), batch["case"].tolist(), strict=True)):
             labels, reference = logits[row : row + 1], batch["mask"][row]

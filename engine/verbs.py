@@ -22,18 +22,21 @@ from segloss.readings import READINGS
 from . import build, figures
 from .baseline import best_threshold
 from .checking import load_config
-from .checkpoint import Checkpoint, load_model
+from .checkpoint import load_model
 from .config import Config
+from .determinism import use_threads
 from .display import Display
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
 from .findings import samples_picture, sections
 from .inspection import inspect
+from .lock import Lock
 from .masks import Options, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
 from .run import Run, write_json
+from .signals import Stop
 from .training import Trainer
 
 
@@ -42,30 +45,43 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
 
     Raises:
         UsageError, DataError: bad input, one line that says what to do.
+        Stopped: SIGTERM has come; the state is saved.
     """
     config = load_config(path, overrides)
     run = Run.of(config)
-    if run.finished:
-        display.line(f"{run.path}: finished already; choose another name to train again")
-        _show(run, display)
-        return
-    fabric = launch(config.train)
-    experiment = _prepare(config, run, display)
-    _describe(experiment, display)
-    with _warnings_shown(display):
-        trainer = Trainer(experiment, run, fabric, display)
+    if not run.finished:
+        with Lock(run.path), Stop() as stop:
+            if not run.finished:  # by another process, before this one had the lock
+                experiment = fit(config, run, display, stop)
+                _show(run, display)
+                _hint(path, overrides, run, experiment, display)
+                return
+    display.line(f"{run.path}: finished already; choose another name to train again")
+    _show(run, display)
+
+
+def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
+    """Train a run in its folder, which must be locked, and score the best weights once; see `train`."""
+    if use_threads(run.threads()):
+        display.line(f"computes with {run.threads()} threads, as this run began: sums depend on it")
+    with stop.interrupts():
+        fabric = launch(config.train)
+        experiment = _prepare(config, run, display)
+        _describe(experiment, display)
+        with _warnings_shown(display):
+            trainer = Trainer(experiment, run, fabric, display, stop)
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
-    scores = score(model, "test", experiment, fabric, display.track("scoring test"))
-    scores["header"] |= origin
-    _draw(run, experiment, fabric, model)
+    with stop.interrupts():
+        model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
+        scores = score(model, "test", experiment, fabric, display.track("scoring test"))
+        scores["header"] |= origin
+        _draw(run, experiment, fabric, model)
     if _binary_grey(experiment):
         run.write_json("baseline.json", {"threshold_DSC": best_threshold(experiment.samples("test"))})
     _write_scores(run.path, scores)
-    _show(run, display)
-    _hint(path, overrides, run, experiment, display)
+    return experiment
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, display: Display) -> bool:
@@ -212,10 +228,9 @@ def _describe(experiment: Experiment, display: Display) -> None:
 
 def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
     """The run's network with the weights of a checkpoint, on its device, and where they come from."""
-    path = run.checkpoint(checkpoint)
-    loaded = Checkpoint.load(path)
+    loaded = run.load(checkpoint)
     model = place(network, fabric)
-    load_model(model, loaded, path)
+    load_model(model, loaded, run.checkpoint(checkpoint))
     return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
 
 
