@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 import datasets
 
@@ -260,6 +261,18 @@ class Trainer:
         self.fabric.backward(loss)
         self.optimizer.zero_grad()
         del room
+
+    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
+        """Take one step at each learning rate, over as many epochs as that needs; gives the loss of each."""
+        base = float(self.schedule.base_lrs[0])
+        self.schedule = LambdaLR(self.optimizer.optimizer, lambda step: rates[min(step, len(rates) - 1)] / base)
+        self.forward.train()
+        for epoch in count():
+            self.batches.set_epoch(epoch)
+            for group in _grouped(datasets.plainly(self.loader), self.config.accumulate):
+                yield float(self._fitting(group))
+                if self.state.step == len(rates):
+                    return
 
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""

@@ -66,7 +66,7 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
         display.line(f"computes with {run.threads()} threads, as this run began: sums depend on it")
     with stop.interrupts():
         fabric = launch(config.train)
-        experiment = _prepare(config, run, display)
+        experiment = prepare(config, run, display)
         _describe(experiment, display)
         with _warnings_shown(display):
             trainer = Trainer(experiment, run, fabric, display, stop)
@@ -121,7 +121,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
-    experiment = _prepare(config, run, display)
+    experiment = prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
     scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
     scores["header"] |= origin
@@ -197,7 +197,7 @@ def _refuse_file(folder: Path) -> None:
         raise UsageError(f"{folder}: a file; give a folder to write into")
 
 
-def _prepare(config: Config, run: Run, display: Display) -> Experiment:
+def prepare(config: Config, run: Run, display: Display) -> Experiment:
     """The experiment of a run: with the split it began with, or a new one."""
     recorded = None
     if (run.path / "split.json").is_file():
