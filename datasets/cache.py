@@ -119,7 +119,7 @@ class Cache:
 
     def _decode(self, case: Case) -> CachedCase:
         path = self.folder / f"{self._key(case)}.safetensors"
-        with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
+        with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):  # none, or damaged: anew
             return _read_header(case, path)
         decoded = self.adapter.read(case)
         _refuse_non_finite(decoded.image, case)
@@ -169,6 +169,10 @@ def _read_header(case: Case, path: Path) -> CachedCase:
     with safe_open(path, framework="np") as file:
         header = json.loads(file.metadata()["case"])
         slices, rows, columns, channels = file.get_slice("image").get_shape()
+        masks = {name: file.get_slice(name).get_shape() for name in ("mask", "reference") if name in file.keys()}  # noqa: SIM118
+        own = masks.get("reference", masks["mask"])
+        if masks["mask"] != [slices, rows, columns] or own != [slices, *header["original"]]:
+            raise ValueError(f"{path}: image and masks do not belong together")
     return CachedCase(
         case=case,
         path=path,

@@ -6,6 +6,7 @@ fewer voxels than its header says.
 
 from __future__ import annotations
 
+import math
 import zlib
 from math import prod
 from pathlib import Path
@@ -30,6 +31,9 @@ BYTES = {
     "MET_FLOAT": 4,
     "MET_DOUBLE": 8,
 }
+PLACES = {"TransformMatrix", "Rotation", "Orientation", "Offset", "Position", "Origin", "ElementSpacing", "ElementSize"}
+MOST_PLACE = 1e6
+"""Of a spacing, a direction or an origin: a kilometre."""
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _HEADER_LIMIT = 64 * 1024
 _LINE_LIMIT = 4096
@@ -41,6 +45,7 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     if fields.get("NDims") != "3":
         raise DataError(f"{path}: NDims = {fields.get('NDims')}; expected a volume with 3 dimensions")
     data = _data_file(path, fields["ElementDataFile"])
+    _refuse_wild_places(path, fields)
     _refuse_missing_voxels(path, fields, data, start if data == path else 0)
     try:
         image = SimpleITK.ReadImage(str(path), imageIO="MetaImageIO")
@@ -50,6 +55,8 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 0:
+        raise DataError(f"{path}: its spacing, direction or origin is no place in space; damaged? {affine.tolist()}")
     return SimpleITK.GetArrayFromImage(image), _LPS_TO_RAS @ affine
 
 
@@ -104,12 +111,25 @@ def _data_file(path: Path, name: str) -> Path:
         return path
     if name.split(" ")[0] == "LIST" or "%" in name:
         raise DataError(f"{path}: its ElementDataFile {name!r} lists several files; expected one")
+    if not name or "\0" in name or len(name.encode()) > 255:
+        raise DataError(f"{path}: its ElementDataFile {name[:60]!r} is no file name; not a MetaImage, or damaged")
     data = path.parent / name
     if data.resolve().parent != path.parent.resolve():
         raise DataError(f"{path}: its ElementDataFile {name!r} lies outside its folder; put the data file beside it")
     if not data.is_file():
         raise DataError(f"{path}: its ElementDataFile {name!r} is missing; it belongs beside the header")
     return data
+
+
+def _refuse_wild_places(path: Path, fields: dict[str, str]) -> None:
+    """Raise a `DataError` for a place in space that is none: SimpleITK would look for its inverse without end."""
+    for key in PLACES & fields.keys():
+        try:
+            wild = [number for number in map(float, fields[key].split()) if not abs(number) < MOST_PLACE]
+        except ValueError:
+            wild = [math.nan]
+        if wild:
+            raise DataError(f"{path}: {key} = {fields[key][:60]}; expected numbers in millimetres; damaged?")
 
 
 def _refuse_missing_voxels(path: Path, fields: dict[str, str], data: Path, start: int) -> None:

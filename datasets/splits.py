@@ -159,7 +159,7 @@ class FromFile:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: no such file (data.split.path)") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{self.path}: not a JSON file ({error})") from error
         if isinstance(content, list):
             if self.fold >= len(content):

@@ -13,6 +13,8 @@ import segloss
 from .named import Strict, one_of
 from .optim import OPTIMIZERS, SCHEDULES
 
+Side = Annotated[int, Field(ge=1, le=2**15)]
+
 
 class SplitSection(Strict):
     """How cases are divided into training, validation and test; see `datasets.splits`."""
@@ -44,7 +46,7 @@ class DataSection(Strict):
     """A data set, and how it is divided, loaded and augmented."""
 
     name: str
-    size: Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)] | None = None
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
     """[height, width] of the network's grid; null for each image's own."""
     workers: Annotated[int, Field(ge=0, le=128)] = 2
     """Processes that load; what they load does not depend on their number."""

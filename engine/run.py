@@ -157,7 +157,7 @@ class Run:
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
 
     def log(self, entry: dict[str, Any]) -> None:
@@ -195,7 +195,7 @@ class Run:
     def _entry(self, number: int, line: str) -> dict[str, Any]:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict):
             raise UsageError(f"{self.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name")
