@@ -3,6 +3,8 @@
 python train_seg.py check configs/demo.yaml --html                look at the data first
 python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
 python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
+python train_seg.py train configs/demo.yaml --find-lr              a learning rate, from a short sweep
+python train_seg.py reproduce runs/demo                           run it again, and say where the two differ
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
 python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
 python train_seg.py predict runs/demo images/ --out masks         masks for images without a reference
@@ -23,12 +25,22 @@ TRAIN = """\
 Train what a YAML file describes, then score the best checkpoint once on the held-out part.
 
 The run's folder is output/name. The same command continues a run that was interrupted, and does
-nothing to one that is finished. Any key can be overridden as key=value; values are YAML:
+nothing to one that is finished (scores.json is there). SIGTERM saves and leaves with exit code 0.
+Any key can be overridden as key=value; values are YAML:
 
   python train_seg.py train configs/demo.yaml
   python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
   python train_seg.py train configs/demo.yaml name=cv 'data.split={kind: kfold, folds: 4, fold: all}'
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
+
+With --find-lr nothing is trained: up to 100 steps, each at a higher learning rate, are drawn to output/name-lr.
+"""
+REPRODUCE = """\
+Run a finished run again, from the configuration and the split in its folder, and compare: the log but for its
+times, weights, optimizer and scores, to the bit. Says where the first difference is; exit code 0 if there is
+none, 1 if there is one. The second run lies beside the first as NAME-reproduced, and goes when it is the same:
+
+  python train_seg.py reproduce runs/demo
 """
 CHECK = """\
 Open every file of the data set, one at a time, and tell what it holds: sizes, class shares, groups and
@@ -85,6 +97,10 @@ def parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
     train.add_argument("config", type=Path, help="a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
+    train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
+    again = verbs.add_parser("reproduce", help="run it again and compare", description=REPRODUCE, formatter_class=raw)
+    again.add_argument("run", type=Path, help="the run's folder, output/name")
+    again.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
     check = verbs.add_parser("check", help="look at the data of a YAML file", description=CHECK, formatter_class=raw)
     check.add_argument("config", type=Path, help="a YAML file")
     check.add_argument("--html", action="store_true", help="write the report as a page too")
@@ -159,13 +175,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(foreign, file=sys.stderr)
         return 2
     from datasets import DataError
-    from engine import schema, verbs
+    from engine import lr_finder, reproduce, schema, verbs
     from engine.display import Display
     from engine.errors import UsageError
+    from engine.signals import Stopped
     from models import WeightsError
 
     try:
-        if options.verb == "train":
+        if options.verb == "train" and options.find_lr:
+            lr_finder.find_lr(options.config, options.overrides, Display())
+        elif options.verb == "reproduce":
+            return 0 if reproduce.reproduce(options.run, options.overrides, Display()) else 1
+        elif options.verb == "train":
             verbs.train(options.config, options.overrides, Display())
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
@@ -198,6 +219,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except Stopped:
+        print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130

@@ -20,7 +20,7 @@ from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler, class_pixels
-from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, training_loader
+from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, plainly, training_loader
 from .slices import SliceRule, kept_slices
 from .split_file import Recorded
 from .splits import SPLITS
@@ -89,6 +89,7 @@ __all__ = [
     "count_classes",
     "evaluation_loader",
     "kept_slices",
+    "plainly",
     "prepare",
     "read_mask_volume",
     "read_volume",

@@ -74,7 +74,7 @@ class Cache:
 
     def _decode(self, case: Case) -> CachedCase:
         path = self.folder / f"{self._key(case)}.safetensors"
-        with suppress(FileNotFoundError, SafetensorError, KeyError):  # not there, or damaged: decoded anew
+        with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):  # none, or damaged: anew
             return CachedCase.open(case, path)
         decoded = self.adapter.read(case)
         pixels = decoded.image.array

@@ -47,7 +47,11 @@ class CachedCase:
         """What the file of a case says; raises what reading a missing or damaged file raises."""
         with safe_open(path, framework="np") as file:
             header = json.loads(file.metadata()["case"])
-            slices, rows, columns, _ = file.get_slice("image").get_shape()
+            *shape, _ = file.get_slice("image").get_shape()
+            masks = {name: file.get_slice(name).get_shape() for name in ("mask", "reference") if name in file.keys()}  # noqa: SIM118
+        if masks["mask"] != shape or masks.get("reference", masks["mask"]) != header["original"]:
+            raise ValueError(f"{path}: image and masks do not belong together")
+        slices, rows, columns = shape
         spacing = header.pop("spacing")
         return cls(
             case=case,

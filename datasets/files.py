@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -13,12 +14,12 @@ from .errors import DataError
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write beside, flush, rename.
+    """Write beside, flush, rename, flush the folder.
 
     Args:
         path: the file; its folder must exist.
         content: all of it.
-        durable: wait until the bytes are on the disk, so that a power cut cannot leave an empty file.
+        durable: wait until bytes and name are on the disk, so that a power cut leaves the old file or the new one.
 
     Raises:
         DataError: the disk is full or the folder cannot be written; what was there before is still whole.
@@ -31,10 +32,29 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
             if durable:
                 os.fsync(file.fileno())
         beside.replace(path)
-    except OSError as error:
+        if durable:
+            _flush_folder(path.parent)
+    except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise DataError(f"{path}: {cannot_write(error, path.parent, len(content))}") from error
+        if isinstance(error, OSError):
+            raise DataError(f"{path}: {cannot_write(error, path.parent, len(content))}") from error
+        raise
+
+
+def leftovers(folder: Path, pattern: str) -> list[Path]:
+    """What writers that were killed have left beside the files that `pattern` names."""
+    return [path for path in folder.glob(f".{pattern}.*") if re.search(r"\.\d+-[0-9a-f]{8}$", path.name)]
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put a rename on the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folder, some network file systems flush none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def cannot_write(error: OSError, folder: Path, size: int = 0) -> str:

@@ -6,7 +6,8 @@ of an epoch: nothing depends on which process draws a random number, or on how m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypedDict
 
@@ -144,7 +145,7 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context=start_method if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else each epoch would draw from the generator that dropout draws from
     )
@@ -168,14 +169,36 @@ def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Se
         samples,
         batch_sampler=batches,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
 
 
-def _one_thread(worker: int) -> None:  # noqa: ARG001
+def plainly(loader: Iterable[Sample]) -> Iterator[Sample]:
+    """The batches of a loader; what a loader process has to say of the data comes as its one line.
+
+    Raises:
+        DataError: a sample cannot be read; a loader process was killed.
+    """
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; the same command goes on "
+            "from the last checkpoint"
+        ) from error
+
+
+def _start(worker: int) -> None:  # noqa: ARG001
+    """One thread a process; SIGTERM to the whole job is for the training process to answer."""
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _seed(draw: Draw) -> int:

@@ -98,7 +98,7 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
                 warnings.simplefilter("ignore", segloss.ClassWeightWarning)
                 warnings.simplefilter("ignore", models.WeightsWarning)
                 return make()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, MemoryError) as error:
             problems.append(_place(root, path, " ".join(str(error).split())))
             return None
 

@@ -1,7 +1,11 @@
-"""Checkpoints: one safetensors file each, tensors and a JSON state, written atomically, nothing ever unpickled."""
+"""Checkpoints: one safetensors file each, tensors and a JSON state, written atomically, nothing ever unpickled.
+
+The header holds a digest of all the rest, so a file in which one bit has changed is refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import dataclass
@@ -10,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,7 +23,9 @@ from datasets.files import write_atomically
 
 from .errors import UsageError
 
-FORMAT = "segloss-checkpoint-1"
+FORMAT = "segloss-checkpoint-2"
+KERNELS = ("fused", "foreach")
+"""Options of an optimizer that belong to the device, not to the state: a run may go on elsewhere."""
 
 
 @dataclass
@@ -37,17 +43,23 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write beside and rename; a `DataError` where the disk is full, the previous file still whole."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        write_atomically(path, save(tensors, {"format": FORMAT, "state": json.dumps(self.state)}))
+        state = json.dumps(self.state)
+        header = {"format": FORMAT, "state": state, "digest": _digest(tensors, state)}
+        write_atomically(path, save(tensors, header))
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """Read a checkpoint; a `UsageError` that names a file which is missing, damaged or foreign."""
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise UsageError(f"{path}: not a checkpoint of this program; restore or remove the file")
-                return cls({name: file.get_tensor(name) for name in file.keys()}, json.loads(header["state"]))  # noqa: SIM118
+            content = path.read_bytes()  # at once: a training that goes on may replace the file meanwhile
+            tensors = load(content)
+            header = _header(content)
+            if header.get("format") != FORMAT:
+                found = f", or of another version: its format is {header.get('format')!r}, not {FORMAT!r}"
+                raise UsageError(f"{path}: not a checkpoint of this program{found}; restore or remove the file")
+            if header["digest"] != _digest(tensors, header["state"]):
+                raise ValueError("its content does not agree with its digest")
+            return cls(tensors, json.loads(header["state"]))
         except FileNotFoundError:
             raise UsageError(f"{path}: no such checkpoint; has the run been trained?") from None
         except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -57,6 +69,23 @@ class Checkpoint:
         """The tensors whose name begins with `prefix.`, without it."""
         start = f"{prefix}."
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+
+def _header(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file that has been found whole: its length, then JSON."""
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return header
+
+
+def _digest(tensors: dict[str, Tensor], state: str) -> str:
+    """SHA-256 of names, types, shapes and bytes of the tensors and of the state."""
+    digest = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -94,6 +123,8 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: lis
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = tensor
+    kernels = [{key: group.get(key) for key in KERNELS} for group in optimizer.param_groups]
+    groups = [group | own for group, own in zip(groups, kernels, strict=True)]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 

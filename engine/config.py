@@ -13,6 +13,8 @@ import segloss
 from .named import Strict, one_of
 from .optim import OPTIMIZERS, SCHEDULES
 
+Side = Annotated[int, Field(ge=1, le=2**15)]
+
 
 class SplitSection(Strict):
     """How cases are divided into training, validation and test; see `datasets.splits`."""
@@ -54,7 +56,7 @@ class DataSection(Strict):
     """A data set, and how it is divided, loaded and augmented."""
 
     name: str
-    size: Annotated[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], Field(strict=False)] | None = None
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
     """[height, width] of the network's grid; null for each image's own."""
     spacing: (
         Annotated[tuple[Millimetres | None, Millimetres | None, Millimetres | None], Field(strict=False)] | None
@@ -147,7 +149,13 @@ class TrainSection(Strict):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many validations without a better score; null to train all epochs."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Save within an epoch too, every so many optimizer steps; null to save after each epoch only."""
+    """Save within an epoch too, every so many optimizer steps; null for no such count."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Save within an epoch too, when the last checkpoint is so many minutes old."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """After a step whose loss or gradient is not finite, which changes no weight: stop, or go on without it."""
+    deterministic: bool = False
+    """On a GPU, refuse what does not come out the same to the bit, and pay for it; the CPU always repeats itself."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

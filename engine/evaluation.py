@@ -82,7 +82,8 @@ def predict(
 
 def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
     """The number of the case and the logits `(C, h, w)` of each sample."""
-    for batch in loader:
+    batch: Any
+    for batch in datasets.plainly(loader):
         logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
         yield from zip(batch["case"].tolist(), logits, strict=True)
 

@@ -16,6 +16,7 @@ from models import SegmentationModel
 
 from . import build
 from .config import Config, HeadlineSection, TrainSection
+from .determinism import settle
 from .errors import UsageError
 
 
@@ -138,7 +139,8 @@ class Experiment:
 
 
 def launch(train: TrainSection) -> Fabric:
-    """Device and precision; a `UsageError` where the device is not there."""
+    """Device, precision and determinism; a `UsageError` where the device is not there."""
+    settle(train.deterministic)
     if train.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("train.device: cuda, but torch sees no GPU on this machine; use auto or cpu")
     if train.device == "mps" and not torch.backends.mps.is_available():

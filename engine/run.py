@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -14,13 +16,23 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from datasets import DataError
-from datasets.files import cannot_write, write_atomically
+from datasets.files import cannot_write, leftovers, write_atomically
 
 from .checking import load_config
+from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UsageError
 
-FREE = ("output", "data.workers", "data.cache", "train.device", "train.tensorboard")
+FREE = (
+    "output",
+    "data.workers",
+    "data.cache",
+    "train.device",
+    "train.tensorboard",
+    "train.checkpoint_steps",
+    "train.checkpoint_minutes",
+    "train.nonfinite",
+)
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
 SCORED = (
     "data.root",
@@ -66,8 +78,10 @@ class Run:
             if not self.config_file.is_file():
                 write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
             if not (self.path / "environment.json").is_file():
-                self.write_json("environment.json", environment() | {"seed": config.seed})
+                self.write_json("environment.json", environment() | {"seed": config.seed, "run": _mark(config)})
             self.checkpoints.mkdir(exist_ok=True)
+            for path in leftovers(self.checkpoints, "*"):
+                path.unlink()
         except OSError as error:
             raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
 
@@ -116,6 +130,32 @@ class Run:
         """The file of the checkpoint `last` or `best`."""
         return self.checkpoints / f"{name}.safetensors"
 
+    def environment(self) -> dict[str, Any]:
+        """What the run began with; empty where that was not written."""
+        known = (self.path / "environment.json").is_file()
+        found = self.read_json("environment.json") if known else {}
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.path / 'environment.json'}: damaged; restore it, or remove it")
+        return found
+
+    def mark(self) -> str | None:
+        """What the checkpoints of this run are told from others by."""
+        mark: str | None = self.environment().get("run")
+        return mark
+
+    def threads(self) -> int | None:
+        """How many threads its sums are made with."""
+        threads = self.environment().get("threads")
+        return threads if isinstance(threads, int) and threads > 0 else None
+
+    def load(self, name: str) -> Checkpoint:
+        """The checkpoint `last` or `best`; a `UsageError` where it is missing, damaged or of another run."""
+        path = self.checkpoint(name)
+        loaded = Checkpoint.load(path)
+        if loaded.state.get("run") != (mark := self.mark()) and mark is not None:
+            raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
+        return loaded
+
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run; a `DataError` where the disk is full."""
         write_json(self.path / name, content)
@@ -125,26 +165,45 @@ class Run:
         return read_json(self.path / name)
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append a line to log.jsonl; a `DataError` where the disk is full."""
+        """Append a line to log.jsonl and flush it; a `DataError` where the disk is full."""
         path = self.path / "log.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # the checkpoint that counts this line must not outlive it
         except OSError as error:
             raise DataError(f"{path}: {cannot_write(error, self.path)}") from error
 
     def history(self) -> list[dict[str, Any]]:
-        """The whole lines of log.jsonl."""
-        path = self.path / "log.jsonl"
-        lines = (
-            path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-        )  # the last is a part, or empty
-        return [json.loads(line) for line in lines]
+        """The whole lines of log.jsonl; a `UsageError` where one is damaged."""
+        return [self._entry(number, line) for number, line in enumerate(self._log_lines(), start=1)]
 
     def cut_log(self, lines: int) -> None:
-        """Keep the first lines of log.jsonl: those that the checkpoint has seen."""
-        kept = self.history()[:lines]
-        write_atomically(self.path / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        """Keep the first lines of log.jsonl: those that the checkpoint has seen; a `UsageError` where they are not."""
+        kept = self._log_lines()[:lines]
+        if len(kept) < lines:
+            raise UsageError(
+                f"{self.path / 'log.jsonl'}: holds {len(kept)} of the {lines} lines that the checkpoint has seen; "
+                "restore it, or train under another name"
+            )
+        for number, line in enumerate(kept, start=1):
+            self._entry(number, line)
+        write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+
+    def _log_lines(self) -> list[str]:
+        path = self.path / "log.jsonl"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return text.split("\n")[:-1]  # the last is a part, or empty
+
+    def _entry(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise UsageError(f"{self.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name")
+        return entry
 
     def _refuse_other(self, config: Config) -> None:
         mine, theirs = _identity(config), _identity(load_config(self.config_file, trained=True))
@@ -162,7 +221,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a run; a `UsageError` where it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
 
 
@@ -214,6 +273,11 @@ def _git() -> dict[str, Any] | None:
         return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _mark(config: Config) -> str:
+    """A hash of all that makes a run but its name."""
+    return hashlib.sha256(json.dumps({**_identity(config), "name": None}).encode()).hexdigest()[:16]
 
 
 def _identity(config: Config) -> dict[str, Any]:

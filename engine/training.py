@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 import datasets
 
-from . import build
+from . import build, memory
 from .checkpoint import (
     Checkpoint,
     load_model,
@@ -25,12 +26,17 @@ from .checkpoint import (
     prefixed,
     random_state,
 )
+from .determinism import refusals
+from .disk import refuse_small_disk
 from .display import Display, percent
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, place
+from .guard import Guard
+from .nonfinite import LATE, Watch
 from .optim import scheduled
 from .run import Run
+from .signals import Stop, Stopped
 
 NOTE_SECONDS = 0.5
 """How often the bar shows a loss: reading it waits for the device."""
@@ -71,12 +77,15 @@ class Trainer:
         run: the folder.
         fabric: device and precision.
         display: where progress is shown.
+        stop: asked after every step whether to save and leave.
     """
 
-    def __init__(self, experiment: Experiment, run: Run, fabric: Fabric, display: Display) -> None:
+    def __init__(
+        self, experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop | None = None
+    ) -> None:
         config = experiment.config
         self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
-        self.config = config.train
+        self.config, self.stop = config.train, stop or Stop()
         samples = experiment.training_samples()
         self.batches = experiment.training_batches(samples)
         counts = experiment.class_counts(samples)
@@ -85,48 +94,61 @@ class Trainer:
         self.loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
         fabric.to_device(self.loss)
         optimizer = build.build_optimizer(config.optim, self.model)
+        self.guard = Guard(self.model, optimizer)
         network: Any = torch.compile(self.model) if self.config.compile else self.model
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
-        steps = -(-len(self.batches) // self.config.accumulate)
+        self.steps = -(-len(self.batches) // self.config.accumulate)
         warmup = config.optim.schedule.warmup if config.optim.schedule else 0
         schedule = build.build_schedule(config.optim)
-        self.schedule = scheduled(self.optimizer, schedule, steps, self.config.epochs, warmup)
+        self.schedule = scheduled(optimizer, schedule, self.steps, self.config.epochs, warmup)
         self.validates = bool(experiment.data.parts["val"])
         if self.loss.follows_validation and not self.validates:
             raise UsageError(
                 f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
                 "scores, but no sample validates; set data.split.val above 0, or use another loss"
             )
+        self.watch = Watch(
+            run,
+            samples.cases,
+            len(experiment.adapter.classes),
+            stops=self.config.nonfinite == "stop",
+            late=LATE if self.guard.on_device else 0,
+            tell=display.line,
+        )
         self.state = State()
         self.loss_sum = torch.zeros((), device=fabric.device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
+        self.saved = time.monotonic()
 
     def fit(self) -> None:
         """Train what is left to train; afterwards the checkpoint `best` is there.
 
         Raises:
-            DataError: the disk is full; the last checkpoint is still whole.
-            UsageError: the last checkpoint is damaged or belongs to another model.
+            DataError: the disk is full, or too small; the last checkpoint is still whole.
+            UsageError: the last checkpoint is damaged or belongs to another model; a step that is not finite or does
+                not fit into memory.
+            Stopped: SIGTERM has come; the state is saved.
         """
-        last = self.run.checkpoint("last")
-        if last.is_file():
-            self._resume(Checkpoint.load(last))
+        if self.run.checkpoint("last").is_file():
+            self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
+        refuse_small_disk(self.run.checkpoints, self.model, self.optimizer)
         total = self.config.epochs * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
-        events = self._events() if self.config.tensorboard else None
-        with self.display.bar("training", total, done) as advance:
+        self.saved = time.monotonic()
+        with self._events() as events, self.display.bar("training", total, done) as advance:
             while self.state.epoch < self.config.epochs and not self.state.stopped:
+                if self.stop.asked:
+                    raise Stopped
                 entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
                 for name in ("loss", "score", "lr"):
                     if events is not None and entry[name] is not None:
                         events.add_scalar(name, entry[name], entry["epoch"])
-        if events is not None:
-            events.close()
         if not self.validates or self.state.best is None:
-            self._save_best()
+            self._save_best(self.state.epoch)
 
     def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
         """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
@@ -134,23 +156,45 @@ class Trainer:
         Args:
             advance: called after each step with the micro-batches it took and a note.
         """
-        entry = self._train(advance)
+        seconds, images = self._train(advance)
+        skipped = int(self.skipped)
+        if skipped == self.steps:
+            raise UsageError(
+                f"{self.run.path}: no step of epoch {self.state.epoch + 1} had a finite loss and gradient; lower "
+                "optim.lr or set train.clip_norm, and give the run another name"
+            )
+        entry: dict[str, Any] = {
+            "epoch": self.state.epoch + 1,
+            "step": self.state.step,
+            "lr": self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.state.step - 1),
+            "loss": float(self.loss_sum) / (self.steps - skipped),
+            "skipped": skipped,
+            "score": None,
+            "acw": None if self.model.acw is None else self.model.acw.weight.tolist(),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 2),
+        }
         self._validate(entry)
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.loss_sum.zero_()
+        self.skipped.zero_()
         self.run.log(entry)
         self.state.log_lines += 1
         self._save()
         return entry
 
-    def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
+    def _train(self, advance: Callable[..., None]) -> tuple[float, int]:
+        """The steps that are left of this epoch; returns seconds and images."""
         self.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
         self.forward.train()
         self.batches.set_epoch(self.state.epoch, self.state.batch)
         started, images, shown = time.monotonic(), 0, 0.0
-        rate: Any = None
-        for group in _grouped(self.loader, self.config.accumulate):
-            rate = self.schedule.get_last_lr()[0]
-            loss = self._step(group)
-            self.loss_sum += loss
+        for group in _grouped(datasets.plainly(self.loader), self.config.accumulate):
+            loss = self._fitting(group)
+            position = (self.state.batch - len(group)) * self.config.batch_size
+            self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.guard.flags)
+            self.loss_sum += torch.where(self.guard.bad, 0.0, loss)
+            self.skipped += self.guard.bad
             images += sum(len(batch["image"]) for batch in group)
             now = time.monotonic()
             note = None
@@ -161,65 +205,99 @@ class Trainer:
                 note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
             advance(len(group), note)
             every = self.config.checkpoint_steps
-            if every and self.state.step % every == 0 and self.state.batch < len(self.batches):
+            old = now - self.saved > 60 * self.config.checkpoint_minutes
+            if self.stop.asked or old or (every and self.state.step % every == 0):
                 self._save()
-        if not math.isfinite(float(self.loss_sum)):
-            raise UsageError(
-                f"{self.run.path}: the loss became NaN or infinite in epoch {self.state.epoch + 1}; lower optim.lr "
-                "or set train.clip_norm, and give the run another name"
-            )
-        seconds = time.monotonic() - started
-        steps = -(-len(self.batches) // self.config.accumulate)
-        entry = {
-            "epoch": self.state.epoch + 1,
-            "step": self.state.step,
-            "lr": rate,
-            "loss": float(self.loss_sum) / steps,
-            "score": None,
-            "acw": None if self.model.acw is None else self.model.acw.weight.tolist(),
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / seconds, 2),
-        }
-        self.loss_sum.zero_()
-        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
-        return entry
+            if self.stop.asked:
+                raise Stopped
+        self.watch.read()
+        return time.monotonic() - started, images
+
+    def _fitting(self, group: Sequence[datasets.Sample]) -> Tensor:
+        """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
+        try:
+            with refusals():
+                return self._step(group)
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            reason = str(error).splitlines()[0]
+        size = len(group[0]["image"])  # here the error, and with it the tensors of the step, is gone
+        held = memory.usage(self.fabric.device)
+        fits = memory.largest_batch(lambda samples: self._probe(group[0], samples), size)
+        images = "x".join(map(str, group[0]["image"].shape[1:]))
+        raise UsageError(
+            f"{self.run.path}: out of memory with {size} images of {images} a batch ({held or reason}); "
+            f"{memory.advice(fits, self.config.batch_size, self.config.accumulate)} (and another name)"
+        )
 
     def _step(self, group: Sequence[datasets.Sample]) -> Tensor:
-        """One optimizer step over some micro-batches, divided by the pixels of all of them."""
+        """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite."""
         images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
         masks = [self.fabric.to_device(b["mask"]) for b in group]
         denominator = torch.stack([self.loss.denominator(mask) for mask in masks]).sum(0)
         total = torch.zeros((), device=self.fabric.device)
+        self.guard.begin()
         for image, mask in zip(images, masks, strict=True):
             loss = self.loss(self.forward(image), mask, denominator=denominator)
             self.fabric.backward(loss)
             total = total + loss.detach()
         if self.config.clip_norm is not None:
-            self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=self.config.clip_norm)
-        self.optimizer.step()
+            self.fabric.clip_gradients(
+                self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False
+            )
+        self.guard.update(total)
         self.optimizer.zero_grad()
         self.schedule.step()
         self.state.step += 1
         self.state.batch += len(group)
         return total
 
+    def _probe(self, batch: datasets.Sample, samples: int) -> None:
+        """What a step on some samples of a batch holds at once, without changing a weight."""
+        room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
+        image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
+        loss = self.loss(self.forward(image), self.fabric.to_device(batch["mask"][:samples]))
+        self.fabric.backward(loss)
+        self.optimizer.zero_grad()
+        del room
+
+    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
+        """Take one step at each learning rate, over as many epochs as that needs; gives the loss of each."""
+        base = float(self.schedule.base_lrs[0])
+        self.schedule = LambdaLR(self.optimizer.optimizer, lambda step: rates[min(step, len(rates) - 1)] / base)
+        self.forward.train()
+        for epoch in count():
+            self.batches.set_epoch(epoch)
+            for group in _grouped(datasets.plainly(self.loader), self.config.accumulate):
+                yield float(self._fitting(group))
+                if self.state.step == len(rates):
+                    return
+
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""
-        due = self.state.epoch % self.config.validate_every == 0 or self.state.epoch == self.config.epochs
+        epoch = entry["epoch"]
+        due = epoch % self.config.validate_every == 0 or epoch == self.config.epochs
         if not self.validates or not due:
             return
-        scores = score(self.forward, "val", self.experiment, self.fabric).document
+        try:
+            with self.stop.interrupts():
+                scores = score(self.forward, "val", self.experiment, self.fabric).document
+        except Stopped:
+            self._save()  # all steps of the epoch are done; when the run goes on it validates first
+            raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
         entry["score"] = found = self.experiment.headline_of(scores)
         if found is not None and (self.state.best is None or found > self.state.best):
-            self.state.best, self.state.best_epoch, self.state.stale = found, self.state.epoch, 0
-            self._save_best()
+            self.state.best, self.state.best_epoch, self.state.stale = found, epoch, 0
+            self._save_best(epoch)
         else:
             self.state.stale += 1
             self.state.stopped = self.config.patience is not None and self.state.stale >= self.config.patience
 
     def _save(self) -> None:
+        self.watch.read()
         moments, groups = optimizer_state(self.optimizer)
         generators, numbers = random_state()
         tensors = {
@@ -227,35 +305,45 @@ class Trainer:
             **prefixed("optimizer", moments),
             **prefixed("random", generators),
             "loss_sum": self.loss_sum,
+            "skipped": self.skipped,
         }
         state = {
+            "run": self.run.mark(),
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.schedule.state_dict(),
             "random": numbers,
         }
         Checkpoint(tensors, state).save(self.run.checkpoint("last"))
+        self.saved = time.monotonic()
 
-    def _save_best(self) -> None:
-        state = {"progress": {"epoch": self.state.epoch, "score": self.state.best}}
+    def _save_best(self, epoch: int) -> None:
+        state = {"run": self.run.mark(), "progress": {"epoch": epoch, "score": self.state.best}}
         Checkpoint(prefixed("model", self.model.state_dict()), state).save(self.run.checkpoint("best"))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        missing = {"progress", "groups", "schedule", "random"} - checkpoint.state.keys()
-        if missing:
-            raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from (it lacks {min(missing)})")
         load_model(self.model, checkpoint, self.run.checkpoint("last"))
-        load_optimizer(self.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
-        load_random(checkpoint.part("random"), checkpoint.state["random"])
-        self.schedule.load_state_dict(checkpoint.state["schedule"])
-        self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
-        self.state = State(**checkpoint.state["progress"])
+        try:
+            load_optimizer(self.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
+            load_random(checkpoint.part("random"), checkpoint.state["random"])
+            self.schedule.load_state_dict(checkpoint.state["schedule"])
+            self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
+            self.skipped.copy_(checkpoint.tensors["skipped"])
+            self.state = State(**checkpoint.state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from ({error})") from error
         self.run.cut_log(self.state.log_lines)
 
-    def _events(self) -> Any:
+    @contextmanager
+    def _events(self) -> Iterator[Any]:
+        """A writer of TensorBoard events where they are wanted, None elsewhere."""
+        if not self.config.tensorboard:
+            yield None
+            return
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(self.run.path / "tensorboard"))
+        with SummaryWriter(str(self.run.path / "tensorboard")) as writer:
+            yield writer
 
     def _summary(self, entry: dict[str, Any]) -> str:
         headline = self.experiment.headline

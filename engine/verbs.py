@@ -16,8 +16,9 @@ from models import SegmentationModel
 
 from . import build, results
 from .checking import load_config
-from .checkpoint import Checkpoint, load_model
+from .checkpoint import load_model
 from .config import Config
+from .determinism import use_threads
 from .display import Display
 from .errors import UsageError
 from .evaluation import score
@@ -26,10 +27,12 @@ from .findings import samples_picture, sections
 from .folds import Folds, fold_configs
 from .inference import Ensemble
 from .inspection import inspect
+from .lock import Lock
 from .masks import Options, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
 from .run import Run
+from .signals import Stop
 from .training import Trainer
 
 
@@ -38,35 +41,47 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
 
     Raises:
         UsageError, DataError: bad input, one line that says what to do.
+        Stopped: SIGTERM has come; the state is saved.
     """
     config = load_config(path, overrides)
     if Folds.wanted(config):
         _train_folds(config, display)
         return
     run = Run.of(config)
-    if run.finished:
-        display.line(f"{run.path}: finished already; choose another name to train again")
-        results.show(run.path, display)
-        return
-    experiment = fit(config, run, display)
+    experiment = _train_one(config, run, display)
     results.show(run.path, display)
-    results.hint(path, overrides, run, experiment, display)
+    if experiment is not None:
+        results.hint(path, overrides, run, experiment, display)
 
 
-def fit(config: Config, run: Run, display: Display) -> Experiment:
-    """Train a run in its folder and score the best weights once; see `train`."""
-    fabric = launch(config.train)
-    experiment = _prepare(config, run, display)
-    _describe(experiment, display)
-    with _warnings_shown(display):
-        trainer = Trainer(experiment, run, fabric, display)
+def _train_one(config: Config, run: Run, display: Display) -> Experiment | None:
+    """Train a run that is not finished; None where it is."""
+    if not run.finished:
+        with Lock(run.path), Stop() as stop:
+            if not run.finished:  # by another process, before this one had the lock
+                return fit(config, run, display, stop)
+    display.line(f"{run.path}: finished already; choose another name to train again")
+    return None
+
+
+def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
+    """Train a run in its folder, which must be locked, and score the best weights once; see `train`."""
+    if use_threads(run.threads()):
+        display.line(f"computes with {run.threads()} threads, as this run began: sums depend on it")
+    with stop.interrupts():
+        fabric = launch(config.train)
+        experiment = prepare(config, run, display)
+        _describe(experiment, display)
+        with _warnings_shown(display):
+            trainer = Trainer(experiment, run, fabric, display, stop)
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
-    scores = score(model, "test", experiment, fabric, display.track("scoring test"), surfaces=True)
-    scores.document["header"] |= origin
-    results.draw(run, experiment, fabric, model, scores.document)
+    with stop.interrupts():
+        model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
+        scores = score(model, "test", experiment, fabric, display.track("scoring test"), surfaces=True)
+        scores.document["header"] |= origin
+        results.draw(run, experiment, fabric, model, scores.document)
     baselines = results.baselines(experiment)
     if baselines:
         run.write_json("baseline.json", baselines)
@@ -83,9 +98,8 @@ def _train_folds(config: Config, display: Display) -> None:
         )
     for one in fold_configs(config):
         run = Run.of(one)
-        display.line(f"{run.path}: {'finished already' if run.finished else 'training'}")
-        if not run.finished:
-            fit(one, run, display)
+        display.line(f"{run.path}:")
+        _train_one(one, run, display)
     results.write(folder, results.pool(Folds(folder).runs))
     results.show_folds(Folds(folder), display)
 
@@ -141,7 +155,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
-    experiment = _prepare(config, run, display)
+    experiment = prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
     scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), surfaces=True)
     scores.document["header"] |= origin
@@ -232,7 +246,7 @@ def _refuse_file(folder: Path) -> None:
         raise UsageError(f"{folder}: a file; give a folder to write into")
 
 
-def _prepare(config: Config, run: Run, display: Display) -> Experiment:
+def prepare(config: Config, run: Run, display: Display) -> Experiment:
     """The experiment of a run: with the split it began with, or a new one."""
     recorded = None
     if (run.path / "split.json").is_file():
@@ -263,8 +277,7 @@ def _describe(experiment: Experiment, display: Display) -> None:
 
 def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
     """The run's network with the weights of a checkpoint, on its device, and where they come from."""
-    path = run.checkpoint(checkpoint)
-    loaded = Checkpoint.load(path)
+    loaded = run.load(checkpoint)
     model = place(network, fabric)
-    load_model(model, loaded, path)
+    load_model(model, loaded, run.checkpoint(checkpoint))
     return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}

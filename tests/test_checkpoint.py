@@ -77,13 +77,15 @@ def test_a_checkpoint_of_another_model_is_refused():
 
 def test_damaged_and_foreign_files_are_refused_and_never_unpickled(tmp_path):
     path = tmp_path / "c"
-    Checkpoint({"a": torch.zeros(100)}, {}).save(path)
+    Checkpoint({"a": torch.zeros(100)}, {"n": 1}).save(path)
     whole = path.read_bytes()
     for content, says in [
         (whole[:-50], "damaged"),
         (whole[:20], "damaged"),
         (b"", "damaged"),
         (pickle.dumps({"a": 1}), "damaged"),
+        (whole[:-1] + b"\x01", "does not agree with its digest"),
+        (whole.replace(b'\\"n\\": 1', b'\\"n\\": 2'), "does not agree with its digest"),
     ]:
         path.write_bytes(content)
         with pytest.raises(UsageError, match=says):

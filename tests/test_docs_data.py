@@ -1,5 +1,6 @@
 """docs/data.md says what the code does."""
 
+import json
 import re
 
 import numpy as np
@@ -27,7 +28,12 @@ def test_every_data_set_split_and_sampler_is_on_the_page():
 
 
 @pytest.mark.parametrize("yaml", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
-def test_every_example_is_a_valid_configuration(yaml, tmp_path):
+def test_every_example_is_a_valid_configuration(yaml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    described = {"channel_names": {"0": "T2"}, "labels": {"background": 0, "gland": 1}}
+    for root in re.findall(r"root: (data/\w+)", yaml):
+        (tmp_path / root).mkdir(parents=True)
+        (tmp_path / root / "dataset.json").write_text(json.dumps(described))
     (tmp_path / "a.yaml").write_text(yaml + REST)
     load_config(tmp_path / "a.yaml")
 

@@ -1,54 +1,19 @@
 """Runs from a YAML file to scores, as a user starts them."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, make_camvid
+from conftest import make_camvid
 from PIL import Image
+from runs import log, trainer
 from safetensors.torch import load_file
 
 import segloss
-from engine.checking import load_config
 from engine.checkpoint import Checkpoint
-from engine.display import Display
 from engine.evaluation import Scores
-from engine.experiment import Experiment, launch
 from engine.run import Run
-from engine.training import Trainer
-
-
-def trainer(path, *overrides, display=None):
-    config = load_config(path, [f"output={path.parent / 'runs'}", *overrides])
-    experiment = Experiment.prepare(config)
-    run = Run.of(config)
-    run.create(config)
-    return Trainer(experiment, run, launch(config.train), display or Display())
-
-
-def weights(run):
-    return {
-        name: tensor for name, tensor in load_file(run / "checkpoints/last.safetensors").items() if name != "loss_sum"
-    }
-
-
-def log(run):
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
-
-
-def assert_same_run(one, other):
-    a, b = weights(one), weights(other)
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-    assert log(one) == log(other)
 
 
 def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
@@ -105,34 +70,6 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
     union = matrix.sum(0) + matrix.sum(1) - tp
     scores = json.loads((run.path / "scores.json").read_text())
     assert scores["dataset"]["mIoU"] == pytest.approx((tp[union > 0] / union[union > 0]).mean(), abs=1e-9)
-
-
-def test_a_killed_run_continues_to_the_bit(camvid_yaml, program, tmp_path):
-    """With what hangs on the past: the loss follows the last validation, the ACW weights are parametrized."""
-    arguments = ["model.acw={constraint: positive}", "train.epochs=4", "train.checkpoint_steps=1", "loss.name=cdb_ce"]
-    arguments += ["model.name=deeplabv3plus", "data.augment=[{name: HorizontalFlip}]"]
-    program("train", camvid_yaml, "name=whole", *arguments, check=0)
-    command = [sys.executable, str(ROOT / "train_seg.py"), "train", str(camvid_yaml), "name=cut", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    last = tmp_path / "runs/cut/checkpoints/last.safetensors"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if last.is_file() and Checkpoint.load(last).state["progress"]["step"] >= 4:
-            break
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    progress = Checkpoint.load(last).state["progress"]
-    assert progress["step"] < 12
-    with (tmp_path / "runs/cut/log.jsonl").open("a") as file:
-        file.write('{"epoch": 9, "half a li')
-    done = program("train", camvid_yaml, "name=cut", "data.workers=2", *arguments, check=0)
-    assert "continues after epoch" in done.stdout
-    assert_same_run(tmp_path / "runs/whole", tmp_path / "runs/cut")
-    assert (tmp_path / "runs/whole/scores.json").read_text() == (tmp_path / "runs/cut/scores.json").read_text()
 
 
 def test_losses_that_follow_training_are_told(camvid_yaml):

@@ -1,0 +1,86 @@
+"""No step with a loss or a gradient that is not finite changes anything.
+
+Whether it is finite is a flag on the device: it is worked out and acted upon there, without waiting for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+
+class Guard:
+    """Judges each step, and skips the update where it must.
+
+    On the CPU, where nothing runs behind our back, the optimizer is not called. Elsewhere the fused optimizers of torch
+    are given the flag (`found_inf`, as its gradient scaler gives it) and leave weights, moments and their step count
+    alone. What the forward pass has changed meanwhile, the running statistics of batch normalisation, is put back.
+
+    Args:
+        model: its parameters and buffers are guarded.
+        optimizer: as it was before Fabric wrapped it.
+        on_device: skip by the flag alone; None where the parameters are not on the CPU.
+
+    Attributes:
+        flags: `(2,)` bool of the last step, on the device: the loss is not finite, a gradient is not.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, on_device: bool | None = None) -> None:
+        self.optimizer = optimizer
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.buffers = list(model.buffers())
+        self.before: list[Tensor] = []
+        device = self.parameters[0].device
+        self.on_device = device.type != "cpu" if on_device is None else on_device
+        self.flags = torch.zeros(2, dtype=torch.bool, device=device)
+        if self.on_device:
+            fuse(optimizer)
+
+    @property
+    def bad(self) -> Tensor:
+        """Whether the last step was skipped, a bool on the device."""
+        return self.flags.any()
+
+    def begin(self) -> None:
+        """Remember what the forward pass will change."""
+        self.before = [buffer.clone() for buffer in self.buffers]
+
+    def update(self, loss: Tensor) -> None:
+        """Take the optimizer's step, unless the loss or a gradient is not finite.
+
+        Args:
+            loss: of the whole step, detached; the gradients are those of the parameters.
+        """
+        largest = largest_gradient(parameter.grad for parameter in self.parameters)
+        self.flags = ~torch.isfinite(torch.stack([loss.float(), largest.to(loss.device)]))
+        if self.on_device:
+            self.optimizer.found_inf = self.bad.float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+            for buffer, before in zip(self.buffers, self.before, strict=True):
+                buffer.copy_(torch.where(self.bad, before, buffer))
+        elif not self.bad:
+            self.optimizer.step()
+        else:
+            self.optimizer._opt_called = True  # type: ignore[attr-defined]  # else the schedule warns of the first step
+            for buffer, before in zip(self.buffers, self.before, strict=True):
+                buffer.copy_(before)
+
+
+def fuse(optimizer: Optimizer) -> None:
+    """Let torch's fused kernel do the steps; a momentum starts at zero, which the kernel would leave unset."""
+    for group in optimizer.param_groups:
+        group["fused"], group["foreach"] = True, False
+        if isinstance(optimizer, SGD) and group["momentum"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+
+def largest_gradient(gradients: Iterable[Tensor | None]) -> Tensor:
+    """The largest absolute value, float32; NaN where there is one. A norm of squares would overflow too early."""
+    there = [gradient.detach() for gradient in gradients if gradient is not None]
+    if not there:
+        return torch.zeros(())
+    return torch.stack([value.float() for value in torch._foreach_norm(there, float("inf"))]).max()

@@ -1,0 +1,76 @@
+"""When memory runs out: the numbers, and the largest batch that would have fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def ran_out(error: RuntimeError) -> bool:
+    """Whether this is torch's way to say that memory is short, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def largest_batch(attempt: Callable[[int], Any], failed: int) -> int:
+    """The most samples, below `failed`, for which `attempt` does not run out of memory; 0 where not even one does.
+
+    Args:
+        attempt: does the work of a step on so many samples.
+        failed: samples that were too many.
+    """
+    fits = 0
+    while failed - fits > 1:
+        middle = (fits + failed) // 2
+        if _fits(attempt, middle):
+            fits = middle
+        else:
+            failed = middle
+    return fits
+
+
+def _fits(attempt: Callable[[int], Any], samples: int) -> bool:
+    try:
+        attempt(samples)
+    except RuntimeError as error:
+        if ran_out(error):
+            return False
+        raise
+    finally:
+        release()
+    return True
+
+
+def release() -> None:
+    """Give cached memory of the GPU back."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def usage(device: torch.device) -> str:
+    """What a device holds, in words; empty for the CPU."""
+    if device.type != "cuda":
+        return ""
+    free, total = torch.cuda.mem_get_info(device)
+    own, most = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    return (
+        f"the device has {gib(total)}, of which other programs hold {gib(others)}; "
+        f"network and optimizer take {gib(own)}, the step had reached {gib(most)}"
+    )
+
+
+def gib(size: int) -> str:
+    """Bytes in GiB."""
+    return f"{size / 2**30:.2f} GiB"
+
+
+def advice(fits: int, batch_size: int, accumulate: int) -> str:
+    """The line that mends it: a batch that fits, and how to keep the step as large as it was."""
+    if fits < 1:
+        return "not even one sample fits: take a smaller data.size or a smaller network"
+    parts = -(-batch_size // fits)
+    same = batch_size // parts
+    keeps = f"; the same step in parts: train.batch_size={same} train.accumulate={accumulate * parts}"
+    return f"the largest batch that fits is train.batch_size={fits}" + (keeps if same * parts == batch_size else "")

@@ -1,0 +1,92 @@
+"""A finished run, run again from its own folder and compared with itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .checking import load_config
+from .determinism import use_threads
+from .difference import differences, log_difference, tensor_difference
+from .display import Display
+from .errors import UsageError
+from .lock import Lock
+from .run import FREE, Run, environment
+from .signals import Stop
+from .verbs import fit
+
+MAY_CHANGE = (*FREE, "data.root")
+WHY = ("python", "platform", "packages", "git", "device", "threads")
+"""What of the environment may make a difference."""
+
+
+def reproduce(path: Path, overrides: Sequence[str], display: Display) -> bool:
+    """Run a finished run again, with its configuration and its split, and say where the two first differ.
+
+    The second run lies beside the first, as NAME-reproduced. One that was interrupted is continued; it is removed when
+    it comes out the same to the bit, and kept to be looked at when it does not.
+
+    Args:
+        path: the folder of the first run.
+        overrides: where data lies, and how to run.
+        display: where progress and the result are shown.
+
+    Returns:
+        Whether log, weights, optimizer and scores are the same to the bit.
+
+    Raises:
+        UsageError: no finished run; an override that would make it another run.
+    """
+    run = Run.open(path)
+    for override in overrides:
+        if (key := override.split("=")[0]) not in MAY_CHANGE:
+            allowed = ", ".join(MAY_CHANGE)
+            raise UsageError(f"command line: {key}: a run is reproduced as it is; may be given: {allowed}")
+    if not run.finished:
+        raise UsageError(f"{path}: not finished (no scores.json in it); train it to its end, then reproduce it")
+    beside = [] if any(override.startswith("output=") for override in overrides) else [f"output={path.parent}"]
+    config = load_config(run.config_file, [f"name={path.resolve().name}-reproduced", *beside, *overrides])
+    again = Run.of(config)
+    use_threads(run.threads())
+    with Lock(again.path), Stop() as stop:
+        if again.finished:
+            shutil.rmtree(again.path / "checkpoints")
+            (again.path / "log.jsonl").unlink()
+            (again.path / "scores.json").unlink()
+        again.create(config)
+        again.write_json("split.json", run.read_json("split.json"))
+        for line in _changes(run):
+            display.line(f"not as it was: {line}")
+        fit(config, again, display, stop)
+        found = list(compare(run, again))
+        for line in found:
+            display.line(f"differs: {line}")
+        if found:
+            display.line(f"{path}: not reproduced; the second run is {again.path}")
+            return False
+        display.line(f"{path}: reproduced to the bit: log, weights, optimizer and scores")
+        shutil.rmtree(again.path)
+    return True
+
+
+def compare(run: Run, again: Run) -> list[str]:
+    """Where two runs differ: the first place in their logs, in each checkpoint, in their scores."""
+    found = [("log: ", log_difference(run.history(), again.history()))]
+    for name in ("last", "best"):
+        one, other = run.load(name).tensors, again.load(name).tensors
+        for part in ("model.", ""):
+            chosen = [{k: v for k, v in tensors.items() if k.startswith(part)} for tensors in (one, other)]
+            if line := tensor_difference(chosen[0], chosen[1]):
+                found.append((f"checkpoint {name}: ", line))
+                break
+    scores = next(differences(run.read_json("scores.json"), again.read_json("scores.json")), None)
+    if scores is not None:
+        found.append(("scores: ", f"{scores[0]} was {scores[1]!r}, is {scores[2]!r}"))
+    return [f"{where}{line}" for where, line in found if line is not None]
+
+
+def _changes(run: Run) -> list[str]:
+    """What has changed around a run since it began: versions, code, machine."""
+    then, now = ({key: facts.get(key) for key in WHY} for facts in (run.environment(), environment()))
+    return [f"{where} was {a}, is {b}" for where, a, b in differences(then, now)]

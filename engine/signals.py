@@ -1,0 +1,53 @@
+"""Being asked to stop: SIGTERM, as schedulers send it before they take a machine away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+
+class Stopped(BaseException):
+    """SIGTERM has come and all that was to be saved is saved: exit code 0, so that the job can be queued again."""
+
+
+class Stop:
+    """Turns SIGTERM into a request that is answered between two steps, never within one.
+
+    Attributes:
+        asked: whether SIGTERM has come.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._at_once = False
+        self._before: object = None
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():  # Python handles signals nowhere else
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)  # type: ignore[arg-type]
+
+    @contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """Within, SIGTERM raises `Stopped` at once: for work that leaves nothing half done."""
+        if self.asked:
+            raise Stopped
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.asked = True
+        if self._at_once:
+            raise Stopped
