@@ -136,8 +136,11 @@ class NiftiFolder:
         return cases
 
     def sources(self, case: Case) -> list[Path]:
-        """Every file of the scan and of its mask."""
-        return [file for path in (*self._channel_files(case.image), case.mask) for file in volume_files(path)]
+        """Every file of the scan and of its mask, and the `dataset.json` that names the classes."""
+        described = [self._json.path] if self._given is None else []
+        return described + [
+            file for path in (*self._channel_files(case.image), case.mask) for file in volume_files(path)
+        ]
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is a scan, or the first channel of one, by its name."""

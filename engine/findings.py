@@ -54,7 +54,24 @@ def _overview(found: Inspection) -> Section:
     if len(pixels) > 1:
         ratio = max(pixels) / min(pixels)
         lines.append(f"Imbalance ratio, the pixels of the largest class over those of the smallest: {ratio:.1f}.")
+    lines += _millimetres(found)
     return Section("Data", lines)
+
+
+def _millimetres(found: Inspection) -> Iterator[str]:
+    """The voxel sizes of volumes, and which of them are cut across their slices."""
+    sizes = Counter(tuple(round(mm, 2) for mm in facts.spacing) for facts in found.facts if facts.spacing)
+    if not sizes:
+        return
+    shown = ", ".join(f"{'x'.join(f'{mm:g}' for mm in size)} ({count})" for size, count in sizes.most_common(5))
+    more = f" and {len(sizes) - 5} others" if len(sizes) > 5 else ""
+    yield f"Millimetres between slices x rows x columns: {shown}{more}."
+    across = [facts.case.id for facts in found.facts if facts.spacing and facts.spacing[0] < max(facts.spacing) / 1.5]
+    if across:
+        yield (
+            f"{len(across)} scans, such as {across[0]}, are coarser within their slices than between them: were they "
+            "acquired along another axis? See data.slice_axis."
+        )
 
 
 def _classes(found: Inspection) -> Section:

@@ -34,8 +34,8 @@ class Folds:
     @property
     def runs(self) -> list[Run]:
         """The runs that have begun, in order."""
-        found = [path.parent for path in self.path.glob("fold-*/config.yaml")]
-        return [Run(path) for path in sorted(found, key=lambda path: int(path.name.removeprefix("fold-")))]
+        found = {path.parent.name.removeprefix("fold-"): path.parent for path in self.path.glob("fold-*/config.yaml")}
+        return [Run(found[number]) for number in sorted(filter(str.isdecimal, found), key=int)]
 
     @staticmethod
     def wanted(config: Config) -> bool:

@@ -199,6 +199,8 @@ def predict(
     for run in runs:
         network = build.build_model(section, len(adapter.classes), channels, config.seed)
         networks.append(_trained(run, network, fabric, checkpoint)[0])
+    if len(networks) > 1:
+        display.line(f"the mean of {len(networks)} networks, one a fold")
     model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
     out.mkdir(parents=True, exist_ok=True)
     write_classes(out, adapter)

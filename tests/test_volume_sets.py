@@ -163,7 +163,8 @@ def test_nnunet_is_read_with_its_channel_files(tmp_path, ending):
     case = adapter.cases()[1]
     assert case.id == "c1"
     assert np.array_equal(adapter.read(case).image.array, scan_of(channels=2)[0])
-    assert {path.name for path in adapter.sources(case)} == {f"c1_0000{ending}", f"c1_0001{ending}", f"c1{ending}"}
+    names = {f"c1_0000{ending}", f"c1_0001{ending}", f"c1{ending}", "dataset.json"}
+    assert {path.name for path in adapter.sources(case)} == names
     assert [adapter.is_image(path) for path in sorted((tmp_path / "imagesTr").glob("c0*"))] == [True, False]
 
 
