@@ -19,7 +19,7 @@ from datasets.files import write_atomically
 from models import SegmentationModel
 from segloss.readings import READINGS
 
-from . import build, figures
+from . import build, figures, memory
 from .baseline import best_threshold
 from .checking import load_config
 from .checkpoint import load_model
@@ -40,7 +40,7 @@ from .signals import Stop
 from .training import Trainer
 
 
-def train(path: Path, overrides: Sequence[str], display: Display) -> None:
+def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
     Raises:
@@ -50,7 +50,7 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     config = load_config(path, overrides)
     run = Run.of(config)
     if not run.finished:
-        with Lock(run.path), Stop() as stop:
+        with Lock(run.path):
             if not run.finished:  # by another process, before this one had the lock
                 experiment = fit(config, run, display, stop)
                 _show(run, display)
@@ -73,7 +73,7 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    with stop.interrupts():
+    with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
         scores = score(model, "test", experiment, fabric, display.track("scoring test"))
         scores["header"] |= origin
@@ -123,7 +123,8 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     fabric = launch(config.train)
     experiment = prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
-    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
+    with memory.scoring():
+        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"))
     scores["header"] |= origin
     folder = run.path / f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
     folder.mkdir(exist_ok=True)

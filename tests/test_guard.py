@@ -189,6 +189,16 @@ def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatc
         made.fit()
 
 
+def test_out_of_memory_while_scoring(program, camvid_yaml, monkeypatch):
+    def score(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
+
+    monkeypatch.setattr("engine.training.score", score)
+    said = program("train", camvid_yaml, check=2).stderr
+    assert said.startswith("out of memory while scoring (CUDA out of memory. Tried to allocate 9.00 GiB.); predict")
+    assert said.count("\n") == 1
+
+
 def test_the_largest_batch_by_trying():
     for limit in range(9):
 
