@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs mutants setup clean
+.PHONY: demo test lint types docs mutants soak setup clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -25,6 +25,12 @@ docs: $(READY)  ## make the pages that are made from the code
 
 mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate_losses.py
+
+soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=3600 for longer)
+	$(BIN)/python tests/soak.py kills --count 20
+	$(BIN)/python tests/soak.py loader --epochs 10000
+	$(BIN)/python tests/soak.py start --patients 2000
+	$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),600)
 
 setup: $(READY)
 

@@ -18,7 +18,10 @@ import re
 import sys
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from engine.signals import Stop
 
 HERE = Path(__file__).resolve().parent
 TRAIN = """\
@@ -168,26 +171,41 @@ def _sort_out(top: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb; 0 when it is done, 2 when the input is at fault."""
+    """Run a verb; 0 when it is done, 1 when a run is not reproduced, 2 when the input is at fault."""
     options = parse(arguments)
     foreign = _foreign_package()
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
-    from datasets import DataError
-    from engine import lr_finder, reproduce, schema, verbs
-    from engine.display import Display
-    from engine.errors import UsageError
-    from engine.signals import Stopped
-    from models import WeightsError
+    from engine.signals import Stop, Stopped
+
+    try:
+        with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
+            return _run(options, stop)
+    except Stopped:
+        print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, stop: Stop) -> int:
+    """Call the engine, whose libraries take seconds to import."""
+    with stop.interrupts():
+        from datasets import DataError
+        from engine import lr_finder, reproduce, schema, verbs
+        from engine.display import Display
+        from engine.errors import UsageError
+        from models import WeightsError
 
     try:
         if options.verb == "train" and options.find_lr:
             lr_finder.find_lr(options.config, options.overrides, Display())
         elif options.verb == "reproduce":
-            return 0 if reproduce.reproduce(options.run, options.overrides, Display()) else 1
+            return 0 if reproduce.reproduce(options.run, options.overrides, Display(), stop) else 1
         elif options.verb == "train":
-            verbs.train(options.config, options.overrides, Display())
+            verbs.train(options.config, options.overrides, Display(), stop)
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "check":
@@ -219,11 +237,6 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except Stopped:
-        print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
-        return 130
     return 0
 
 

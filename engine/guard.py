@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import SGD, Optimizer
 
 
@@ -54,8 +55,8 @@ class Guard:
         Args:
             loss: of the whole step, detached; the gradients are those of the parameters.
         """
-        largest = largest_gradient(parameter.grad for parameter in self.parameters)
-        self.flags = ~torch.isfinite(torch.stack([loss.float(), largest.to(loss.device)]))
+        norm = gradient_norm(self.parameters)
+        self.flags = ~torch.isfinite(torch.stack([loss.float(), norm.to(loss.device).float()]))
         if self.on_device:
             self.optimizer.found_inf = self.bad.float()  # type: ignore[attr-defined]
             self.optimizer.step()
@@ -78,9 +79,7 @@ def fuse(optimizer: Optimizer) -> None:
                 optimizer.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
 
 
-def largest_gradient(gradients: Iterable[Tensor | None]) -> Tensor:
-    """The largest absolute value, float32; NaN where there is one. A norm of squares would overflow too early."""
-    there = [gradient.detach() for gradient in gradients if gradient is not None]
-    if not there:
-        return torch.zeros(())
-    return torch.stack([value.float() for value in torch._foreach_norm(there, float("inf"))]).max()
+def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """The norm of all gradients together; NaN or infinite where one is, or where squares pass what float32 holds."""
+    there = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return get_total_norm(there) if there else torch.zeros(())

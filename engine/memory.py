@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from .errors import UsageError
 
 
 def ran_out(error: RuntimeError) -> bool:
@@ -40,6 +43,21 @@ def _fits(attempt: Callable[[int], Any], samples: int) -> bool:
     finally:
         release()
     return True
+
+
+@contextmanager
+def scoring() -> Iterator[None]:
+    """Within, running out of memory is a `UsageError` that says what scoring can do about it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        raise UsageError(
+            f"out of memory while scoring ({str(error).splitlines()[0]}); predict large images in windows: "
+            "scores.window=[height, width] (for training under another name), or score on the network's grid: "
+            "scores.grid=network"
+        ) from error
 
 
 def release() -> None:

@@ -21,7 +21,7 @@ WHY = ("python", "platform", "packages", "git", "device", "threads")
 """What of the environment may make a difference."""
 
 
-def reproduce(path: Path, overrides: Sequence[str], display: Display) -> bool:
+def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop) -> bool:
     """Run a finished run again, with its configuration and its split, and say where the two first differ.
 
     The second run lies beside the first, as NAME-reproduced. One that was interrupted is continued; it is removed when
@@ -31,6 +31,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display) -> bool:
         path: the folder of the first run.
         overrides: where data lies, and how to run.
         display: where progress and the result are shown.
+        stop: asked between steps whether to save and leave.
 
     Returns:
         Whether log, weights, optimizer and scores are the same to the bit.
@@ -49,7 +50,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display) -> bool:
     config = load_config(run.config_file, [f"name={path.resolve().name}-reproduced", *beside, *overrides])
     again = Run.of(config)
     use_threads(run.threads())
-    with Lock(again.path), Stop() as stop:
+    with Lock(again.path):
         if again.finished:
             shutil.rmtree(again.path / "checkpoints")
             (again.path / "log.jsonl").unlink()

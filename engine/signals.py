@@ -16,24 +16,28 @@ class Stopped(BaseException):
 class Stop:
     """Turns SIGTERM into a request that is answered between two steps, never within one.
 
+    Args:
+        listens: false leaves SIGTERM to do what it does.
+
     Attributes:
         asked: whether SIGTERM has come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listens: bool = True) -> None:
         self.asked = False
         self._at_once = False
         self._before: object = None
+        self._listens = listens and threading.current_thread() is threading.main_thread()  # Python's rule
 
     def __enter__(self) -> Stop:
-        if threading.current_thread() is threading.main_thread():  # Python handles signals nowhere else
+        if self._listens:
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
+        if self._listens:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)  # type: ignore[arg-type]
 
     @contextmanager

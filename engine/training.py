@@ -281,7 +281,7 @@ class Trainer:
         if not self.validates or not due:
             return
         try:
-            with self.stop.interrupts():
+            with self.stop.interrupts(), memory.scoring():
                 scores = score(self.forward, "val", self.experiment, self.fabric).document
         except Stopped:
             self._save()  # all steps of the epoch are done; when the run goes on it validates first

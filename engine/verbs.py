@@ -14,7 +14,7 @@ import segloss
 from datasets.files import write_atomically
 from models import SegmentationModel
 
-from . import build, results
+from . import build, memory, results
 from .checking import load_config
 from .checkpoint import load_model
 from .config import Config
@@ -36,7 +36,7 @@ from .signals import Stop
 from .training import Trainer
 
 
-def train(path: Path, overrides: Sequence[str], display: Display) -> None:
+def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
     Raises:
@@ -45,19 +45,19 @@ def train(path: Path, overrides: Sequence[str], display: Display) -> None:
     """
     config = load_config(path, overrides)
     if Folds.wanted(config):
-        _train_folds(config, display)
+        _train_folds(config, display, stop)
         return
     run = Run.of(config)
-    experiment = _train_one(config, run, display)
+    experiment = _train_one(config, run, display, stop)
     results.show(run.path, display)
     if experiment is not None:
         results.hint(path, overrides, run, experiment, display)
 
 
-def _train_one(config: Config, run: Run, display: Display) -> Experiment | None:
+def _train_one(config: Config, run: Run, display: Display, stop: Stop) -> Experiment | None:
     """Train a run that is not finished; None where it is."""
     if not run.finished:
-        with Lock(run.path), Stop() as stop:
+        with Lock(run.path):
             if not run.finished:  # by another process, before this one had the lock
                 return fit(config, run, display, stop)
     display.line(f"{run.path}: finished already; choose another name to train again")
@@ -77,7 +77,7 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
     run.create(config)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
-    with stop.interrupts():
+    with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
         scores = score(model, "test", experiment, fabric, display.track("scoring test"), surfaces=True)
         scores.document["header"] |= origin
@@ -89,7 +89,7 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
     return experiment
 
 
-def _train_folds(config: Config, display: Display) -> None:
+def _train_folds(config: Config, display: Display, stop: Stop) -> None:
     """Train every fold that is not finished, one after the other, and score all held-out cases together."""
     folder = Path(config.output) / config.name
     if (folder / "config.yaml").is_file():
@@ -99,7 +99,7 @@ def _train_folds(config: Config, display: Display) -> None:
     for one in fold_configs(config):
         run = Run.of(one)
         display.line(f"{run.path}:")
-        _train_one(one, run, display)
+        _train_one(one, run, display, stop)
     results.write(folder, results.pool(Folds(folder).runs))
     results.show_folds(Folds(folder), display)
 
@@ -157,7 +157,8 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     fabric = launch(config.train)
     experiment = prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
-    scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), surfaces=True)
+    with memory.scoring():
+        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), surfaces=True)
     scores.document["header"] |= origin
     folder = run.path / results.evaluation_folder(part, checkpoint, config)
     folder.mkdir(exist_ok=True)

@@ -52,6 +52,7 @@ def trainer(path, *overrides, display=None):
 def _work(folder, arguments, save_seconds):
     os.setsid()
     os.chdir(folder)
+    multiprocessing.set_start_method("fork", force=True)  # its loaders are to be its own children
     torch.set_num_threads(1)
     sys.path.insert(0, str(ROOT))
     import train_seg

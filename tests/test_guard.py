@@ -1,6 +1,7 @@
 """Steps that are not finite, batches that do not fit, disks that are too small."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from engine import memory
 from engine.disk import refuse_small_disk
 from engine.errors import UsageError
-from engine.guard import Guard, fuse, largest_gradient
+from engine.guard import Guard, fuse, gradient_norm
 from engine.nonfinite import Watch
 
 
@@ -96,12 +97,17 @@ def test_the_fused_optimizer_computes_the_same(optimizer):
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
 
-def test_the_largest_gradient():
-    huge = torch.tensor([3e38, -1.0])  # whose squares would overflow
-    assert largest_gradient([huge, None, torch.ones(2)]).item() == pytest.approx(3e38)
-    assert largest_gradient([torch.tensor([-7.0]), torch.ones(2, dtype=torch.bfloat16)]).item() == 7
-    assert torch.isnan(largest_gradient([torch.ones(2), torch.tensor([torch.nan])]))
-    assert largest_gradient([None]).item() == 0
+def test_the_norm_of_the_gradients():
+    def norm(*gradients):
+        parameters = [nn.Parameter(torch.zeros_like(torch.tensor(gradient))) for gradient in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        return gradient_norm([*parameters, nn.Parameter(torch.zeros(1))]).item()
+
+    assert norm([3.0], [0.0, -4.0]) == pytest.approx(5)
+    assert math.isnan(norm([3.0], [0.0, math.nan]))
+    assert norm([3.0], [-math.inf]) == math.inf
+    assert norm() == 0
 
 
 @pytest.mark.parametrize("gradient", [False, True])
@@ -187,6 +193,16 @@ def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatc
     monkeypatch.setattr(memory, "usage", lambda device: "the device has 8.00 GiB")
     with pytest.raises(UsageError, match=r"\(the device has 8.00 GiB\)"):
         made.fit()
+
+
+def test_out_of_memory_while_scoring(program, camvid_yaml, monkeypatch):
+    def score(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
+
+    monkeypatch.setattr("engine.training.score", score)
+    said = program("train", camvid_yaml, check=2).stderr
+    assert said.startswith("out of memory while scoring (CUDA out of memory. Tried to allocate 9.00 GiB.); predict")
+    assert said.count("\n") == 1
 
 
 def test_the_largest_batch_by_trying():

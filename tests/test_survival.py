@@ -226,3 +226,21 @@ def test_a_run_goes_on_with_the_threads_it_began_with(program, camvid_yaml, tmp_
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(1)
+
+
+def test_what_does_not_repeat_itself_is_refused_by_name(camvid_yaml, monkeypatch):
+    """As torch says it on a GPU; on the CPU everything repeats itself."""
+    made = trainer(camvid_yaml, "train.deterministic=true")
+    assert torch.are_deterministic_algorithms_enabled()
+    made.epoch()
+
+    def refused(group):
+        raise RuntimeError(
+            "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set"
+        )
+
+    made._step = refused
+    with pytest.raises(UsageError, match="adaptive_avg_pool2d_backward_cuda has no form on this device"):
+        made.fit()
+    trainer(camvid_yaml, "name=b")
+    assert not torch.are_deterministic_algorithms_enabled()
