@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .closed_form import derivative, late, twice_differentiable
 from .pixelwise import PixelwiseLoss
-from .tensors import at_class
+from .tensors import at_class, put
 from .true_class import log_not
 
 NEAR = 0.5
@@ -17,7 +19,15 @@ NEAR = 0.5
 
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
-    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped.
+    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
+    if target.is_floating_point():
+        return dual_focal_definition(logits, target)
+    terms: Tensor = _DualFocal.apply(logits, target)
+    return terms
+
+
+def dual_focal_definition(logits: Tensor, target: Tensor) -> Tensor:
+    """`dual_focal_terms` in plain operations, for autograd and for soft labels.
 
     With d = |P−p| near 0 a term is log1p(−d²). With d near 1 it is log(1−d) + log1p(d), where log(1−d) comes from the
     logits: it is log p for the true class, log(1−p) for the others. Soft labels: log(1−P+p) + log(1+P−p).
@@ -35,6 +45,63 @@ def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
         square = torch.exp(2 * log_d)
         far = torch.where(true, log_p, log_q) + torch.log1p(log_d.exp())
     return -torch.where(near, torch.log1p(-torch.where(near, square, 0.0)), far).sum(1)
+
+
+class _DualFocal(torch.autograd.Function):
+    """The closed form for labels.
+
+    The classes of a pixel are of three kinds: the true one y; the most probable other one, k, which alone of the false
+    ones may be near 1; and the rest, all of p ≤ ½. With log p_y, log p_k and log(1−p_k) from the logits the rest needs
+    one exponential and one logarithm each, and no case distinction. With a_i = dL/dlog p_i the gradient is
+    a_i − p_i Σ_j a_j; what belongs to k in it is written with b = a_k (1−p_k), which stays finite.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        others = put(logits, target, -torch.inf)
+        high, top = others.max(1, keepdim=True)
+        rest = put(others, top.squeeze(1), -torch.inf)
+        low = rest.amax(1, keepdim=True)
+        low = torch.where(low == -torch.inf, high, low)
+        share = torch.exp(rest - low)
+        total = share.sum(1, keepdim=True)
+        log_rest = (low - high) + total.log()  # of the rest's exponentials over the top's
+        log_others = F.softplus(log_rest, threshold=100)
+        margin = (logits.gather(1, target.unsqueeze(1)) - high) - log_others
+        log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
+        log_top = log_false - log_others
+        log_not_top = torch.logaddexp(log_true, log_top + log_rest)
+        log_scale = log_top + (low - high)  # log p_i = log_scale + log share_i for the rest
+        true = torch.where(
+            log_false < math.log(NEAR), torch.log1p(-torch.exp(2 * log_false)), log_true + torch.log1p(log_false.exp())
+        )
+        first = torch.where(
+            log_top < math.log(NEAR), torch.log1p(-torch.exp(2 * log_top)), log_not_top + torch.log1p(log_top.exp())
+        )
+        square = (share * log_scale.exp()).square()
+        each = torch.log1p(-square).sum(1, keepdim=True)
+        ctx.save_for_backward(logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale)
+        return -(true + first + each).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale = ctx.saved_tensors
+        if twice_differentiable():
+            return derivative(dual_focal_definition, logits, target, grad), None
+        grad = grad.unsqueeze(1)
+        share = torch.exp(late(logits, grad) - low)
+        share = put(put(share, target, 0.0), top.squeeze(1), 0.0)
+        scale, p_top, q = log_scale.exp(), log_top.exp(), log_false.exp()
+        square = (share * scale).square()
+        half = square / (1 - square)
+        rest = 2 * half.sum(1, keepdim=True)
+        a_true = -2 * q / (1 + q)
+        b = 2 * p_top.square() / (1 + p_top)
+        spread = scale * (a_true + rest) + torch.exp(log_scale - log_not_top) * b
+        of_true = a_true * q - log_true.exp() * rest - torch.exp(log_true - log_not_top) * b
+        of_top = b - p_top * (a_true + rest)
+        gradient = half * (2 * grad) - share * (spread * grad)
+        return put(put(gradient, target, of_true * grad), top.squeeze(1), of_top * grad), None
 
 
 class DualFocalLoss(PixelwiseLoss):

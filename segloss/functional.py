@@ -216,7 +216,8 @@ def seql(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, *, rare: Tensor, gamma: float = 0.9, **options: Any
 ) -> Tensor:
     """See `segloss.EqualizationLoss`; `rare` is `(C,)` bool."""
-    return pixelwise_loss(partial(equalization_terms, rare=rare, gamma=gamma), logits, target, mask, **options)
+    terms = partial(equalization_terms, rare=rare, gamma=gamma)
+    return pixelwise_loss(terms, logits, target, mask, draws=True, **options)
 
 
 def poly1(

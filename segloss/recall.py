@@ -5,21 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
 from .pixelwise import PixelwiseLoss
 from .region import by_unit
-from .tensors import Pixels, at_class, one_hot, ratio
+from .resize import Resize
+from .tensors import at_class, one_hot, prepare, ratio
 
 
-def missed_share(pixels: Pixels) -> Tensor:
+def missed_share(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, resize: Resize | None = None
+) -> Tensor:
     """1 − recall of each class on the batch, `(C,)`: the share of its pixels that argmax gives to another class.
 
     No gradient flows through it. A class absent from the batch gets 0.
     """
-    classes = pixels.logits.shape[1]
-    wanted = torch.where(pixels.valid.unsqueeze(1), one_hot(pixels.target, classes).to(pixels.logits.dtype), 0.0)
-    missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
-    return ratio(by_unit(missed, per_image=False).sum(2), by_unit(wanted, per_image=False).sum(2))[0].detach()
+
+    def counts(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        pixels = prepare(logits, target, mask, ignore_index)
+        classes = pixels.logits.shape[1]
+        wanted = torch.where(pixels.valid.unsqueeze(1), one_hot(pixels.target, classes).to(pixels.logits.dtype), 0.0)
+        missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
+        return torch.stack([by_unit(each, per_image=False).sum(2)[0] for each in (missed, wanted)])
+
+    missed, wanted = over_pixels(Plan(counts, resize=resize), logits.detach(), target.detach(), mask)
+    return ratio(missed, wanted)
 
 
 class RecallLoss(PixelwiseLoss):
@@ -41,10 +51,8 @@ class RecallLoss(PixelwiseLoss):
     [0.0, 2.0091, 0.0091]
     """
 
+    batch_weights = staticmethod(missed_share)
+
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `cross_entropy_terms`."""
         return cross_entropy_terms(logits, target)
-
-    def batch_weights(self, pixels: Pixels) -> Tensor:
-        """See `missed_share`."""
-        return missed_share(pixels)

@@ -18,7 +18,7 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import one_hot, per_class, prepare, ratio
+from .tensors import check_arguments, one_hot, per_class, prepare, ratio, refuse_foreign
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -71,8 +71,8 @@ def region_loss(
         A scalar, or one value a class. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError: soft labels where labels must be hard; see `segloss.tensors.prepare` for the rest.
-        ValueError: an unknown reduction or classes; see `segloss.tensors.prepare` for the rest.
+        TypeError: soft labels where labels must be hard; see `segloss.tensors.check_arguments` for the rest.
+        ValueError: an unknown reduction or classes; see `segloss.tensors.check_arguments` for the rest.
     """
     if hard_labels and target.is_floating_point():
         raise TypeError(
@@ -82,7 +82,8 @@ def region_loss(
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("classes", classes, get_args(Classes))
     num_classes = num_classes if class_weights is None else len(class_weights)
-    pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
+    check_arguments(logits, target, mask, num_classes)
+    pixels = prepare(logits, target, mask, ignore_index, one_vs_rest=not softmax)
     counts = pixels.valid.unsqueeze(1)
     values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits
     wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)
@@ -96,14 +97,17 @@ def region_loss(
         counted, class_weights = counted.any(1, keepdim=True), None
     values = torch.where(counted, values, 0.0)
     if reduction == "none":
-        return (values if per_image else values[0]) + pixels.fault
-    if reduction == "sum":
-        return values.sum() + pixels.fault
-    weights = torch.ones_like(values) if class_weights is None else per_class(class_weights, values)
-    share = torch.where(counted, weights, 0.0)
-    units = ratio((values * share).sum(1), share.sum(1))
-    mean = ratio(units.sum(), (share.sum(1) > 0).sum())
-    return (mean if denominator is None else mean / torch.as_tensor(denominator).to(mean)) + pixels.fault
+        result = values if per_image else values[0]
+    elif reduction == "sum":
+        result = values.sum()
+    else:
+        weights = torch.ones_like(values) if class_weights is None else per_class(class_weights, values)
+        share = torch.where(counted, weights, 0.0)
+        units = ratio((values * share).sum(1), share.sum(1))
+        result = ratio(units.sum(), (share.sum(1) > 0).sum())
+        if denominator is not None:
+            result = result / torch.as_tensor(denominator).to(result)
+    return refuse_foreign(result + pixels.fault, logits.shape[1], target, mask, ignore_index)
 
 
 def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
