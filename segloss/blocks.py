@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .resize import Resize
-from .tensors import exact, pixels_of
+from .tensors import exact, of_valid, pixels_of, valid_pixels
 
 BLOCK = {"cpu": 2**19, "other": 2**24}
 """Logits a block: a few megabytes on the CPU, whose caches hold them; elsewhere enough to keep a device busy."""
@@ -34,43 +34,53 @@ class Plan(NamedTuple):
         of_block: see `OfBlock`; any shape for `batch`, `(n, …)` for `image`, `(n, *spatial)` for `pixel`.
         join: see `Join`.
         resize: makes the logits of a block from those of a smaller map, where that is what was handed over.
+        ignore_index: the label that does not count.
         draws: `of_block` draws random numbers, so it must not run twice.
     """
 
     of_block: OfBlock
     join: Join = "batch"
     resize: Resize | None = None
+    ignore_index: int = 255
     draws: bool = False
 
     def whole(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The result in one piece, for autograd or the compiler."""
         if self.resize is not None:
             logits = self.resize.whole(logits, target)
-        return self.of_block(logits, target, mask)
+        return self.of_block(of_valid(logits, valid_pixels(target, mask, self.ignore_index)), target, mask)
 
     def run(
         self, logits: Tensor, target: Tensor, mask: Tensor | None, cotangent: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """The result, block by block; given its cotangent, the gradient for the logits too."""
         result: Tensor | None = None
-        gradient = None if cotangent is None else torch.zeros_like(logits)
+        empty = torch.empty_like if self.resize is None else torch.zeros_like
+        gradient = None if cotangent is None else empty(logits)
         for images, rows in _blocks(target, logits):
             source = rows if self.resize is None else self.resize.source(rows)
-            z = _cut(logits, images, source, 1)
+            small = _cut(logits, images, source, 1).detach()
             labels = _cut(target, images, rows, int(target.is_floating_point()))
             counts = None if mask is None else _cut(mask, images, rows, 0)
-            with torch.set_grad_enabled(cotangent is not None):
-                if cotangent is not None:
-                    z = z.detach().requires_grad_()
-                block = z if self.resize is None else self.resize.slab(z, rows, labels)
+            with torch.set_grad_enabled(gradient is not None):
+                if self.resize is not None:
+                    small.requires_grad_(gradient is not None)
+                    large = self.resize.slab(small, rows, labels)
+                block = small if self.resize is None else large.detach()
+                block.requires_grad_(gradient is not None)
                 found = self.of_block(block, labels, counts)
             at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(pixels_of(target))]}[self.join]
             if result is None:
                 result = _empty(found, target, self.join)
             result[at] += found.detach()
-            if cotangent is not None and gradient is not None:
-                (slope,) = torch.autograd.grad(found, z, cotangent[at].to(found.dtype))
-                _cut(gradient, images, source, 1).add_(slope)
+            if gradient is not None and cotangent is not None:
+                (slope,) = torch.autograd.grad(found, block, cotangent[at].to(found.dtype))
+                valid = valid_pixels(labels, counts, self.ignore_index).unsqueeze(1)
+                if self.resize is None:
+                    torch.where(valid, slope, slope.new_zeros(()), out=_cut(gradient, images, rows, 1))
+                else:
+                    (slope,) = torch.autograd.grad(large, small, torch.where(valid, slope, 0.0))
+                    _cut(gradient, images, source, 1).add_(slope)
         assert result is not None
         return result, gradient
 

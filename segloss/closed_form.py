@@ -25,9 +25,19 @@ def derivative(definition: Callable[..., Tensor], logits: Tensor, target: Tensor
     return gradient
 
 
-def late(values: Tensor, grad: Tensor) -> Tensor:
-    """The values themselves, in a compiled graph tied to the gradient `grad` that comes in.
+def keep(inputs: Tensor, worked_out: Tensor) -> Tensor:
+    """What to save for the backward pass: what was worked out; in a compiled graph the inputs, to work it out again.
 
-    Otherwise the compiler works out in the forward pass whatever of the backward pass it can, and keeps it.
+    A compiled graph then keeps nothing of that size, and does the work twice for less than a trip to memory. Eager
+    blocks are in the cache, and arithmetic is what they cost.
     """
-    return values + 0 * grad if torch.compiler.is_compiling() else values
+    return inputs if torch.compiler.is_compiling() else worked_out
+
+
+def again(kept: Tensor, work_out: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
+    """What was worked out, from what `keep` has kept.
+
+    The inputs are tied to the incoming gradient: otherwise the compiler would do all that in the forward pass, and keep
+    the result.
+    """
+    return work_out(kept + 0 * grad) if torch.compiler.is_compiling() else kept

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import derivative, late, twice_differentiable
+from .closed_form import again, derivative, keep, twice_differentiable
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class, put
 from .true_class import log_not
@@ -58,50 +58,50 @@ class _DualFocal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
-        others = put(logits, target, -torch.inf)
+        others = put(logits.clone(), target, -torch.inf)
         high, top = others.max(1, keepdim=True)
-        rest = put(others, top.squeeze(1), -torch.inf)
-        low = rest.amax(1, keepdim=True)
+        others = put(others, top.squeeze(1), -torch.inf)
+        low = others.amax(1, keepdim=True)
         low = torch.where(low == -torch.inf, high, low)
-        share = torch.exp(rest - low)
-        total = share.sum(1, keepdim=True)
-        log_rest = (low - high) + total.log()  # of the rest's exponentials over the top's
-        log_others = F.softplus(log_rest, threshold=100)
+        share = others.sub_(low).exp_()
+        log_rest = (low - high) + share.sum(1, keepdim=True).log()  # of the rest's exponentials over the top's
+        log_others = F.softplus(log_rest, threshold=40)
         margin = (logits.gather(1, target.unsqueeze(1)) - high) - log_others
         log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
         log_top = log_false - log_others
         log_not_top = torch.logaddexp(log_true, log_top + log_rest)
-        log_scale = log_top + (low - high)  # log p_i = log_scale + log share_i for the rest
-        true = torch.where(
-            log_false < math.log(NEAR), torch.log1p(-torch.exp(2 * log_false)), log_true + torch.log1p(log_false.exp())
+        log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
+        square = (share * log_scale.exp()).square_()
+        rest = square.neg().log1p_().sum(1, keepdim=True)
+        ctx.save_for_backward(
+            logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale, keep(logits, share)
         )
-        first = torch.where(
-            log_top < math.log(NEAR), torch.log1p(-torch.exp(2 * log_top)), log_not_top + torch.log1p(log_top.exp())
-        )
-        square = (share * log_scale.exp()).square()
-        each = torch.log1p(-square).sum(1, keepdim=True)
-        ctx.save_for_backward(logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale)
-        return -(true + first + each).squeeze(1)
+        return -(_log_not_square(log_false, log_true) + _log_not_square(log_top, log_not_top) + rest).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale = ctx.saved_tensors
+        logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale, kept = ctx.saved_tensors
         if twice_differentiable():
             return derivative(dual_focal_definition, logits, target, grad), None
         grad = grad.unsqueeze(1)
-        share = torch.exp(late(logits, grad) - low)
-        share = put(put(share, target, 0.0), top.squeeze(1), 0.0)
+        share = again(kept, lambda z: put(put(torch.exp(z - low), target, 0.0), top.squeeze(1), 0.0), grad)
         scale, p_top, q = log_scale.exp(), log_top.exp(), log_false.exp()
-        square = (share * scale).square()
-        half = square / (1 - square)
+        half = (share * scale).square_()
+        half = half.div_(1 - half)
         rest = 2 * half.sum(1, keepdim=True)
         a_true = -2 * q / (1 + q)
         b = 2 * p_top.square() / (1 + p_top)
         spread = scale * (a_true + rest) + torch.exp(log_scale - log_not_top) * b
         of_true = a_true * q - log_true.exp() * rest - torch.exp(log_true - log_not_top) * b
         of_top = b - p_top * (a_true + rest)
-        gradient = half * (2 * grad) - share * (spread * grad)
+        gradient = half.mul_(2 * grad).addcmul_(share, spread * grad, value=-1)
         return put(put(gradient, target, of_true * grad), top.squeeze(1), of_top * grad), None
+
+
+def _log_not_square(log_d: Tensor, log_not_d: Tensor) -> Tensor:
+    """log(1 − d²) of log d and log(1−d)."""
+    near = log_d < math.log(NEAR)
+    return torch.where(near, torch.log1p(-torch.exp(2 * log_d)), log_not_d + torch.log1p(log_d.exp()))
 
 
 class DualFocalLoss(PixelwiseLoss):

@@ -30,7 +30,7 @@ from .tensors import (
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
-BatchWeights = Callable[[Tensor, Tensor, Tensor | None, int, Resize | None], Tensor | None]
+BatchWeights = Callable[[Tensor, Tensor, Tensor | None, int, Resize | None], Tensor]
 """From logits, target, mask, `ignore_index` and, for logits of a smaller map, its resize."""
 
 
@@ -103,7 +103,7 @@ def pixelwise_loss(
         slope = ratio(torch.ones_like(denominator), denominator)
     elif reduction == "sum":
         slope = torch.ones((), dtype=exact(logits.device), device=logits.device)
-    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, draws)
+    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws)
     result = over_pixels(plan, logits, target, mask, slope)
     return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
 
@@ -180,7 +180,7 @@ class PixelwiseLoss(SegmentationLoss):
             denominator=denominator,
             num_classes=self.num_classes,
             one_vs_rest=self.activation == "sigmoid",
-            batch_weights=self.batch_weights,
+            batch_weights=type(self).batch_weights,
             draws=self.draws,
             size=size,
         )

@@ -28,7 +28,7 @@ def missed_share(
         missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
         return torch.stack([by_unit(each, per_image=False).sum(2)[0] for each in (missed, wanted)])
 
-    missed, wanted = over_pixels(Plan(counts, resize=resize), logits.detach(), target.detach(), mask)
+    missed, wanted = over_pixels(Plan(counts, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
     return ratio(missed, wanted)
 
 

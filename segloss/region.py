@@ -18,7 +18,7 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import check_arguments, one_hot, per_class, prepare, ratio, refuse_foreign
+from .tensors import check_arguments, of_valid, one_hot, per_class, prepare, ratio, refuse_foreign, valid_pixels
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -83,6 +83,7 @@ def region_loss(
     check_choice("classes", classes, get_args(Classes))
     num_classes = num_classes if class_weights is None else len(class_weights)
     check_arguments(logits, target, mask, num_classes)
+    logits = of_valid(logits, valid_pixels(target, mask, ignore_index))
     pixels = prepare(logits, target, mask, ignore_index, one_vs_rest=not softmax)
     counts = pixels.valid.unsqueeze(1)
     values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits

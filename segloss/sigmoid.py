@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .base import Activation
 from .class_weights import ClassWeights
-from .closed_form import derivative, late, twice_differentiable
+from .closed_form import again, derivative, keep, twice_differentiable
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import one_hot, put
+from .tensors import one_hot, pick, put
 
 
 def sigmoid_ce_terms(logits: Tensor, target: Tensor) -> Tensor:
@@ -49,45 +49,43 @@ def sigmoid_focal_definition(logits: Tensor, target: Tensor, gamma: float = 2.0,
 class _SigmoidFocal(torch.autograd.Function):
     """The closed form for labels: every class as a negative, then the true one put right.
 
-    With m the probability of the mistake (q for a negative), a term is −m^γ log(1−m), its derivative by the logit of m
-    m^γ (m − γ (1−m) log(1−m)).
+    With m the probability of the mistake (q for a negative), a term is −m^γ log(1−m), and its derivative by the logit
+    of m is m^γ (m − γ (1−m) log(1−m)).
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, gamma: float, alpha: float | None) -> Tensor:
-        ctx.save_for_backward(logits, target)
-        ctx.gamma, ctx.weights = gamma, (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-        hit, miss = ctx.weights
-        true = logits.gather(1, target.unsqueeze(1))
-        each = put(_binary(logits, gamma) * miss, target, _binary(-true, gamma) * hit)
-        return each.sum(1)
+        ctx.gamma, ctx.alpha = gamma, alpha
+        hit, miss = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        m, cost = _mistake(logits, gamma)
+        cost = put(cost, target, 0.0)
+        ctx.save_for_backward(logits, target, keep(logits, m), keep(logits, cost))
+        return miss * cost.sum(1) + hit * _mistake(-pick(logits, target), gamma)[1]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, target = ctx.saved_tensors
-        hit, miss = ctx.weights
+        logits, target, m, cost = ctx.saved_tensors
         if twice_differentiable():
-            alpha = None if hit == miss == 1 else hit
-            definition = partial(sigmoid_focal_definition, gamma=ctx.gamma, alpha=alpha)
+            definition = partial(sigmoid_focal_definition, gamma=ctx.gamma, alpha=ctx.alpha)
             return derivative(definition, logits, target, grad), None, None, None
         grad = grad.unsqueeze(1)
-        true = logits.gather(1, target.unsqueeze(1))
-        slope = _binary_slope(late(logits, grad), ctx.gamma) * (miss * grad)
-        return put(slope, target, _binary_slope(-true, ctx.gamma) * (-hit * grad)), None, None, None
+        hit, miss = (1.0, 1.0) if ctx.alpha is None else (ctx.alpha, 1 - ctx.alpha)
+        m = again(m, torch.sigmoid, grad)
+        cost = again(cost, lambda z: _mistake(z, ctx.gamma)[1], grad)
+        slope = _slope(m, cost, ctx.gamma).mul_(miss * grad)
+        of_true = _slope(*_mistake(-logits.gather(1, target.unsqueeze(1)), ctx.gamma), ctx.gamma)
+        return put(slope, target, of_true * (-hit * grad)), None, None, None
 
 
-def _binary(wrong: Tensor, gamma: float) -> Tensor:
-    """−m^γ log(1−m), m = sigmoid(wrong)."""
-    cost = -F.logsigmoid(-wrong)
-    return cost if gamma == 0 else cost * torch.sigmoid(wrong).pow(gamma)
+def _mistake(logits: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """The probability of a mistake, m = sigmoid(logits), and its cost, −m^γ log(1−m)."""
+    m, cost = torch.sigmoid(logits), F.softplus(logits, threshold=40)
+    return m, cost if gamma == 0 else cost.mul_(m.pow(gamma))
 
 
-def _binary_slope(wrong: Tensor, gamma: float) -> Tensor:
-    """The derivative of `_binary`: m^γ (m − γ (1−m) log(1−m))."""
-    m = torch.sigmoid(wrong)
-    if gamma == 0:
-        return m
-    return m.pow(gamma) * (m - (gamma * (1 - m)) * F.logsigmoid(-wrong))
+def _slope(m: Tensor, cost: Tensor, gamma: float) -> Tensor:
+    """The derivative of the cost by the logit."""
+    return m.pow(gamma + 1).addcmul_(1 - m, cost, value=gamma)
 
 
 def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:

@@ -34,9 +34,8 @@ def prepare(
 ) -> Pixels:
     """Upcast and mask what `check_arguments` has let through.
 
-    What a loss makes of ignored pixels is dropped by the loss; their gradient is dropped here, so that even a NaN there
-    changes neither value nor gradient. A binary logit (C = 1) becomes the two classes `[0, x]`, or stays as it is for
-    losses that take each logit by itself.
+    What a loss makes of pixels that do not count, it drops itself; see `of_valid` for their gradient. A binary logit
+    (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
 
     Args:
         logits: `(N, C, *spatial)`, floating; computed in float32, or float64 when given in it.
@@ -50,7 +49,7 @@ def prepare(
     labels = target if soft else target.long()
     valid = valid_pixels(labels, mask, ignore_index)
     foreign = _foreign(labels, valid, classes)
-    logits = full(_OfValid.apply(logits, valid))
+    logits = full(logits)
     if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         labels = two_classes(labels) if soft else labels
@@ -61,8 +60,14 @@ def prepare(
     return Pixels(logits, labels, valid, torch.where(foreign.any(), torch.nan, 0.0).to(logits.dtype))
 
 
+def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
+    """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
+    same: Tensor = _OfValid.apply(logits, valid)
+    return same
+
+
 class _OfValid(torch.autograd.Function):
-    """The logits as they are, with no gradient at pixels that do not count: no masked copy of them is made."""
+    """Masks the gradient and not the logits, so that no masked copy of them is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, valid: Tensor) -> Tensor:
@@ -107,10 +112,13 @@ def one_hot(target: Tensor, classes: int) -> Tensor:
 
 
 def put(values: Tensor, target: Tensor, new: Tensor | float) -> Tensor:
-    """A copy of values `(N, C, *spatial)` with `new`, a number or `(N, 1, *spatial)`, at the class `(N, *spatial)`."""
-    if torch.compiler.is_compiling():  # where the compiler fuses a comparison, and not a scatter
+    """Values `(N, C, *spatial)` with `new`, a number or `(N, 1, *spatial)`, at the class `(N, *spatial)`, in place.
+
+    Returns the result: in a compiled graph, where a comparison is fused and a scatter is not, the values stay.
+    """
+    if torch.compiler.is_compiling():
         return torch.where(at_class(target, values.shape[1]), new, values)
-    return values.scatter(1, target.unsqueeze(1), new)
+    return values.scatter_(1, target.unsqueeze(1), new)
 
 
 def two_classes(soft: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ class, so that they are exact near 0 and near 1, and one gradient serves the who
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import derivative, late, twice_differentiable
+from .closed_form import again, derivative, keep, twice_differentiable
 from .tensors import at_class, per_class, pick, put
 
 OfTrueClass = Callable[[Tensor, Tensor], Tensor]
@@ -48,38 +49,54 @@ def of_margin(f: OfTrueClass, margin: Tensor) -> Tensor:
     return f(F.logsigmoid(margin), F.logsigmoid(-margin))
 
 
-def true_margin(logits: Tensor, target: Tensor) -> Tensor:
-    """z_y − log Σ_{j≠y} exp z_j at each pixel, y the true class: p_y is its sigmoid; `(N, *spatial)`."""
-    margin: Tensor = _TrueMargin.apply(logits, target)
+def true_margin(logits: Tensor, target: Tensor, scale: float = 1.0, shift: Tensor | None = None) -> Tensor:
+    """z_y − log Σ_{j≠y} exp z_j at each pixel, y the true class: p_y is its sigmoid; `(N, *spatial)`.
+
+    Args:
+        logits: `(N, C, *spatial)`.
+        target: `(N, *spatial)` labels.
+        scale: z is this times the logits,
+        shift: plus this, broadcast to them.
+    """
+    margin: Tensor = _TrueMargin.apply(logits, target, scale, shift)
     return margin
 
 
-def true_margin_terms(logits: Tensor, target: Tensor) -> Tensor:
-    """`true_margin` as its definition says, for autograd."""
-    others = logits.masked_fill(at_class(target, logits.shape[1]), -torch.inf)
-    return pick(logits, target) - others.logsumexp(1)
+def true_margin_definition(logits: Tensor, target: Tensor, scale: float = 1.0, shift: Tensor | None = None) -> Tensor:
+    """`true_margin` in plain operations, for autograd."""
+    z = _affine(logits, scale, shift)
+    return pick(z, target) - z.masked_fill(at_class(target, z.shape[1]), -torch.inf).logsumexp(1)
 
 
 class _TrueMargin(torch.autograd.Function):
-    """The gradient is 1 for the true class and minus the softmax of the others for them."""
+    """The closed form: the gradient is 1 for the true class, and for the others minus their softmax."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
-        others = put(logits, target, -torch.inf)
+    def forward(ctx: Any, logits: Tensor, target: Tensor, scale: float, shift: Tensor | None) -> Tensor:
+        z = _affine(logits, scale, shift)
+        others = put(z.clone(), target, -torch.inf)
         top = others.amax(1, keepdim=True)
         top = torch.where(top == -torch.inf, 0.0, top)
-        total = torch.exp(others - top).sum(1, keepdim=True)
-        ctx.save_for_backward(logits, target, top, total)
-        return ((logits.gather(1, target.unsqueeze(1)) - top) - total.log()).squeeze(1)
+        share = others.sub_(top).exp_()
+        total = share.sum(1, keepdim=True)
+        ctx.scale = scale
+        ctx.save_for_backward(logits, target, shift, top, total, keep(logits, share))
+        return ((z.gather(1, target.unsqueeze(1)) - top) - total.log()).squeeze(1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, target, top, total = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, target, shift, top, total, kept = ctx.saved_tensors
         if twice_differentiable():
-            return derivative(true_margin_terms, logits, target, grad), None
-        grad = grad.unsqueeze(1)
-        share = torch.where(total > 0, -grad / total, 0.0)
-        return put(torch.exp(late(logits, grad) - top) * share, target, grad), None
+            definition = partial(true_margin_definition, scale=ctx.scale, shift=shift)
+            return derivative(definition, logits, target, grad), None, None, None
+        grad = ctx.scale * grad.unsqueeze(1)
+        share = again(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad)
+        return put(share * torch.where(total > 0, -grad / total, 0.0), target, grad), None, None, None
+
+
+def _affine(logits: Tensor, scale: float, shift: Tensor | None) -> Tensor:
+    logits = logits if scale == 1 else scale * logits
+    return logits if shift is None else logits + shift
 
 
 def near_one(log_p: Tensor, log_rest: Tensor) -> Tensor:
