@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .closed_form import again, derivative, keep, twice_differentiable
 from .pixelwise import PixelwiseLoss
-from .tensors import at_class, put
+from .tensors import at_class, pick, put
 from .true_class import log_not
 
 NEAR = 0.5
@@ -59,43 +59,57 @@ class _DualFocal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
         others = put(logits.clone(), target, -torch.inf)
-        high, top = others.max(1, keepdim=True)
-        others = put(others, top.squeeze(1), -torch.inf)
+        high = others.amax(1, keepdim=True)
+        top = others == high
+        ties = top.sum(1, keepdim=True, dtype=logits.dtype) - 1  # more of the same p, then ≤ ½: they go with the rest
+        others = others.masked_fill_(top, -torch.inf)
         low = others.amax(1, keepdim=True)
         low = torch.where(low == -torch.inf, high, low)
-        share = others.sub_(low).exp_()
+        others = others.sub_(low)
+        share = torch.exp(others)
         log_rest = (low - high) + share.sum(1, keepdim=True).log()  # of the rest's exponentials over the top's
+        log_rest = torch.where(ties > 0, torch.logaddexp(log_rest, ties.log()), log_rest)
         log_others = F.softplus(log_rest, threshold=40)
-        margin = (logits.gather(1, target.unsqueeze(1)) - high) - log_others
+        margin = (pick(logits, target).unsqueeze(1) - high) - log_others
         log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
         log_top = log_false - log_others
         log_not_top = torch.logaddexp(log_true, log_top + log_rest)
         log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
-        square = (share * log_scale.exp()).square_()
-        rest = square.neg().log1p_().sum(1, keepdim=True)
-        ctx.save_for_backward(
-            logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale, keep(logits, share)
-        )
-        return -(_log_not_square(log_false, log_true) + _log_not_square(log_top, log_not_top) + rest).squeeze(1)
+
+        square = others.add_(log_scale).mul_(2).exp_()  # no product of shares: a compiler would write those down
+        half = _half(square)
+        slope = 2 * half.sum(1, keepdim=True)
+        rest = square.neg_().log1p_().sum(1, keepdim=True)
+        of_top = _log_not_square(log_top, log_not_top)
+
+        p, p_top, q = log_true.exp(), log_top.exp(), log_false.exp()
+        u = torch.where(ties > 0, p_top.square(), 0.0)
+        slope = slope + 2 * ties * u / (1 - u)
+        b = 2 * p_top.square() / (1 + p_top)
+        sum_a = slope - 2 * q / (1 + q)
+        by_true = -p * slope - 2 * q * q / (1 + q) - torch.exp(log_true - log_not_top) * b
+        by_top = b - p_top * sum_a
+        by_rest = log_scale.exp() * sum_a + torch.exp(log_scale - log_not_top) * b
+        kept = keep(logits, share), keep(logits, half)
+        ctx.save_for_backward(logits, target, high, low, log_scale.exp(), by_true, by_top, by_rest, *kept)
+        return -(_log_not_square(log_false, log_true) + (1 + ties) * of_top + rest).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, target, top, low, log_true, log_false, log_top, log_not_top, log_scale, kept = ctx.saved_tensors
+        logits, target, high, low, scale, by_true, by_top, by_rest, share, half = ctx.saved_tensors
         if twice_differentiable():
             return derivative(dual_focal_definition, logits, target, grad), None
         grad = grad.unsqueeze(1)
-        share = again(kept, lambda z: put(put(torch.exp(z - low), target, 0.0), top.squeeze(1), 0.0), grad)
-        scale, p_top, q = log_scale.exp(), log_top.exp(), log_false.exp()
-        half = (share * scale).square_()
-        half = half.div_(1 - half)
-        rest = 2 * half.sum(1, keepdim=True)
-        a_true = -2 * q / (1 + q)
-        b = 2 * p_top.square() / (1 + p_top)
-        spread = scale * (a_true + rest) + torch.exp(log_scale - log_not_top) * b
-        of_true = a_true * q - log_true.exp() * rest - torch.exp(log_true - log_not_top) * b
-        of_top = b - p_top * (a_true + rest)
-        gradient = half.mul_(2 * grad).addcmul_(share, spread * grad, value=-1)
-        return put(put(gradient, target, of_true * grad), top.squeeze(1), of_top * grad), None
+        share = again(share, lambda z: torch.exp(z - low), grad)
+        half = again(half, lambda z: _half((torch.exp(z - low) * scale).square()), grad)
+        gradient = (half * (2 * grad)).addcmul_(share, by_rest * grad, value=-1)
+        gradient = torch.where(logits == high, by_top * grad, gradient)
+        return put(gradient, target, by_true * grad), None
+
+
+def _half(square: Tensor) -> Tensor:
+    """Half of dL/dlog p of a false class, p² / (1 − p²)."""
+    return square / (1 - square)
 
 
 def _log_not_square(log_d: Tensor, log_not_d: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Accuracy
@@ -14,7 +13,7 @@ from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import per_class
-from .true_class import true_margin
+from .true_class import true_class
 
 
 def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0) -> Tensor:
@@ -22,7 +21,7 @@ def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0)
     margins = per_class(margins, logits, "margins")
     if target.is_floating_point():
         return cross_entropy_terms(s * (logits - target * margins), target)
-    return -F.logsigmoid(true_margin(logits, target, s) - s * margins.flatten()[target])
+    return -true_class(logits, target, s, handicap=s * margins.flatten()[target])[0]
 
 
 def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from .class_weights import ClassCounts, ClassWeights, Counts, seen_pixels
@@ -12,7 +11,7 @@ from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import per_class
-from .true_class import true_margin
+from .true_class import true_class
 
 
 def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
@@ -20,7 +19,7 @@ def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau:
     shift = tau * per_class(log_prior, logits, "log_prior")
     if target.is_floating_point():
         return cross_entropy_terms(logits + shift, target)
-    return -F.logsigmoid(true_margin(logits, target, shift=shift))
+    return -true_class(logits, target, shift=shift)[0]
 
 
 def log_prior(counts: Counts) -> Tensor:

@@ -72,7 +72,7 @@ class _SigmoidFocal(torch.autograd.Function):
         hit, miss = (1.0, 1.0) if ctx.alpha is None else (ctx.alpha, 1 - ctx.alpha)
         m = again(m, torch.sigmoid, grad)
         cost = again(cost, lambda z: _mistake(z, ctx.gamma)[1], grad)
-        slope = _slope(m, cost, ctx.gamma).mul_(miss * grad)
+        slope = _slope(m, cost, ctx.gamma) * (miss * grad)
         of_true = _slope(*_mistake(-logits.gather(1, target.unsqueeze(1)), ctx.gamma), ctx.gamma)
         return put(slope, target, of_true * (-hit * grad)), None, None, None
 
@@ -85,7 +85,7 @@ def _mistake(logits: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
 
 def _slope(m: Tensor, cost: Tensor, gamma: float) -> Tensor:
     """The derivative of the cost by the logit."""
-    return m.pow(gamma + 1).addcmul_(1 - m, cost, value=gamma)
+    return m if gamma == 0 else m.pow(gamma + 1).addcmul_(1 - m, cost, value=gamma)
 
 
 def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:

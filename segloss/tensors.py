@@ -98,6 +98,8 @@ def pick(values: Tensor, target: Tensor) -> Tensor:
     """Per-class values `(N, C, *spatial)` at the true class, `(N, *spatial)`; soft labels give Σ_i P_i values_i."""
     if target.is_floating_point():
         return (values * target).sum(1)
+    if torch.compiler.is_compiling():  # fused, where a gather is not
+        return torch.where(at_class(target, values.shape[1]), values, 0.0).sum(1)
     return values.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
