@@ -59,14 +59,18 @@ class _DualFocal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
         others = put(logits.clone(), target, -torch.inf)
-        high = others.amax(1, keepdim=True)
-        top = others == high
-        ties = top.sum(1, keepdim=True, dtype=logits.dtype) - 1  # more of the same p, then ≤ ½: they go with the rest
-        others = others.masked_fill_(top, -torch.inf)
+        if torch.compiler.is_compiling():  # which fuses a comparison, and not an index
+            high, top = others.amax(1, keepdim=True), None
+            ties = (others == high).sum(1, keepdim=True, dtype=logits.dtype) - 1  # as high as k, so p ≤ ½ as the rest
+            others = others.masked_fill(others == high, -torch.inf)
+        else:
+            high, top = others.max(1, keepdim=True)
+            ties = torch.zeros_like(high)
+            others.scatter_(1, top, -torch.inf)
         low = others.amax(1, keepdim=True)
         low = torch.where(low == -torch.inf, high, low)
-        others = others.sub_(low)
-        share = torch.exp(others)
+        apart = others.sub_(low)
+        share = apart.exp() if top is None else apart.exp_()
         log_rest = (low - high) + share.sum(1, keepdim=True).log()  # of the rest's exponentials over the top's
         log_rest = torch.where(ties > 0, torch.logaddexp(log_rest, ties.log()), log_rest)
         log_others = F.softplus(log_rest, threshold=40)
@@ -76,8 +80,13 @@ class _DualFocal(torch.autograd.Function):
         log_not_top = torch.logaddexp(log_true, log_top + log_rest)
         log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
 
-        square = others.add_(log_scale).mul_(2).exp_()  # no product of shares: a compiler would write those down
-        half = _half(square)
+        scale = log_scale.exp()
+        if top is None:  # the compiler writes down an exponential that it needs twice
+            log_p = apart + log_scale
+            square, half = torch.exp(2 * log_p), 1 / (torch.exp(-2 * log_p) - 1)
+        else:
+            square = (share * scale).square_()
+            half = square / (1 - square)
         slope = 2 * half.sum(1, keepdim=True)
         rest = square.neg_().log1p_().sum(1, keepdim=True)
         of_top = _log_not_square(log_top, log_not_top)
@@ -89,27 +98,26 @@ class _DualFocal(torch.autograd.Function):
         sum_a = slope - 2 * q / (1 + q)
         by_true = -p * slope - 2 * q * q / (1 + q) - torch.exp(log_true - log_not_top) * b
         by_top = b - p_top * sum_a
-        by_rest = log_scale.exp() * sum_a + torch.exp(log_scale - log_not_top) * b
+        by_rest = scale * sum_a + torch.exp(log_scale - log_not_top) * b
         kept = keep(logits, share), keep(logits, half)
-        ctx.save_for_backward(logits, target, high, low, log_scale.exp(), by_true, by_top, by_rest, *kept)
+        ctx.save_for_backward(logits, target, high, top, low, scale, by_true, by_top, by_rest, *kept)
         return -(_log_not_square(log_false, log_true) + (1 + ties) * of_top + rest).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        logits, target, high, low, scale, by_true, by_top, by_rest, share, half = ctx.saved_tensors
+        logits, target, high, top, low, scale, by_true, by_top, by_rest, share, half = ctx.saved_tensors
         if twice_differentiable():
             return derivative(dual_focal_definition, logits, target, grad), None
         grad = grad.unsqueeze(1)
         share = again(share, lambda z: torch.exp(z - low), grad)
-        half = again(half, lambda z: _half((torch.exp(z - low) * scale).square()), grad)
+        if top is None:
+            half = 1 / (1 / (share * scale).square() - 1)
         gradient = (half * (2 * grad)).addcmul_(share, by_rest * grad, value=-1)
-        gradient = torch.where(logits == high, by_top * grad, gradient)
+        if top is None:
+            gradient = torch.where(logits == high, by_top * grad, gradient)
+        else:
+            gradient.scatter_(1, top, by_top * grad)
         return put(gradient, target, by_true * grad), None
-
-
-def _half(square: Tensor) -> Tensor:
-    """Half of dL/dlog p of a false class, p² / (1 − p²)."""
-    return square / (1 - square)
 
 
 def _log_not_square(log_d: Tensor, log_not_d: Tensor) -> Tensor:
