@@ -81,9 +81,9 @@ class _DualFocal(torch.autograd.Function):
         log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
 
         scale = log_scale.exp()
-        if top is None:  # the compiler writes down an exponential that it needs twice
-            log_p = apart + log_scale
-            square, half = torch.exp(2 * log_p), 1 / (torch.exp(-2 * log_p) - 1)
+        if top is None:  # each with an exponential of its own: the compiler writes down one that is needed twice
+            square = scale.square() * torch.exp(2 * apart)
+            half = scale.square() / (torch.exp(-2 * apart) - scale.square())
         else:
             square = (share * scale).square_()
             half = square / (1 - square)
