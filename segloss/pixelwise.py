@@ -138,11 +138,11 @@ class PixelwiseLoss(SegmentationLoss):
             map `(N, *spatial)`, 0 where ignored.
 
     Attributes:
-        batch_weights: see `pixelwise_loss`.
+        batch_weights: a `BatchWeights`, see `pixelwise_loss`; None for a loss that has none.
         draws: the terms draw random numbers.
     """
 
-    batch_weights: ClassVar[BatchWeights | None] = None
+    batch_weights: ClassVar[Any] = None
     upsamples: ClassVar[bool] = True
     draws: ClassVar[bool] = False
 

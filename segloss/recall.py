@@ -8,7 +8,6 @@ from torch import Tensor
 from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
 from .pixelwise import PixelwiseLoss
-from .region import by_unit
 from .resize import Resize
 from .tensors import at_class, one_hot, prepare, ratio
 
@@ -26,7 +25,7 @@ def missed_share(
         classes = pixels.logits.shape[1]
         wanted = torch.where(pixels.valid.unsqueeze(1), one_hot(pixels.target, classes).to(pixels.logits.dtype), 0.0)
         missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
-        return torch.stack([by_unit(each, per_image=False).sum(2)[0] for each in (missed, wanted)])
+        return torch.stack([each.transpose(0, 1).reshape(classes, -1).sum(1) for each in (missed, wanted)])
 
     missed, wanted = over_pixels(Plan(counts, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
     return ratio(missed, wanted)
