@@ -2,8 +2,9 @@
 
 A loss hands over a function of one block of pixels. In a compiled graph it gets the whole batch and the compiler fuses
 it. Otherwise it gets blocks small enough to stay in the cache, one after the other, and what it computes on the way is
-never held for more than one of them. Where the loss is a plain sum, its gradient is worked out in the same pass: the
-backward pass hands it over.
+held for one of them at a time. Where the loss is a plain sum, its gradient is worked out in the same pass: the backward
+pass hands it over. Where it is a function of sums, the blocks keep their graphs until the sums are known; those of an
+upsampled map are worked out again.
 """
 
 from __future__ import annotations
@@ -50,39 +51,57 @@ class Plan(NamedTuple):
             logits = self.resize.whole(logits, target)
         return self.of_block(of_valid(logits, valid_pixels(target, mask, self.ignore_index)), target, mask)
 
-    def run(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None, cotangent: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The result, block by block; given its cotangent, the gradient for the logits too."""
-        result: Tensor | None = None
-        empty = torch.empty_like if self.resize is None else torch.zeros_like
-        gradient = None if cotangent is None else empty(logits)
-        for images, rows in _blocks(target, logits):
+    def empty_like(self, logits: Tensor) -> Tensor:
+        """Room for the gradient; zeros where several blocks add to the same logits."""
+        return torch.empty_like(logits) if self.resize is None else torch.zeros_like(logits)
+
+    def blocks(self, logits: Tensor, target: Tensor, mask: Tensor | None, graph: bool) -> Iterator[Block]:
+        """The blocks, worked out one after the other; with their graphs, for `Block.pull_back`."""
+        for images, rows in _cuts(target, logits):
             source = rows if self.resize is None else self.resize.source(rows)
             small = _cut(logits, images, source, 1).detach()
             labels = _cut(target, images, rows, int(target.is_floating_point()))
             counts = None if mask is None else _cut(mask, images, rows, 0)
-            with torch.set_grad_enabled(gradient is not None):
+            with torch.set_grad_enabled(graph):
                 if self.resize is not None:
-                    small.requires_grad_(gradient is not None)
+                    small.requires_grad_(graph)
                     large = self.resize.slab(small, rows, labels)
                 block = small if self.resize is None else large.detach()
-                block.requires_grad_(gradient is not None)
+                block.requires_grad_(graph)
                 found = self.of_block(block, labels, counts)
             at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(pixels_of(target))]}[self.join]
-            if result is None:
-                result = _empty(found, target, self.join)
-            result[at] += found.detach()
-            if gradient is not None and cotangent is not None:
-                (slope,) = torch.autograd.grad(found, block, cotangent[at].to(found.dtype))
-                valid = valid_pixels(labels, counts, self.ignore_index).unsqueeze(1)
-                if self.resize is None:
-                    torch.where(valid, slope, slope.new_zeros(()), out=_cut(gradient, images, rows, 1))
-                else:
-                    (slope,) = torch.autograd.grad(large, small, torch.where(valid, slope, 0.0))
-                    _cut(gradient, images, source, 1).add_(slope)
-        assert result is not None
-        return result, gradient
+            valid = valid_pixels(labels, counts, self.ignore_index).unsqueeze(1)
+            yield Block(found, at, (images, source), block, valid, None if self.resize is None else (small, large))
+
+
+class Block(NamedTuple):
+    """One block, worked out.
+
+    Attributes:
+        found: what it adds to the result,
+        at: where in the result,
+        source: the images and rows of the logits that it is made of.
+        logits: of its pixels.
+        valid: `(n, 1, *spatial)` bool, the pixels that count.
+        resized: the logits of the smaller map and those made of them, where there is one.
+    """
+
+    found: Tensor
+    at: tuple[slice, ...]
+    source: tuple[slice, slice]
+    logits: Tensor
+    valid: Tensor
+    resized: tuple[Tensor, Tensor] | None
+
+    def pull_back(self, cotangent: Tensor, gradient: Tensor) -> None:
+        """Put the gradient of its logits into that of all."""
+        (slope,) = torch.autograd.grad(self.found, self.logits, cotangent[self.at].to(self.found.dtype))
+        place = _cut(gradient, *self.source, 1)
+        if self.resized is None:
+            torch.where(self.valid, slope, slope.new_zeros(()), out=place)
+        else:
+            small, large = self.resized
+            place += torch.autograd.grad(large, small, torch.where(self.valid, slope, 0.0))[0]
 
 
 def over_pixels(
@@ -118,8 +137,20 @@ class _OverPixels(torch.autograd.Function):
         ctx.save_for_backward(logits, target, mask, slope)
         ctx.plan = plan
         full = logits.dtype in (torch.float32, torch.float64)  # half precision has no room for a loss scale to come
-        ahead = slope if slope is not None and ctx.needs_input_grad[0] and full else None
-        result, ctx.gradient = plan.run(logits, target, mask, ahead)
+        keep = ctx.needs_input_grad[0] and slope is None and plan.resize is None and plan.join != "pixel"
+        ahead = ctx.needs_input_grad[0] and slope is not None and full
+        ctx.gradient = plan.empty_like(logits) if ahead else None
+        ctx.kept = []
+        result: Tensor | None = None
+        for block in plan.blocks(logits, target, mask, graph=ahead or keep):
+            if result is None:
+                result = _empty(block.found, target, plan.join)
+            result[block.at] += block.found.detach()
+            if ahead and slope is not None:
+                block.pull_back(slope, ctx.gradient)
+            elif keep:
+                ctx.kept.append(block)
+        assert result is not None
         result = result if slope is None else result * slope
         return result.to(logits.dtype if logits.dtype == torch.float64 else torch.float32)
 
@@ -127,18 +158,21 @@ class _OverPixels(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         logits, target, mask, slope = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None
+        kept, ctx.kept = ctx.kept, []
+        cotangent = grad if slope is None else grad * slope
         if torch.is_grad_enabled():
             result = ctx.plan.whole(logits, target, mask)
-            cotangent = (grad if slope is None else grad * slope).to(result.dtype)
-            (gradient,) = torch.autograd.grad(result, logits, cotangent, create_graph=True)
+            (gradient,) = torch.autograd.grad(result, logits, cotangent.to(result.dtype), create_graph=True)
         elif gradient is None:
-            gradient = ctx.plan.run(logits, target, mask, grad if slope is None else grad * slope)[1]
+            gradient = ctx.plan.empty_like(logits)
+            for block in kept or ctx.plan.blocks(logits, target, mask, graph=True):
+                block.pull_back(cotangent, gradient)
         elif grad.device.type != "cpu" or bool(grad != 1):
             gradient.mul_(grad)
         return gradient, None, None, None, None
 
 
-def _blocks(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
+def _cuts(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and rows (of the first spatial axis) of each block; at least one block, be it empty."""
     images, *spatial = pixels_of(target)
     rows = spatial[0] if spatial else 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from .base import Reduction
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
-from .closed_form import again, derivative, keep, twice_differentiable
+from .closed_form import derivative, twice_differentiable
 from .names import check_range
 from .region import Classes, RegionLoss, by_unit, reduce_classes
 from .resize import Resize
@@ -138,25 +138,37 @@ class _Overlaps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        p = logits.softmax(1)
-        true = torch.where(valid, pick(p, target), 0.0)
-        ctx.save_for_backward(logits, target, valid, keep(logits, p.clone()))
-        p = torch.where(valid.unsqueeze(1), put(p, target, 0.0), 0.0)
-        fp = p.flatten(2).sum(2) if p.dim() > 2 else p
-        fn = torch.where(valid, 1 - true, 0.0)
-        return torch.stack([of_class(true, target, p.shape[1]), fp, of_class(fn, target, p.shape[1])], 2)
+        if torch.compiler.is_compiling():  # each loop with an exponential of its own: it would write down a shared one
+            top = logits.amax(1, keepdim=True)
+            total = torch.exp(logits - top).sum(1, keepdim=True)
+            p = torch.exp((logits - top) - total.log())
+            true = torch.exp(pick(logits, target) - top.squeeze(1)) / total.squeeze(1)
+            ctx.save_for_backward(logits, target, valid, true, top, total)
+        else:
+            p = logits.softmax(1)
+            true = pick(p, target)
+            ctx.save_for_backward(logits, target, valid, true, p, None)
+        false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)
+        fp = false.flatten(2).sum(2) if p.dim() > 2 else false
+        tp, fn = (of_class(torch.where(valid, each, 0.0), target, p.shape[1]) for each in (true, 1 - true))
+        return torch.stack([tp, fp, fn], 2)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        logits, target, valid, p = ctx.saved_tensors
+        logits, target, valid, true, top, total = ctx.saved_tensors
         if twice_differentiable():
             definition = partial(overlaps_definition, valid=valid)
             return derivative(definition, logits, target, grad), None, None
         tp, fp, fn = (each.view(*each.shape, *[1] * (logits.dim() - 2)) for each in grad.unbind(2))
-        p = again(p, lambda z: z.softmax(1), fp)
-        at_true = pick((tp - fn).expand(logits.shape), target).unsqueeze(1)
-        slope = put(p * fp, target, pick(p, target).unsqueeze(1) * at_true)
-        return slope.addcmul_(p, slope.sum(1, keepdim=True), value=-1), None, None
+        of_true = (true * pick((tp - fn).expand(logits.shape), target)).unsqueeze(1)
+        if total is None:
+            p = top
+            slope = put(p * fp, target, of_true)
+            return slope.addcmul_(p, slope.sum(1, keepdim=True), value=-1), None, None
+        z = (logits + 0 * fp) - top
+        mean = put(torch.exp(z - total.log()) * fp, target, of_true).sum(1, keepdim=True)
+        p = torch.exp(z) / total
+        return put(p * fp, target, of_true) - p * mean, None, None
 
 
 def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
