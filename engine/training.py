@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 import datasets
+import segloss
 
 from . import build
 from .checkpoint import (
@@ -191,7 +192,7 @@ class Trainer:
         denominator = torch.stack([self.loss.denominator(mask) for mask in masks]).sum(0)
         total = torch.zeros((), device=self.fabric.device)
         for image, mask in zip(images, masks, strict=True):
-            loss = self.loss(self.forward(image), mask, denominator=denominator)
+            loss = self._loss(image, mask, denominator)
             self.fabric.backward(loss)
             total = total + loss.detach()
         if self.config.clip_norm is not None:
@@ -202,6 +203,15 @@ class Trainer:
         self.state.step += 1
         self.state.batch += len(group)
         return total
+
+    def _loss(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
+        """The loss of one micro-batch."""
+        if self.config.upsampled_loss:
+            loss = segloss.upsampled(self.loss, self.model._padded(image))
+            value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
+        else:
+            value = self.loss(self.forward(image), mask, denominator=denominator)
+        return value
 
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""

@@ -35,7 +35,7 @@ class SegmentationModel(nn.Module):
         self.heads = [f"network.{name}" for name in network.heads]
 
     def _padded(self, images: Tensor) -> tuple[int, int]:
-        """The height and width that images are padded to."""
+        """The height and width that images are padded to, which `low_resolution` logits stand for."""
         height, width = (max(size + -size % self.stride, self.smallest) for size in images.shape[-2:])
         return height, width
 
@@ -47,11 +47,13 @@ class SegmentationModel(nn.Module):
         logits: Tensor = self.network(images)
         return logits if self.acw is None else self.acw(logits)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size."""
+    def forward(self, images: Tensor, resize: bool = True) -> Tensor:
+        """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size; without `resize`, `low_resolution`."""
         height, width = images.shape[-2:]
         padded = self._padded(images)
         logits = self.low_resolution(images)
+        if not resize:
+            return logits
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, padded, mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

@@ -20,7 +20,7 @@ from .resize import Resize
 from .tensors import exact, of_valid, pixels_of, valid_pixels
 
 BLOCK = {"cpu": 2**19, "other": 2**24}
-"""Logits a block: a few megabytes on the CPU, whose caches hold them; elsewhere enough to keep a device busy."""
+"""Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to keep a GPU busy."""
 
 OfBlock = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From logits, target and mask of some pixels to what a loss adds up over them."""
@@ -176,7 +176,7 @@ def _cuts(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and rows (of the first spatial axis) of each block; at least one block, be it empty."""
     images, *spatial = pixels_of(target)
     rows = spatial[0] if spatial else 1
-    a_row = max(logits.shape[1], 2) * math.prod(spatial[1:])
+    a_row = max(logits.shape[1], 16) * math.prod(spatial[1:])
     most = BLOCK.get(logits.device.type, BLOCK["other"])
     tall = min(max(most // max(a_row, 1), 1), max(rows, 1))
     many = max(most // max(a_row * rows, 1), 1)
