@@ -31,8 +31,8 @@ def draw(path: Path, device: torch.device, repeats: int) -> None:
         for index, first in enumerate(next(iter(found.values()))):
             line = {"color": COLOURS[first.name], "linestyle": STYLES.get(first.how, "-"), "marker": "."}
             name = f"{first.name} {'torch' if first.how == BASE else first.how}"
-            axes[0, column].plot(found, [1e3 * run[index].median for run in found.values()], label=name, **line)
-            axes[1, column].plot(found, [run[index].memory for run in found.values()], label=name, **line)
+            axes[0, column].plot(list(found), [1e3 * run[index].median for run in found.values()], label=name, **line)
+            axes[1, column].plot(list(found), [run[index].memory for run in found.values()], label=name, **line)
         axes[0, column].set(ylabel="ms, forward and backward", xscale="log", yscale="log")
         axes[1, column].set(xlabel=label, ylabel="extra memory / logits", xscale="log", ylim=(0, 6))
     axes[0, 0].legend(fontsize=8)
