@@ -41,12 +41,12 @@ class _Extension(torch.autograd.Function):
                 wanted = counts & (labels == (c if classes > 1 else 1))
                 z = values[of_unit, c].reshape(-1)
                 error = torch.where(wanted, offset[0] - z, offset[1] + z).relu_()
-                key, order = torch.where(counts, largest - 1 - error.view(bits), largest).sort(stable=True)
+                key = torch.where(counts, largest - 1 - error.view(bits), largest)
+                key, order = key.sort(stable=True)
                 weight = jaccard_weights(wanted[order], values.dtype)
-                falling = torch.where(counts[order], (largest - 1 - key).view(values.dtype), 0.0)
-                found[unit, c] = torch.dot(falling.to(exact(values.device)), weight.to(exact(values.device)))
-                weight = torch.zeros_like(weight).scatter_(0, order, weight)
-                weight = torch.where(counts & (error > 0), weight, 0.0)
+                falling = (largest - 1 - key.clamp_max_(largest - 1)).view(values.dtype)  # 0 where ignored
+                found[unit, c] = (falling * weight).sum(dtype=exact(values.device))
+                weight = torch.empty_like(weight).scatter_(0, order, weight).mul_(error > 0)
                 slopes[unit, :, c] = torch.where(wanted, -weight, weight).view_as(slopes[unit, :, c])
         ctx.save_for_backward(gradient)
         return found

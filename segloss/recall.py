@@ -7,9 +7,10 @@ from torch import Tensor
 
 from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
+from .overlap import of_class
 from .pixelwise import PixelwiseLoss
 from .resize import Resize
-from .tensors import at_class, one_hot, prepare, ratio
+from .tensors import at_class, prepare, ratio
 
 
 def missed_share(
@@ -20,14 +21,18 @@ def missed_share(
     No gradient flows through it. A class absent from the batch gets 0.
     """
 
-    def counts(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    def measure(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         pixels = prepare(logits, target, mask, ignore_index)
-        classes = pixels.logits.shape[1]
-        wanted = torch.where(pixels.valid.unsqueeze(1), one_hot(pixels.target, classes).to(pixels.logits.dtype), 0.0)
-        missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
+        classes, guess = pixels.logits.shape[1], pixels.logits.argmax(1)
+        if not pixels.target.is_floating_point():
+            wrong = pixels.valid & (guess != pixels.target)
+            counts = (each.to(pixels.logits.dtype) for each in (wrong, pixels.valid))
+            return torch.stack([of_class(each, pixels.target, classes).sum(0) for each in counts]) + pixels.fault
+        wanted = torch.where(pixels.valid.unsqueeze(1), pixels.target, 0.0)
+        missed = torch.where(at_class(guess, classes), 0.0, wanted)
         return torch.stack([each.transpose(0, 1).reshape(classes, -1).sum(1) for each in (missed, wanted)])
 
-    missed, wanted = over_pixels(Plan(counts, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
+    missed, wanted = over_pixels(Plan(measure, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
     return ratio(missed, wanted)
 
 
