@@ -18,6 +18,7 @@ from .class_weights import ClassWeights
 from .names import check_choice
 from .resize import Resize
 from .tensors import (
+    at_class,
     check_arguments,
     exact,
     per_class,
@@ -113,6 +114,9 @@ def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point():
         target = two_classes(target)
         return (target * per_class(class_weights, target)).sum(1)
+    if torch.compiler.is_compiling():  # looked up once a pixel, not once a logit
+        weights = class_weights.to(target.device).view(1, -1, *[1] * (target.dim() - 1))
+        return torch.where(at_class(target, len(class_weights)), weights, 0.0).sum(1)
     return class_weights.to(target.device)[target]
 
 
