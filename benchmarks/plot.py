@@ -35,7 +35,10 @@ def draw(path: Path, device: torch.device, repeats: int) -> None:
             axes[1, column].plot(list(found), [run[index].memory for run in found.values()], label=name, **line)
         axes[0, column].set(ylabel="ms, forward and backward", xscale="log", yscale="log")
         axes[1, column].set(xlabel=label, ylabel="extra memory / logits", xscale="log", ylim=(0, 6))
-    axes[0, 0].legend(fontsize=8)
+    for panel in axes[:, 0]:
+        panel.set_xticks(CLASSES, labels=[str(count) for count in CLASSES], minor=False)
+        panel.minorticks_off()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     figure.savefig(path, dpi=110)
     print(f"wrote {path}")
 
