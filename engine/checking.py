@@ -22,7 +22,7 @@ import segloss
 from segloss.names import unknown
 
 from . import build
-from .config import Config, DataSection, FullConfig, ScoresSection
+from .config import Config, DataSection, FullConfig, LossSection, ScoresSection
 from .errors import ConfigError, UsageError
 from .explain import explain
 from .named import describe
@@ -126,6 +126,8 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
         attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        if getattr(valid.get("train"), "upsampled_loss", False):
+            attempt(["train"], partial(_check_upsampled, section, classes, some))
         drw, epochs = getattr(section, "drw_epoch", None), getattr(valid.get("train"), "epochs", None)
         if drw is not None and epochs is not None and drw >= epochs:
             message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
@@ -219,6 +221,21 @@ def _check_model(valid: dict[str, Any], classes: int, channels: int, trained: bo
             f"{section.name} has batch normalisation over one value an image and cannot train with "
             "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
         )
+
+
+def _check_upsampled(section: LossSection, classes: int | None, counts: segloss.ClassCounts) -> None:
+    """The loss must work slab by slab; what else is wrong with it is told elsewhere."""
+    try:
+        loss = build.build_loss([section], classes, counts)
+    except (ValueError, TypeError):
+        return
+    try:
+        segloss.upsampled(loss, (1, 1))
+    except ValueError as error:
+        raise ValueError(
+            f"upsampled_loss: true does not work with the loss {section.name}, which ranks or draws over all pixels; "
+            "use false"
+        ) from error
 
 
 def _check_size(network: models.SegmentationModel, size: tuple[int, int], channels: int) -> None:

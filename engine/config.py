@@ -162,6 +162,9 @@ class TrainSection(Strict):
     """Where to train; auto takes a GPU where there is one."""
     compile: bool = False
     """Run the network through torch.compile."""
+    upsampled_loss: bool = False
+    """Hand the network's small logits to the loss, which upsamples them slab by slab: less memory, the same gradient.
+    Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""
     tensorboard: bool = False
     """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 import datasets
+import segloss
 
 from . import build, memory
 from .checkpoint import (
@@ -239,7 +240,7 @@ class Trainer:
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
         for image, mask in zip(images, masks, strict=True):
-            loss = self.loss(self.forward(image), mask, denominator=denominator)
+            loss = self._loss(image, mask, denominator)
             self.fabric.backward(loss)
             total = total + loss.detach()
         if self.config.clip_norm is not None:
@@ -257,8 +258,8 @@ class Trainer:
         """What a step on some samples of a batch holds at once, without changing a weight."""
         room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
         image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
-        loss = self.loss(self.forward(image), self.fabric.to_device(batch["mask"][:samples]))
-        self.fabric.backward(loss)
+        mask = self.fabric.to_device(batch["mask"][:samples])
+        self.fabric.backward(self._loss(image, mask, self.loss.denominator(mask)))
         self.optimizer.zero_grad()
         del room
 
@@ -273,6 +274,15 @@ class Trainer:
                 yield float(self._fitting(group))
                 if self.state.step == len(rates):
                     return
+
+    def _loss(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
+        """The loss of one micro-batch."""
+        if self.config.upsampled_loss:
+            loss = segloss.upsampled(self.loss, self.model.padded_size(image))
+            value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
+        else:
+            value = self.loss(self.forward(image), mask, denominator=denominator)
+        return value
 
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""

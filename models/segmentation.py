@@ -34,24 +34,26 @@ class SegmentationModel(nn.Module):
         self.stride, self.smallest, self.pools_image = network.stride, network.smallest, network.pools_image
         self.heads = [f"network.{name}" for name in network.heads]
 
-    def _padded(self, images: Tensor) -> tuple[int, int]:
-        """The height and width that images are padded to."""
+    def padded_size(self, images: Tensor) -> tuple[int, int]:
+        """The height and width that images are padded to, which `low_resolution` logits stand for."""
         height, width = (max(size + -size % self.stride, self.smallest) for size in images.shape[-2:])
         return height, width
 
     def low_resolution(self, images: Tensor) -> Tensor:
         """The logits before the resize, `(N, C, h, w)`, of the padded input."""
-        rows, columns = (more - size for more, size in zip(self._padded(images), images.shape[-2:], strict=True))
+        rows, columns = (more - size for more, size in zip(self.padded_size(images), images.shape[-2:], strict=True))
         if rows or columns:
             images = F.pad(images, (0, columns, 0, rows))
         logits: Tensor = self.network(images)
         return logits if self.acw is None else self.acw(logits)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size."""
+    def forward(self, images: Tensor, resize: bool = True) -> Tensor:
+        """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size; without `resize`, `low_resolution`."""
         height, width = images.shape[-2:]
-        padded = self._padded(images)
+        padded = self.padded_size(images)
         logits = self.low_resolution(images)
+        if not resize:
+            return logits
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, padded, mode="bilinear", align_corners=False)
         return logits[..., :height, :width]

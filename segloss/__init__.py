@@ -30,6 +30,7 @@ from .recall import RecallLoss
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss, prior_bias_
 from .topk import TopKLoss
 from .tversky import FocalTverskyLoss, IoULoss, TverskyLoss
+from .upsampled import Upsampled, upsampled
 from .weighted_sum import WeightedSum
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "SigmoidFocalLoss",
     "TopKLoss",
     "TverskyLoss",
+    "Upsampled",
     "WeightedCrossEntropyLoss",
     "WeightedSum",
     "build_loss",
@@ -80,6 +82,7 @@ __all__ = [
     "outlying_labels",
     "prior_bias_",
     "signed_distance",
+    "upsampled",
 ]
 
 

@@ -35,6 +35,7 @@ class SegmentationLoss(nn.Module):
     Attributes:
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
         follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
+        upsamples: whether `segloss.upsampled` can work it out slab by slab.
 
     Raises:
         ValueError: a parameter out of its range; the message names it.
@@ -42,6 +43,7 @@ class SegmentationLoss(nn.Module):
 
     activation: ClassVar[Activation] = "softmax"
     follows_validation: ClassVar[bool] = False
+    upsamples: ClassVar[bool] = False
     class_weights: Tensor | None
 
     def __init__(

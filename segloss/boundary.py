@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from .region import RegionLoss
-from .tensors import ratio
+from .region import RegionLoss, by_unit
+from .tensors import Pixels, at_class, ratio
 
 
 def signed_distance(inside: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -56,14 +54,14 @@ def _squared_distance(seeds: Tensor) -> Tensor:
     return squared
 
 
-def distance_maps(wanted: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG001
-    """`signed_distance` of a one-hot target `(N, C, *spatial)`, in its dtype; ignored pixels lie outside."""
-    return signed_distance(wanted > 0.5, wanted.dtype)
-
-
-def boundary_of_region(probabilities: Tensor, distance: Tensor, valid: Tensor) -> Tensor:
-    """Σ φ p over the valid pixels, divided by their number, `(units, C)`."""
-    return ratio((probabilities * distance).sum(2), valid.sum(1, keepdim=True))
+def boundary_of_region(pixels: Pixels, per_image: bool) -> Tensor:
+    """Σ φ p over the valid pixels, divided by their number, `(units, C)`; ignored pixels lie outside of every class."""
+    counts = pixels.valid.unsqueeze(1)
+    distance = signed_distance(at_class(pixels.target, pixels.logits.shape[1]) & counts, pixels.logits.dtype)
+    each = torch.where(counts, pixels.logits.softmax(1) * distance, 0.0)
+    sums = each.flatten(2).sum(2) if each.dim() > 2 else each
+    sums = sums if per_image else sums.sum(0, keepdim=True)
+    return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))
 
 
 class BoundaryLoss(RegionLoss):
@@ -92,12 +90,6 @@ class BoundaryLoss(RegionLoss):
     0.25
     """
 
-    hard_labels: ClassVar[bool] = True
-
-    def of_target(self, target: Tensor, valid: Tensor) -> Tensor:
-        """See `distance_maps`."""
-        return distance_maps(target, valid)
-
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
         """See `boundary_of_region`."""
-        return boundary_of_region(values, target, valid)
+        return boundary_of_region(pixels, per_image)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .closed_form import again, derivative, keep, twice_differentiable
 from .pixelwise import PixelwiseLoss
-from .tensors import at_class
+from .tensors import at_class, pick, put
 from .true_class import log_not
 
 NEAR = 0.5
@@ -17,7 +19,15 @@ NEAR = 0.5
 
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
-    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped.
+    """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
+    if target.is_floating_point():
+        return dual_focal_definition(logits, target)
+    terms: Tensor = _DualFocal.apply(logits, target)
+    return terms
+
+
+def dual_focal_definition(logits: Tensor, target: Tensor) -> Tensor:
+    """`dual_focal_terms` in plain operations, for autograd and for soft labels.
 
     With d = |P−p| near 0 a term is log1p(−d²). With d near 1 it is log(1−d) + log1p(d), where log(1−d) comes from the
     logits: it is log p for the true class, log(1−p) for the others. Soft labels: log(1−P+p) + log(1+P−p).
@@ -35,6 +45,85 @@ def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
         square = torch.exp(2 * log_d)
         far = torch.where(true, log_p, log_q) + torch.log1p(log_d.exp())
     return -torch.where(near, torch.log1p(-torch.where(near, square, 0.0)), far).sum(1)
+
+
+class _DualFocal(torch.autograd.Function):
+    """The closed form for labels.
+
+    The classes of a pixel are of three kinds: the true one y; the most probable other one, k, which alone of the false
+    ones may be near 1; and the rest, all of p ≤ ½. With log p_y, log p_k and log(1−p_k) from the logits the rest needs
+    one exponential and one logarithm each, and no case distinction. With a_i = dL/dlog p_i the gradient is
+    a_i − p_i Σ_j a_j; what belongs to k in it is written with b = a_k (1−p_k), which stays finite.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        others = put(logits.clone(), target, -torch.inf)
+        if torch.compiler.is_compiling():  # which fuses a comparison, and not an index
+            high, top = others.amax(1, keepdim=True), None
+            ties = (others == high).sum(1, keepdim=True, dtype=logits.dtype) - 1  # as high as k, so p ≤ ½ as the rest
+            others = others.masked_fill(others == high, -torch.inf)
+        else:
+            high, top = others.max(1, keepdim=True)
+            ties = torch.zeros_like(high)
+            others.scatter_(1, top, -torch.inf)
+        low = others.amax(1, keepdim=True)
+        low = torch.where(low == -torch.inf, high, low)
+        apart = others.sub_(low)
+        share = apart.exp() if top is None else apart.exp_()
+        log_rest = (low - high) + share.sum(1, keepdim=True).log()  # of the rest's exponentials over the top's
+        log_rest = torch.where(ties > 0, torch.logaddexp(log_rest, ties.log()), log_rest)
+        log_others = F.softplus(log_rest, threshold=40)
+        margin = (pick(logits, target).unsqueeze(1) - high) - log_others
+        log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
+        log_top = log_false - log_others
+        log_not_top = torch.logaddexp(log_true, log_top + log_rest)
+        log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
+
+        scale = log_scale.exp()
+        if top is None:  # each with an exponential of its own: the compiler writes down one that is needed twice
+            square = scale.square() * torch.exp(2 * apart)
+            half = scale.square() / (torch.exp(-2 * apart) - scale.square())
+        else:
+            square = (share * scale).square_()
+            half = square / (1 - square)
+        slope = 2 * half.sum(1, keepdim=True)
+        rest = square.neg_().log1p_().sum(1, keepdim=True)
+        of_top = _log_not_square(log_top, log_not_top)
+
+        p, p_top, q = log_true.exp(), log_top.exp(), log_false.exp()
+        u = torch.where(ties > 0, p_top.square(), 0.0)
+        slope = slope + 2 * ties * u / (1 - u)
+        b = 2 * p_top.square() / (1 + p_top)
+        sum_a = slope - 2 * q / (1 + q)
+        by_true = -p * slope - 2 * q * q / (1 + q) - torch.exp(log_true - log_not_top) * b
+        by_top = b - p_top * sum_a
+        by_rest = scale * sum_a + torch.exp(log_scale - log_not_top) * b
+        kept = keep(logits, share), keep(logits, half)
+        ctx.save_for_backward(logits, target, high, top, low, scale, by_true, by_top, by_rest, *kept)
+        return -(_log_not_square(log_false, log_true) + (1 + ties) * of_top + rest).squeeze(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        logits, target, high, top, low, scale, by_true, by_top, by_rest, share, half = ctx.saved_tensors
+        if twice_differentiable():
+            return derivative(dual_focal_definition, logits, target, grad), None
+        grad = grad.unsqueeze(1)
+        share = again(share, lambda z: torch.exp(z - low), grad)
+        if top is None:
+            half = 1 / (1 / (share * scale).square() - 1)
+        gradient = (half * (2 * grad)).addcmul_(share, by_rest * grad, value=-1)
+        if top is None:
+            gradient = torch.where(logits == high, by_top * grad, gradient)
+        else:
+            gradient.scatter_(1, top, by_top * grad)
+        return put(gradient, target, by_true * grad), None
+
+
+def _log_not_square(log_d: Tensor, log_not_d: Tensor) -> Tensor:
+    """log(1 − d²) of log d and log(1−d)."""
+    near = log_d < math.log(NEAR)
+    return torch.where(near, torch.log1p(-torch.exp(2 * log_d)), log_not_d + torch.log1p(log_d.exp()))
 
 
 class DualFocalLoss(PixelwiseLoss):

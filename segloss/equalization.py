@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -53,6 +53,8 @@ class EqualizationLoss(PixelwiseLoss):
     0.6931
     """
 
+    draws: ClassVar[bool] = True
+    upsamples: ClassVar[bool] = False
     rare: Tensor
 
     def __init__(

@@ -6,7 +6,8 @@ of `outlying_labels`, `margins` of `ldam_margins`, `log_prior`, `difficulty` of 
 such as gamma are checked by the classes alone.
 
 Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
-`segloss.region.region_loss` for region losses, of `segloss.topk.topk_loss` for `topk`.
+`segloss.overlap.overlap_loss` for Dice and its kin, of `segloss.region.region_loss` for `lovasz`, `lovasz_hinge` and
+`boundary`, of `segloss.topk.topk_loss` for `topk`. Gradients flow to the logits, and to soft labels that want one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .boundary import boundary_of_region, distance_maps
+from .boundary import boundary_of_region
 from .cefl import cefl2_terms, cefl_terms
 from .cross_entropy import cross_entropy_terms
 from .dice import dice_of_overlap, generalized_dice_of_overlap
@@ -30,7 +31,7 @@ from .ldam import ldam_terms
 from .logit_adjusted import logit_adjusted_terms
 from .lovasz import lovasz_hinge_of_region, lovasz_softmax_of_region
 from .mse_outlying import squared_error_terms
-from .overlap import OfOverlap, on_overlap
+from .overlap import overlap_loss
 from .pixelwise import pixelwise_loss
 from .poly import poly1_terms
 from .recall import missed_share
@@ -216,7 +217,8 @@ def seql(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, *, rare: Tensor, gamma: float = 0.9, **options: Any
 ) -> Tensor:
     """See `segloss.EqualizationLoss`; `rare` is `(C,)` bool."""
-    return pixelwise_loss(partial(equalization_terms, rare=rare, gamma=gamma), logits, target, mask, **options)
+    terms = partial(equalization_terms, rare=rare, gamma=gamma)
+    return pixelwise_loss(terms, logits, target, mask, draws=True, **options)
 
 
 def poly1(
@@ -255,7 +257,7 @@ def dice(
     **options: Any,
 ) -> Tensor:
     """See `segloss.DiceLoss`."""
-    return _overlap(partial(dice_of_overlap, smooth=smooth), logits, target, mask, squared=squared, **options)
+    return overlap_loss(partial(dice_of_overlap, smooth=smooth), logits, target, mask, squared=squared, **options)
 
 
 def iou(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smooth: float = 0.0, **options: Any) -> Tensor:
@@ -275,7 +277,7 @@ def tversky(
 ) -> Tensor:
     """See `segloss.TverskyLoss`."""
     loss = partial(tversky_of_overlap, alpha=alpha, beta=beta, smooth=smooth)
-    return _overlap(loss, logits, target, mask, **options)
+    return overlap_loss(loss, logits, target, mask, **options)
 
 
 def focal_tversky(
@@ -291,7 +293,7 @@ def focal_tversky(
 ) -> Tensor:
     """See `segloss.FocalTverskyLoss`."""
     loss = partial(focal_tversky_of_overlap, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
-    return _overlap(loss, logits, target, mask, **options)
+    return overlap_loss(loss, logits, target, mask, **options)
 
 
 def generalized_dice(
@@ -305,25 +307,19 @@ def generalized_dice(
 ) -> Tensor:
     """See `segloss.GeneralizedDiceLoss`."""
     loss = partial(generalized_dice_of_overlap, smooth=smooth, class_weights=class_weights)
-    return _overlap(loss, logits, target, mask, class_weights=class_weights, **options)
+    return overlap_loss(loss, logits, target, mask, class_weights=class_weights, **options)
 
 
 def lovasz(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
     """See `segloss.LovaszSoftmaxLoss`."""
-    return region_loss(lovasz_softmax_of_region, logits, target, mask, hard_labels=True, **options)
+    return region_loss(lovasz_softmax_of_region, logits, target, mask, **options)
 
 
 def lovasz_hinge(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
     """See `segloss.LovaszHingeLoss`."""
-    return region_loss(lovasz_hinge_of_region, logits, target, mask, softmax=False, hard_labels=True, **options)
+    return region_loss(lovasz_hinge_of_region, logits, target, mask, one_vs_rest=True, **options)
 
 
 def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
     """See `segloss.BoundaryLoss`."""
-    return region_loss(boundary_of_region, logits, target, mask, of_target=distance_maps, hard_labels=True, **options)
-
-
-def _overlap(
-    loss: OfOverlap, logits: Tensor, target: Tensor, mask: Tensor | None, *, squared: bool = False, **options: Any
-) -> Tensor:
-    return region_loss(partial(on_overlap, loss, squared=squared), logits, target, mask, **options)
+    return region_loss(boundary_of_region, logits, target, mask, **options)

@@ -12,13 +12,16 @@ from .class_weights import ClassCounts, ClassWeights, Counts, inverse_frequency,
 from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import one_hot, per_class
+from .tensors import per_class
+from .true_class import true_class
 
 
 def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0) -> Tensor:
     """−Σ_i P_i log softmax(s·(z − m ⊙ P))_i (Cao 2019); `margins` is `(C,)`."""
-    wanted = one_hot(target, logits.shape[1]).to(logits.dtype)
-    return cross_entropy_terms(s * (logits - wanted * per_class(margins, logits, "margins")), target)
+    margins = per_class(margins, logits, "margins")
+    if target.is_floating_point():
+        return cross_entropy_terms(s * (logits - target * margins), target)
+    return -true_class(logits, target, s, handicap=s * margins.flatten()[target])[0]
 
 
 def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:

@@ -11,11 +11,15 @@ from .cross_entropy import cross_entropy_terms
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import per_class
+from .true_class import true_class
 
 
 def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
     """Cross entropy of z + τ log π (Menon 2021); `log_prior` is `(C,)`."""
-    return cross_entropy_terms(logits + tau * per_class(log_prior, logits, "log_prior"), target)
+    shift = tau * per_class(log_prior, logits, "log_prior")
+    if target.is_floating_point():
+        return cross_entropy_terms(logits + shift, target)
+    return -true_class(logits, target, shift=shift)[0]
 
 
 def log_prior(counts: Counts) -> Tensor:

@@ -2,49 +2,81 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Activation
 from .region import RegionLoss
+from .tensors import Pixels, exact
 
 
-def lovasz_extension(errors: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """The Lovász extension of 1 − IoU at the errors (Berman 2018), `(units, C)`.
+class _Extension(torch.autograd.Function):
+    """The Lovász extension of 1 − IoU of each unit and class at its errors (Berman 2018), `(units, C)`.
 
     With errors sorted falling, the weight of the k-th is J_k − J_{k−1}, J_k the Jaccard loss when the k largest errors
     are mistakes. With I and U the intersection and union that remain, that is 1/U for a pixel of the class, and
     I/(U (U − 1)) for another: no difference of nearly equal numbers.
 
-    Args:
-        errors: `(units, C, pixels)`.
-        wanted: `(units, C, pixels)`, 1 for a pixel of the class, else 0.
-        valid: `(units, pixels)` bool.
+    The error of a pixel is max(0, offset − z) if it is of the class, max(0, offset + z) for another, here with offset
+    `(1, 0)` for probabilities and `(1, 1)` for the hinge. Errors are not negative, so their bits sort as integers do,
+    which on a CPU takes an eighth of the time. Equal errors are in the order of their pixels. The extension is linear
+    in the errors until their order changes, so the weights are constants of any further derivative.
     """
-    counts = valid.unsqueeze(1)
-    order = torch.where(counts, errors.detach(), -torch.inf).argsort(dim=2, descending=True, stable=True)
-    falling = torch.where(counts, errors, 0.0).gather(2, order)
-    hit = wanted.gather(2, order) > 0.5
-    true = hit.sum(2, keepdim=True)
-    found = hit.cumsum(2)
-    intersection = (true - found).to(errors.dtype)
-    union = (true + torch.arange(1, hit.shape[2] + 1, device=hit.device) - found).to(errors.dtype)
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]
+    ) -> Tensor:
+        bits, largest = (torch.int64, 2**63 - 1) if values.dtype == torch.float64 else (torch.int32, 2**31 - 1)
+        classes = values.shape[1]
+        gradient = torch.zeros_like(values)
+        slopes = gradient.unsqueeze(0) if not per_image else gradient.unsqueeze(1)
+        found = values.new_zeros(slopes.shape[0], classes)
+        for unit in range(slopes.shape[0]):
+            of_unit = slice(None) if not per_image else slice(unit, unit + 1)
+            counts, labels = valid[of_unit].reshape(-1), target[of_unit].reshape(-1)
+            for c in range(classes):
+                wanted = counts & (labels == (c if classes > 1 else 1))
+                z = values[of_unit, c].reshape(-1)
+                error = torch.where(wanted, offset[0] - z, offset[1] + z).relu_()
+                key = torch.where(counts, largest - 1 - error.view(bits), largest)
+                key, order = key.sort(stable=True)
+                weight = jaccard_weights(wanted[order], values.dtype)
+                falling = (largest - 1 - key.clamp_max_(largest - 1)).view(values.dtype)  # 0 where ignored
+                found[unit, c] = (falling * weight).sum(dtype=exact(values.device))
+                weight = torch.empty_like(weight).scatter_(0, order, weight).mul_(error > 0)
+                slopes[unit, :, c] = torch.where(wanted, -weight, weight).view_as(slopes[unit, :, c])
+        ctx.save_for_backward(gradient)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad.view(*grad.shape, *[1] * (gradient.dim() - 2)), None, None, None, None
+
+
+def jaccard_weights(hit: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weights of errors sorted falling, from whether each is of the class; both `(pixels,)`."""
+    found = hit.cumsum(0, dtype=torch.int32)
+    true = hit.sum(dtype=torch.int32)
+    intersection = (true - found).to(dtype)
+    union = intersection + torch.arange(1, len(hit) + 1, device=hit.device, dtype=torch.int32)
     first = union == 1
-    weight = torch.where(hit | first, 1 / union, intersection / (union * torch.where(first, 1.0, union - 1)))
-    return (falling * weight).sum(2)
+    return torch.where(hit | first, 1 / union, intersection / (union * torch.where(first, 1.0, union - 1)))
 
 
-def lovasz_softmax_of_region(probabilities: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """The extension at |t − p|; see `lovasz_extension`."""
-    return lovasz_extension((wanted - probabilities).abs(), wanted, valid)
+def lovasz_softmax_of_region(pixels: Pixels, per_image: bool) -> Tensor:
+    """The extension at |t − p|, `(units, C)`."""
+    found: Tensor = _Extension.apply(pixels.logits.softmax(1), pixels.target, pixels.valid, per_image, (1.0, 0.0))
+    return found
 
 
-def lovasz_hinge_of_region(logits: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """The extension at max(0, 1 − s·z), s = 1 for a pixel of the class, else −1; see `lovasz_extension`."""
-    return lovasz_extension(F.relu(1 - (2 * wanted - 1) * logits), wanted, valid)
+def lovasz_hinge_of_region(pixels: Pixels, per_image: bool) -> Tensor:
+    """The extension at max(0, 1 − s·z), s = 1 for a pixel of the class, else −1; `(units, C)`."""
+    found: Tensor = _Extension.apply(pixels.logits, pixels.target, pixels.valid, per_image, (1.0, 1.0))
+    return found
 
 
 class LovaszSoftmaxLoss(RegionLoss):
@@ -73,11 +105,9 @@ class LovaszSoftmaxLoss(RegionLoss):
     0.5
     """
 
-    hard_labels: ClassVar[bool] = True
-
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
         """See `lovasz_softmax_of_region`."""
-        return lovasz_softmax_of_region(values, target, valid)
+        return lovasz_softmax_of_region(pixels, per_image)
 
 
 class LovaszHingeLoss(RegionLoss):
@@ -107,8 +137,7 @@ class LovaszHingeLoss(RegionLoss):
     """
 
     activation: ClassVar[Activation] = "none"
-    hard_labels: ClassVar[bool] = True
 
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
         """See `lovasz_hinge_of_region`."""
-        return lovasz_hinge_of_region(values, target, valid)
+        return lovasz_hinge_of_region(pixels, per_image)

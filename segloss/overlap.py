@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
+from .base import Reduction
+from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
+from .closed_form import derivative, twice_differentiable
 from .names import check_range
-from .region import Classes, RegionLoss
+from .region import Classes, RegionLoss, by_unit, reduce_classes
+from .resize import Resize
+from .tensors import (
+    Pixels,
+    at_class,
+    check_arguments,
+    one_hot,
+    pick,
+    prepare,
+    put,
+    refuse_foreign,
+    valid_pixels,
+)
 
 
 class Overlap(NamedTuple):
@@ -36,26 +53,131 @@ class Overlap(NamedTuple):
         return self.tp + self.fn
 
 
-def overlap(probabilities: Tensor, target: Tensor, squared: bool = False) -> Overlap:
-    """Sum over the pixels of each unit, `(units, C, pixels)`; `squared` for V-Net's sums of squares."""
-    p, t = probabilities, target
-    if squared:
-        return Overlap((p * t).sum(2), (p * (p - t)).sum(2), (t * (t - p)).sum(2))
-    return Overlap((p * t).sum(2), (p * (1 - t)).sum(2), ((1 - p) * t).sum(2))
-
-
 OfOverlap = Callable[[Overlap], Tensor]
+"""The loss of each unit and class, `(units, C)`, or of each unit as a whole, `(units, 1)`."""
 
 
-def on_overlap(
+def overlap_loss(
     loss: OfOverlap,
-    values: Tensor,
+    logits: Tensor,
     target: Tensor,
-    valid: Tensor,  # noqa: ARG001
+    mask: Tensor | None = None,
+    *,
     squared: bool = False,
+    per_image: bool = False,
+    classes: Classes = "present",
+    class_weights: Tensor | None = None,
+    ignore_index: int = 255,
+    reduction: Reduction = "mean",
+    denominator: Tensor | None = None,
+    num_classes: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """A loss of overlaps as an `OfRegion`."""
-    return loss(overlap(values, target, squared))
+    """Reduce a loss of overlaps over classes and units; see `segloss.region.region_loss` for what is not told here.
+
+    The overlaps are summed in one pass over the pixels, the gradient is made in a second one.
+
+    Args:
+        loss: see `OfOverlap`.
+        logits: `(N, C, *spatial)`.
+        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
+        mask: `(N, *spatial)` bool, true where a pixel counts.
+        squared: V-Net's sums of squares.
+        per_image: see `region_loss`.
+        classes: see `region_loss`.
+        class_weights: see `region_loss`.
+        ignore_index: see `region_loss`.
+        reduction: see `region_loss`.
+        denominator: see `region_loss`.
+        num_classes: see `region_loss`.
+        size: see `segloss.upsampled`.
+    """
+    num_classes = num_classes if class_weights is None else len(class_weights)
+    check_arguments(logits, target, mask, num_classes, size)
+    resize = None if size is None else Resize(logits.shape[2], size)
+
+    def sums(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        pixels = prepare(logits, target, mask, ignore_index)
+        found = overlaps(pixels, squared) + pixels.fault
+        return found if per_image else found.sum(0)
+
+    plan = Plan(sums, "image" if per_image else "batch", resize, ignore_index)
+    found = over_pixels(plan, logits, target, mask)
+    of_units = Overlap(*(found if per_image else found.unsqueeze(0)).unbind(2))
+    seen = by_unit(valid_pixels(target, mask, ignore_index), per_image).any(1)
+    result = reduce_classes(
+        loss(of_units), of_units.target.detach() > 0, seen, per_image, classes, class_weights, reduction, denominator
+    )
+    result = result + torch.where(found.detach().isnan().any(), torch.nan, 0.0).to(result.dtype)
+    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+
+
+def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
+    """Tp, fp and fn of each image and class, `(N, C, 3)`."""
+    if squared or pixels.target.is_floating_point():
+        return overlaps_definition(pixels.logits, pixels.target, pixels.valid, squared)
+    found: Tensor = _Overlaps.apply(pixels.logits, pixels.target, pixels.valid)
+    return found
+
+
+def overlaps_definition(logits: Tensor, target: Tensor, valid: Tensor, squared: bool = False) -> Tensor:
+    """`overlaps` in plain operations, for autograd, soft labels and squares."""
+    counts = valid.unsqueeze(1)
+    p = torch.where(counts, logits.softmax(1), 0.0)
+    t = torch.where(counts, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
+    each = (p * t, p * (p - t), t * (t - p)) if squared else (p * t, p * (1 - t), (1 - p) * t)
+    return torch.stack([values.flatten(2).sum(2) if p.dim() > 2 else values for values in each], 2)
+
+
+class _Overlaps(torch.autograd.Function):
+    """The closed form for labels.
+
+    With d_i the slope of the loss by p_i, which is that of fp, at the true class that of tp less that of fn, the
+    gradient is p_i (d_i − Σ_j p_j d_j).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():  # each loop with an exponential of its own: it would write down a shared one
+            top = logits.amax(1, keepdim=True)
+            total = torch.exp(logits - top).sum(1, keepdim=True)
+            p = torch.exp((logits - top) - total.log())
+            true = torch.exp(pick(logits, target) - top.squeeze(1)) / total.squeeze(1)
+            ctx.save_for_backward(logits, target, valid, true, top, total)
+        else:
+            p = logits.softmax(1)
+            true = pick(p, target)
+            ctx.save_for_backward(logits, target, valid, true, p, None)
+        false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)
+        fp = false.flatten(2).sum(2) if p.dim() > 2 else false
+        tp, fn = (of_class(torch.where(valid, each, 0.0), target, p.shape[1]) for each in (true, 1 - true))
+        return torch.stack([tp, fp, fn], 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, target, valid, true, top, total = ctx.saved_tensors
+        if twice_differentiable():
+            definition = partial(overlaps_definition, valid=valid)
+            return derivative(definition, logits, target, grad), None, None
+        tp, fp, fn = (each.view(*each.shape, *[1] * (logits.dim() - 2)) for each in grad.unbind(2))
+        of_true = (true * pick((tp - fn).expand(logits.shape), target)).unsqueeze(1)
+        if total is None:
+            p = top
+            slope = put(p * fp, target, of_true)
+            return slope.addcmul_(p, slope.sum(1, keepdim=True), value=-1), None, None
+        z = (logits + 0 * fp) - top
+        mean = put(torch.exp(z - total.log()) * fp, target, of_true).sum(1, keepdim=True)
+        p = torch.exp(z) / total
+        return put(p * fp, target, of_true) - p * mean, None, None
+
+
+def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
+    """The sum of values `(N, *spatial)` over the pixels of each class, `(N, classes)`."""
+    if torch.compiler.is_compiling():  # fused, where a histogram is not
+        found = torch.where(at_class(target, classes), values.unsqueeze(1), 0.0)
+        return found.flatten(2).sum(2) if found.dim() > 2 else found
+    sums = values.new_zeros(len(values), classes)
+    return sums.scatter_add_(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
 
 
 class OverlapLoss(RegionLoss):
@@ -72,6 +194,7 @@ class OverlapLoss(RegionLoss):
         ValueError: smooth < 0.
     """
 
+    upsamples: ClassVar[bool] = True
     squared: bool = False
 
     def __init__(
@@ -86,10 +209,31 @@ class OverlapLoss(RegionLoss):
         super().__init__(per_image, classes, class_weights, **options)
         self.smooth = smooth
 
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """See `of_overlap`."""
-        return on_overlap(self.of_overlap, values, target, valid, self.squared)
-
     def of_overlap(self, sums: Overlap) -> Tensor:
         """The loss of each unit and class, `(units, C)`."""
         raise NotImplementedError
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        denominator: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """The loss; arguments, result and errors as in `overlap_loss`."""
+        return overlap_loss(
+            self.of_overlap,
+            logits,
+            target,
+            mask,
+            squared=self.squared,
+            per_image=self.per_image,
+            classes=self.classes,
+            class_weights=self.class_weights,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            denominator=denominator,
+            num_classes=self.num_classes,
+            size=size,
+        )

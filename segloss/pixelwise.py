@@ -1,25 +1,38 @@
-"""The engine of the pixelwise losses: masks, runs a loss's per-pixel terms, weighs and reduces them.
+"""The pixelwise losses: masks, weights and reductions around a loss's per-pixel terms.
 
 A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and target that gives one value a pixel,
-`(N, *spatial)`. Everything else, the same for all of them, stands here.
+`(N, *spatial)`. Everything else, the same for all of them, stands here and in `segloss.blocks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .base import Reduction, SegmentationLoss
+from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import Pixels, per_class, prepare, ratio, two_classes, valid_pixels
+from .resize import Resize
+from .tensors import (
+    at_class,
+    check_arguments,
+    exact,
+    per_class,
+    prepare,
+    ratio,
+    refuse_foreign,
+    two_classes,
+    valid_pixels,
+)
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
-BatchWeights = Callable[[Pixels], Tensor | None]
+BatchWeights = Callable[[Tensor, Tensor, Tensor | None, int, Resize | None], Tensor]
+"""From logits, target, mask, `ignore_index` and, for logits of a smaller map, its resize."""
 
 
 def pixelwise_loss(
@@ -36,6 +49,8 @@ def pixelwise_loss(
     num_classes: int | None = None,
     one_vs_rest: bool = False,
     batch_weights: BatchWeights | None = None,
+    draws: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
     """Reduce the terms of a loss over the pixels that count.
 
@@ -53,32 +68,45 @@ def pixelwise_loss(
         one_vs_rest: the terms take each logit by itself, so a binary logit (C = 1) stays as it is; otherwise it becomes
             the two classes `[0, x]`.
         batch_weights: further class weights `(C,)`, measured on the batch; no part of the denominator.
+        draws: the terms draw random numbers.
+        size: see `segloss.upsampled`.
 
     Returns:
         A scalar, or the map. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError, ValueError: see `segloss.tensors.prepare`; an unknown reduction or normalize.
+        TypeError, ValueError: see `segloss.tensors.check_arguments` and `refuse_foreign`; an unknown reduction or
+            normalize.
     """
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("normalize", normalize, get_args(Normalize))
     num_classes = num_classes if class_weights is None else len(class_weights)
-    pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest)
+    check_arguments(logits, target, mask, num_classes, size)
+    resize = None if size is None else Resize(logits.shape[2], size)
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     if class_weights is not None:
-        class_weights = torch.as_tensor(class_weights, dtype=pixels.logits.dtype, device=pixels.logits.device)
-    values = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
-    measured = None if batch_weights is None else batch_weights(pixels)
-    for weights in (class_weights, measured):
-        if weights is not None:
-            values = values * pixel_weights(weights, pixels.target)
-    if reduction == "none":
-        return values + pixels.fault
-    total = values.sum() + pixels.fault
-    if reduction == "sum":
-        return total
-    if denominator is None:
-        denominator = pixel_denominator(pixels.target, pixels.valid, class_weights, normalize)
-    return ratio(total, torch.as_tensor(denominator).to(total))
+        class_weights = torch.as_tensor(class_weights, dtype=dtype, device=logits.device)
+    measured = None if batch_weights is None else batch_weights(logits, target, mask, ignore_index, resize)
+
+    def values(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        pixels = prepare(logits, target, mask, ignore_index, one_vs_rest)
+        found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
+        for weights in (class_weights, measured):
+            if weights is not None:
+                found = found * pixel_weights(weights, pixels.target)
+        return (found if reduction == "none" else found.sum()) + pixels.fault
+
+    slope = None
+    if reduction == "mean":
+        if denominator is None:
+            denominator = pixel_denominator(target, mask, ignore_index, class_weights, normalize)
+        denominator = torch.as_tensor(denominator, device=logits.device).to(exact(logits.device))
+        slope = ratio(torch.ones_like(denominator), denominator)
+    elif reduction == "sum":
+        slope = torch.ones((), dtype=exact(logits.device), device=logits.device)
+    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws)
+    result = over_pixels(plan, logits, target, mask, slope)
+    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
 
 
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
@@ -86,13 +114,21 @@ def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point():
         target = two_classes(target)
         return (target * per_class(class_weights, target)).sum(1)
+    if torch.compiler.is_compiling():  # looked up once a pixel, not once a logit
+        weights = class_weights.to(target.device).view(1, -1, *[1] * (target.dim() - 1))
+        return torch.where(at_class(target, len(class_weights)), weights, 0.0).sum(1)
     return class_weights.to(target.device)[target]
 
 
-def pixel_denominator(target: Tensor, valid: Tensor, class_weights: Tensor | None, normalize: Normalize) -> Tensor:
-    """What `mean` divides by: a scalar."""
+def pixel_denominator(
+    target: Tensor, mask: Tensor | None, ignore_index: int, class_weights: Tensor | None, normalize: Normalize
+) -> Tensor:
+    """What `mean` divides by, a scalar; a label outside 0..C−1 is not refused here."""
+    valid = valid_pixels(target, mask, ignore_index)
     if normalize == "pixels" or class_weights is None:
         return valid.sum()
+    if not target.is_floating_point():
+        target = torch.where(valid, target, 0).long().clamp(0, len(class_weights) - 1)
     return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum()
 
 
@@ -104,7 +140,15 @@ class PixelwiseLoss(SegmentationLoss):
         normalize: what `mean` divides by: valid `pixels` (the papers' 1/N) or the sum of target `weights` (as torch).
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `none` gives the
             map `(N, *spatial)`, 0 where ignored.
+
+    Attributes:
+        batch_weights: a `BatchWeights`, see `pixelwise_loss`; None for a loss that has none.
+        draws: the terms draw random numbers.
     """
+
+    batch_weights: ClassVar[Any] = None
+    upsamples: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
 
     def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:
         super().__init__(class_weights, **options)
@@ -115,21 +159,17 @@ class PixelwiseLoss(SegmentationLoss):
         """The unweighted loss at each pixel, `(N, *spatial)`, from prepared logits and target."""
         raise NotImplementedError
 
-    def batch_weights(self, pixels: Pixels) -> Tensor | None:  # noqa: ARG002
-        """Class weights `(C,)` measured on the batch; None for a loss that has none."""
-        return None
-
     def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in."""
-        valid = valid_pixels(target, mask, self.ignore_index)
-        if self.class_weights is None or self.normalize == "pixels":
-            return valid.sum()
-        if not target.is_floating_point():
-            target = torch.where(valid, target, 0).long().clamp(0, len(self.class_weights) - 1)
-        return pixel_denominator(target, valid, self.class_weights, self.normalize)
+        return pixel_denominator(target, mask, self.ignore_index, self.class_weights, self.normalize)
 
     def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        denominator: Tensor | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Tensor:
         """The loss; arguments, result and errors as in `pixelwise_loss`."""
         return pixelwise_loss(
@@ -144,5 +184,7 @@ class PixelwiseLoss(SegmentationLoss):
             denominator=denominator,
             num_classes=self.num_classes,
             one_vs_rest=self.activation == "sigmoid",
-            batch_weights=self.batch_weights,
+            batch_weights=type(self).batch_weights,
+            draws=self.draws,
+            size=size,
         )

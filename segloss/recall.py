@@ -5,21 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
+from .overlap import of_class
 from .pixelwise import PixelwiseLoss
-from .region import by_unit
-from .tensors import Pixels, at_class, one_hot, ratio
+from .resize import Resize
+from .tensors import at_class, prepare, ratio
 
 
-def missed_share(pixels: Pixels) -> Tensor:
+def missed_share(
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, resize: Resize | None = None
+) -> Tensor:
     """1 − recall of each class on the batch, `(C,)`: the share of its pixels that argmax gives to another class.
 
     No gradient flows through it. A class absent from the batch gets 0.
     """
-    classes = pixels.logits.shape[1]
-    wanted = torch.where(pixels.valid.unsqueeze(1), one_hot(pixels.target, classes).to(pixels.logits.dtype), 0.0)
-    missed = torch.where(at_class(pixels.logits.argmax(1), classes), 0.0, wanted)
-    return ratio(by_unit(missed, per_image=False).sum(2), by_unit(wanted, per_image=False).sum(2))[0].detach()
+
+    def measure(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        pixels = prepare(logits, target, mask, ignore_index)
+        classes, guess = pixels.logits.shape[1], pixels.logits.argmax(1)
+        if not pixels.target.is_floating_point():
+            wrong = pixels.valid & (guess != pixels.target)
+            counts = (each.to(pixels.logits.dtype) for each in (wrong, pixels.valid))
+            return torch.stack([of_class(each, pixels.target, classes).sum(0) for each in counts]) + pixels.fault
+        wanted = torch.where(pixels.valid.unsqueeze(1), pixels.target, 0.0)
+        missed = torch.where(at_class(guess, classes), 0.0, wanted)
+        return torch.stack([each.transpose(0, 1).reshape(classes, -1).sum(1) for each in (missed, wanted)])
+
+    missed, wanted = over_pixels(Plan(measure, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
+    return ratio(missed, wanted)
 
 
 class RecallLoss(PixelwiseLoss):
@@ -41,10 +55,8 @@ class RecallLoss(PixelwiseLoss):
     [0.0, 2.0091, 0.0091]
     """
 
+    batch_weights = staticmethod(missed_share)
+
     def terms(self, logits: Tensor, target: Tensor) -> Tensor:
         """See `cross_entropy_terms`."""
         return cross_entropy_terms(logits, target)
-
-    def batch_weights(self, pixels: Pixels) -> Tensor:
-        """See `missed_share`."""
-        return missed_share(pixels)

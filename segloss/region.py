@@ -1,4 +1,4 @@
-"""The engine of the region losses: one value a class, from sums or orders over many pixels.
+"""The region losses: one value a class, from sums or orders over many pixels.
 
 A region loss is no mean over pixels, so over micro-batches and ranks it can only be averaged: the sum of its values
 over their number. `denominator` is 1 for that reason.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,17 +18,11 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import one_hot, per_class, prepare, ratio
+from .tensors import Pixels, check_arguments, of_valid, per_class, prepare, ratio, refuse_foreign, valid_pixels
 
 Classes = Literal["present", "all"]
-OfRegion = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The loss of each unit and class, `(units, C)`, or of each unit as a whole, `(units, 1)`.
-
-From probabilities (or logits) and target, both `(units, C, pixels)` and 0 where a pixel does not count, and from
-`(units, pixels)` bool, true where it does.
-"""
-OfTarget = Callable[[Tensor, Tensor], Tensor]
-"""Maps `(N, C, *spatial)` made of the target of that shape and of `(N, *spatial)` bool, true where a pixel counts."""
+OfRegion = Callable[[Pixels, bool], Tensor]
+"""The loss of each unit and class, `(units, C)`, from all pixels of the batch and whether each image is a unit."""
 
 
 def region_loss(
@@ -39,28 +33,24 @@ def region_loss(
     *,
     per_image: bool = False,
     classes: Classes = "present",
-    softmax: bool = True,
-    of_target: OfTarget | None = None,
-    hard_labels: bool = False,
+    one_vs_rest: bool = False,
     class_weights: Tensor | None = None,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
     denominator: Tensor | None = None,
     num_classes: int | None = None,
 ) -> Tensor:
-    """Reduce a loss of regions over classes and units.
+    """Reduce a loss of regions of labels over classes and units; it sees the whole batch at once.
 
     Args:
         of_region: see `OfRegion`.
         logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
-        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels where the loss allows them.
+        target: `(N, *spatial)` integer labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
         per_image: score each image by itself, average over its counted classes and then over the images with a valid
             pixel; otherwise pixels are pooled over the batch.
         classes: count the classes `present` in the target, or `all`.
-        softmax: hand over probabilities; otherwise the logits, a binary logit (C = 1) by itself.
-        of_target: makes the maps that `of_region` gets in the target's place; see `OfTarget`.
-        hard_labels: refuse soft labels.
+        one_vs_rest: a binary logit (C = 1) stays by itself; otherwise it becomes the two classes `[0, x]`.
         class_weights: `(C,)`, weigh the mean over classes; no part of `sum` and `none`.
         ignore_index: the label that does not count.
         reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
@@ -71,53 +61,76 @@ def region_loss(
         A scalar, or one value a class. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError: soft labels where labels must be hard; see `segloss.tensors.prepare` for the rest.
-        ValueError: an unknown reduction or classes; see `segloss.tensors.prepare` for the rest.
+        TypeError: soft labels; see `segloss.tensors.check_arguments` for the rest.
+        ValueError: an unknown reduction or classes; see `segloss.tensors.check_arguments` for the rest.
     """
-    if hard_labels and target.is_floating_point():
+    if target.is_floating_point():
         raise TypeError(
             f"this loss needs integer labels (N, *spatial), got {target.dtype} of {tuple(target.shape)}: "
             "target.long() for labels, target.argmax(1) for one-hot ones"
         )
+    num_classes = num_classes if class_weights is None else len(class_weights)
+    check_arguments(logits, target, mask, num_classes)
+    valid = valid_pixels(target, mask, ignore_index)
+    pixels = prepare(of_valid(logits, valid), target, mask, ignore_index, one_vs_rest)
+    present = [by_unit((pixels.target == c) & valid, per_image).any(1) for c in range(max(logits.shape[1], 2))]
+    values = of_region(pixels, per_image) + pixels.fault
+    if logits.shape[1] == 1 and one_vs_rest:
+        present = present[1:]
+    result = reduce_classes(
+        values, torch.stack(present, 1), by_unit(valid, per_image).any(1), per_image, classes, class_weights, reduction,
+        denominator,
+    )  # fmt: skip
+    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+
+
+def reduce_classes(
+    values: Tensor,
+    present: Tensor,
+    seen: Tensor,
+    per_image: bool,
+    classes: Classes,
+    class_weights: Tensor | None,
+    reduction: Reduction,
+    denominator: Tensor | None,
+) -> Tensor:
+    """Reduce one value a unit and class.
+
+    Args:
+        values: `(units, C)`, or `(units, 1)` of the unit as a whole; NaN where labels are at fault.
+        present: `(units, C)` bool, the classes in the target.
+        seen: `(units,)` bool, true where a unit has a valid pixel.
+        per_image: see `region_loss`; so are the rest.
+        classes: count the classes `present` in the target, or `all`.
+        class_weights: weigh the mean over classes.
+        reduction: `mean`, `sum` or `none`.
+        denominator: divides the mean.
+    """
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("classes", classes, get_args(Classes))
-    num_classes = num_classes if class_weights is None else len(class_weights)
-    pixels = prepare(logits, target, mask, ignore_index, num_classes, one_vs_rest=not softmax)
-    counts = pixels.valid.unsqueeze(1)
-    values = torch.where(counts, pixels.logits.softmax(1), 0.0) if softmax else pixels.logits
-    wanted = torch.where(counts, one_hot(pixels.target, values.shape[1]).to(values.dtype), 0.0)
-    valid = by_unit(counts, per_image).squeeze(1)
-    present = by_unit(wanted, per_image).sum(2) > 0
-    if of_target is not None:
-        wanted = of_target(wanted, pixels.valid)
-    values = of_region(by_unit(values, per_image), by_unit(wanted, per_image), valid)
-    counted = valid.any(1, keepdim=True) & (present | (classes == "all"))
+    fault = torch.where(values.isnan().any(), torch.nan, 0.0).to(values.dtype)
+    counted = seen.unsqueeze(1) & (present | (classes == "all"))
     if values.shape[1] == 1:  # the unit as a whole, or a binary logit: no class to weigh against another
         counted, class_weights = counted.any(1, keepdim=True), None
     values = torch.where(counted, values, 0.0)
     if reduction == "none":
-        return (values if per_image else values[0]) + pixels.fault
+        return (values if per_image else values[0]) + fault
     if reduction == "sum":
-        return values.sum() + pixels.fault
+        return values.sum() + fault
     weights = torch.ones_like(values) if class_weights is None else per_class(class_weights, values)
     share = torch.where(counted, weights, 0.0)
     units = ratio((values * share).sum(1), share.sum(1))
     mean = ratio(units.sum(), (share.sum(1) > 0).sum())
-    return (mean if denominator is None else mean / torch.as_tensor(denominator).to(mean)) + pixels.fault
+    return (mean if denominator is None else mean / torch.as_tensor(denominator).to(mean)) + fault
 
 
 def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
-    """`(N, C, *spatial)` laid out as `(units, C, pixels)`: each image a unit, or the batch as one."""
-    images, channels, *spatial = per_pixel.shape
-    flat = per_pixel.reshape(images, channels, math.prod(spatial))
-    return flat if per_image else flat.transpose(0, 1).reshape(1, channels, images * flat.shape[2])
+    """`(N, *spatial)` laid out as `(units, pixels)`: each image a unit, or the batch as one."""
+    return per_pixel.reshape(len(per_pixel) if per_image else 1, math.prod(per_pixel.shape[int(per_image) :]))
 
 
 class RegionLoss(SegmentationLoss):
     """One value a class from all its pixels, averaged over classes; a subclass gives `of_region`.
-
-    Attributes:
-        hard_labels: soft labels are refused.
 
     Args:
         per_image: score each image by itself, average over its counted classes and then over the images with a valid
@@ -127,8 +140,6 @@ class RegionLoss(SegmentationLoss):
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
             and classes, `none` gives `(C,)`, or `(N, C)` per image.
     """
-
-    hard_labels: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -141,13 +152,9 @@ class RegionLoss(SegmentationLoss):
         check_choice("classes", classes, get_args(Classes))
         self.per_image, self.classes = per_image, classes
 
-    def of_region(self, values: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
         """See `OfRegion`."""
         raise NotImplementedError
-
-    def of_target(self, target: Tensor, valid: Tensor) -> Tensor:  # noqa: ARG002
-        """See `OfTarget`: the target itself."""
-        return target
 
     def forward(
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
@@ -160,9 +167,7 @@ class RegionLoss(SegmentationLoss):
             mask,
             per_image=self.per_image,
             classes=self.classes,
-            softmax=self.activation == "softmax",
-            of_target=self.of_target,
-            hard_labels=self.hard_labels,
+            one_vs_rest=self.activation == "none",
             class_weights=self.class_weights,
             ignore_index=self.ignore_index,
             reduction=self.reduction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -11,28 +12,80 @@ from torch import Tensor
 
 from .base import Activation
 from .class_weights import ClassWeights
+from .closed_form import again, derivative, keep, twice_differentiable
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
-from .tensors import one_hot
+from .tensors import one_hot, pick, put
 
 
 def sigmoid_ce_terms(logits: Tensor, target: Tensor) -> Tensor:
     """−Σ_i [P_i log q_i + (1−P_i) log(1−q_i)], q = sigmoid(z) (Cui 2019, eq. 10)."""
-    positive = one_hot(target, logits.shape[1]).to(logits.dtype)
-    return -(positive * F.logsigmoid(logits) + (1 - positive) * F.logsigmoid(-logits)).sum(1)
+    return sigmoid_focal_terms(logits, target, 0.0, None)
 
 
 def sigmoid_focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float | None = 0.25) -> Tensor:
     """−Σ_i [α P_i (1−q_i)^γ log q_i + (1−α)(1−P_i) q_i^γ log(1−q_i)], q = sigmoid(z) (Lin 2017, eq. 5).
 
-    Hossain 2019 misprints the q^γ of the negatives in eq. 9. Without α both sides weigh 1 (Cui 2019, eq. 12). The
-    powers are exp(γ log ·), so value and gradient stay finite at q = 0 and q = 1, also for γ < 1.
+    Hossain 2019 misprints the q^γ of the negatives in eq. 9. Without α both sides weigh 1 (Cui 2019, eq. 12).
+    """
+    if target.is_floating_point() or logits.shape[1] == 1:
+        return sigmoid_focal_definition(logits, target, gamma, alpha)
+    terms: Tensor = _SigmoidFocal.apply(logits, target, gamma, alpha)
+    return terms
+
+
+def sigmoid_focal_definition(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float | None = 0.25) -> Tensor:
+    """`sigmoid_focal_terms` in plain operations, for autograd, soft labels and a binary logit.
+
+    The powers are exp(γ log ·), so value and gradient stay finite at q = 0 and q = 1, also for γ < 1.
     """
     positive = one_hot(target, logits.shape[1]).to(logits.dtype)
     log_q, log_rest = F.logsigmoid(logits), F.logsigmoid(-logits)
     hit = positive * torch.exp(gamma * log_rest) * log_q
     miss = (1 - positive) * torch.exp(gamma * log_q) * log_rest
     return -(hit + miss if alpha is None else alpha * hit + (1 - alpha) * miss).sum(1)
+
+
+class _SigmoidFocal(torch.autograd.Function):
+    """The closed form for labels: every class as a negative, then the true one put right.
+
+    With m the probability of the mistake (q for a negative), a term is −m^γ log(1−m), and its derivative by the logit
+    of m is m^γ (m − γ (1−m) log(1−m)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, gamma: float, alpha: float | None) -> Tensor:
+        ctx.gamma, ctx.alpha = gamma, alpha
+        hit, miss = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        m, cost = _mistake(logits, gamma)
+        cost = put(cost, target, 0.0)
+        ctx.save_for_backward(logits, target, keep(logits, m), keep(logits, cost))
+        return miss * cost.sum(1) + hit * _mistake(-pick(logits, target), gamma)[1]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, target, m, cost = ctx.saved_tensors
+        if twice_differentiable():
+            definition = partial(sigmoid_focal_definition, gamma=ctx.gamma, alpha=ctx.alpha)
+            return derivative(definition, logits, target, grad), None, None, None
+        grad = grad.unsqueeze(1)
+        hit, miss = (1.0, 1.0) if ctx.alpha is None else (ctx.alpha, 1 - ctx.alpha)
+        m = again(m, torch.sigmoid, grad)
+        cost = again(cost, lambda z: _mistake(z, ctx.gamma)[1], grad)
+        slope = _slope(m, cost, ctx.gamma) * (miss * grad)
+        of_true = _slope(*_mistake(-logits.gather(1, target.unsqueeze(1)), ctx.gamma), ctx.gamma)
+        return put(slope, target, of_true * (-hit * grad)), None, None, None
+
+
+def _mistake(logits: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    """The probability of a mistake, m = sigmoid(logits), and its cost, −m^γ log(1−m)."""
+    m, cost = torch.sigmoid(logits), F.softplus(logits, threshold=40)
+    return m, cost if gamma == 0 else cost.mul_(m.pow(gamma))
+
+
+def _slope(m: Tensor, cost: Tensor, gamma: float) -> Tensor:
+    """The derivative of the cost by the logit."""
+    return m if gamma == 0 else m.pow(gamma + 1).addcmul_(1 - m, cost, value=gamma)
 
 
 def prior_bias_(bias: Tensor, prior: float | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""From what a caller hands over to what a loss computes on: checked, upcast, with ignored pixels blanked."""
+"""From what a caller hands over to what a loss computes on: checked, upcast, with ignored pixels cut off."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Pixels(NamedTuple):
     """Logits and target of one call, ready for the per-pixel terms of a loss.
 
     Attributes:
-        logits: `(N, C, *spatial)`, float32 or float64; 0 at every pixel that does not count. C ≥ 2, but 1 for a binary
-            logit that is kept.
+        logits: `(N, C, *spatial)`, float32 or float64; anything at pixels that do not count, where no gradient flows
+            back from. C ≥ 2, but 1 for a binary logit that is kept.
         target: `(N, *spatial)` int64 in 0..C−1 (0 where it does not count), or soft labels `(N, C, *spatial)`.
         valid: `(N, *spatial)` bool, true where the pixel counts.
         fault: a scalar to be added to the loss: 0, or NaN when a label lies outside 0..C−1.
@@ -30,53 +30,61 @@ class Pixels(NamedTuple):
 
 
 def prepare(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    ignore_index: int = 255,
-    num_classes: int | None = None,
-    one_vs_rest: bool = False,
+    logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, one_vs_rest: bool = False
 ) -> Pixels:
-    """Check, upcast and mask the arguments of a loss.
+    """Upcast and mask what `check_arguments` has let through.
 
-    Ignored pixels are blanked before any softmax, so that even a NaN there changes neither value nor gradient. A binary
-    logit (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
+    What a loss makes of pixels that do not count, it drops itself; see `of_valid` for their gradient. A binary logit
+    (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
 
     Args:
         logits: `(N, C, *spatial)`, floating; computed in float32, or float64 when given in it.
         target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` floating soft labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
         ignore_index: the label that does not count.
-        num_classes: C, 2 for a binary logit, where it is known beforehand.
         one_vs_rest: keep a binary logit, and soft labels of it, at C = 1.
-
-    Raises:
-        TypeError: logits that are not floating, a target that is neither integer nor floating.
-        ValueError: shapes, devices or numbers of classes that do not fit; on the CPU, outside compiled graphs, a label
-            outside 0..C−1 or a soft label outside [0, 1].
     """
-    _check(logits, target, mask)
     soft = target.is_floating_point()
-    logits = logits if logits.dtype == torch.float64 else logits.float()
     classes = max(logits.shape[1], 2)
+    labels = target if soft else target.long()
+    valid = valid_pixels(labels, mask, ignore_index)
+    foreign = _foreign(labels, valid, classes)
+    logits = full(logits)
     if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        target = two_classes(target) if soft else target
-    if num_classes is not None and num_classes != classes:
-        raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
+        labels = two_classes(labels) if soft else labels
     if soft:
-        valid = valid_pixels(target, mask, ignore_index)
-        foreign = valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
-        fault = _fault(target, foreign, "soft labels lie in [0, 1]").to(logits.dtype)
-        target = torch.where(valid.unsqueeze(1), target.to(logits.dtype), 0.0).clamp(0.0, 1.0)
+        labels = torch.where(valid.unsqueeze(1), labels.to(logits.dtype), 0.0).clamp(0.0, 1.0)
     else:
-        labels = target.long()
-        valid = valid_pixels(labels, mask, ignore_index)
-        foreign = valid & ((labels < 0) | (labels >= classes))
-        allowed = f"neither in 0..{classes - 1} nor ignore_index ({ignore_index})"
-        fault = _fault(labels, foreign, allowed).to(logits.dtype)
-        target = torch.where(valid & ~foreign, labels, 0)
-    return Pixels(torch.where(valid.unsqueeze(1), logits, 0.0), target, valid, fault)
+        labels = torch.where(valid & ~foreign, labels, 0)
+    return Pixels(logits, labels, valid, torch.where(foreign.any(), torch.nan, 0.0).to(logits.dtype))
+
+
+def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
+    """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
+    same: Tensor = _OfValid.apply(logits, valid)
+    return same
+
+
+class _OfValid(torch.autograd.Function):
+    """Masks the gradient and not the logits, so that no masked copy of them is kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, valid: Tensor) -> Tensor:
+        ctx.save_for_backward(valid)
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (valid,) = ctx.saved_tensors
+        return torch.where(valid.unsqueeze(1), grad, 0.0), None
+
+
+def _foreign(target: Tensor, valid: Tensor, classes: int) -> Tensor:
+    """Where a target that counts is none: labels outside 0..C−1, `(N, *spatial)`; soft ones, `(N, C, *spatial)`."""
+    if target.is_floating_point():
+        return valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
+    return valid & ((target < 0) | (target >= classes))
 
 
 def valid_pixels(target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Tensor:
@@ -90,6 +98,8 @@ def pick(values: Tensor, target: Tensor) -> Tensor:
     """Per-class values `(N, C, *spatial)` at the true class, `(N, *spatial)`; soft labels give Σ_i P_i values_i."""
     if target.is_floating_point():
         return (values * target).sum(1)
+    if torch.compiler.is_compiling():  # fused, where a gather is not
+        return torch.where(at_class(target, values.shape[1]), values, 0.0).sum(1)
     return values.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
@@ -101,6 +111,16 @@ def one_hot(target: Tensor, classes: int) -> Tensor:
     if target.is_floating_point():
         return target
     return target.unsqueeze(1) == 1 if classes == 1 else at_class(target, classes)
+
+
+def put(values: Tensor, target: Tensor, new: Tensor | float) -> Tensor:
+    """Values `(N, C, *spatial)` with `new`, a number or `(N, 1, *spatial)`, at the class `(N, *spatial)`, in place.
+
+    Returns the result: in a compiled graph, where a comparison is fused and a scatter is not, the values stay.
+    """
+    if torch.compiler.is_compiling():
+        return torch.where(at_class(target, values.shape[1]), new, values)
+    return values.scatter_(1, target.unsqueeze(1), new)
 
 
 def two_classes(soft: Tensor) -> Tensor:
@@ -120,6 +140,21 @@ def per_class(values: Tensor | Sequence[float], like: Tensor, name: str = "class
     return values.view(1, -1, *[1] * (like.dim() - 2))
 
 
+def full(logits: Tensor) -> Tensor:
+    """In float32, or float64 as they are."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def exact(device: torch.device) -> torch.dtype:
+    """The dtype in which sums over pixels are taken."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def pixels_of(target: Tensor) -> list[int]:
+    """The shape `(N, *spatial)` of a target."""
+    return [size for axis, size in enumerate(target.shape) if axis != 1 or not target.is_floating_point()]
+
+
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Numerator over denominator; 0 where the denominator is 0, or so small that its square (in the gradient) is."""
     least = torch.finfo(denominator.dtype).tiny ** 0.5 if denominator.is_floating_point() else 0
@@ -133,7 +168,26 @@ def at_class(index: Tensor, classes: int) -> Tensor:
     return index.to(torch.int32).unsqueeze(1) == order.view(1, -1, *[1] * (index.dim() - 1))
 
 
-def _check(logits: Any, target: Any, mask: Tensor | None) -> None:
+def check_arguments(
+    logits: Any,
+    target: Any,
+    mask: Tensor | None = None,
+    num_classes: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Refuse arguments of a loss that do not fit; the labels themselves are not looked at.
+
+    Args:
+        logits: see `prepare`.
+        target: see `prepare`.
+        mask: see `prepare`.
+        num_classes: C, 2 for a binary logit, where it is known beforehand.
+        size: (H, W) that the logits will be upsampled to; the target covers its upper left part.
+
+    Raises:
+        TypeError: logits that are not floating, a target that is neither integer nor floating.
+        ValueError: shapes, devices or numbers of classes that do not fit.
+    """
     if not (isinstance(logits, Tensor) and isinstance(target, Tensor)):
         kinds = f"{type(logits).__name__} and {type(target).__name__}"
         raise TypeError(f"logits and target must be tensors, got {kinds}; torch.from_numpy(…) makes one of an array")
@@ -144,7 +198,15 @@ def _check(logits: Any, target: Any, mask: Tensor | None) -> None:
     if target.is_complex() or target.dtype == torch.bool:
         raise TypeError(f"target must hold integer labels (target.long()) or floating soft labels, got {target.dtype}")
     pixels = (logits.shape[0], *logits.shape[2:])
-    expected = tuple(logits.shape) if target.is_floating_point() else pixels
+    if size is not None:
+        height, width = target.shape[-2:]
+        if logits.dim() != 4 or target.dim() < 3 or height > size[0] or width > size[1]:
+            raise ValueError(
+                f"logits (N, C, h, w) upsampled to {tuple(size)} must cover the target's (H, W), "
+                f"got logits of {tuple(logits.shape)}, target of {tuple(target.shape)}"
+            )
+        pixels = (logits.shape[0], height, width)
+    expected = (pixels[0], logits.shape[1], *pixels[1:]) if target.is_floating_point() else pixels
     if tuple(target.shape) != expected:
         kind = "soft labels" if target.is_floating_point() else "integer labels"
         raise ValueError(
@@ -153,12 +215,37 @@ def _check(logits: Any, target: Any, mask: Tensor | None) -> None:
         )
     if target.device != logits.device:
         raise ValueError(f"logits are on {logits.device}, target on {target.device}: move them to one device")
-    if mask is None:
-        return
-    if mask.dtype != torch.bool or tuple(mask.shape) != pixels:
+    if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != pixels):
         raise ValueError(f"mask must be bool (mask.bool()) of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
-    if mask.device != logits.device:
+    if mask is not None and mask.device != logits.device:
         raise ValueError(f"logits are on {logits.device}, mask on {mask.device}: move them to one device")
+    classes = max(logits.shape[1], 2)
+    if num_classes is not None and num_classes != classes:
+        raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
+
+
+def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int) -> Tensor:
+    """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
+
+    Elsewhere it stays NaN: to look would wait for the device.
+
+    Raises:
+        ValueError: a label outside 0..C−1, or a soft label outside [0, 1]; it names them and counts their pixels.
+    """
+    if torch.compiler.is_compiling() or target.device.type != "cpu" or not bool(result.isnan().any()):
+        return result
+    valid = valid_pixels(target, mask, ignore_index)
+    foreign = _foreign(target, valid, max(classes, 2))
+    if bool(foreign.any()):
+        soft = target.is_floating_point()
+        allowed = f"neither in 0..{max(classes, 2) - 1} nor ignore_index ({ignore_index})"
+        values = [str(value) for value in sorted(set(target[foreign].tolist()))]
+        shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
+        raise ValueError(
+            f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: "
+            f"{'soft labels lie in [0, 1]' if soft else allowed}"
+        )
+    return result
 
 
 def _remedy(target: Tensor, logits: Tensor) -> str:
@@ -174,12 +261,3 @@ def _remedy(target: Tensor, logits: Tensor) -> str:
     if not soft and target.dim() == logits.dim() == 3 and shape == (1, *logits.shape[1:]):
         return "; logits and target need a batch axis: unsqueeze(0)"
     return ""
-
-
-def _fault(target: Tensor, foreign: Tensor, allowed: str) -> Tensor:
-    """0, or NaN where a target is foreign; on the CPU, where looking costs no synchronisation, an error."""
-    if target.device.type == "cpu" and not torch.compiler.is_compiling() and bool(foreign.any()):
-        values = [str(value) for value in sorted(set(target[foreign].tolist()))]
-        shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
-        raise ValueError(f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: {allowed}")
-    return torch.where(foreign.any(), torch.nan, 0.0)

@@ -1,17 +1,21 @@
 """The family of losses that are a function of the true class's probability alone.
 
-Such a loss is its scalar f(log p, log(1 − p)); both logarithms come from the logits and are exact near 0 and near 1.
+Such a loss is its scalar f(log p, log(1 − p)). Both logarithms come from one number a pixel, the margin of the true
+class, so that they are exact near 0 and near 1, and one gradient serves the whole family.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .tensors import at_class, per_class, pick
+from .closed_form import again, derivative, keep, twice_differentiable
+from .tensors import at_class, per_class, pick, put
 
 OfTrueClass = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,17 +32,94 @@ def of_true_class(f: OfTrueClass, logits: Tensor, target: Tensor, scale: Tensor 
     Returns:
         `(N, *spatial)`.
     """
-    log_p = F.log_softmax(logits, dim=1)
     if scale is not None:
         scale = torch.as_tensor(scale)
         scale = per_class(scale if scale.dim() else scale.expand(logits.shape[1]), logits, "alpha")
     if target.is_floating_point():
+        log_p = F.log_softmax(logits, dim=1)
         log_rest = log_not(log_p)
         values = f(near_one(log_p, log_rest), log_rest)
         return pick(values if scale is None else values * scale, target)
-    log_rest = log_p.masked_fill(at_class(target, logits.shape[1]), -torch.inf).logsumexp(1)
-    value = f(near_one(pick(log_p, target), log_rest), log_rest)
+    value = f(*true_class(logits, target))
     return value if scale is None else scale.flatten()[target] * value
+
+
+def true_class(
+    logits: Tensor,
+    target: Tensor,
+    scale: float = 1.0,
+    shift: Tensor | None = None,
+    handicap: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The logarithms of p_y and of 1−p_y at each pixel, y the true class, p = softmax(z); both `(N, *spatial)`.
+
+    Args:
+        logits: `(N, C, *spatial)`.
+        target: `(N, *spatial)` labels.
+        scale: z is this times the logits,
+        shift: plus this, broadcast to them,
+        handicap: less this, `(N, *spatial)`, at the true class.
+    """
+    log_p, log_rest = _TrueClass.apply(logits, target, scale, shift, handicap)
+    return log_p, log_rest
+
+
+def true_class_definition(
+    logits: Tensor,
+    target: Tensor,
+    scale: float = 1.0,
+    shift: Tensor | None = None,
+    handicap: Tensor | None = None,
+) -> Tensor:
+    """`true_class`, stacked, in plain operations, for autograd."""
+    z = _affine(logits, scale, shift)
+    others = z.masked_fill(at_class(target, z.shape[1]), -torch.inf).logsumexp(1)
+    margin = pick(z, target) - others if handicap is None else pick(z, target) - handicap - others
+    return torch.stack([F.logsigmoid(margin), F.logsigmoid(-margin)])
+
+
+class _TrueClass(torch.autograd.Function):
+    """The closed form. Both logarithms are functions of one number a pixel, the margin z_y − log Σ_{j≠y} exp z_j.
+
+    The gradient of the margin is 1 for the true class, and for the others minus their softmax among themselves.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, scale: float, shift: Tensor | None, handicap: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        z = _affine(logits, scale, shift)
+        others = put(z.clone(), target, -torch.inf)
+        top = others.amax(1, keepdim=True)
+        top = torch.where(top == -torch.inf, 0.0, top)
+        share = others.sub_(top).exp_()
+        total = share.sum(1)
+        margin = (pick(z, target) - top.squeeze(1)) - total.log()
+        margin = margin if handicap is None else margin - handicap
+        log_p, log_rest = F.logsigmoid(margin), F.logsigmoid(-margin)
+        inverse = torch.where(total > 0, 1 / total, 0.0)
+        ctx.scale = scale
+        ctx.save_for_backward(
+            logits, target, shift, handicap, top, inverse, log_p.exp(), log_rest.exp(), keep(logits, share)
+        )
+        return log_p, log_rest
+
+    @staticmethod
+    def backward(ctx: Any, by_p: Tensor, by_rest: Tensor) -> tuple[Tensor, None, None, None, None]:
+        logits, target, shift, handicap, top, inverse, p, rest, kept = ctx.saved_tensors
+        if twice_differentiable():
+            definition = partial(true_class_definition, scale=ctx.scale, shift=shift, handicap=handicap)
+            gradient = derivative(definition, logits, target, torch.stack([by_p, by_rest]))
+            return gradient, None, None, None, None
+        grad = ctx.scale * (by_p * rest - by_rest * p)
+        share = again(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad.unsqueeze(1))
+        gradient = put(share * (-grad * inverse).unsqueeze(1), target, grad.unsqueeze(1))
+        return gradient, None, None, None, None
+
+
+def _affine(logits: Tensor, scale: float, shift: Tensor | None) -> Tensor:
+    logits = logits if scale == 1 else scale * logits
+    return logits if shift is None else logits + shift
 
 
 def near_one(log_p: Tensor, log_rest: Tensor) -> Tensor:

@@ -229,3 +229,24 @@ def test_trains_in_bfloat16_on_a_gpu(camvid_yaml):
     made = trainer(camvid_yaml, "train.device=cuda", "train.precision=bf16-mixed")
     made.fit()
     assert made.run.checkpoint("best").is_file()
+
+
+def test_a_loss_that_upsamples_trains_the_same(camvid_yaml):
+    """Width 30 is padded to 32; the network's logits are half as large."""
+    options = ["data.size=[24,30]", "model={name: deeplabv3plus, encoder: resnet18, acw: true}", "train.epochs=1"]
+    plain = trainer(camvid_yaml, *options)
+    slabs = trainer(camvid_yaml, *options, "train.upsampled_loss=true", "name=slabs")
+    images, masks = torch.randn(2, 3, 24, 30), torch.randint(0, 11, (2, 24, 30))
+    count = plain.loss.denominator(masks)
+    found = []
+    for each in (plain, slabs):
+        torch.manual_seed(0)  # of the dropout
+        loss = each._loss(images, masks, count)
+        loss.backward()
+        found.append((loss.detach(), [p.grad for p in each.model.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
+def test_a_loss_that_cannot_upsample_is_refused(program, camvid_yaml):
+    done = program("train", camvid_yaml, "train.upsampled_loss=true", "loss=[{name: ce}, {name: lovasz}]", check=2)
+    assert "train.upsampled_loss: true does not work with the loss lovasz" in done.stderr

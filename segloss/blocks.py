@@ -1,0 +1,199 @@
+"""The engine under every loss: what a loss adds up over pixels, run whole or in blocks.
+
+A loss hands over a function of one block of pixels. In a compiled graph it gets the whole batch and the compiler fuses
+it. Otherwise it gets blocks small enough to stay in the cache, one after the other, and what it computes on the way is
+held for one of them at a time. Where the loss is a plain sum, its gradient is worked out in the same pass: the backward
+pass hands it over. Where it is a function of sums, the blocks keep their graphs until the sums are known; those of an
+upsampled map are worked out again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .resize import Resize
+from .tensors import exact, of_valid, pixels_of, valid_pixels
+
+BLOCK = {"cpu": 2**19, "other": 2**24}
+"""Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to keep a GPU busy."""
+
+OfBlock = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""From logits, target and mask of some pixels to what a loss adds up over them."""
+Join = Literal["batch", "image", "pixel"]
+"""How the results of blocks come together: added up, added up for each image by itself, or side by side as a map."""
+
+
+class Plan(NamedTuple):
+    """What to compute over the pixels of a batch.
+
+    Attributes:
+        of_block: see `OfBlock`; any shape for `batch`, `(n, …)` for `image`, `(n, *spatial)` for `pixel`.
+        join: see `Join`.
+        resize: makes the logits of a block from those of a smaller map, where that is what was handed over.
+        ignore_index: the label that does not count.
+        draws: `of_block` draws random numbers, so it must not run twice.
+    """
+
+    of_block: OfBlock
+    join: Join = "batch"
+    resize: Resize | None = None
+    ignore_index: int = 255
+    draws: bool = False
+
+    def whole(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """The result in one piece, for autograd or the compiler."""
+        if self.resize is not None:
+            logits = self.resize.whole(logits, target)
+        return self.of_block(of_valid(logits, valid_pixels(target, mask, self.ignore_index)), target, mask)
+
+    def empty_like(self, logits: Tensor) -> Tensor:
+        """Room for the gradient; zeros where several blocks add to the same logits."""
+        return torch.empty_like(logits) if self.resize is None else torch.zeros_like(logits)
+
+    def blocks(self, logits: Tensor, target: Tensor, mask: Tensor | None, graph: bool) -> Iterator[Block]:
+        """The blocks, worked out one after the other; with their graphs, for `Block.pull_back`."""
+        for images, rows in _cuts(target, logits):
+            source = rows if self.resize is None else self.resize.source(rows)
+            small = _cut(logits, images, source, 1).detach()
+            labels = _cut(target, images, rows, int(target.is_floating_point()))
+            counts = None if mask is None else _cut(mask, images, rows, 0)
+            with torch.set_grad_enabled(graph):
+                if self.resize is not None:
+                    small.requires_grad_(graph)
+                    large = self.resize.slab(small, rows, labels)
+                block = small if self.resize is None else large.detach()
+                block.requires_grad_(graph)
+                found = self.of_block(block, labels, counts)
+            at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(pixels_of(target))]}[self.join]
+            valid = valid_pixels(labels, counts, self.ignore_index).unsqueeze(1)
+            yield Block(found, at, (images, source), block, valid, None if self.resize is None else (small, large))
+
+
+class Block(NamedTuple):
+    """One block, worked out.
+
+    Attributes:
+        found: what it adds to the result,
+        at: where in the result,
+        source: the images and rows of the logits that it is made of.
+        logits: of its pixels.
+        valid: `(n, 1, *spatial)` bool, the pixels that count.
+        resized: the logits of the smaller map and those made of them, where there is one.
+    """
+
+    found: Tensor
+    at: tuple[slice, ...]
+    source: tuple[slice, slice]
+    logits: Tensor
+    valid: Tensor
+    resized: tuple[Tensor, Tensor] | None
+
+    def pull_back(self, cotangent: Tensor, gradient: Tensor) -> None:
+        """Put the gradient of its logits into that of all."""
+        (slope,) = torch.autograd.grad(self.found, self.logits, cotangent[self.at].to(self.found.dtype))
+        place = _cut(gradient, *self.source, 1)
+        if self.resized is None:
+            torch.where(self.valid, slope, slope.new_zeros(()), out=place)
+        else:
+            small, large = self.resized
+            place += torch.autograd.grad(large, small, torch.where(self.valid, slope, 0.0))[0]
+
+
+def over_pixels(
+    plan: Plan, logits: Tensor, target: Tensor, mask: Tensor | None = None, slope: Tensor | None = None
+) -> Tensor:
+    """What a plan adds up over the pixels, with its gradient for the logits.
+
+    The second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
+    the whole batch at once.
+
+    Args:
+        plan: see `Plan`.
+        logits: `(N, C, *spatial)`.
+        target: `(N, *spatial)` labels, or `(N, C, *spatial)` soft labels, which may want a gradient too.
+        mask: `(N, *spatial)` bool, true where a pixel counts.
+        slope: multiplies a result that is one number; the gradient is then made in the forward pass.
+
+    Returns:
+        The result, float32, or float64 for logits of that.
+    """
+    if torch.compiler.is_compiling() or target.requires_grad or plan.draws:
+        whole = plan.whole(logits, target, mask)
+        return whole if slope is None else whole * slope.to(whole)
+    result: Tensor = _OverPixels.apply(logits, target, mask, plan, slope)
+    return result
+
+
+class _OverPixels(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, target: Tensor, mask: Tensor | None, plan: Plan, slope: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(logits, target, mask, slope)
+        ctx.plan = plan
+        full = logits.dtype in (torch.float32, torch.float64)  # half precision has no room for a loss scale to come
+        keep = ctx.needs_input_grad[0] and slope is None and plan.resize is None and plan.join != "pixel"
+        ahead = ctx.needs_input_grad[0] and slope is not None and full
+        ctx.gradient = plan.empty_like(logits) if ahead else None
+        ctx.kept = []
+        result: Tensor | None = None
+        for block in plan.blocks(logits, target, mask, graph=ahead or keep):
+            if result is None:
+                result = _empty(block.found, target, plan.join)
+            result[block.at] += block.found.detach()
+            if ahead and slope is not None:
+                block.pull_back(slope, ctx.gradient)
+            elif keep:
+                ctx.kept.append(block)
+        assert result is not None
+        result = result if slope is None else result * slope
+        return result.to(logits.dtype if logits.dtype == torch.float64 else torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+        logits, target, mask, slope = ctx.saved_tensors
+        gradient, ctx.gradient = ctx.gradient, None
+        kept, ctx.kept = ctx.kept, []
+        cotangent = grad if slope is None else grad * slope
+        if torch.is_grad_enabled():
+            result = ctx.plan.whole(logits, target, mask)
+            (gradient,) = torch.autograd.grad(result, logits, cotangent.to(result.dtype), create_graph=True)
+        elif gradient is None:
+            gradient = ctx.plan.empty_like(logits)
+            for block in kept or ctx.plan.blocks(logits, target, mask, graph=True):
+                block.pull_back(cotangent, gradient)
+        elif grad.device.type != "cpu" or bool(grad != 1):
+            gradient.mul_(grad)
+        return gradient, None, None, None, None
+
+
+def _cuts(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Images and rows (of the first spatial axis) of each block; at least one block, be it empty."""
+    images, *spatial = pixels_of(target)
+    rows = spatial[0] if spatial else 1
+    a_row = max(logits.shape[1], 16) * math.prod(spatial[1:])
+    most = BLOCK.get(logits.device.type, BLOCK["other"])
+    tall = min(max(most // max(a_row, 1), 1), max(rows, 1))
+    many = max(most // max(a_row * rows, 1), 1)
+    for image in range(0, max(images, 1), many):
+        for row in range(0, max(rows, 1), tall):
+            yield slice(image, image + many), slice(row, min(row + tall, rows))
+
+
+def _cut(values: Tensor, images: slice, rows: slice, channels: int) -> Tensor:
+    """Some images and rows of a map with this many axes between the two."""
+    values = values[images]
+    return values[(slice(None),) * (1 + channels) + (rows,)] if values.dim() > 1 + channels else values
+
+
+def _empty(found: Tensor, target: Tensor, join: Join) -> Tensor:
+    """Zeros for the joined result; sums are taken in float64."""
+    if join == "pixel":
+        return found.new_zeros(pixels_of(target))
+    shape = found.shape if join == "batch" else (len(target), *found.shape[1:])
+    return found.new_zeros(shape, dtype=exact(found.device))

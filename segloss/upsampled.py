@@ -1,0 +1,67 @@
+"""A loss of logits that are upsampled on the way, slab by slab."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .base import SegmentationLoss
+from .weighted_sum import WeightedSum
+
+
+class Upsampled(nn.Module):
+    """A loss on bilinearly upsampled logits; see `upsampled`."""
+
+    def __init__(self, loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.loss, self.size = loss, size
+
+    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the loss divides by; see `SegmentationLoss`."""
+        return self.loss.denominator(target, mask)
+
+    def forward(
+        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
+    ) -> Tensor:
+        """The loss; arguments as of the loss itself, with logits `(N, C, h, w)`."""
+        if isinstance(self.loss, WeightedSum):
+            total = torch.zeros((), device=logits.device)
+            for index, (part, weight) in enumerate(zip(self.loss.losses, self.loss.weights, strict=True)):
+                share = None if denominator is None else denominator[index]
+                total = total + weight * part(logits, target, mask, share, size=self.size)
+            return total
+        return cast(Tensor, self.loss(logits, target, mask, denominator, size=self.size))
+
+
+def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Upsampled:
+    """The same loss, of logits `(N, C, h, w)` that stand for their bilinear upsampling to `size`.
+
+    Value and gradient are those of `loss(F.interpolate(logits, size, mode="bilinear", align_corners=False), target)`,
+    but the large map is made and dropped slab by slab: what is held is the gradient of the small one. Region losses
+    pass over the slabs twice. In a compiled graph the map is left to the compiler.
+
+    Args:
+        loss: a mean over pixels, or a function of overlaps; or a sum of such losses.
+        size: (H, W) of the upsampled map. The target may be smaller: the map is then cropped to its upper left part, as
+            networks do that pad their input.
+
+    Raises:
+        ValueError: a loss that cannot be worked out slab by slab, since it sorts or draws over all pixels; a size that
+            is no pair of whole numbers ≥ 1.
+
+    >>> from segloss import build_loss
+    >>> loss = upsampled(build_loss("dfl"), (64, 64))
+    >>> value = loss(torch.zeros(1, 3, 16, 16), torch.zeros(1, 64, 64, dtype=torch.long))
+    """
+    parts = loss.losses if isinstance(loss, WeightedSum) else [loss]
+    for part in parts:
+        if not getattr(part, "upsamples", False):
+            raise ValueError(
+                f"{type(part).__name__} cannot be worked out slab by slab, since it ranks or draws over all pixels; "
+                "upsample the logits yourself, or take another loss"
+            )
+    if len(size) != 2 or not all(isinstance(side, int) and side >= 1 for side in size):
+        raise ValueError(f"size must be (height, width), whole numbers ≥ 1, got {size}")
+    return Upsampled(loss, (size[0], size[1]))
