@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch.optim.lr_scheduler import LambdaLR
 
 from .checking import load_config
 from .display import Display
 from .errors import UsageError
 from .experiment import launch
+from .folds import Folds, fold_configs
 from .palette import OKABE_ITO
 from .run import Run, write_json
 from .training import Trainer
@@ -38,13 +41,14 @@ def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
     """
     config = load_config(path, overrides)
     folder = Path(config.output) / f"{config.name}-lr"
+    config = fold_configs(config)[0] if Folds.wanted(config) else config
     scratch = Run(folder)
     fabric = launch(config.train)
     trainer = Trainer(prepare(config, scratch, display), scratch, fabric, display)
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
     losses: list[float] = []
     lowest = math.inf
-    for loss in display.track("trying learning rates")(trainer.sweep(rates), STEPS):
+    for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
         if not math.isfinite(loss):
             break
         losses.append(loss)
@@ -65,6 +69,20 @@ def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
         )
     display.line(f"learning rate: {best:.1e}, a tenth of that with the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
     display.line(f"  train_seg.py train {path} {' '.join([*overrides, f'optim.lr={best:.1e}'])}")
+
+
+def sweep(trainer: Trainer, rates: Sequence[float]) -> Iterator[float]:
+    """Take one step at each learning rate, over as many epochs as that needs; gives the loss of each."""
+    stepper = trainer.stepper
+    base = float(stepper.schedule.base_lrs[0])
+    last = len(rates) - 1
+    stepper.schedule = LambdaLR(stepper.optimizer.optimizer, lambda step: rates[min(step, last)] / base)
+    stepper.forward.train()
+    for epoch in count():
+        for group in trainer.groups(epoch):
+            yield float(trainer.step(group))
+            if trainer.state.step == len(rates):
+                return
 
 
 def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from .determinism import use_threads
 from .difference import differences, log_difference, tensor_difference
 from .display import Display
 from .errors import UsageError
+from .folds import Folds
 from .lock import Lock
 from .run import FREE, Run, environment
 from .signals import Stop
@@ -28,7 +29,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     it comes out the same to the bit, and kept to be looked at when it does not.
 
     Args:
-        path: the folder of the first run.
+        path: the folder of the first run, or of a run with every fold.
         overrides: where data lies, and how to run.
         display: where progress and the result are shown.
         stop: asked between steps whether to save and leave.
@@ -39,6 +40,9 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     Raises:
         UsageError: no finished run; an override that would make it another run.
     """
+    if Folds.holds(path):
+        same = [reproduce(run.path, overrides, display, stop) for run in Folds(path).runs]
+        return all(same)
     run = Run.open(path)
     for override in overrides:
         if (key := override.split("=")[0]) not in MAY_CHANGE:

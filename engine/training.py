@@ -6,16 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 import datasets
-import segloss
 
 from . import build, memory
 from .checkpoint import (
@@ -33,11 +31,10 @@ from .display import Display, percent
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, place
-from .guard import Guard
 from .nonfinite import LATE, Watch
-from .optim import scheduled
 from .run import Run
 from .signals import Stop, Stopped
+from .stepper import Stepper
 
 NOTE_SECONDS = 0.5
 """How often the bar shows a loss: reading it waits for the device."""
@@ -91,21 +88,13 @@ class Trainer:
         self.batches = experiment.training_batches(samples)
         counts = experiment.class_counts(samples)
         torch.manual_seed(config.seed)
-        self.model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)
-        self.loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
-        fabric.to_device(self.loss)
-        optimizer = build.build_optimizer(config.optim, self.model)
-        self.guard = Guard(self.model, optimizer)
-        network: Any = torch.compile(self.model) if self.config.compile else self.model
-        self.forward: Any
-        self.forward, self.optimizer = fabric.setup(network, optimizer)
-        self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
+        model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)
+        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
         self.steps = -(-len(self.batches) // self.config.accumulate)
-        warmup = config.optim.schedule.warmup if config.optim.schedule else 0
-        schedule = build.build_schedule(config.optim)
-        self.schedule = scheduled(optimizer, schedule, self.steps, self.config.epochs, warmup)
+        self.stepper = Stepper(config, model, loss, fabric, self.steps)
+        self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
         self.validates = bool(experiment.data.parts["val"])
-        if self.loss.follows_validation and not self.validates:
+        if loss.follows_validation and not self.validates:
             raise UsageError(
                 f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
                 "scores, but no sample validates; set data.split.val above 0, or use another loss"
@@ -115,7 +104,7 @@ class Trainer:
             samples.cases,
             len(experiment.adapter.classes),
             stops=self.config.nonfinite == "stop",
-            late=LATE if self.guard.on_device else 0,
+            late=LATE if self.stepper.guard.on_device else 0,
             tell=display.line,
         )
         self.state = State()
@@ -135,7 +124,7 @@ class Trainer:
         if self.run.checkpoint("last").is_file():
             self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
-        refuse_small_disk(self.run.checkpoints, self.model, self.optimizer)
+        refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
         total = self.config.epochs * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
@@ -167,11 +156,11 @@ class Trainer:
         entry: dict[str, Any] = {
             "epoch": self.state.epoch + 1,
             "step": self.state.step,
-            "lr": self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.state.step - 1),
+            "lr": self.stepper.schedule.base_lrs[0] * self.stepper.schedule.lr_lambdas[0](self.state.step - 1),
             "loss": float(self.loss_sum) / (self.steps - skipped),
             "skipped": skipped,
             "score": None,
-            "acw": None if self.model.acw is None else self.model.acw.weight.tolist(),
+            "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
             "seconds": round(seconds, 3),
             "images_per_second": round(images / seconds, 2),
         }
@@ -186,16 +175,15 @@ class Trainer:
 
     def _train(self, advance: Callable[..., None]) -> tuple[float, int]:
         """The steps that are left of this epoch; returns seconds and images."""
-        self.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
-        self.forward.train()
-        self.batches.set_epoch(self.state.epoch, self.state.batch)
+        self.stepper.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
+        self.stepper.forward.train()
         started, images, shown = time.monotonic(), 0, 0.0
-        for group in _grouped(datasets.plainly(self.loader), self.config.accumulate):
-            loss = self._fitting(group)
+        for group in self.groups(self.state.epoch, self.state.batch):
+            loss = self.step(group)
             position = (self.state.batch - len(group)) * self.config.batch_size
-            self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.guard.flags)
-            self.loss_sum += torch.where(self.guard.bad, 0.0, loss)
-            self.skipped += self.guard.bad
+            self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.stepper.guard.flags)
+            self.loss_sum += torch.where(self.stepper.guard.bad, 0.0, loss)
+            self.skipped += self.stepper.guard.bad
             images += sum(len(batch["image"]) for batch in group)
             now = time.monotonic()
             note = None
@@ -214,75 +202,33 @@ class Trainer:
         self.watch.read()
         return time.monotonic() - started, images
 
-    def _fitting(self, group: Sequence[datasets.Sample]) -> Tensor:
+    def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.Sample]]:
+        """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""
+        self.batches.set_epoch(epoch, start)
+        batches = iter(datasets.plainly(self.loader))
+        while group := list(islice(batches, self.config.accumulate)):
+            yield group
+
+    def step(self, group: Sequence[datasets.Sample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
         try:
             with refusals():
-                return self._step(group)
+                loss = self.stepper.take(group)
+            self.state.step += 1
+            self.state.batch += len(group)
+            return loss
         except RuntimeError as error:
             if not memory.ran_out(error):
                 raise
             reason = str(error).splitlines()[0]
         size = len(group[0]["image"])  # here the error, and with it the tensors of the step, is gone
         held = memory.usage(self.fabric.device)
-        fits = memory.largest_batch(lambda samples: self._probe(group[0], samples), size)
+        fits = memory.largest_batch(lambda samples: self.stepper.probe(group[0], samples), size)
         images = "x".join(map(str, group[0]["image"].shape[1:]))
         raise UsageError(
             f"{self.run.path}: out of memory with {size} images of {images} a batch ({held or reason}); "
             f"{memory.advice(fits, self.config.batch_size, self.config.accumulate)} (and another name)"
         )
-
-    def _step(self, group: Sequence[datasets.Sample]) -> Tensor:
-        """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite."""
-        images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
-        masks = [self.fabric.to_device(b["mask"]) for b in group]
-        denominator = torch.stack([self.loss.denominator(mask) for mask in masks]).sum(0)
-        total = torch.zeros((), device=self.fabric.device)
-        self.guard.begin()
-        for image, mask in zip(images, masks, strict=True):
-            loss = self._loss(image, mask, denominator)
-            self.fabric.backward(loss)
-            total = total + loss.detach()
-        if self.config.clip_norm is not None:
-            self.fabric.clip_gradients(
-                self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False
-            )
-        self.guard.update(total)
-        self.optimizer.zero_grad()
-        self.schedule.step()
-        self.state.step += 1
-        self.state.batch += len(group)
-        return total
-
-    def _probe(self, batch: datasets.Sample, samples: int) -> None:
-        """What a step on some samples of a batch holds at once, without changing a weight."""
-        room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
-        image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
-        mask = self.fabric.to_device(batch["mask"][:samples])
-        self.fabric.backward(self._loss(image, mask, self.loss.denominator(mask)))
-        self.optimizer.zero_grad()
-        del room
-
-    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
-        """Take one step at each learning rate, over as many epochs as that needs; gives the loss of each."""
-        base = float(self.schedule.base_lrs[0])
-        self.schedule = LambdaLR(self.optimizer.optimizer, lambda step: rates[min(step, len(rates) - 1)] / base)
-        self.forward.train()
-        for epoch in count():
-            self.batches.set_epoch(epoch)
-            for group in _grouped(datasets.plainly(self.loader), self.config.accumulate):
-                yield float(self._fitting(group))
-                if self.state.step == len(rates):
-                    return
-
-    def _loss(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
-        """The loss of one micro-batch."""
-        if self.config.upsampled_loss:
-            loss = segloss.upsampled(self.loss, self.model.padded_size(image))
-            value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
-        else:
-            value = self.loss(self.forward(image), mask, denominator=denominator)
-        return value
 
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""
@@ -292,7 +238,7 @@ class Trainer:
             return
         try:
             with self.stop.interrupts(), memory.scoring():
-                scores = score(self.forward, "val", self.experiment, self.fabric).document
+                scores = score(self.stepper.forward, "val", self.experiment, self.fabric).document
         except Stopped:
             self._save()  # all steps of the epoch are done; when the run goes on it validates first
             raise
@@ -308,10 +254,10 @@ class Trainer:
 
     def _save(self) -> None:
         self.watch.read()
-        moments, groups = optimizer_state(self.optimizer)
+        moments, groups = optimizer_state(self.stepper.optimizer)
         generators, numbers = random_state()
         tensors = {
-            **prefixed("model", self.model.state_dict()),
+            **prefixed("model", self.stepper.model.state_dict()),
             **prefixed("optimizer", moments),
             **prefixed("random", generators),
             "loss_sum": self.loss_sum,
@@ -321,7 +267,7 @@ class Trainer:
             "run": self.run.mark(),
             "progress": asdict(self.state),
             "groups": groups,
-            "schedule": self.schedule.state_dict(),
+            "schedule": self.stepper.schedule.state_dict(),
             "random": numbers,
         }
         Checkpoint(tensors, state).save(self.run.checkpoint("last"))
@@ -329,14 +275,14 @@ class Trainer:
 
     def _save_best(self, epoch: int) -> None:
         state = {"run": self.run.mark(), "progress": {"epoch": epoch, "score": self.state.best}}
-        Checkpoint(prefixed("model", self.model.state_dict()), state).save(self.run.checkpoint("best"))
+        Checkpoint(prefixed("model", self.stepper.model.state_dict()), state).save(self.run.checkpoint("best"))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        load_model(self.model, checkpoint, self.run.checkpoint("last"))
+        load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))
         try:
-            load_optimizer(self.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
+            load_optimizer(self.stepper.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
             load_random(checkpoint.part("random"), checkpoint.state["random"])
-            self.schedule.load_state_dict(checkpoint.state["schedule"])
+            self.stepper.schedule.load_state_dict(checkpoint.state["schedule"])
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
             self.state = State(**checkpoint.state["progress"])
@@ -363,10 +309,3 @@ class Trainer:
             f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "
             f"{entry['images_per_second']:.1f} images/s"
         )
-
-
-def _grouped(loader: Any, size: int) -> Iterator[list[datasets.Sample]]:
-    """The batches of a loader in lists of `size`; the last may be shorter."""
-    batches = iter(loader)
-    while group := list(islice(batches, size)):
-        yield group

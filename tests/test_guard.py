@@ -37,7 +37,7 @@ class Poison(nn.Module):
 
 def poisoned(path, calls, *overrides, gradient=False):
     made = trainer(path, *overrides)
-    made.loss = Poison(made.loss, calls, gradient)
+    made.stepper.loss = Poison(made.stepper.loss, calls, gradient)
     return made
 
 
@@ -132,18 +132,18 @@ def test_a_run_stops_at_a_step_that_is_not_finite(camvid_yaml, gradient):
 def test_a_run_goes_on_without_steps_that_are_not_finite(camvid_yaml):
     """Their losses are left out of the mean, and a resumed run still knows of them."""
     made = poisoned(camvid_yaml, {2, 5}, "train.nonfinite=skip", "train.checkpoint_steps=1")
-    losses, step = [], made._step
+    losses, step = [], made.stepper.take
 
     def noted(group):
         losses.append(float(loss := step(group)))
         return loss
 
-    made._step = noted
+    made.stepper.take = noted
     made.fit()
     first, second = log(made.run.path)
     assert [first["skipped"], second["skipped"]] == [1, 1]
     assert first["loss"] == pytest.approx((losses[0] + losses[2]) / 2, rel=1e-6)
-    assert all(torch.isfinite(tensor).all() for tensor in made.model.state_dict().values())
+    assert all(torch.isfinite(tensor).all() for tensor in made.stepper.model.state_dict().values())
     assert sorted(path.name for path in (made.run.path / "nonfinite").glob("*.json")) == [
         "step-000002.json",
         "step-000005.json",
@@ -172,7 +172,7 @@ def test_flags_are_read_a_bounded_number_of_steps_later(camvid_yaml):
 
 def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatch):
     made = trainer(camvid_yaml, "train.batch_size=6", "train.accumulate=2")
-    forward, tried = made.forward, []
+    forward, tried = made.stepper.forward, []
 
     class Small(nn.Module):
         def forward(self, images):
@@ -181,7 +181,7 @@ def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatc
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
             return forward(images)
 
-    made.forward = Small()
+    made.stepper.forward = Small()
     with pytest.raises(UsageError) as caught:
         made.fit()
     said = str(caught.value)

@@ -28,7 +28,9 @@ def test_any_input_size(name):
             images = torch.randn(2, channels, *size)
             logits, low = model(images), model.low_resolution(images)
         assert logits.shape == (2, 4, *size)
-        assert all(side % low_side == 0 for side, low_side in zip(model.padded_size(images), low.shape[-2:], strict=True))
+        assert all(
+            side % low_side == 0 for side, low_side in zip(model.padded_size(images), low.shape[-2:], strict=True)
+        )
         resized = nn.functional.interpolate(low, model.padded_size(images), mode="bilinear", align_corners=False)
         torch.testing.assert_close(logits, resized[..., : size[0], : size[1]])
 

@@ -85,14 +85,14 @@ def test_the_sweep_sets_the_rates(camvid_yaml):
 
     made = trainer(camvid_yaml, "optim={name: sgd, lr: 0.3, momentum: 0.0}", SMALL)
     rates, seen = [1e-3, 1e-2, 1e-1, 1.0], []
-    step = made._step
+    step = made.stepper.take
 
     def noted(group):
-        seen.append(made.optimizer.param_groups[0]["lr"])
+        seen.append(made.stepper.optimizer.param_groups[0]["lr"])
         return step(group)
 
-    made._step = noted
-    assert len(list(made.sweep(rates))) == 4
+    made.stepper.take = noted
+    assert len(list(lr_finder.sweep(made, rates))) == 4
     assert seen == pytest.approx(rates)
 
 

@@ -107,7 +107,7 @@ def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
     made = trainer(camvid_yaml, "train.epochs=1", "train.checkpoint_minutes=1")
     saved, clock = [], [0.0]
     monkeypatch.setattr("engine.training.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
-    step, save = made._step, made._save
+    step, save = made.stepper.take, made._save
 
     def slow(group):
         clock[0] += 40
@@ -117,7 +117,7 @@ def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
         saved.append(made.state.step)
         save()
 
-    made._step, made._save = slow, noted
+    made.stepper.take, made._save = slow, noted
     made.fit()
     assert saved == [2, 3]  # 80 s after the start, and at the end of the epoch
 
@@ -239,7 +239,7 @@ def test_what_does_not_repeat_itself_is_refused_by_name(camvid_yaml, monkeypatch
             "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set"
         )
 
-    made._step = refused
+    made.stepper.take = refused
     with pytest.raises(UsageError, match="adaptive_avg_pool2d_backward_cuda has no form on this device"):
         made.fit()
     trainer(camvid_yaml, "name=b")

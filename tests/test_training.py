@@ -54,13 +54,13 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
     program("train", camvid_yaml, "data.size=[16, 20]", check=0)
     run = Run.open(tmp_path / "runs/small")
     made = trainer(camvid_yaml, "data.size=[16, 20]", "name=other")
-    made.model.load_state_dict(Checkpoint.load(run.checkpoint("best")).part("model"))
+    made.stepper.model.load_state_dict(Checkpoint.load(run.checkpoint("best")).part("model"))
     samples = made.experiment.samples("test")
     matrix = np.zeros((11, 11), dtype=int)
-    made.model.eval()
+    made.stepper.model.eval()
     for index in range(len(samples)):
         with torch.no_grad():
-            logits = made.model(samples[index]["image"][None])
+            logits = made.stepper.model(samples[index]["image"][None])
         big = torch.nn.functional.interpolate(logits, (24, 32), mode="bilinear")[0].argmax(0).numpy()
         truth = np.asarray(Image.open(samples.cases[index].case.mask))
         for t, p in zip(truth.ravel(), big.ravel(), strict=True):
@@ -74,7 +74,7 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
 
 def test_losses_that_follow_training_are_told(camvid_yaml):
     made = trainer(camvid_yaml, "loss=[{name: cdb_ce}, {name: ldam, s: 2, drw_epoch: 1}]", "train.epochs=3")
-    by_validation, deferred = made.loss.losses
+    by_validation, deferred = made.stepper.loss.losses
     made.epoch()
     assert by_validation.difficulty.tolist() == [1.0] * 11
     assert deferred.class_weights.tolist() == [1.0] * 11
@@ -99,11 +99,11 @@ def test_accumulation_equals_one_large_batch(camvid_yaml):
         weights = ["loss.class_weights=inverse_frequency", "loss.normalize=weights"]
         sizes = [f"train.batch_size={size}", f"train.accumulate={accumulate}", f"name=b{size}"]
         made = trainer(camvid_yaml, *sizes, *weights, "optim={name: sgd, lr: 0.1}")
-        made.forward.eval()
+        made.stepper.forward.eval()
         made.batches.set_epoch(0)
         group = [batch for batch, _ in zip(made.loader, range(accumulate), strict=False)]
-        made._step(group)
-        found.append(made.model.state_dict())
+        made.stepper.take(group)
+        found.append(made.stepper.model.state_dict())
     for name in found[0]:
         torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-4, atol=1e-6)
 
@@ -186,10 +186,13 @@ def test_without_validation_the_last_epoch_is_kept(camvid_yaml):
 
 def test_gradients_are_clipped(camvid_yaml):
     made = trainer(camvid_yaml, "train.clip_norm=1e-3", "optim={name: sgd, lr: 1.0, momentum: 0.0}")
-    before = {name: tensor.detach().clone() for name, tensor in made.model.named_parameters()}
-    made._step([next(iter(made.loader))])
+    before = {name: tensor.detach().clone() for name, tensor in made.stepper.model.named_parameters()}
+    made.stepper.take([next(iter(made.loader))])
     moved = (
-        sum((tensor.detach() - before[name]).square().sum().item() for name, tensor in made.model.named_parameters())
+        sum(
+            (tensor.detach() - before[name]).square().sum().item()
+            for name, tensor in made.stepper.model.named_parameters()
+        )
         ** 0.5
     )
     assert moved == pytest.approx(1e-3, rel=1e-3)
@@ -199,7 +202,7 @@ def test_every_loss_and_a_sum_train(camvid_yaml):
     for index, loss in enumerate(["wce", "focal", "dfl", "dice", "mse_ol", None]):
         spec = f"loss={{name: {loss}}}" if loss else "loss=[{name: dice, weight: 0.5}, {name: ce}]"
         made = trainer(camvid_yaml, spec, f"name=l{index}")
-        values = [float(made._step([batch])) for _ in range(6) for batch in made.loader]
+        values = [float(made.stepper.take([batch])) for _ in range(6) for batch in made.loader]
         assert np.mean(values[-3:]) < np.mean(values[:3]), spec
 
 
@@ -208,7 +211,7 @@ def test_class_counts_come_from_the_training_part_alone(camvid_yaml):
     masks = np.stack([np.asarray(Image.open(cached.case.mask)) for cached in made.experiment.data.parts["train"]])
     counts = np.bincount(masks.ravel(), minlength=12)[:11]
     expected = (1 / counts) / (1 / counts).sum()
-    np.testing.assert_allclose(made.loss.class_weights.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(made.stepper.loss.class_weights.numpy(), expected, rtol=1e-5)
 
 
 def test_compile_and_tensorboard(camvid_yaml, program, tmp_path):
