@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from runs import assert_same_run, trainer
 from test_adapters import blocks, photograph, save
 from test_data import cache
 from test_samples import assert_equal
-from test_training import assert_same_run, trainer
 
 from datasets import SAMPLERS, DataError, Folder, Samples, TrainingBatches, class_pixels, training_loader
 from datasets.samplers import Foreground, Rare, Uniform
