@@ -47,6 +47,7 @@ class Lock:
         self.folder, self.path = folder, folder / ".lock"
         self._handle = -1
         self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Lock:
         try:
@@ -62,13 +63,14 @@ class Lock:
         except BaseException:
             self._close()
             raise
-        threading.Thread(target=self._beat, daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
+        self._thread.join()
         with suppress(OSError):
             self.path.unlink()  # while it is still held: who opened this file meanwhile sees that it is gone
         self._close()

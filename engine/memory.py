@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from .config import TrainSection
 from .errors import UsageError
 
 
@@ -67,9 +69,7 @@ def release() -> None:
 
 
 def usage(device: torch.device) -> str:
-    """What a device holds, in words; empty for the CPU."""
-    if device.type != "cuda":
-        return ""
+    """What a GPU holds, in words."""
     free, total = torch.cuda.mem_get_info(device)
     own, most = torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
     others = total - free - torch.cuda.memory_reserved(device)
@@ -84,7 +84,22 @@ def gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def advice(fits: int, batch_size: int, accumulate: int) -> str:
+def advice(attempt: Callable[[int], Any], images: Tensor, train: TrainSection, reason: str) -> str:
+    """What is told of a batch that did not fit: its size, the device's numbers, the batch that fits.
+
+    Args:
+        attempt: see `largest_batch`.
+        images: of the batch that failed.
+        train: how large a step is to be.
+        reason: what torch said, told where the device has no numbers.
+    """
+    held = usage(torch.device("cuda")) if torch.cuda.is_initialized() else ""
+    size = "x".join(map(str, images.shape[1:]))
+    remedy = smaller(largest_batch(attempt, len(images)), train.batch_size, train.accumulate)
+    return f"out of memory with {len(images)} images of {size} a batch ({held or reason}); {remedy} (and another name)"
+
+
+def smaller(fits: int, batch_size: int, accumulate: int) -> str:
     """The line that mends it: a batch that fits, and how to keep the step as large as it was."""
     if fits < 1:
         return "not even one sample fits: take a smaller data.size or a smaller network"

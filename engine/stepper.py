@@ -67,6 +67,7 @@ class Stepper:
 
     def probe(self, batch: datasets.Sample, samples: int) -> None:
         """What a step on some samples of a batch holds at once, without changing a weight."""
+        self.optimizer.zero_grad()  # what the step that failed has left
         room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
         image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
         mask = self.fabric.to_device(batch["mask"][:samples])

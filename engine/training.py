@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -30,41 +30,16 @@ from .disk import refuse_small_disk
 from .display import Display, percent
 from .errors import UsageError
 from .evaluation import score
+from .events import events
 from .experiment import Experiment, place
 from .nonfinite import LATE, Watch
 from .run import Run
 from .signals import Stop, Stopped
+from .state import State
 from .stepper import Stepper
 
 NOTE_SECONDS = 0.5
 """How often the bar shows a loss: reading it waits for the device."""
-
-
-@dataclass
-class State:
-    """Where a training stands; all of it is in every checkpoint.
-
-    Attributes:
-        epoch: epochs completed.
-        batch: micro-batches done in the epoch that is under way.
-        step: optimizer steps done.
-        best: the best headline score on validation so far.
-        best_epoch: the epoch it came from, counted from 1.
-        stale: validations since then.
-        log_lines: lines of log.jsonl that belong to this state.
-        stopped: whether early stopping has ended the training.
-        class_accuracy: recall of each class in the last validation, null where it was absent; null before the first.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    stale: int = 0
-    log_lines: int = 0
-    stopped: bool = False
-    class_accuracy: list[float | None] | None = None
 
 
 class Trainer:
@@ -124,19 +99,19 @@ class Trainer:
         if self.run.checkpoint("last").is_file():
             self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
-        refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
+        if self.state.epoch < self.config.epochs:
+            refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
         total = self.config.epochs * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
-        with self._events() as events, self.display.bar("training", total, done) as advance:
+        tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard)
+        with tensorboard as show, self.display.bar("training", total, done) as advance:
             while self.state.epoch < self.config.epochs and not self.state.stopped:
                 if self.stop.asked:
                     raise Stopped
                 entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
-                for name in ("loss", "score", "lr"):
-                    if events is not None and entry[name] is not None:
-                        events.add_scalar(name, entry[name], entry["epoch"])
+                show(entry)
         if not self.validates or self.state.best is None:
             self._save_best(self.state.epoch)
 
@@ -221,14 +196,9 @@ class Trainer:
             if not memory.ran_out(error):
                 raise
             reason = str(error).splitlines()[0]
-        size = len(group[0]["image"])  # here the error, and with it the tensors of the step, is gone
-        held = memory.usage(self.fabric.device)
-        fits = memory.largest_batch(lambda samples: self.stepper.probe(group[0], samples), size)
-        images = "x".join(map(str, group[0]["image"].shape[1:]))
-        raise UsageError(
-            f"{self.run.path}: out of memory with {size} images of {images} a batch ({held or reason}); "
-            f"{memory.advice(fits, self.config.batch_size, self.config.accumulate)} (and another name)"
-        )
+        # here the error, and with it the tensors of the step, is gone
+        attempt = partial(self.stepper.probe, group[0])
+        raise UsageError(f"{self.run.path}: {memory.advice(attempt, group[0]['image'], self.config, reason)}")
 
     def _validate(self, entry: dict[str, Any]) -> None:
         """Score the validation part where it is due, and keep the best weights."""
@@ -289,17 +259,6 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from ({error})") from error
         self.run.cut_log(self.state.log_lines)
-
-    @contextmanager
-    def _events(self) -> Iterator[Any]:
-        """A writer of TensorBoard events where they are wanted, None elsewhere."""
-        if not self.config.tensorboard:
-            yield None
-            return
-        from torch.utils.tensorboard import SummaryWriter
-
-        with SummaryWriter(str(self.run.path / "tensorboard")) as writer:
-            yield writer
 
     def _summary(self, entry: dict[str, Any]) -> str:
         headline = self.experiment.headline

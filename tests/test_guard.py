@@ -190,6 +190,7 @@ def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatc
     assert "train.accumulate=4" in said
     assert "\n" not in said
     assert tried == [6, 3, 4]
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
     monkeypatch.setattr(memory, "usage", lambda device: "the device has 8.00 GiB")
     with pytest.raises(UsageError, match=r"\(the device has 8.00 GiB\)"):
         made.fit()
@@ -215,8 +216,8 @@ def test_the_largest_batch_by_trying():
         assert memory.largest_batch(attempt, 9) == limit
     with pytest.raises(RuntimeError, match="else"):
         memory.largest_batch(lambda _: (_ for _ in ()).throw(RuntimeError("something else")), 9)
-    assert "not even one sample fits" in memory.advice(0, 4, 1)
-    assert memory.advice(5, 7, 1) == "the largest batch that fits is train.batch_size=5"
+    assert "not even one sample fits" in memory.smaller(0, 4, 1)
+    assert memory.smaller(5, 7, 1) == "the largest batch that fits is train.batch_size=5"
 
 
 def test_a_disk_that_is_too_small_is_told_before_training(tmp_path, monkeypatch):

@@ -1,0 +1,32 @@
+"""Where a training stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class State:
+    """Where a training stands; all of it is in every checkpoint.
+
+    Attributes:
+        epoch: epochs completed.
+        batch: micro-batches done in the epoch that is under way.
+        step: optimizer steps done.
+        best: the best headline score on validation so far.
+        best_epoch: the epoch it came from, counted from 1.
+        stale: validations since then.
+        log_lines: lines of log.jsonl that belong to this state.
+        stopped: whether early stopping has ended the training.
+        class_accuracy: recall of each class in the last validation, null where it was absent; null before the first.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    stale: int = 0
+    log_lines: int = 0
+    stopped: bool = False
+    class_accuracy: list[float | None] | None = None
