@@ -53,7 +53,7 @@ class Stepper:
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
         for image, mask in zip(images, masks, strict=True):
-            loss = self._loss(image, mask, denominator)
+            loss = self.loss_of(image, mask, denominator)
             self.fabric.backward(loss)
             total = total + loss.detach()
         if self.config.clip_norm is not None:
@@ -71,11 +71,11 @@ class Stepper:
         room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
         image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
         mask = self.fabric.to_device(batch["mask"][:samples])
-        self.fabric.backward(self._loss(image, mask, self.loss.denominator(mask)))
+        self.fabric.backward(self.loss_of(image, mask, self.loss.denominator(mask)))
         self.optimizer.zero_grad()
         del room
 
-    def _loss(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
+    def loss_of(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
         """The loss of one micro-batch."""
         if self.config.upsampled_loss:
             loss = segloss.upsampled(self.loss, self.model.padded_size(image))

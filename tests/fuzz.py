@@ -184,7 +184,7 @@ def camvid(folder: Path) -> datasets.Adapter:
 
 
 def cache(folder: Path) -> Cache:
-    return Cache(folder / "cache", camvid(folder), (24, 32), NORMALISATIONS["imagenet"](), "")
+    return Cache(folder / "cache", camvid(folder), (24, 32), None, NORMALISATIONS["imagenet"](), "")
 
 
 def write_cache(folder: Path) -> None:

@@ -111,8 +111,8 @@ def test_accumulation_equals_one_large_batch(camvid_yaml):
 def test_losses_and_acw_share_initial_weights_and_batches(camvid_yaml):
     first = trainer(camvid_yaml, "name=a")
     second = trainer(camvid_yaml, "name=b", "loss={name: dfl}", "model.acw=true")
-    for name, tensor in first.model.state_dict().items():
-        assert torch.equal(tensor, second.model.state_dict()[name])
+    for name, tensor in first.stepper.model.state_dict().items():
+        assert torch.equal(tensor, second.stepper.model.state_dict()[name])
     for one, other in zip(first.loader, second.loader, strict=True):
         assert torch.equal(one["image"], other["image"])
 
@@ -240,13 +240,13 @@ def test_a_loss_that_upsamples_trains_the_same(camvid_yaml):
     plain = trainer(camvid_yaml, *options)
     slabs = trainer(camvid_yaml, *options, "train.upsampled_loss=true", "name=slabs")
     images, masks = torch.randn(2, 3, 24, 30), torch.randint(0, 11, (2, 24, 30))
-    count = plain.loss.denominator(masks)
+    count = plain.stepper.loss.denominator(masks)
     found = []
     for each in (plain, slabs):
         torch.manual_seed(0)  # of the dropout
-        loss = each._loss(images, masks, count)
+        loss = each.stepper.loss_of(images, masks, count)
         loss.backward()
-        found.append((loss.detach(), [p.grad for p in each.model.parameters()]))
+        found.append((loss.detach(), [p.grad for p in each.stepper.model.parameters()]))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
 
 
