@@ -24,12 +24,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .case import IGNORE, Adapter, Case
+from .counts import Counts, count_masks
 from .errors import DataError
 from .files import cannot_write, write_atomically
 from .normalise import Normalisation
 from .resize import resize_image, resize_mask
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the content of the files changes."""
 
 
@@ -46,6 +47,7 @@ class CachedCase:
         deviation: one number a channel, to divide by.
         pixels: pixels of each class on its own grid, in the order of the classes.
         digest: SHA-256 of the image's decoded pixels.
+        counts: of each class on the network's grid, as `count_classes` adds them up.
     """
 
     case: Case
@@ -56,6 +58,7 @@ class CachedCase:
     deviation: tuple[float, ...]
     pixels: tuple[int, ...]
     digest: str
+    counts: Counts
 
     def image(self, index: int) -> NDArray[Any]:
         """Slice `index` as `(rows, columns, channels)`, uint8, or float32 in [0, 1]."""
@@ -138,6 +141,7 @@ class Cache:
             "deviation": normalised.deviation,
             "original": decoded.mask.shape[1:],
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
+            "counts": count_masks(mask, len(self.adapter.classes)),
             "digest": hashlib.sha256(repr(decoded.image.shape).encode() + decoded.image.tobytes()).hexdigest(),
         }
         content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"case": json.dumps(header)})
@@ -182,4 +186,14 @@ def _read_header(case: Case, path: Path) -> CachedCase:
         deviation=tuple(header["deviation"]),
         pixels=tuple(header["pixels"]),
         digest=header["digest"],
+        counts=_counts(header["counts"]),
     )
+
+
+def _counts(found: dict[str, list[int]]) -> Counts:
+    return {
+        "pixels": found["pixels"],
+        "pixels_of_images": found["pixels_of_images"],
+        "images": found["images"],
+        "components": found["components"],
+    }

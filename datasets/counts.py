@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .cache import CachedCase
+if TYPE_CHECKING:
+    from .cache import CachedCase
 
 KEYS: tuple[Literal["pixels", "pixels_of_images", "images", "components"], ...]
 KEYS = ("pixels", "pixels_of_images", "images", "components")
@@ -28,7 +29,7 @@ def count_classes(cases: Sequence[CachedCase], num_classes: int) -> Counts:
     """Count each slice of each case once, on the network's grid, before sampler and augmentation."""
     total = no_counts(num_classes)
     for case in cases:
-        add_counts(total, count_masks(case.masks(), num_classes))
+        add_counts(total, case.counts)
     return total
 
 
