@@ -9,7 +9,7 @@ from .camvid import CamVid
 from .camvid701 import CamVid701
 from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part, Pixels
 from .cityscapes import Cityscapes, to_label_ids
-from .counts import Counts, count_classes
+from .counts import Counts, add_slices
 from .division import Split, Splitter
 from .errors import DataError
 from .folder import Folder
@@ -19,7 +19,7 @@ from .normalise import NORMALISATIONS, Normalised
 from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
-from .samplers import SAMPLERS, Sampler, class_pixels
+from .samplers import SAMPLERS, Sampler
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, plainly, training_loader
 from .slices import SliceRule, kept_slices
 from .split_file import Recorded
@@ -84,9 +84,8 @@ __all__ = [
     "Track",
     "TrainingBatches",
     "Volume",
+    "add_slices",
     "build_transform",
-    "class_pixels",
-    "count_classes",
     "evaluation_loader",
     "kept_slices",
     "plainly",

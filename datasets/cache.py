@@ -25,12 +25,13 @@ from safetensors.numpy import save
 
 from .cached import CachedCase
 from .case import IGNORE, Adapter, Case
+from .counts import slice_counts
 from .errors import DataError
 from .files import cannot_write, write_atomically
 from .grid import Shape, network_shape, resize_image, resize_mask
 from .normalise import Normalisation
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the content of the files changes."""
 
 
@@ -94,6 +95,7 @@ class Cache:
             "deviation": normalised.deviation,
             "original": original,
             "spacing": decoded.spacing,
+            "counts": slice_counts(tensors["mask"], len(self.adapter.classes)).tolist(),
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
             "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
         }

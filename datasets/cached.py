@@ -15,6 +15,8 @@ from .case import Case
 from .grid import Shape, Spacing
 from .slices import neighbours
 
+Rows = tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True)
 class CachedCase:
@@ -30,6 +32,7 @@ class CachedCase:
         deviation: one number a channel, to divide by.
         pixels: pixels of each class on its own grid, in the order of the classes.
         digest: SHA-256 of the image's decoded pixels.
+        counts: pixels and components of each class in each slice of the network's grid; see `slice_counts`.
     """
 
     case: Case
@@ -41,6 +44,7 @@ class CachedCase:
     deviation: tuple[float, ...]
     pixels: tuple[int, ...]
     digest: str
+    counts: tuple[Rows, Rows]
 
     @classmethod
     def open(cls, case: Case, path: Path) -> CachedCase:
@@ -53,12 +57,14 @@ class CachedCase:
             raise ValueError(f"{path}: image and masks do not belong together")
         slices, rows, columns = shape
         spacing = header.pop("spacing")
+        pixels, components = header.pop("counts")
         return cls(
             case=case,
             path=path,
             shape=(slices, rows, columns),
             spacing=None if spacing is None else tuple(spacing),
             digest=header.pop("digest"),
+            counts=(_rows(pixels), _rows(components)),
             **{key: tuple(values) for key, values in header.items()},
         )
 
@@ -92,3 +98,7 @@ class CachedCase:
         with safe_open(self.path, framework="np") as file:
             masks: NDArray[np.uint8] = file.get_tensor(name)
         return masks
+
+
+def _rows(values: list[list[int]]) -> Rows:
+    return tuple(map(tuple, values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 import cv2
@@ -22,19 +21,6 @@ class Counts(TypedDict):
     components: list[int]
 
 
-def count_classes(masks: Iterable[NDArray[np.uint8]], num_classes: int) -> Counts:
-    """Count the samples, once each, before sampler and augmentation.
-
-    Args:
-        masks: `(samples, rows, columns)` of each case; see `Samples.masks`.
-        num_classes: C.
-    """
-    total = no_counts(num_classes)
-    for of_case in masks:
-        add_counts(total, count_masks(of_case, num_classes))
-    return total
-
-
 def no_counts(num_classes: int) -> Counts:
     """Zero of everything."""
     zeros = [0] * num_classes
@@ -47,20 +33,27 @@ def add_counts(total: Counts, more: Counts) -> None:
         into[:] = [a + b for a, b in zip(into, values, strict=True)]
 
 
-def count_masks(masks: NDArray[np.uint8], num_classes: int) -> Counts:
-    """Count the slices `(slices, rows, columns)` of one case."""
-    pixels = np.zeros(num_classes, dtype=np.int64)
-    shared, images, components = pixels.copy(), pixels.copy(), pixels.copy()
-    for mask in masks:
-        here = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
-        pixels += here
-        shared[here > 0] += here.sum()
-        images += here > 0
-        for index in np.flatnonzero(here):
-            components[index] += cv2.connectedComponents((mask == index).view(np.uint8), connectivity=8)[0] - 1
+def slice_counts(masks: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """The pixels and the connected components (8 neighbours) of each class in each slice, `(2, slices, classes)`.
+
+    Args:
+        masks: `(slices, rows, columns)` class indices.
+        num_classes: C.
+    """
+    counts = np.zeros((2, len(masks), num_classes), dtype=np.int64)
+    for pixels, components, mask in zip(*counts, masks, strict=True):
+        pixels[:] = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
+        for index in np.flatnonzero(pixels):
+            components[index] = cv2.connectedComponents((mask == index).view(np.uint8), connectivity=8)[0] - 1
+    return counts
+
+
+def add_slices(counts: NDArray[np.int64]) -> Counts:
+    """What some slices hold together; see `slice_counts`."""
+    pixels, components = counts
     return {
-        "pixels": pixels.tolist(),
-        "pixels_of_images": shared.tolist(),
-        "images": images.tolist(),
-        "components": components.tolist(),
+        "pixels": pixels.sum(0).tolist(),
+        "pixels_of_images": ((pixels > 0) * pixels.sum(1, keepdims=True)).sum(0).tolist(),
+        "images": (pixels > 0).sum(0).tolist(),
+        "components": components.sum(0).tolist(),
     }

@@ -7,7 +7,7 @@ augmentation; class counts and weights are not changed by a sampler.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -23,11 +23,9 @@ class Sampler(Protocol):
     """Makes the order of an epoch; its constructor checks ranges.
 
     Attributes:
-        reads_masks: whether it needs to know what each sample holds.
         needs_background: whether the data set must have a class named background.
     """
 
-    reads_masks: bool
     needs_background: bool
 
     def __call__(
@@ -46,7 +44,7 @@ class Sampler(Protocol):
 class Uniform:
     """Every image once an epoch, in random order."""
 
-    reads_masks = needs_background = False
+    needs_background = False
 
     def __call__(
         self,
@@ -72,7 +70,7 @@ class Foreground:
         ValueError: a share out of its range.
     """
 
-    reads_masks = needs_background = True
+    needs_background = True
 
     def __init__(self, share: float = 0.5) -> None:
         if not 0 < share <= 1:
@@ -111,7 +109,7 @@ class Rare:
         ValueError: a negative power.
     """
 
-    reads_masks, needs_background = True, False
+    needs_background = False
 
     def __init__(self, power: float = 1.0) -> None:
         if power < 0:
@@ -142,12 +140,6 @@ class Rare:
 
 
 SAMPLERS: dict[str, type[Sampler]] = {"uniform": Uniform, "foreground": Foreground, "rare": Rare}
-
-
-def class_pixels(masks: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.int64]:
-    """The pixels of each class in each sample, `(samples, classes)`; see `Samples.masks`."""
-    rows = [np.bincount(mask.ravel(), minlength=num_classes)[:num_classes] for of_case in masks for mask in of_case]
-    return np.array(rows, dtype=np.int64).reshape(-1, num_classes)
 
 
 def _deck(rng: np.random.Generator, cards: NDArray[np.int64]) -> Iterator[int]:

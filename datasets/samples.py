@@ -86,10 +86,11 @@ class Samples(Dataset[Sample]):
             "slice": slice_index,
         }
 
-    def masks(self) -> Iterator[NDArray[np.uint8]]:
-        """The masks of each case's samples on the network's grid, `(samples, rows, columns)` uint8."""
-        for number, slices in groupby(self.slices, key=lambda pair: pair[0]):
-            yield self.cases[number].masks()[[index for _, index in slices]]
+    def counts(self) -> NDArray[np.int64]:
+        """The pixels and components of each class in each sample, `(2, samples, classes)`, not augmented."""
+        if not self.slices:
+            return np.zeros((2, 0, 0), dtype=np.int64)
+        return np.array([[self.cases[number].counts[kind][index] for number, index in self.slices] for kind in (0, 1)])
 
 
 class TrainingBatches(Sampler[list[Draw]]):

@@ -7,26 +7,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE
-
 SliceRule = Literal["all", "foreground"] | int
 """Every slice, those that hold foreground, or those and a margin of slices on both sides."""
 
 
-def kept_slices(masks: NDArray[np.uint8], rule: SliceRule, background: int | None) -> list[int]:
+def kept_slices(pixels: NDArray[np.int64], rule: SliceRule, background: int | None) -> list[int]:
     """The slices of a case that are trained on, in order.
 
     Args:
-        masks: `(slices, rows, columns)` class indices.
+        pixels: of each class in each slice, `(slices, classes)`.
         rule: which.
         background: the class that is no foreground; None where every class is.
     """
     if rule == "all":
-        return list(range(len(masks)))
+        return list(range(len(pixels)))
     margin = 0 if rule == "foreground" else rule
-    holds = np.flatnonzero(((masks != IGNORE) & (masks != (-1 if background is None else background))).any(axis=(1, 2)))
-    near = np.zeros(len(masks), dtype=bool)
-    for index in holds:
+    foreground = pixels if background is None else np.delete(pixels, background, axis=1)
+    near = np.zeros(len(pixels), dtype=bool)
+    for index in np.flatnonzero(foreground.any(axis=1)):
         near[max(0, index - margin) : index + margin + 1] = True
     return np.flatnonzero(near).tolist()
 

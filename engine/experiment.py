@@ -67,7 +67,7 @@ class Experiment:
             self.data.parts["train"],
             build.build_augmentation(data),
             data.context,
-            None if rule == "all" else lambda case: keep(case.masks()),
+            None if rule == "all" else lambda case: keep(np.array(case.counts[0])),
         )
         datasets.refuse_mixed_sizes(samples)
         return samples
@@ -76,14 +76,9 @@ class Experiment:
         """The batches of the training samples, by the sampler; a `DataError` where there are too few."""
         config, adapter = self.config, self.adapter
         sampler = build.build_sampler(config.data.sampler)
-        classes = len(adapter.classes)
-        if sampler.reads_masks:
-            pixels = datasets.class_pixels(samples.masks(), classes)
-        else:
-            pixels = np.zeros((len(samples), classes), dtype=np.int64)
         order = partial(
             sampler,
-            pixels=pixels,
+            pixels=samples.counts()[0],
             background=build.background_class(adapter),
             batch_size=config.train.batch_size,
         )
@@ -97,7 +92,7 @@ class Experiment:
 
     def class_counts(self, samples: datasets.Samples) -> segloss.ClassCounts:
         """What the training samples hold of each class; a `DataError` where one class is all there is."""
-        counts = datasets.count_classes(samples.masks(), len(self.adapter.classes))
+        counts = datasets.add_slices(samples.counts())
         present = [name for name, pixels in zip(self.adapter.classes, counts["pixels"], strict=True) if pixels]
         if len(present) < 2:
             raise datasets.DataError(

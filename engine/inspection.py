@@ -10,7 +10,7 @@ import numpy as np
 
 import datasets
 from datasets.cache import refuse_non_finite
-from datasets.counts import count_masks
+from datasets.counts import slice_counts
 from datasets.grid import Spacing, network_shape, resize_mask
 from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
@@ -102,7 +102,8 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) ->
     rows, columns = decoded.mask.shape[1:]
     shape = network_shape((len(decoded.mask), rows, columns), decoded.spacing, data.size, data.spacing)
     masks = resize_mask(decoded.mask, shape)
-    kept = datasets.kept_slices(masks, build.slice_rule(data), build.background_class(adapter))
+    counts = slice_counts(masks, classes)
+    kept = datasets.kept_slices(counts[0], build.slice_rule(data), build.background_class(adapter))
     return Facts(
         case=case,
         size=(rows, columns),
@@ -111,7 +112,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) ->
         pixels=tuple(histogram[:classes].tolist()),
         ignored=int(histogram[datasets.IGNORE]),
         digest=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
-        counts=count_masks(masks[kept], classes),
+        counts=datasets.add_slices(counts[:, kept]),
     )
 
 

@@ -13,7 +13,7 @@ from test_adapters import blocks, photograph, save
 from test_data import cache
 from test_samples import assert_equal
 
-from datasets import SAMPLERS, DataError, Folder, Samples, TrainingBatches, class_pixels, training_loader
+from datasets import SAMPLERS, DataError, Folder, Samples, TrainingBatches, training_loader
 from datasets.samplers import Foreground, Rare, Uniform
 from engine.checking import load_config
 from engine.errors import ConfigError
@@ -156,7 +156,7 @@ train: {{epochs: 2, batch_size: 2, device: cpu, checkpoint_steps: 1}}
 def test_what_samples_hold_is_counted(lesions, tmp_path):
     adapter = Folder(str(tmp_path / "data"), {"background": 0, "lesion": 1})
     decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
-    pixels = class_pixels(Samples(decoded).masks(), 2)
+    pixels = Samples(decoded).counts()[0]
     assert pixels.shape == (12, 2)
     assert (pixels.sum(1) == 24 * 32).all()
     assert np.flatnonzero(pixels[:, 1]).tolist() == [0, 4, 8]
@@ -166,7 +166,7 @@ def test_what_samples_hold_is_counted(lesions, tmp_path):
 def test_workers_and_a_start_in_the_middle_change_nothing(lesions, tmp_path, name):
     adapter = Folder(str(tmp_path / "data"), {"background": 0, "lesion": 1})
     decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
-    samples, pixels = Samples(decoded), class_pixels(Samples(decoded).masks(), 2)
+    samples, pixels = Samples(decoded), Samples(decoded).counts()[0]
 
     def epoch(workers=0, start=0, number=1):
         batches = TrainingBatches(12, 4, 7, lambda rng: SAMPLERS[name]()(rng, pixels, 0, 4))

@@ -14,6 +14,7 @@ from test_data import cache
 
 import datasets
 from datasets import DataError, NiftiFolder, Promise12, Samples, Volume, read_volume, write_volume
+from datasets.counts import slice_counts
 from datasets.grid import between_slices, network_shape, resize_image, resize_mask
 from datasets.labels import LabelMap
 from datasets.scan import AXES, in_file, read_scan, with_scan_mask
@@ -312,9 +313,11 @@ def test_the_largest_component_is_kept_in_3d():
 def test_slices_with_foreground_and_a_margin():
     masks = np.zeros((9, 2, 2), np.uint8)
     masks[3, 0, 0], masks[4, 1, 1], masks[8, 0, 0] = 1, 2, 255
-    assert kept_slices(masks, "all", 0) == list(range(9))
-    assert kept_slices(masks, "foreground", 0) == [3, 4]
-    assert kept_slices(masks, 2, 0) == [1, 2, 3, 4, 5, 6]
+    pixels, _ = slice_counts(masks, 3)
+    assert pixels[3].tolist() == [3, 1, 0]
+    assert kept_slices(pixels, "all", 0) == list(range(9))
+    assert kept_slices(pixels, "foreground", 0) == [3, 4]
+    assert kept_slices(pixels, 2, 0) == [1, 2, 3, 4, 5, 6]
 
 
 def test_context_repeats_the_ends():
@@ -332,9 +335,9 @@ def test_context_stacks_neighbours_as_channels(tmp_path):
     assert wide[1]["image"].shape == (3, 5, 6)
     assert torch.equal(wide[1]["image"], torch.cat([plain[index]["image"] for index in (0, 1, 2)]))
     assert torch.equal(wide[3]["image"], torch.cat([plain[index]["image"] for index in (2, 3, 3)]))
-    few = Samples(decoded, keep=lambda case: kept_slices(case.masks(), "foreground", 0))
+    few = Samples(decoded, keep=lambda case: kept_slices(np.array(case.counts[0]), "foreground", 0))
     assert [index for _, index in few.slices] == [1, 2]
-    assert datasets.count_classes(few.masks(), 2)["pixels"] == [2 * 30 - 18, 18]
+    assert datasets.add_slices(few.counts())["pixels"] == [2 * 30 - 18, 18]
 
 
 # The cache
