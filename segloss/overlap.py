@@ -19,7 +19,7 @@ from .resize import Resize
 from .tensors import (
     Pixels,
     at_class,
-    check_arguments,
+    checked,
     one_hot,
     pick,
     prepare,
@@ -93,7 +93,7 @@ def overlap_loss(
         size: see `segloss.upsampled`.
     """
     num_classes = num_classes if class_weights is None else len(class_weights)
-    check_arguments(logits, target, mask, num_classes, size)
+    logits, target, mask = checked(logits, target, mask, num_classes, size)
     resize = None if size is None else Resize(logits.shape[2], size)
 
     def sums(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

@@ -19,9 +19,10 @@ from .names import check_choice
 from .resize import Resize
 from .tensors import (
     at_class,
-    check_arguments,
+    checked,
     exact,
     per_class,
+    plain,
     prepare,
     ratio,
     refuse_foreign,
@@ -75,13 +76,13 @@ def pixelwise_loss(
         A scalar, or the map. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError, ValueError: see `segloss.tensors.check_arguments` and `refuse_foreign`; an unknown reduction or
+        TypeError, ValueError: see `segloss.tensors.checked` and `refuse_foreign`; an unknown reduction or
             normalize.
     """
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("normalize", normalize, get_args(Normalize))
     num_classes = num_classes if class_weights is None else len(class_weights)
-    check_arguments(logits, target, mask, num_classes, size)
+    logits, target, mask = checked(logits, target, mask, num_classes, size)
     resize = None if size is None else Resize(logits.shape[2], size)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     if class_weights is not None:
@@ -124,6 +125,7 @@ def pixel_denominator(
     target: Tensor, mask: Tensor | None, ignore_index: int, class_weights: Tensor | None, normalize: Normalize
 ) -> Tensor:
     """What `mean` divides by, a scalar; a label outside 0..C−1 is not refused here."""
+    target = plain(target)
     valid = valid_pixels(target, mask, ignore_index)
     if normalize == "pixels" or class_weights is None:
         return valid.sum()

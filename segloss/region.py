@@ -18,7 +18,7 @@ from torch import Tensor
 from .base import Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import Pixels, check_arguments, of_valid, per_class, prepare, ratio, refuse_foreign, valid_pixels
+from .tensors import Pixels, checked, of_valid, per_class, prepare, ratio, refuse_foreign, valid_pixels
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Pixels, bool], Tensor]
@@ -61,8 +61,8 @@ def region_loss(
         A scalar, or one value a class. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError: soft labels; see `segloss.tensors.check_arguments` for the rest.
-        ValueError: an unknown reduction or classes; see `segloss.tensors.check_arguments` for the rest.
+        TypeError: soft labels; see `segloss.tensors.checked` for the rest.
+        ValueError: an unknown reduction or classes; see `segloss.tensors.checked` for the rest.
     """
     if target.is_floating_point():
         raise TypeError(
@@ -70,7 +70,7 @@ def region_loss(
             "target.long() for labels, target.argmax(1) for one-hot ones"
         )
     num_classes = num_classes if class_weights is None else len(class_weights)
-    check_arguments(logits, target, mask, num_classes)
+    logits, target, mask = checked(logits, target, mask, num_classes)
     valid = valid_pixels(target, mask, ignore_index)
     pixels = prepare(of_valid(logits, valid), target, mask, ignore_index, one_vs_rest)
     present = [by_unit((pixels.target == c) & valid, per_image).any(1) for c in range(max(logits.shape[1], 2))]

@@ -32,7 +32,7 @@ class Pixels(NamedTuple):
 def prepare(
     logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, one_vs_rest: bool = False
 ) -> Pixels:
-    """Upcast and mask what `check_arguments` has let through.
+    """Upcast and mask what `checked` has let through.
 
     What a loss makes of pixels that do not count, it drops itself; see `of_valid` for their gradient. A binary logit
     (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
@@ -168,14 +168,14 @@ def at_class(index: Tensor, classes: int) -> Tensor:
     return index.to(torch.int32).unsqueeze(1) == order.view(1, -1, *[1] * (index.dim() - 1))
 
 
-def check_arguments(
+def checked(
     logits: Any,
     target: Any,
     mask: Tensor | None = None,
     num_classes: int | None = None,
     size: tuple[int, int] | None = None,
-) -> None:
-    """Refuse arguments of a loss that do not fit; the labels themselves are not looked at.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits, target and mask of a loss, as torch's own tensors; the labels themselves are not looked at.
 
     Args:
         logits: see `prepare`.
@@ -222,6 +222,12 @@ def check_arguments(
     classes = max(logits.shape[1], 2)
     if num_classes is not None and num_classes != classes:
         raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
+    return plain(logits), plain(target), None if mask is None else plain(mask)
+
+
+def plain(values: Tensor) -> Tensor:
+    """As torch's own class: MONAI's `MetaTensor` follows a batch item by item, which a sum over pixels has none of."""
+    return values if type(values) is Tensor else values.as_subclass(Tensor)
 
 
 def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int) -> Tensor:

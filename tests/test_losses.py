@@ -21,6 +21,7 @@ from losses import (
     seeded,
     soft_labels,
 )
+from monai.data import MetaTensor
 from torch.autograd import gradcheck
 
 import segloss
@@ -216,6 +217,23 @@ def test_soft_labels_a_rounding_outside_the_interval(name):
 def test_another_number_of_classes_is_refused(name):
     with pytest.raises(ValueError, match="logits have 3 classes, but the loss was made for 4"):
         build(name)(torch.zeros(2, 3, 5), torch.zeros(2, 5).long())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_monai_is_a_batch(name):
+    """Its tensors know that they are a batch, as MONAI's loader leaves them, and follow each operation item by item."""
+    plain = sample()
+    followed = [MetaTensor(part) for part in plain]
+    for part in followed:
+        part.is_batch = True
+    found = []
+    for logits, target in (plain, followed):
+        logits.requires_grad_()
+        loss = build(name)
+        value = seeded(loss, logits, target, denominator=loss.denominator(target))
+        (gradient,) = torch.autograd.grad(value, logits)
+        found.append((value.item(), gradient.tolist()))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
