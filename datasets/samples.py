@@ -6,7 +6,9 @@ of an epoch: nothing depends on which process draws a random number, or on how m
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, TypedDict
@@ -22,6 +24,9 @@ from .augment import Augmentation
 from .cached import CachedCase
 from .errors import DataError
 from .samplers import Order
+
+GRACE_SECONDS = 10.0
+"""How long a loader process outlives a SIGTERM."""
 
 
 class Draw(NamedTuple):
@@ -197,9 +202,16 @@ def plainly(loader: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def _start(worker: int) -> None:  # noqa: ARG001
-    """One thread a process; SIGTERM to the whole job is for the training process to answer."""
+    """One thread a process; SIGTERM to the whole job is for the training process to answer, which needs its loaders."""
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
+
+
+def _leave_in(seconds: float) -> None:
+    """End this process later: a SIGTERM may also be the last word of a training process that waits for its end."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _seed(draw: Draw) -> int:

@@ -1,5 +1,9 @@
 """The same batches whoever loads them."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -137,3 +141,17 @@ def test_evaluation_is_in_order_and_not_augmented(samples):
     shown = list(evaluation_loader(samples, 4, 2))
     assert torch.cat([b["index"] for b in shown]).tolist() == list(range(11))
     assert torch.equal(shown[0]["image"][1], samples[1]["image"])
+
+
+def test_a_forgotten_loader_does_not_keep_its_process_alive(tmp_path):
+    """SIGTERM to the whole job is not for loaders to answer, yet it is also how Python ends those that are left."""
+    script = """
+from torch.utils.data import DataLoader
+import datasets.samples
+datasets.samples.GRACE_SECONDS = 0.5
+left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.samples._start))
+next(left)
+"""
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, timeout=120, env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
