@@ -143,7 +143,7 @@ def test_evaluation_is_in_order_and_not_augmented(samples):
     assert torch.equal(shown[0]["image"][1], samples[1]["image"])
 
 
-def test_a_forgotten_loader_does_not_keep_its_process_alive(tmp_path):
+def test_a_forgotten_loader_does_not_keep_its_process_alive():
     """SIGTERM to the whole job is not for loaders to answer, yet it is also how Python ends those that are left."""
     script = """
 from torch.utils.data import DataLoader
