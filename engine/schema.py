@@ -28,6 +28,9 @@ def schema() -> str:
     for section in definitions.values():
         if "sampler" in section.get("properties", {}):
             section["properties"]["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
+    arms = definitions["AblationSection"]["properties"]["arms"]["patternProperties"]
+    for pattern, arm in arms.items():
+        arms[pattern] = {"anyOf": [arm, {"type": "null", "description": "Removes an inherited arm."}]}
     properties["loss"] = {"description": description, "anyOf": [items, properties["loss"]]}
     return json.dumps(_partial(document), indent=2)
 

@@ -41,7 +41,7 @@ def problems(path, *overrides):
 def test_every_shipped_configuration_is_valid(path):
     config = load_config(path)
     resolved = YAML(typ="safe", pure=True).load(to_yaml(config))
-    assert FullConfig.model_validate_json(json.dumps(resolved)) == config
+    assert FullConfig.model_validate_json(json.dumps(resolved)) == config.model_copy(update={"ablation": None})
 
 
 def test_yaml_is_1_2(write):

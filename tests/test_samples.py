@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,5 @@ datasets.samples.GRACE_SECONDS = 0.5
 left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.samples._start))
 next(left)
 """
-    subprocess.run(
-        [sys.executable, "-c", script], check=True, timeout=120, env=os.environ | {"PYTHONPATH": os.getcwd()}
-    )
+    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=os.environ | here)
