@@ -68,9 +68,9 @@ def compare(a: Path, b: Path, display: Display, smallest: float = 0.01) -> None:
     Raises:
         UsageError: a path without scores, or scores that have nothing in common.
     """
-    arms = {str(path): method(path) for path in (a, b)}
-    if len(arms) < 2:
+    if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
+    arms = {str(path): method(path) for path in (a, b)}
     for one in _told(verdicts(arms, str(b), smallest)):
         display.section(one)
 

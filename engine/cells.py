@@ -63,7 +63,7 @@ def run(jobs: Sequence[Job], workers: int) -> Iterator[dict[int, int | str]]:
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,

@@ -1,0 +1,419 @@
+"""Ablations: arms, cells, the pairing of scores, tables; and grids that are trained, fail, are killed and go on."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, make_camvid
+
+from engine.ablation import Ablation
+from engine.comparison import Measure, Method, compared, measures
+from engine.config import PaperSection
+from engine.documents import method
+from engine.errors import ConfigError, UsageError
+from engine.experiment import Experiment
+from engine.forest import class_bars, forest, trajectories
+from engine.verdicts import beside_paper, latex, markdown, reading_of, scores_of, verdicts
+
+YAML = """\
+name: grid
+data:
+  name: camvid
+  root: {root}
+  size: [24, 32]
+  workers: 0
+  group: case
+  split: {{kind: kfold, folds: 2, fold: all, val: 0}}
+  augment: [{{name: HorizontalFlip}}]
+model: {{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}}
+loss: {{name: ce}}
+optim: {{name: adam, lr: 1e-3}}
+train: {{epochs: 2, batch_size: 2, device: cpu}}
+ablation:
+  baseline: ce
+  arms:
+    ce: {{}}
+    adfl: {{loss: {{name: adfl}}}}
+"""
+
+
+def grid_yaml(folder):
+    path = folder / "grid.yaml"
+    path.write_text(YAML.format(root=json.dumps(str(make_camvid(folder / "camvid")))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return grid_yaml(tmp_path_factory.mktemp("grid"))
+
+
+def test_cells_are_runs_of_every_arm_seed_and_fold(shared):
+    ablation = Ablation.load(shared, ["ablation.seeds=[3, 5]", "ablation.noise_floor=true"])
+    cells = list(ablation.cells())
+    assert len(cells) == 3 * 2 * 2
+    assert {str(cell.run.path) for cell in cells} == {
+        f"runs/grid/{arm}/seed-{seed}/fold-{fold}"
+        for arm, seeds in (("ce", (3, 5)), ("adfl", (3, 5)), ("noise_floor", (10_003, 10_005)))
+        for seed in seeds
+        for fold in (0, 1)
+    }
+    for cell in cells:
+        assert (cell.config.seed, cell.config.data.split.fold) == (cell.seed, cell.fold)
+        assert (cell.config.loss[0].name, cell.config.model.acw) == (
+            ("dfl", True) if cell.arm == "adfl" else ("ce", None)
+        )
+        assert cell.config.data.cache == "runs/.cache"
+    assert [cell.seed % 10_000 for cell in cells] == [3] * 6 + [5] * 6  # early results can be compared
+
+
+def test_arms_share_first_weights_and_batches(shared, tmp_path):
+    ablation = Ablation.load(shared, [f"output={tmp_path}"])
+    ce, adfl = (next(c for c in ablation.cells() if c.arm == arm).config for arm in ("ce", "adfl"))
+    one, two = (Experiment.prepare(config) for config in (ce, adfl))
+    mine, other = one.network().state_dict(), two.network().state_dict()
+    assert set(other) - set(mine) == {"acw.weight"}
+    assert all(torch.equal(mine[key], other[key]) for key in mine)
+    batches = []
+    for experiment in (one, two):
+        samples = experiment.training_samples()
+        order = experiment.training_batches(samples)
+        order.set_epoch(1)
+        batches.append([samples[draw]["image"] for batch in order for draw in batch])
+    assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+def test_what_starts_otherwise_is_told(shared):
+    arms = ["ablation.arms.wide.model.decoder_channels=[32, 16, 8]", "ablation.arms.rare.data.sampler=rare"]
+    ablation = Ablation.load(shared, [*arms, "ablation.arms.acw.model.acw=true"])
+    assert {arm: ablation.changed(arm) for arm in ablation.arms} == {
+        "ce": [],
+        "adfl": [],
+        "acw": [],
+        "wide": ["model"],
+        "rare": ["data"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ablation.baseline=cee", "ablation.baseline: unknown arm 'cee'; did you mean 'ce'?"),
+        ("ablation.arms.adfl.loss.name=dlf", "loss.name: unknown loss 'dlf'; did you mean 'dfl'?"),
+        ("ablation.arms.x.seed=3", "ablation.arms.x: seed is the same in every arm; set it outside of ablation"),
+        ("ablation.arms.x.data.split.folds=3", "ablation.arms.x: data.split is the same in every arm"),
+        ("ablation.arms.-x={}", "ablation.arms: use letters, digits and . _ - (a letter or digit first), got '-x'"),
+        ("ablation.arms.noise_floor={}", "is the name of the baseline with other seeds"),
+        ("ablation.seeds=[1, 1]", "ablation.seeds: a seed is given twice, got [1, 1]"),
+        ("ablation.arm={}", "ablation: unknown key 'arm'; did you mean 'arms'?"),
+        ("ablation=null", "ablation: missing"),
+        (
+            "ablation.paper={source: x, reading: case, values: {cee: {mDSC: 0.5}}}",
+            "ablation.paper.values: unknown arm 'cee'",
+        ),
+        ("ablation.paper={source: x, reading: case, values: {ce: {mDSC: 86}}}", "ablation.paper.values"),
+    ],
+)
+def test_mistakes_are_one_line_each(shared, override, message):
+    with pytest.raises(ConfigError) as error:
+        Ablation.load(shared, [override])
+    assert len(error.value.problems) == 1
+    assert message in error.value.problems[0]
+
+
+def test_train_says_what_an_ablation_is_for(program, shared):
+    said = program("train", shared, check=2).stderr
+    assert said == f"{shared}: holds an ablation; train_seg.py ablate {shared} trains its arms\n"
+
+
+CLASSES = ["background", "zone", "tumour"]
+
+
+def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="background"):
+    """Scores of patients 0, 2, … (fold 0) or 1, 3, … (fold 1); the same patients are as hard in every call."""
+    hard = np.random.default_rng(0).beta(20, 5, (cases, 3))
+    easy = np.random.default_rng(seed + 17).normal(0, 0.01, (cases, 3)) + shift
+    rows = []
+    for case in range(fold, cases, 2):
+        for index, name in enumerate(CLASSES):
+            found = int(1000 * np.clip(hard[case, index] + easy[case, index], 0, 1))
+            counts = {"tp": found, "fp": 1000 - found, "fn": 1000 - found}
+            row = {"case": f"p{case}", "group": f"p{case // (groups or 1)}", "class": name, **counts}
+            rows.append({**row, "DSC": found / 1000, "IoU": found / (2000 - found)})
+    readings = {
+        "mDSC": float(np.mean([row["DSC"] for row in rows if row["class"] != background])),
+        "mIoU": 0.5,
+        "units": 6,
+        "classes": {name: {"DSC": 0.5, "IoU": 0.4} for name in CLASSES},
+    }
+    header = {"classes": CLASSES, "background": background, "ignore_index": 255, "seed": seed, "fold": fold}
+    return {"header": {**header, "grid": "original"}, "cases": rows} | dict.fromkeys(
+        ("dataset", "case", "image"), readings
+    )
+
+
+def arm(name, shift=0.0, seeds=(0, 1), **options):
+    return Method(name, {seed: [document(seed, fold, shift, **options) for fold in (0, 1)] for seed in seeds})
+
+
+def test_measures_follow_the_headline():
+    volumes, stills = arm("a"), arm("a", background=None)
+    assert measures(volumes.header, volumes.rows(0)) == [
+        Measure("case", "DSC"),
+        Measure("case", "DSC", "zone"),
+        Measure("case", "DSC", "tumour"),
+    ]
+    assert measures(stills.header, stills.rows(0)) == [
+        Measure("dataset", "IoU"),
+        *(Measure("dataset", "IoU", name) for name in CLASSES),
+    ]
+
+
+def test_patients_are_paired_by_name_not_by_order():
+    a, b = arm("a", 0.05), arm("b")
+    for documents in a.documents.values():
+        for one in documents:
+            one["cases"].reverse()
+    found = compared(a, b, Measure("case", "DSC", "tumour"))
+    values = [
+        [{r["group"]: r["DSC"] for r in m.rows(seed) if r["class"] == "tumour"} for seed in (0, 1)] for m in (a, b)
+    ]
+    assert found.difference == pytest.approx(
+        np.mean([values[0][s][f"p{g}"] - values[1][s][f"p{g}"] for s in (0, 1) for g in range(12)])
+    )
+    assert (found.groups, found.seeds, found.networks.freedom) == (12, 2, 2)  # 2 folds of 2 seeds
+
+
+def test_a_group_counts_once_whatever_its_cases():
+    found = compared(arm("a", 0.05, groups=4), arm("b", groups=4), Measure("case", "DSC"))
+    assert found.groups == 3
+    assert found.p_value is None
+
+
+def test_pooled_counts_are_those_of_all_patients():
+    a, b = arm("a", 0.05, background=None), arm("b", background=None)
+    found = compared(a, b, Measure("dataset", "IoU"))
+    expected = []
+    for one in (a, b):
+        by_seed = []
+        for seed in (0, 1):
+            rows = one.rows(seed)
+            of_class = [[[r["tp"], r["fp"], r["fn"]] for r in rows if r["class"] == name] for name in CLASSES]
+            counts = [np.sum(found, 0) for found in of_class]
+            by_seed.append(np.mean([c[0] / c.sum() for c in counts]))
+        expected.append(np.mean(by_seed))
+    assert (found.mean_a, found.mean_b) == pytest.approx(tuple(expected))
+    single = compared(a, b, Measure("dataset", "IoU", "zone"))
+    assert single.mean_a != pytest.approx(found.mean_a)
+
+
+def test_seeds_that_are_not_pairs_are_averaged():
+    found = compared(arm("a", 0.05, seeds=(0, 1, 2)), arm("b", seeds=(7,)), Measure("case", "DSC"))
+    assert found.seeds == 1
+    assert "for these trained networks only" in found.verdict("a", "b", "mDSC")
+
+
+def test_undefined_scores_leave_out_the_pair():
+    a, b = arm("a"), arm("b")
+    for row in a.documents[1][0]["cases"]:
+        if row["case"] == "p4" and row["class"] == "tumour":
+            row["DSC"] = None
+    assert compared(a, b, Measure("case", "DSC", "tumour")).groups == 11
+    assert compared(a, b, Measure("case", "DSC")).groups == 12
+
+
+def test_methods_that_are_not_scored_alike_are_refused():
+    with pytest.raises(UsageError, match="not scored alike: background background there, None here"):
+        compared(arm("a"), arm("b", background=None), Measure("case", "DSC"))
+    stranger = arm("b")
+    for documents in stranger.documents.values():
+        for one in documents:
+            for row in one["cases"]:
+                row["group"] = f"x{row['group']}"
+    with pytest.raises(UsageError, match="no patient or group in common"):
+        compared(arm("a"), stranger, Measure("case", "DSC"))
+
+
+def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
+    arms = {"ce": arm("ce"), "dfl": arm("dfl", 0.02), "adfl": arm("adfl", 0.004), "noise_floor": arm("f", 0.001)}
+    with_floor = verdicts(arms, "ce", 0.01, "noise_floor")[0].found
+    alone = {name: compared(arms[name], arms["ce"], Measure("case", "DSC")).p_value for name in arms if name != "ce"}
+    assert with_floor["dfl"].p_value == pytest.approx(min(1, 2 * alone["dfl"]))
+    assert with_floor["adfl"].p_value == pytest.approx(max(alone["adfl"], with_floor["dfl"].p_value))
+    assert with_floor["noise_floor"].p_value == alone["noise_floor"]
+
+
+def test_tables_and_pictures():
+    arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
+    told = verdicts(arms, "ce", 0.01)
+    paper = PaperSection(source="Table 5", reading="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
+    beside = beside_paper(arms, paper)
+    assert beside.lines[1] == "mDSC: the order is another: adfl > ce here, ce > adfl there"
+    assert [row[:2] for row in beside.rows] == [["ce", "mDSC"], ["adfl", "mDSC"]]
+    sections = [scores_of(arms), *(one.section() for one in told), beside]
+    lines = markdown(sections).splitlines()
+    row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
+    assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
+    assert r"dfl\_1 & " in latex(sections)
+    assert latex(sections).count(r"\begin{tabular}") == len(sections)
+    rows = [row for one in told for row in one.flat()]
+    assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
+    assert len(forest(told).axes) == 3
+    assert class_bars(arms, "case", "DSC").axes[0].get_ylabel() == "DSC, reading: case"
+    assert trajectories({"ce": [[{"acw": None}]]}, CLASSES) is None
+    assert reading_of(arms["ce"], "case", "mDSC")[0] == pytest.approx(
+        np.mean([r["DSC"] for r in arms["ce"].rows(0) if r["class"] != "background"])
+    )
+
+
+def test_scores_of_another_trainer(tmp_path):
+    """Counts alone are enough: groups, DSC and IoU are filled in."""
+    foreign = document()
+    foreign["header"] = {"classes": CLASSES, "background": "background"}
+    for row in foreign["cases"]:
+        del row["DSC"], row["IoU"], row["group"]
+    (tmp_path / "theirs.json").write_text(json.dumps({key: foreign[key] for key in ("header", "cases")}))
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/scores.json").write_text(json.dumps(document(shift=0.03)))
+    found = compared(method(tmp_path / "ours"), method(tmp_path / "theirs.json"), Measure("case", "DSC"))
+    assert (found.groups, found.seeds) == (6, 1)
+    expected = compared(
+        Method("a", {0: [document(shift=0.03)]}), Method("b", {0: [document()]}), Measure("case", "DSC")
+    )
+    assert found.difference == pytest.approx(expected.difference)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("cases"), "cases: Field required; needed are header.classes and cases"),
+        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: Input should be greater than or equal to 0"),
+        (lambda d: d["cases"][0].update({"class": "gland"}), "the class 'gland' is none of background, zone, tumour"),
+        (lambda d: d["header"].update(classes="ab"), "header.classes"),
+    ],
+)
+def test_other_json_is_refused(tmp_path, change, message):
+    broken = document()
+    change(broken)
+    (tmp_path / "x.json").write_text(json.dumps(broken))
+    with pytest.raises(UsageError) as error:
+        method(tmp_path / "x.json")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, module_program):
+    """A grid with an arm that fails, and what was said."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = grid_yaml(folder)
+    arms = "ablation.arms={ce: {}, adfl: {loss: {name: adfl}}, wild: {optim: {lr: 1e30}}}"
+    arguments = ("ablate", path, arms, "ablation.workers=2")
+    dry = module_program(*arguments, "--dry-run", check=0, cwd=folder)
+    assert not list(folder.rglob("scores.json"))
+    return folder, arguments, dry, module_program(*arguments, check=2, cwd=folder)
+
+
+def test_a_dry_run_lists_the_cells(trained):
+    dry = trained[2].stdout
+    assert "6 cells, 0 finished; 2 at a time" in dry
+    assert "adfl seed 0 fold 1: to train" in dry
+    assert "first gradient norm" in dry
+    assert "6 cells to train: about" in dry
+
+
+def test_a_failing_cell_does_not_stop_the_others(trained):
+    folder, _, _, said = trained
+    for name in ("ce", "adfl"):
+        assert len(list((folder / f"runs/grid/{name}").rglob("scores.json"))) == 2
+    failures = said.stderr.splitlines()
+    assert len(failures) == 2
+    assert failures[0].startswith("wild seed 0 fold 0 has failed (")
+    assert "wild/seed-0/fold-0.log; the same command tries it again" in failures[0]
+    assert "wild seed 0: not all folds are finished; left out of the tables" in said.stdout
+
+
+def test_the_tables_lie_in_the_folder(trained):
+    folder, _, _, said = trained
+    path = folder / "runs/grid"
+    assert "mIoU against ce" in said.stdout
+    assert "adfl" in (path / "table.md").read_text()
+    assert r"\toprule" in (path / "table.tex").read_text()
+    with (path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["arm"] for row in rows} == {"adfl"}
+    assert rows[0]["groups"] == "11"
+    for name in ("forest", "classes", "acw"):
+        assert (path / f"figures/{name}.png").stat().st_size > 5000
+        assert (path / f"figures/{name}.svg").read_text().startswith("<?xml")
+    norms = json.loads((path / "probe.json").read_text())
+    assert 0 < norms["ce"]["gradient_norm"] < 100
+    assert norms["ce"]["seconds"] > 0
+
+
+def test_cells_are_the_runs_that_train_would_make(trained, module_program, tmp_path):
+    folder, *_ = trained
+    cell = folder / "runs/grid/adfl/seed-0/fold-1"
+    module_program("train", cell.with_suffix(".yaml"), f"output={tmp_path}", "name=alone", check=0, cwd=folder)
+    ours, alone = (json.loads((path / "scores.json").read_text()) for path in (cell, tmp_path / "alone"))
+    assert ours == alone
+
+
+def test_a_grid_is_extended_and_what_is_done_stays(trained, module_program):
+    folder, arguments, *_ = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores.json")}
+    arms = "ablation.arms={ce: {}, adfl: {loss: {name: adfl}}, dice: {loss: {name: dice}}}"
+    said = module_program("ablate", arguments[1], arms, "ablation.workers=2", check=0, cwd=folder).stdout
+    assert "6 cells, 4 finished" in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "dice seed 0 fold 1: done" in said
+    with (folder / "runs/grid/table.csv").open() as file:
+        assert {row["arm"] for row in csv.DictReader(file)} == {"adfl", "dice"}
+
+
+def test_another_configuration_under_the_same_name_is_refused(trained, module_program):
+    folder, arguments, *_ = trained
+    said = module_program(*arguments, "optim.lr=5e-3", check=2, cwd=folder).stderr
+    assert "holds another run: optim.lr is 0.001 there and 0.005 here" in said
+
+
+def test_arms_are_compared_by_hand(trained, module_program):
+    folder, *_ = trained
+    said = module_program("compare", "runs/grid/adfl", "runs/grid/ce", check=0, cwd=folder).stdout
+    assert "runs/grid/adfl" in said
+    assert "mIoU against runs/grid/ce" in said
+    assert "11 groups, one seed: for these trained networks only" in said
+    wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
+    assert wrong.startswith("runs/grid: no scores.json in it; it is an ablation; give one of its arms: adfl, ce")
+    assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
+
+
+def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
+    """SIGKILL to the ablation alone: its workers end, the trainings at their leash stop, and the same command ends."""
+    path = grid_yaml(tmp_path)
+    arguments = [path, "ablation.workers=2", "train.epochs=40"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", *map(str, arguments), f"output={cut}"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    ) as grid:
+        until = time.monotonic() + 300
+        while not list(cut.rglob("log.jsonl")) and time.monotonic() < until:
+            time.sleep(0.1)
+        grid.send_signal(signal.SIGKILL)
+    assert list(cut.rglob("log.jsonl"))
+    until = time.monotonic() + 60
+    while list(cut.rglob("fold-*/.lock")) and time.monotonic() < until:  # the training holds it to its end
+        time.sleep(0.1)
+    assert not list(cut.rglob("fold-*/.lock"))
+    assert len(list(cut.rglob("scores.json"))) < 4
+    module_program("ablate", *arguments, f"output={cut}", check=0, cwd=tmp_path)
+    module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
+    for name in ("table.csv", "table.md"):
+        assert (cut / "grid" / name).read_text() == (whole / "grid" / name).read_text()
