@@ -9,6 +9,7 @@ from conftest import make_camvid
 from PIL import Image
 from runs import log, trainer
 from safetensors.torch import load_file
+from torchmetrics.classification import MulticlassCalibrationError
 
 import segloss
 from engine.checkpoint import Checkpoint
@@ -70,6 +71,29 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
     union = matrix.sum(0) + matrix.sum(1) - tp
     scores = json.loads((run.path / "scores.json").read_text())
     assert scores["dataset"]["mIoU"] == pytest.approx((tp[union > 0] / union[union > 0]).mean(), abs=1e-9)
+
+
+def test_calibration_is_that_of_a_slow_loop(camvid_yaml, program, tmp_path):
+    """Softmax of the logits at the original size, by torchmetrics; none for a loss without probabilities."""
+    program("train", camvid_yaml, "data.size=[16, 20]", check=0)
+    run = Run.open(tmp_path / "runs/small")
+    made = trainer(camvid_yaml, "data.size=[16, 20]", "name=other")
+    made.stepper.model.load_state_dict(Checkpoint.load(run.checkpoint("best")).part("model"))
+    samples = made.experiment.samples("test")
+    theirs = MulticlassCalibrationError(11, n_bins=15, norm="l1", ignore_index=255)
+    made.stepper.model.eval()
+    for index in range(len(samples)):
+        with torch.no_grad():
+            logits = made.stepper.model(samples[index]["image"][None])
+        big = torch.nn.functional.interpolate(logits, (24, 32), mode="bilinear")
+        truth = torch.from_numpy(samples.cases[index].references()).long()
+        theirs.update(big.softmax(1), truth)
+    found = run.read_json("scores.json")
+    assert found["calibration"]["ece"] == pytest.approx(float(theirs.compute()), abs=1e-6)
+    assert sum(one["count"] for one in found["calibration"]["bins"]) == np.sum(found["confusion"])
+
+    program("train", camvid_yaml, "loss.name=mse", "name=raw", "train.epochs=1", check=0)
+    assert Run.open(tmp_path / "runs/raw").read_json("scores.json")["calibration"] is None
 
 
 def test_losses_that_follow_training_are_told(camvid_yaml):
