@@ -69,7 +69,7 @@ class Trainer:
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
-        self.probe = Probe(samples, self.config.batch_size, fabric)
+        self.probe = Probe(samples, self.config.batch_size, fabric, config.scores.window)
         self.validates = bool(experiment.data.parts["val"])
         if loss.follows_validation and not self.validates:
             raise UsageError(

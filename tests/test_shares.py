@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_camvid
 from losses import BY_BATCH, HARD_ONLY, NAMES, PIXELWISE, build, sample, seeded
 from runs import log, trainer
 
-from engine.probe import spaced
+from engine.probe import representative, spaced
 from engine.shares import class_sums, pixel_losses, shares
 from segloss import build_loss
 
@@ -89,6 +90,15 @@ def test_evenly_spaced():
     assert spaced(3, 8) == [0, 1, 2]
     assert spaced(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
     assert spaced(1, 8) == [0]
+
+
+def test_the_probe_holds_what_is_rare():
+    """Three volumes of four slices; every fourth slice is empty, one holds a class that no other does."""
+    gland = [0, 5, 9, 2] * 3
+    pixels = np.array([[100 - n, n, 0] for n in gland])
+    pixels[9, 2] = 1
+    assert representative(pixels, 3) == [0, 1, 9]
+    assert representative(pixels, 20) == list(range(12))
 
 
 def test_a_run_logs_them_where_it_validates(camvid_yaml):
