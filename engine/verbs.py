@@ -100,7 +100,9 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         run = Run.of(one)
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
-    results.write(folder, results.pool(Folds(folder).runs))
+    scores = results.pool(Folds(folder).runs)
+    results.draw_scores(folder / "figures", scores.document)
+    results.write(folder, scores)
     results.show_folds(Folds(folder), display)
 
 
