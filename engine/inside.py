@@ -13,6 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from .palette import OKABE_ITO, palette
 
 Entry = dict[str, Any]
+MARKED = 40
+"""Epochs whose points are drawn; of more, the line alone."""
 
 
 class Panel(NamedTuple):
@@ -43,7 +45,7 @@ def inside(history: Sequence[Entry], classes: Sequence[str], reading: str, score
     panels = _panels(history, classes, reading, score)
     if not panels:
         return None
-    columns = min(2, len(panels))
+    columns = len(panels) if len(panels) < 4 else 2
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(5.2 * columns + 1.8, max(3.6 * lines, 0.2 * len(classes))), layout="constrained")
     axes = np.ravel(figure.subplots(lines, columns, squeeze=False))
@@ -80,14 +82,14 @@ def _panel(title: str, entries: Sequence[Entry], values: Sequence[Sequence[float
 
 def _draw(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
     colours = palette(len(classes))
-    many = len(classes) > len(OKABE_ITO)
+    many, mark = len(classes) > len(OKABE_ITO), "." if len(panel.epochs) <= MARKED else None
     for index, name in enumerate(classes):
         values, style = panel.values[:, index], "--" if many and index % 2 else "-"
         if panel.pixels is not None:
             values = np.where(values > 0, values, np.nan)
             if panel.pixels[index] > 0:
                 axis.plot(0, panel.pixels[index], color=colours[index], marker=">", clip_on=False)
-        axis.plot(panel.epochs, values, style, color=colours[index], label=name, marker=".", linewidth=1.2)
+        axis.plot(panel.epochs, values, style, color=colours[index], label=name, marker=mark, linewidth=1.2)
     axis.set(title=panel.title, xlabel="epoch")
     if panel.pixels is not None:
         axis.set(yscale="log", ylim=(None, 1.3), xlabel="epoch (▸ at 0: share of the pixels)")
