@@ -14,7 +14,7 @@ from torch import Tensor
 import datasets
 from models import SegmentationModel
 
-from .probe import central, spaced
+from .shares_probe import central, spaced
 
 PIXELS = 200
 """The most of a class: what a scatter plot can show."""

@@ -33,8 +33,8 @@ from .evaluation import score
 from .events import events
 from .experiment import Experiment, place
 from .nonfinite import LATE, Watch
-from .probe import Probe
 from .run import Run
+from .shares_probe import SharesProbe
 from .signals import Stop, Stopped
 from .state import State
 from .stepper import Stepper
@@ -69,7 +69,7 @@ class Trainer:
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
-        self.probe = Probe(samples, self.config.batch_size, fabric, config.scores.window)
+        self.probe = SharesProbe(samples, self.config.batch_size, fabric, config.scores.window)
         self.validates = bool(experiment.data.parts["val"])
         if loss.follows_validation and not self.validates:
             raise UsageError(

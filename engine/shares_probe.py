@@ -23,7 +23,7 @@ PIXELS = 2**22
 """The most that go through the network at once: training may have seen crops of these images only."""
 
 
-class Probe:
+class SharesProbe:
     """A few samples of the training part, as they are, always the same: `representative` of what they hold.
 
     Looking at them changes nothing: the network is in evaluation mode and every random generator is left as it was.
