@@ -8,6 +8,8 @@ python train_seg.py reproduce runs/demo                           run it again, 
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
 python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
 python train_seg.py predict runs/demo images/ --out masks         masks for images without a reference
+python train_seg.py ablate configs/demo_ablation.yaml             arms on every fold and seed, compared
+python train_seg.py compare runs/demo runs/b                      two runs, patient by patient
 python train_seg.py schema                                        the JSON Schema of a YAML file
 """
 
@@ -66,7 +68,23 @@ expressions on a file's name (what must agree) and on the case (its patient):
   python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
 """
 
+ABLATE = """\
+Train the arms of an ablation on every fold with every seed, and compare each with the baseline: paired by patient,
+with 95 % intervals and p-values. Every cell is an ordinary run, output/name/ARM/seed-S/fold-F: the same command
+goes on where it was interrupted, and trains only what is new after an arm or a seed has been added.
 
+  python train_seg.py ablate configs/demo_ablation.yaml
+  python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
+"""
+COMPARE = """\
+Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, or any
+scores.json, of ours or of another trainer (header.classes; cases: case, group, class, tp, fp, fn):
+
+  python train_seg.py compare runs/prostate-adfl runs/prostate-ce
+  python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
+  python train_seg.py evaluate --pred nnunet/ --ref masks/ --out nnunet-scores 'labels={background: 0, gland: 1}'
+  python train_seg.py compare runs/prostate-adfl nnunet-scores
+"""
 PREDICT = """\
 Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
 data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
@@ -100,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
     train.add_argument("config", type=Path, help="a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
+    train.add_argument("--leashed", action="store_true", help=argparse.SUPPRESS)  # stop when standard input closes
     train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
     again = verbs.add_parser("reproduce", help="run it again and compare", description=REPRODUCE, formatter_class=raw)
     again.add_argument("run", type=Path, help="the run's folder, output/name")
@@ -126,6 +145,14 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--format", choices=["nii.gz", "nii", "mha", "mhd"], help="of volumes; default: the scan's own"
     )
+    ablate = verbs.add_parser("ablate", help="train arms and compare", description=ABLATE, formatter_class=raw)
+    ablate.add_argument("config", type=Path, help="a YAML file with a section ablation")
+    ablate.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
+    ablate.add_argument("--dry-run", action="store_true", help="list the cells and estimate the time")
+    compare = verbs.add_parser("compare", help="compare two methods", description=COMPARE, formatter_class=raw)
+    compare.add_argument("a", type=Path, help="a run, an arm, or a scores.json")
+    compare.add_argument("b", type=Path, help="what it is compared with")
+    compare.add_argument("--smallest", type=float, default=0.01, help="the difference that would matter; default 0.01")
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
 
@@ -135,7 +162,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     top = parser()
     options, rest = top.parse_known_args(arguments)
     strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
-    if strange or (rest and options.verb == "schema"):
+    if strange or (rest and options.verb in ("schema", "compare")):
         top.error(f"unrecognized argument {(strange or rest)[0]!r}")
     if rest and options.verb != "predict":
         options.overrides += rest
@@ -177,10 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
-    from engine.signals import Stop, Stopped
+    from engine.signals import Stop, Stopped, leash
 
     try:
         with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
+            if options.verb == "train" and options.leashed:
+                leash()
             return _run(options, stop)
     except Stopped:
         print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
@@ -194,7 +223,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     """Call the engine, whose libraries take seconds to import."""
     with stop.interrupts():
         from datasets import DataError
-        from engine import lr_finder, reproduce, schema, verbs
+        from engine import ablate, lr_finder, reproduce, schema, verbs
         from engine.display import Display
         from engine.errors import UsageError
         from models import WeightsError
@@ -206,6 +235,10 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
             return 0 if reproduce.reproduce(options.run, options.overrides, Display(), stop) else 1
         elif options.verb == "train":
             verbs.train(options.config, options.overrides, Display(), stop)
+        elif options.verb == "ablate":
+            ablate.ablate(options.config, options.overrides, options.dry_run, Display())
+        elif options.verb == "compare":
+            ablate.compare(options.a, options.b, Display(), options.smallest)
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "check":

@@ -40,7 +40,11 @@ def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False
     Raises:
         ConfigError: every problem found, one a line: `file:line:column: key: what is wrong`.
     """
-    root = load(path, overrides)
+    return check(load(path, overrides), trained)
+
+
+def check(root: Node, trained: bool = False) -> Config:
+    """Check a configuration that has been read; see `load_config`."""
     problems = list(_expand_adfl(root))
     valid: dict[str, Any] = {}
     for key, field in FullConfig.model_fields.items():

@@ -200,10 +200,46 @@ class ScoresSection(Strict):
     """Volumes: how far apart, in mm, surfaces may lie to count as equal in the surface DSC."""
 
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Value = Annotated[float, Field(ge=0, le=1)]
+
+
+class PaperSection(Strict):
+    """What a paper printed for the arms of an ablation; it is shown beside ours."""
+
+    source: str
+    """Paper, table and data set."""
+    reading: Literal["dataset", "case", "image"]
+    """The reading of ours that comes nearest to the paper's."""
+    values: dict[str, dict[str, Value]]
+    """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
+
+
+class AblationSection(Strict):
+    """An ablation: arms, each trained on every fold with every seed, and compared with a baseline."""
+
+    baseline: str
+    """The arm that the others are compared with."""
+    arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    """By name what an arm changes, laid over the configuration as `extends` does."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] | None = None
+    """Of the trainings; null for the configuration's own."""
+    noise_floor: bool = False
+    """Train the baseline with other seeds too: how large a difference means nothing."""
+    smallest: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The difference that would matter, for the statement of power."""
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Cells trained at a time; null for one a GPU, or one."""
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Threads of each; null for the cores divided by the workers."""
+    paper: PaperSection | None = None
+    """What a paper printed for these arms."""
+
+
 class Config(Strict):
     """A run of segloss: data, network, loss, optimizer, training, scores."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """The run's folder is output/name."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the initial weights, the order of the samples and every augmentation."""
@@ -216,6 +252,12 @@ class Config(Strict):
     scores: ScoresSection = ScoresSection()
     output: str = "runs"
     """Where run folders are made."""
+    ablation: AblationSection | None = None
+    """Arms to compare, for `train_seg.py ablate`."""
+
+    def document(self) -> dict[str, Any]:
+        """What makes a run, as plain data, every default filled in."""
+        return self.model_dump(mode="json", exclude={"ablation"})
 
 
 def as_list(value: Any) -> Any:

@@ -48,7 +48,8 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str) and not _has_number(annotation):
             yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
         elif kind == "string_pattern_mismatch":
-            yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {_shown(node)}"
+            got = location[-2] if location[-1] == "[key]" else node.plain()
+            yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {got!r}"
         elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
             if isinstance(node.value, str) and any("name" in model.model_fields for model in _models(annotation)):
                 yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"

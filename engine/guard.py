@@ -27,6 +27,7 @@ class Guard:
 
     Attributes:
         flags: `(2,)` bool of the last step, on the device: the loss is not finite, a gradient is not.
+        norm: of the gradient of the last step, on its device.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, on_device: bool | None = None) -> None:
@@ -37,6 +38,7 @@ class Guard:
         device = self.parameters[0].device
         self.on_device = device.type != "cpu" if on_device is None else on_device
         self.flags = torch.zeros(2, dtype=torch.bool, device=device)
+        self.norm = torch.zeros((), device=device)
         if self.on_device:
             fuse(optimizer)
 
@@ -55,8 +57,8 @@ class Guard:
         Args:
             loss: of the whole step, detached; the gradients are those of the parameters.
         """
-        norm = gradient_norm(self.parameters)
-        self.flags = ~torch.isfinite(torch.stack([loss.float(), norm.to(loss.device).float()]))
+        self.norm = gradient_norm(self.parameters)
+        self.flags = ~torch.isfinite(torch.stack([loss.float(), self.norm.to(loss.device).float()]))
         if self.on_device:
             self.optimizer.found_inf = self.bad.float()  # type: ignore[attr-defined]
             self.optimizer.step()

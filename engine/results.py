@@ -74,7 +74,7 @@ def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any
         {"case": samples.cases[case].case.id, "slice": index, "class": classes[label], "pc1": x, "pc2": y}
         for (case, index), label, (x, y) in zip(places, found.labels, points.tolist(), strict=True)
     ]
-    _write_csv(folder / "features.csv", rows)
+    write_csv(folder / "features.csv", rows)
 
 
 def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
@@ -89,10 +89,10 @@ def write(folder: Path, scores: Scores) -> None:
         for reading in READINGS
         for name, values in scores.document[reading]["classes"].items()
     ]
-    _write_csv(folder / "cases.csv", scores.document["cases"])
-    _write_csv(folder / "classes.csv", classes)
+    write_csv(folder / "cases.csv", scores.document["cases"])
+    write_csv(folder / "classes.csv", classes)
     if scores.images:
-        _write_csv(folder / "images.csv", scores.images)
+        write_csv(folder / "images.csv", scores.images)
     write_json(folder / "scores.json", scores.document)
 
 
@@ -188,7 +188,8 @@ def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment,
     display.line(f"  {python} train_seg.py evaluate {run.path} --checkpoint last")
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as CSV; the columns are the keys in the order they come."""
     text = StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")

@@ -237,7 +237,7 @@ def to_yaml(config: Config) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(config.model_dump(mode="json"), text)
+    yaml.dump(config.document(), text)
     return text.getvalue()
 
 
@@ -281,7 +281,7 @@ def _mark(config: Config) -> str:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in _flat(config.model_dump(mode="json")) if key not in FREE}
+    return {key: value for key, value in _flat(config.document()) if key not in FREE}
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

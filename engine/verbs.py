@@ -44,6 +44,8 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) ->
         Stopped: SIGTERM has come; the state is saved.
     """
     config = load_config(path, overrides)
+    if config.ablation is not None:
+        raise UsageError(f"{path}: holds an ablation; train_seg.py ablate {path} trains its arms")
     if Folds.wanted(config):
         _train_folds(config, display, stop)
         return

@@ -1,0 +1,234 @@
+"""Train every cell of an ablation that is not finished, and say what the arms differ in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from datasets.files import write_atomically
+from segloss.compare import FEWEST
+
+from . import cells, results
+from .ablation import NOISE_FLOOR, Ablation, Cell
+from .comparison import Method
+from .config import Config
+from .display import Display
+from .documents import method
+from .errors import UsageError
+from .forest import class_bars, forest, trajectories
+from .lock import Lock
+from .probe import Probe, probe
+from .report import Section
+from .run import Run, read_json, to_yaml, write_json
+from .verdicts import METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
+
+
+def ablate(path: Path, overrides: Sequence[str], dry: bool, display: Display) -> None:
+    """Train all arms of an ablation on every fold with every seed, and compare them with the baseline.
+
+    Args:
+        path: a YAML file with a section `ablation`.
+        overrides: `key=value`.
+        dry: only list the cells and estimate how long they take.
+        display: where progress is shown.
+
+    Raises:
+        UsageError, DataError: bad input; cells that have failed, after all others are done.
+    """
+    ablation = Ablation.load(path, overrides)
+    every = list(ablation.cells())
+    for cell in every:
+        Run.of(cell.config)  # refuses another configuration under the same name
+    gpus = _gpus(ablation.config)
+    workers = ablation.section.workers or max(1, len(gpus))
+    threads = ablation.section.threads or max(1, (os.cpu_count() or 1) // workers)
+    left = [cell for cell in every if not cell.run.finished]
+    finished = len(every) - len(left)
+    display.line(
+        f"{ablation.path}: {len(every)} cells, {finished} finished; {workers} at a time, {threads} threads each"
+    )
+    with Lock(ablation.path):
+        _tell_plan(ablation, every, left, workers, dry, display)
+        if dry:
+            return
+        failed = _train(left, workers, threads, gpus, display)
+        _conclude(ablation, every, display)
+    if failed:
+        raise UsageError("\n".join(failed))
+
+
+def compare(a: Path, b: Path, display: Display, smallest: float = 0.01) -> None:
+    """Compare two runs, arms or scores documents, group by group.
+
+    Raises:
+        UsageError: a path without scores, or scores that have nothing in common.
+    """
+    arms = {str(path): method(path) for path in (a, b)}
+    if len(arms) < 2:
+        raise UsageError(f"{a}: compared with itself; give two")
+    for one in _told(verdicts(arms, str(b), smallest)):
+        display.section(one)
+
+
+def _tell_plan(
+    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], workers: int, dry: bool, display: Display
+) -> None:
+    """The cells where only they are wanted, and what a few steps of every arm tell."""
+    if dry:
+        for cell in every:
+            display.line(f"  {cell.title}: {'finished' if cell.run.finished else 'to train'}")
+    probes = _probes(ablation, every, display)
+    rows = [
+        [name, f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}", ", ".join(ablation.changed(name)) or "-"]
+        for name, one in probes.items()
+    ]
+    columns = ["arm", "first gradient norm", "minutes a cell", "starts otherwise in"]
+    display.section(Section("arms", columns=columns, rows=rows))
+    seconds = sum(probes[cell.arm].seconds for cell in left)
+    if left:
+        display.line(f"{len(left)} cells to train: about {seconds / 60 / min(workers, len(left)):.0f} minutes")
+
+
+def _probes(ablation: Ablation, every: Sequence[Cell], display: Display) -> dict[str, Probe]:
+    """A few steps of every arm, kept in probe.json: they are tried once."""
+    kept = ablation.path / "probe.json"
+    known = read_json(kept) if kept.is_file() else {}
+    firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR}
+    wanted = [cell for arm, cell in firsts.items() if arm not in known]
+    for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
+        known[cell.arm] = probe(cell.config, Display(Console(quiet=True)))._asdict()
+    ablation.path.mkdir(parents=True, exist_ok=True)
+    write_json(kept, known)
+    probes = {arm: Probe(**known[arm]) for arm in ablation.arms if arm in known}
+    return probes | ({NOISE_FLOOR: probes[ablation.section.baseline]} if NOISE_FLOOR in ablation.arms else {})
+
+
+def _train(left: Sequence[Cell], workers: int, threads: int, gpus: Sequence[str], display: Display) -> list[str]:
+    """Train cells; a line for each that failed, with the end of its log."""
+    jobs = []
+    for cell in left:
+        base = cell.run.path.parent / cell.run.path.name
+        base.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(base.with_suffix(".yaml"), to_yaml(cell.config).encode())
+        jobs.append(cells.Job(base.with_suffix(".yaml"), base.with_suffix(".log"), threads, gpus))
+    failed: list[str] = []
+    if not jobs:
+        return failed
+    epochs = [cell.config.train.epochs for cell in left]
+    done = 0
+    with display.bar("training cells", sum(epochs)) as advance:
+        for ended in cells.run(jobs, min(workers, len(jobs))):
+            for index, code in ended.items():
+                cell = left[index]
+                if cell.run.finished:
+                    display.line(f"{cell.title}: done")
+                else:
+                    failed.append(_failure(jobs[index], cell, code))
+                    display.line(failed[-1])
+            now = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(left)]
+            running = [
+                f"{cell.title}: {epoch}/{total}"
+                for cell, epoch, total in zip(left, now, epochs, strict=True)
+                if 0 < epoch < total
+            ]
+            advance(sum(now) - done, ", ".join(running[:workers]))
+            done = sum(now)
+    return failed
+
+
+def _epochs(cell: Cell) -> int:
+    """Epochs that a cell has logged."""
+    log = cell.run.path / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+def _failure(job: cells.Job, cell: Cell, code: int | str) -> str:
+    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if job.log.is_file() else []
+    reason = lines[-1].strip() if lines else f"ended with {code}"
+    return f"{cell.title} has failed ({reason}); its log: {job.log}; the same command tries it again"
+
+
+def _conclude(ablation: Ablation, every: Sequence[Cell], display: Display) -> None:
+    """The tables and pictures of what is finished."""
+    arms = _methods(ablation, every, display)
+    if ablation.section.baseline not in arms:
+        display.line(f"no seed of {ablation.section.baseline} has all of its folds: nothing to compare with")
+        return
+    floor = NOISE_FLOOR if NOISE_FLOOR in arms else None
+    told = verdicts(arms, ablation.section.baseline, ablation.section.smallest, floor) if len(arms) > 1 else []
+    sections = [scores_of(arms), *_told(told, floor)]
+    if ablation.section.paper is not None:
+        sections.append(beside_paper(arms, ablation.section.paper))
+    for section in sections:
+        display.section(section)
+    path = ablation.path
+    write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
+    write_atomically(path / "table.tex", latex(sections).encode())
+    results.write_csv(path / "table.csv", [row for one in told for row in one.flat()])
+    _draw(ablation, arms, told, every)
+    display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
+
+
+def _methods(ablation: Ablation, every: Sequence[Cell], display: Display) -> dict[str, Method]:
+    """The scores of every arm, of seeds that have all of their folds; the noise floor's under those of its pairs."""
+    arms: dict[str, Method] = {}
+    for arm in ablation.arms:
+        documents: dict[int | None, list[dict[str, Any]]] = {}
+        for seed, pair in zip(ablation.seeds_of(arm), ablation.seeds, strict=True):
+            runs = [cell.run for cell in every if (cell.arm, cell.seed) == (arm, seed)]
+            if all(run.finished for run in runs):
+                documents[pair] = [results.read(run.path) for run in runs]
+            else:
+                display.line(f"{arm} seed {seed}: not all folds are finished; left out of the tables")
+        if documents:
+            arms[arm] = Method(arm, documents)
+    return arms
+
+
+def _told(told: Sequence[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
+    """A table a measure, under the verdicts in words."""
+    if not told:
+        return
+    for one in told:
+        table = one.section()
+        lines = one.lines()
+        if noise_floor is not None:
+            same = one.found[noise_floor]
+            lines.append(
+                f"noise floor: the baseline with other seeds differs by {same.difference:+.4f}; a difference of that "
+                "size means nothing"
+            )
+        yield Section(table.title, lines, table.columns, table.rows)
+    first = next(iter(told[0].found.values()))
+    few = [] if first.groups >= FEWEST else [f"Fewer than {FEWEST} {told[0].units}: nothing is tested."]
+    yield Section("how this is worked out", [METHOD, *few])
+
+
+def _draw(ablation: Ablation, arms: Mapping[str, Method], told: Sequence[Verdicts], every: Sequence[Cell]) -> None:
+    folder = ablation.path / "figures"
+    folder.mkdir(exist_ok=True)
+    header = arms[ablation.section.baseline].header
+    volumes = header["background"] is not None
+    histories = {arm: [cell.run.history() for cell in every if cell.arm == arm and cell.run.finished] for arm in arms}
+    pictures = {
+        "forest": forest(told) if told else None,
+        "classes": class_bars(arms, "case" if volumes else "dataset", "DSC" if volumes else "IoU"),
+        "acw": trajectories(histories, header["classes"]),
+    }
+    for name, figure in pictures.items():
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=110)
+            figure.savefig(folder / f"{name}.svg")
+
+
+def _gpus(config: Config) -> list[str]:
+    """The devices that cells may be put on; none where they train on the CPU."""
+    if config.train.device not in ("auto", "cuda") or not torch.cuda.is_available():
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]

@@ -1,0 +1,85 @@
+"""Scores documents from files: ours, another trainer's, or those of masks that lie in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from .comparison import Method
+from .errors import UsageError
+from .run import read_json
+
+
+class _Header(BaseModel):
+    classes: Annotated[list[str], Field(min_length=1)]
+    background: str | None = None
+
+
+class _Row(BaseModel):
+    case: str
+    group: str | None = None
+    tp: Annotated[int, Field(ge=0)]
+    fp: Annotated[int, Field(ge=0)]
+    fn: Annotated[int, Field(ge=0)]
+    name: Annotated[str, Field(alias="class")]
+
+
+class _Document(BaseModel):
+    header: _Header
+    cases: Annotated[list[_Row], Field(min_length=1)]
+
+
+def method(path: Path) -> Method:
+    """The scores that lie under a path.
+
+    Args:
+        path: a `scores.json` or other JSON of that form, a run, a folder with the folds of one, or an arm of an
+            ablation, with its seeds.
+
+    Raises:
+        UsageError: nothing of that kind is there, or the file is of another form.
+    """
+    if path.is_file():
+        return _of_documents(str(path), [_document(path)])
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such file or folder")
+    if (path / "scores.json").is_file():
+        return _of_documents(str(path), [_document(path / "scores.json")])
+    found = sorted(path.glob("fold-*/scores.json")) or sorted(path.glob("seed-*/fold-*/scores.json"))
+    if not found:
+        arms = sorted({one.parent.name for one in path.glob("*/seed-*")})
+        hint = f"it is an ablation; give one of its arms: {', '.join(arms)}" if arms else "give a run, or a scores.json"
+        raise UsageError(f"{path}: no scores.json in it; {hint}")
+    return _of_documents(str(path), [_document(one) for one in found])
+
+
+def _of_documents(name: str, documents: list[dict[str, Any]]) -> Method:
+    by_seed: dict[int | None, list[dict[str, Any]]] = {}
+    for document in documents:
+        by_seed.setdefault(document["header"].get("seed"), []).append(document)
+    return Method(name, by_seed)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """A document, checked; DSC, IoU and group are filled in where they are missing."""
+    document = read_json(path)
+    try:
+        checked = _Document.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise UsageError(
+            f"{path}: no scores of the form that is compared: {place}: {first['msg']}; needed are header.classes and "
+            "cases, a row for each case and class with case, class, tp, fp and fn"
+        ) from error
+    for row, known in zip(document["cases"], checked.cases, strict=True):
+        if known.name not in checked.header.classes:
+            raise UsageError(f"{path}: cases: the class {known.name!r} is none of {', '.join(checked.header.classes)}")
+        union = known.tp + known.fp + known.fn
+        row["group"] = known.group or known.case
+        row["DSC"] = 2 * known.tp / (known.tp + union) if union else None
+        row["IoU"] = known.tp / union if union else None
+    document["header"].setdefault("background", None)
+    return dict(document)
