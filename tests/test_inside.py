@@ -1,12 +1,10 @@
 """What a run's folder shows of its inside: features, curves, matrices; drawn for two and for many classes."""
 
-import csv
 import io
 
 import numpy as np
 import pytest
 import torch
-from runs import trainer
 from sklearn.decomposition import PCA
 from test_models import build
 from torch import nn
@@ -193,15 +191,3 @@ def test_matrix_reliability_and_features_are_drawn(count):
     figure.savefig(io.BytesIO())
     drawn = {points.get_label(): len(points.get_offsets()) for points in figure.axes[0].collections}
     assert drawn == {name: int((labels == index).sum()) for index, name in enumerate(classes)}
-
-
-def test_the_folder_of_a_run_holds_them(program, camvid_yaml, tmp_path):
-    program("train", camvid_yaml, "model.acw=true", "train.epochs=1", "scores.window=[16, 16]", check=0)
-    folder = tmp_path / "runs/small/figures"
-    names = ("curves.png", "inside.png", "inside.svg", "confusion.png", "calibration.png", "features.png")
-    assert all((folder / name).stat().st_size > 1000 for name in names)
-    rows = list(csv.DictReader((folder / "features.csv").open()))
-    assert rows[0].keys() == {"case", "slice", "class", "pc1", "pc2"}
-    assert {row["case"] for row in rows} <= {"C_000", "C_001", "C_002"}
-    made = trainer(camvid_yaml, "name=other", "scores.window=[16, 16]")
-    assert all(mask.shape[1:] == (16, 16) for _, mask in made.probe._batches())

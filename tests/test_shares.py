@@ -133,3 +133,8 @@ def test_images_of_two_sizes_are_looked_at_whole(camvid_yaml, camvid):
     found = made.probe.shares(made.stepper.forward, made.stepper.loss)
     masks = torch.cat([made.probe.samples[index]["mask"].flatten() for index in range(8)])
     assert found["pixels"] == pytest.approx([float((masks == index).sum() / (masks < 11).sum()) for index in range(11)])
+
+
+def test_with_windows_the_centres_are_looked_at(camvid_yaml):
+    made = trainer(camvid_yaml, "scores.window=[16, 16]")
+    assert all(masks.shape[1:] == (16, 16) for _, masks in made.probe._batches())
