@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 import datasets
 import models
 import segloss
+from segloss.base import Activation
 
 from .config import (
     AcwSection,
@@ -131,6 +132,12 @@ def build_loss(sections: Sequence[LossSection], num_classes: int | None, counts:
         return segloss.build_loss(sections[0].name, **shared, **parameters(sections[0], LossSection))
     parts = [{"name": s.name, "weight": s.weight, **parameters(s, LossSection)} for s in sections]
     return segloss.build_loss(parts, **shared)
+
+
+def activation(sections: Sequence[LossSection], num_classes: int) -> Activation:
+    """What makes probabilities of the logits that a loss trains, whatever the data."""
+    ones = [1.0] * num_classes
+    return build_loss(sections, num_classes, segloss.ClassCounts(ones, ones, ones, ones)).activation
 
 
 def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:

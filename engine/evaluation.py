@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import datasets
+from segloss.calibration import Calibration
 from segloss.scores import SegmentationScores
 
 from .build import background_class
@@ -23,7 +24,8 @@ class Scores(NamedTuple):
     """The scores of a part.
 
     Attributes:
-        document: what `scores.json` holds; see `SegmentationScores.document`.
+        document: what `scores.json` holds: `SegmentationScores.document` and, as `calibration`, `Calibration.document`
+            or None.
         images: of volumes a row for each slice and class, for `images.csv`.
     """
 
@@ -52,6 +54,7 @@ def predict(
     experiment: Experiment,
     fabric: Fabric,
     cases: Sequence[int] | None = None,
+    calibration: Calibration | None = None,
 ) -> Iterator[Prediction]:
     """Predict cases in order.
 
@@ -64,6 +67,7 @@ def predict(
         experiment: its configuration gives grid, batch size and workers.
         fabric: the device and the precision.
         cases: the numbers of the cases wanted, ascending, None for all.
+        calibration: is shown the logits that are compared, and their reference.
     """
     config = experiment.config
     was_training = model.training
@@ -74,10 +78,20 @@ def predict(
         original = config.scores.grid == "original"
         shape = case.original if original else case.shape
         logits = on_own_grid((plane for _, plane in planes), case.shape[0], shape)
+        masks = torch.from_numpy(case.references() if original else case.masks())
+        reference = fabric.to_device(masks).long()
+        if calibration is not None:
+            logits = _shown(logits, reference, calibration)
         labels = labels_of(logits, config.scores, background_class(experiment.adapter))
-        reference = torch.from_numpy(case.references() if original else case.masks())
-        yield Prediction(number, fabric.to_device(labels), fabric.to_device(reference).long())
+        yield Prediction(number, fabric.to_device(labels), reference)
     model.train(was_training)
+
+
+def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration) -> Iterator[Tensor]:
+    """The logits `(C, rows, columns)` of each slice, once they have been shown."""
+    for plane, labels in zip(logits, reference, strict=True):
+        calibration.update(plane.unsqueeze(0), labels.unsqueeze(0))
+        yield plane
 
 
 def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
@@ -94,7 +108,7 @@ def score(
     experiment: Experiment,
     fabric: Fabric,
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
-    surfaces: bool = False,
+    thorough: bool = False,
 ) -> Scores:
     """The scores of a part.
 
@@ -104,19 +118,23 @@ def score(
         experiment: the data and the rules.
         fabric: the device and the precision.
         track: shows progress: is given the predictions as they come and their number, and gives them on.
-        surfaces: score the surfaces and the volumes of scans in mm and ml too, which takes a while.
+        thorough: score the calibration too, where the loss trains probabilities, and of scans the surfaces and volumes
+            in mm and ml, which takes a while.
     """
     samples, config = experiment.samples(part), experiment.config
     classes = experiment.adapter.classes
+    activation = experiment.activation if thorough else "none"
+    calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
     scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
     volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
     names: list[dict[str, Any]] = []
-    for found in track(predict(model, samples, experiment, fabric), len(samples.cases)):
+    predictions = predict(model, samples, experiment, fabric, calibration=calibration)
+    for found in track(predictions, len(samples.cases)):
         cached, slices = samples.cases[found.case], len(found.labels)
         images = list(range(len(names), len(names) + slices))
         scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
         names += [{"case": cached.case.id, "group": cached.case.group, "slice": index} for index in range(slices)]
-        if surfaces and cached.spacing is not None:
+        if thorough and cached.spacing is not None:
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing)
@@ -132,5 +150,6 @@ def score(
         fold=getattr(split, "fold", None),
         part=part,
     )
+    document = volumes.into(document) | {"calibration": calibration.document(classes) if calibration else None}
     rows = scores.image_rows(classes, names) if experiment.adapter.volumetric else []
-    return Scores(volumes.into(document), rows)
+    return Scores(document, rows)

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 import datasets
 import segloss
 from models import SegmentationModel
+from segloss.base import Activation
 
 from . import build
 from .config import Config, HeadlineSection, TrainSection
@@ -117,6 +118,11 @@ class Experiment:
         """The class that is left out of means, or None."""
         choice = self.config.scores.background or ("exclude" if self.adapter.volumetric else "include")
         return None if choice == "include" else build.background_class(self.adapter)
+
+    @property
+    def activation(self) -> Activation:
+        """What makes probabilities of the network's logits: `softmax`, `sigmoid`, or `none`."""
+        return build.activation(self.config.loss, len(self.adapter.classes))
 
     @property
     def headline(self) -> HeadlineSection:

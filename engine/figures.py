@@ -28,12 +28,11 @@ matplotlib.use("Agg")
 ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
 
 
-def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[str]) -> Figure:
-    """Loss, headline score and, with ACW, the class weights over the epochs."""
+def curves(history: Sequence[dict[str, Any]], headline: str) -> Figure:
+    """Loss and headline score over the epochs; `engine.inside` has those of the classes."""
     epochs = [entry["epoch"] for entry in history]
-    weighted = bool(history) and history[0]["acw"] is not None
-    figure = Figure(figsize=(5 * (2 + weighted), 3.6), layout="constrained")
-    axes = figure.subplots(1, 2 + weighted)
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
     axes[0].plot(epochs, [entry["loss"] for entry in history], color=OKABE_ITO[5], marker=".")
     axes[0].set(title="training loss", xlabel="epoch")
     scored = [(entry["epoch"], entry["score"]) for entry in history if entry["score"] is not None]
@@ -42,13 +41,6 @@ def curves(history: Sequence[dict[str, Any]], headline: str, classes: Sequence[s
         best = max(scored, key=lambda pair: pair[1])
         axes[1].annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 6), ha="center")
     axes[1].set(title=f"validation {headline}", xlabel="epoch", ylim=(0, 1.05))
-    if weighted:
-        colours = palette(len(classes))
-        for index, name in enumerate(classes):
-            weights = [entry["acw"][index] for entry in history]
-            axes[2].plot(epochs, weights, color=colours[index], label=name, marker=".")
-        axes[2].set(title="adaptive class weights", xlabel="epoch")
-        axes[2].legend(fontsize=7, ncols=1 + len(classes) // 8)
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from segloss.calibration import pooled_calibration
 from segloss.readings import READINGS, reading
 
 from . import build
@@ -81,7 +82,14 @@ def pooled(documents: Sequence[dict[str, Any]], images: Sequence[Sequence[dict[s
         readings[name] = reading(tp, fp, fn, classes, left_out)
     readings["case"] = with_means(readings["case"], rows) if "HD95" in rows[0] else readings["case"]
     kept = {key: value for key, value in header.items() if key not in ("fold", "epoch")}
-    return {"header": {**kept, "fold": None, "folds": len(documents)}, **readings, "cases": rows}
+    confusion, calibration = (_of_all(documents, key) for key in ("confusion", "calibration"))
+    return {
+        "header": {**kept, "fold": None, "folds": len(documents)},
+        **readings,
+        "confusion": torch.tensor(confusion).sum(0).tolist() if confusion else None,
+        "cases": rows,
+        "calibration": pooled_calibration(calibration) if calibration else None,
+    }
 
 
 def by_fold(documents: Sequence[dict[str, Any]], reading_name: str) -> Section:
@@ -105,6 +113,12 @@ def read_images(path: Path) -> list[dict[str, Any]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [{**row, **{key: int(row[key]) for key in COUNTS}} for row in csv.DictReader(file)]
+
+
+def _of_all(documents: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    """What each document holds under a key; nothing where one holds nothing, as those of older runs."""
+    found = [document.get(key) for document in documents]
+    return [] if None in found else found
 
 
 def _counts(rows: Sequence[dict[str, Any]], classes: int) -> torch.Tensor:

@@ -123,7 +123,7 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
     groups = [_first(options.group, case) for case in pairs]
     document = scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
     images = scores.image_rows(classes.classes, names) if len(names) > len(pairs) else []
-    return Scores(volumes.into(document), images)
+    return Scores(volumes.into(document) | {"calibration": None}, images)
 
 
 class _Pair(NamedTuple):

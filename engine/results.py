@@ -18,20 +18,63 @@ from . import figures
 from .baseline import best_threshold, mean_mask
 from .build import background_class
 from .config import Config
+from .diagnostics import confusion_picture, features_picture, reliability_picture
 from .display import Display
 from .evaluation import Scores
 from .experiment import Experiment
+from .features import features, principal_components
 from .folds import Folds, by_fold, pooled, read_images
+from .inside import inside
 from .run import Run, read_json, write_json
+
+DPI = 110
 
 
 def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
-    """The curves of a run, and pictures of its test cases."""
+    """The curves of a run, what its network confuses, how sure it is and what its head sees, pictures of test cases.
+
+    Args:
+        run: the folder.
+        experiment: data and configuration.
+        fabric: the device and the precision.
+        model: the trained network, set up by Fabric.
+        scores: of the test part.
+    """
+    history, headline, classes = run.history(), experiment.headline, experiment.adapter.classes
     run.figures.mkdir(exist_ok=True)
-    headline = f"{experiment.headline.reading} {experiment.headline.score}"
-    curves = figures.curves(run.history(), headline, experiment.adapter.classes)
-    curves.savefig(run.figures / "curves.png", dpi=110)
+    curves = figures.curves(history, f"{headline.reading} {headline.score}")
+    curves.savefig(run.figures / "curves.png", dpi=DPI)
+    by_class = inside(history, classes, headline.reading, headline.score.removeprefix("m"))
+    if by_class is not None:
+        by_class.savefig(run.figures / "inside.png", dpi=DPI)
+        by_class.savefig(run.figures / "inside.svg")
+    draw_scores(run.figures, scores)
+    _draw_features(run.figures, experiment, fabric, model)
     figures.save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
+
+
+def draw_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """The confusion matrix and the reliability curves of a scores document, where it holds them."""
+    folder.mkdir(exist_ok=True)
+    if scores["confusion"] is not None:
+        picture = confusion_picture(scores["confusion"], scores["header"]["classes"])
+        picture.savefig(folder / "confusion.png", dpi=DPI)
+    if scores["calibration"] is not None:
+        reliability_picture(scores["calibration"]).savefig(folder / "calibration.png", dpi=DPI)
+
+
+def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
+    """The penultimate features of test pixels in two dimensions, as a picture and as CSV."""
+    samples, classes = experiment.samples("test"), experiment.adapter.classes
+    found = features(model.module, model, samples, fabric, experiment.config.scores.window)
+    points, shares = principal_components(found.vectors)
+    features_picture(points, found.labels, shares, classes).savefig(folder / "features.png", dpi=DPI)
+    places = [samples.slices[index] for index in found.samples]
+    rows = [
+        {"case": samples.cases[case].case.id, "slice": index, "class": classes[label], "pc1": x, "pc2": y}
+        for (case, index), label, (x, y) in zip(places, found.labels, points.tolist(), strict=True)
+    ]
+    write_csv(folder / "features.csv", rows)
 
 
 def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
@@ -131,7 +174,7 @@ def _show_cases(document: dict[str, Any], baseline: Sequence[dict[str, Any]], di
 def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
     """Where the results lie, and two commands to go on with."""
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
-    display.line(f"pictures: {run.figures / 'curves.png'}, {run.figures / 'overlays'}")
+    display.line(f"pictures: {run.figures / 'curves.png'}, inside.png, confusion.png and others beside it, overlays/")
     kept = [
         shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
     ]

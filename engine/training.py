@@ -34,6 +34,7 @@ from .events import events
 from .experiment import Experiment, place
 from .nonfinite import LATE, Watch
 from .run import Run
+from .shares_probe import SharesProbe
 from .signals import Stop, Stopped
 from .state import State
 from .stepper import Stepper
@@ -68,6 +69,7 @@ class Trainer:
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
+        self.probe = SharesProbe(samples, self.config.batch_size, fabric, config.scores.window)
         self.validates = bool(experiment.data.parts["val"])
         if loss.follows_validation and not self.validates:
             raise UsageError(
@@ -136,6 +138,7 @@ class Trainer:
             "skipped": skipped,
             "score": None,
             "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
+            "shares": None,
             "seconds": round(seconds, 3),
             "images_per_second": round(images / seconds, 2),
         }
@@ -201,10 +204,14 @@ class Trainer:
         raise UsageError(f"{self.run.path}: {memory.advice(attempt, group[0]['image'], self.config, reason)}")
 
     def _validate(self, entry: dict[str, Any]) -> None:
-        """Score the validation part where it is due, and keep the best weights."""
+        """Where it is due, look at the shares of the classes, score the validation part, and keep the best weights."""
         epoch = entry["epoch"]
         due = epoch % self.config.validate_every == 0 or epoch == self.config.epochs
-        if not self.validates or not due:
+        if not due:
+            return
+        with memory.scoring():
+            entry["shares"] = self.probe.shares(self.stepper.forward, self.stepper.loss)
+        if not self.validates:
             return
         try:
             with self.stop.interrupts(), memory.scoring():

@@ -81,7 +81,7 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
     trainer.fit()
     with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
-        scores = score(model, "test", experiment, fabric, display.track("scoring test"), surfaces=True)
+        scores = score(model, "test", experiment, fabric, display.track("scoring test"), thorough=True)
         scores.document["header"] |= origin
         results.draw(run, experiment, fabric, model, scores.document)
     baselines = results.baselines(experiment)
@@ -102,7 +102,9 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         run = Run.of(one)
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
-    results.write(folder, results.pool(Folds(folder).runs))
+    scores = results.pool(Folds(folder).runs)
+    results.draw_scores(folder / "figures", scores.document)
+    results.write(folder, scores)
     results.show_folds(Folds(folder), display)
 
 
@@ -160,7 +162,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     experiment = prepare(config, run, display)
     model, origin = _trained(run, experiment.network(trained=True), fabric, checkpoint)
     with memory.scoring():
-        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), surfaces=True)
+        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), thorough=True)
     scores.document["header"] |= origin
     folder = run.path / results.evaluation_folder(part, checkpoint, config)
     folder.mkdir(exist_ok=True)
@@ -239,8 +241,7 @@ def evaluate_masks(
 
 def _activation(config: Config, classes: int) -> str:
     """What makes probabilities of the logits; a `UsageError` where the loss trains none."""
-    ones = [1.0] * classes
-    activation = build.build_loss(config.loss, classes, segloss.ClassCounts(ones, ones, ones, ones)).activation
+    activation = build.activation(config.loss, classes)
     if activation == "none":
         raise UsageError(f"--probabilities: the loss {config.loss[0].name} trains raw scores, no probabilities")
     return activation

@@ -110,7 +110,9 @@ class SegmentationScores(Metric):
     def document(
         self, classes: Sequence[str], cases: Sequence[str], groups: Sequence[str], **header: Any
     ) -> dict[str, Any]:
-        """What `scores.json` holds: a header, the three readings, and one row a case and class.
+        """What `scores.json` holds: a header, the three readings, the confusion matrix, one row a case and class.
+
+        `confusion` counts all pixels together, `(C, C)`: rows the reference, columns the prediction.
 
         Args:
             classes: the names of the C classes.
@@ -122,7 +124,8 @@ class SegmentationScores(Metric):
         rows = self._rows(matrices, classes, [{"case": cases[case], "group": groups[case]} for case in ids])
         background = None if self.background is None else classes[self.background]
         shared = {"classes": list(classes), "background": background, "ignore_index": self.ignore_index, "rule": RULE}
-        return {"header": shared | header, **self._readings(classes), "cases": rows}
+        confusion = matrices.sum(0).tolist()
+        return {"header": shared | header, **self._readings(classes), "confusion": confusion, "cases": rows}
 
     def image_rows(self, classes: Sequence[str], names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """One row an image and class, as the rows of cases in `document`.

@@ -13,6 +13,7 @@ import datasets
 from datasets import DataError
 from datasets.split_file import FromFile
 from datasets.splits import Holdout, KFold
+from engine.folds import pooled
 from engine.inference import Ensemble
 
 YAML = """\
@@ -64,6 +65,25 @@ def test_every_patient_is_held_out_once_and_scored_together(trained):
     assert len(slices) == 160
     assert sum(int(row["tp"]) for row in slices if row["class"] == "prostate") == tp
     assert "mean training mask" in told.stdout
+    gland = 1
+    assert np.array_equal(whole["confusion"], np.sum([d["confusion"] for d in of_folds], axis=0))
+    assert whole["confusion"][gland][gland] == tp
+    assert whole["confusion"][gland][1 - gland] == fn
+    found = [d["calibration"] for d in (whole, *of_folds)]
+    counts = np.array([[one["count"] for one in each["classes"]["prostate"]["bins"]] for each in found])
+    assert np.array_equal(counts[0], counts[1:].sum(0))
+    assert counts[0].sum() == np.sum(whole["confusion"])
+    assert found[0]["ece"] <= (found[1]["ece"] * counts[1].sum() + found[2]["ece"] * counts[2].sum()) / counts[0].sum()
+
+
+def test_folds_of_an_older_program_are_pooled_without_what_they_lack(trained):
+    folder, _ = trained
+    documents = [json.loads((folder / f"runs/p/fold-{fold}/scores.json").read_text()) for fold in range(2)]
+    for key in ("confusion", "calibration"):
+        del documents[1][key]
+    whole = pooled(documents, [[], []])
+    assert (whole["confusion"], whole["calibration"]) == (None, None)
+    assert whole["case"]["units"] == 4
 
 
 def test_the_same_command_trains_nothing_twice_and_another_configuration_is_refused(trained, module_program):

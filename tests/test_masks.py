@@ -43,6 +43,8 @@ def test_scores_are_those_of_the_confusion_matrix(program, tmp_path, masks):
     ious = [matrix[c, c] / (matrix[c].sum() + matrix[:, c].sum() - matrix[c, c]) for c in (0, 1)]
     assert scores["dataset"]["mIoU"] == pytest.approx(np.mean(ious))
     assert scores["dataset"]["classes"]["organ"]["IoU"] == pytest.approx(ious[1])
+    assert scores["confusion"] == matrix.tolist()
+    assert scores["calibration"] is None
     assert [row["group"] for row in scores["cases"][::2]] == ["p0", "p1", "p2"]
     assert f"{np.mean(ious):.4f}" in done.stdout
 

@@ -126,6 +126,9 @@ def test_document_is_json_with_a_row_for_each_case_and_class():
     assert row["fp"] == int(((p == 1) & (t != 1) & (t != 255)).sum())
     assert row["fn"] == int(((p != 1) & (t == 1)).sum())
     assert row["group"] == "g1"
+    counted = reference != 255
+    expected = confusion_matrix(reference[counted], prediction[counted], labels=range(4))
+    assert document["confusion"] == expected.tolist()
 
 
 def test_a_foreign_label_is_never_silent():

@@ -1,5 +1,6 @@
 """Runs from a YAML file to scores, as a user starts them."""
 
+import csv
 import json
 
 import numpy as np
@@ -9,10 +10,11 @@ from conftest import make_camvid
 from PIL import Image
 from runs import log, trainer
 from safetensors.torch import load_file
+from torchmetrics.classification import MulticlassCalibrationError
 
 import segloss
 from engine.checkpoint import Checkpoint
-from engine.evaluation import Scores
+from engine.evaluation import Scores, score
 from engine.run import Run
 
 
@@ -23,6 +25,11 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
         assert (run / name).is_file(), name
     for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "figures/curves.png"):
         assert (run / name).stat().st_size > 1000, name
+    for name in ("inside.png", "inside.svg", "confusion.png", "calibration.png", "features.png"):
+        assert (run / "figures" / name).stat().st_size > 1000, name
+    rows = list(csv.DictReader((run / "figures/features.csv").open()))
+    assert rows[0].keys() == {"case", "slice", "class", "pc1", "pc2"}
+    assert {row["case"] for row in rows} == {"C_000", "C_001", "C_002"}
     assert len(list((run / "figures/overlays").glob("*.png"))) == 3
     assert len(log(run)) == 2
     assert len(log(run)[0]["acw"]) == 11
@@ -57,12 +64,15 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
     made.stepper.model.load_state_dict(Checkpoint.load(run.checkpoint("best")).part("model"))
     samples = made.experiment.samples("test")
     matrix = np.zeros((11, 11), dtype=int)
+    calibration = MulticlassCalibrationError(11, n_bins=15, norm="l1", ignore_index=255)
     made.stepper.model.eval()
     for index in range(len(samples)):
         with torch.no_grad():
             logits = made.stepper.model(samples[index]["image"][None])
-        big = torch.nn.functional.interpolate(logits, (24, 32), mode="bilinear")[0].argmax(0).numpy()
+        large = torch.nn.functional.interpolate(logits, (24, 32), mode="bilinear")
+        big = large[0].argmax(0).numpy()
         truth = np.asarray(Image.open(samples.cases[index].case.mask))
+        calibration.update(large.softmax(1), torch.from_numpy(np.where(truth < 11, truth, 255)[None]).long())
         for t, p in zip(truth.ravel(), big.ravel(), strict=True):
             if t < 11:
                 matrix[t, p] += 1
@@ -70,6 +80,15 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
     union = matrix.sum(0) + matrix.sum(1) - tp
     scores = json.loads((run.path / "scores.json").read_text())
     assert scores["dataset"]["mIoU"] == pytest.approx((tp[union > 0] / union[union > 0]).mean(), abs=1e-9)
+    assert scores["confusion"] == matrix.tolist()
+    assert scores["calibration"]["ece"] == pytest.approx(float(calibration.compute()), abs=1e-6)
+
+
+def test_a_loss_without_probabilities_has_no_calibration(camvid_yaml):
+    for loss in ("mse", "sigmoid_ce"):
+        made = trainer(camvid_yaml, f"loss.name={loss}", f"name={loss}")
+        found = score(made.stepper.forward, "test", made.experiment, made.fabric, thorough=True).document["calibration"]
+        assert (found and found["activation"]) == {"mse": None, "sigmoid_ce": "sigmoid"}[loss]
 
 
 def test_losses_that_follow_training_are_told(camvid_yaml):

@@ -1,0 +1,120 @@
+"""Pictures of what a trained network confuses, how sure it is, and what its last layer sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .palette import OKABE_ITO, palette
+
+MARKS = "os^Dv"
+FEW = 20
+"""Pixels: a bin of fewer says nothing."""
+
+
+def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """The confusion matrix in percent of each row; a class that the reference lacks has an empty row.
+
+    Args:
+        matrix: `(C, C)` numbers of pixels, rows the reference, columns the prediction.
+        classes: the names of the C classes.
+    """
+    counts = np.array(matrix, dtype=np.float64)
+    totals = counts.sum(1, keepdims=True)
+    shares = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    side = max(3.6, 1.6 + 0.45 * len(classes))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axis = figure.subplots()
+    shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.argwhere(np.isfinite(shares)).tolist():
+        share = shares[row, column]
+        text = f"{share:.1f}" if share >= 0.05 else "0" if counts[row, column] == 0 else "<.1"
+        axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if share > 55 else "#333333")
+    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    percent = [f"{name}  {100 * total / counts.sum():.2g} %" for name, total in zip(classes, totals[:, 0], strict=True)]
+    axis.set_yticks(range(len(classes)), percent if counts.any() else classes, fontsize=8)
+    axis.set(xlabel="prediction", ylabel="reference, and its share of the pixels")
+    figure.colorbar(shown, label="% of the reference's pixels", shrink=0.8)
+    return figure
+
+
+def reliability_picture(calibration: dict[str, Any]) -> Figure:
+    """Reliability curves: accuracy by confidence, of the top class, and of each class against the rest.
+
+    Bins of fewer than `FEW` pixels are not drawn.
+
+    Args:
+        calibration: see `segloss.calibration.Calibration.document`.
+    """
+    classes = calibration["classes"]
+    many = len(classes) > len(OKABE_ITO)
+    figure = Figure(figsize=(10.5 + 1.5 * many, max(4.4, 0.2 * len(classes))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _curve(left, calibration["bins"], color=OKABE_ITO[5], marker="o", markersize=4)
+    counts = np.array([one["count"] for one in calibration["bins"]], dtype=np.float64)
+    edges = np.linspace(0, 1, len(counts) + 1)
+    left.bar(edges[:-1], counts / max(counts.sum(), 1), 1 / len(counts), align="edge", color=OKABE_ITO[5], alpha=0.2)
+    left.set(
+        title=f"most probable class: ECE {_number(calibration['ece'])}",
+        xlabel="confidence (bars: share of the pixels)",
+        ylabel="accuracy",
+    )
+    colours = palette(len(classes))
+    for index, (name, of_class) in enumerate(classes.items()):
+        style = "--" if many and index % 2 else "-"
+        label = f"{name}: {_number(of_class['ece'])}"
+        _curve(right, of_class["bins"], color=colours[index], marker=".", linestyle=style, label=label)
+    right.set(
+        title="each class against the rest", xlabel="probability of the class", ylabel="how often it is that class"
+    )
+    figure.legend(title="ECE", loc="outside right upper", fontsize=8, frameon=False)
+    for axis in (left, right):
+        axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
+        axis.set(xlim=(0, 1), ylim=(0, 1.02))
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _curve(axis: Axes, bins: Sequence[dict[str, Any]], **style: Any) -> None:
+    full = [one for one in bins if one["count"] >= FEW]
+    axis.plot([one["confidence"] for one in full], [one["accuracy"] for one in full], linewidth=1.2, **style)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def features_picture(
+    points: NDArray[np.float64], labels: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str]
+) -> Figure:
+    """Pixels by the first two principal components of their features.
+
+    Args:
+        points: `(P, 2)`.
+        labels: `(P,)` true classes.
+        shares: `(2,)` the share of the variance that each component explains.
+        classes: the names of the C classes.
+    """
+    figure = Figure(figsize=(7.4, 5.2), layout="constrained")
+    axis = figure.subplots()
+    colours = palette(len(classes))
+    for index, name in enumerate(classes):
+        chosen = points[labels == index]
+        if len(chosen):
+            mark = MARKS[index // 4 % len(MARKS)] if len(classes) > len(OKABE_ITO) else "o"
+            axis.scatter(
+                chosen[:, 0], chosen[:, 1], s=14, color=colours[index], marker=mark, alpha=0.6, linewidths=0, label=name
+            )
+    axis.set(
+        title="penultimate features, evenly drawn per class",
+        xlabel=f"principal component 1 ({100 * shares[0]:.0f} % of the variance)",
+        ylabel=f"principal component 2 ({100 * shares[1]:.0f} %)",
+    )
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,102 @@
+"""What happened inside a run, class by class: scores, class weights, whom the loss speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from .palette import OKABE_ITO, palette
+
+Entry = dict[str, Any]
+MARKED = 40
+"""Epochs whose points are drawn; of more, the line alone."""
+
+
+class Panel(NamedTuple):
+    """Curves of the classes.
+
+    Attributes:
+        title: what is shown.
+        epochs: those that have it.
+        values: `(epochs, C)`, NaN where undefined.
+        pixels: `(C,)` the share of pixels, to compare a share with; None for what is no share.
+    """
+
+    title: str
+    epochs: list[int]
+    values: np.ndarray[Any, np.dtype[np.float64]]
+    pixels: list[float] | None = None
+
+
+def inside(history: Sequence[Entry], classes: Sequence[str], reading: str, score: str) -> Figure | None:
+    """The curves of every class over the epochs, as far as the log holds them; None where it holds none.
+
+    Args:
+        history: the lines of the log; those of older programs lack some.
+        classes: their names.
+        reading: `dataset`, `case` or `image`.
+        score: `DSC` or `IoU`.
+    """
+    panels = _panels(history, classes, reading, score)
+    if not panels:
+        return None
+    columns = len(panels) if len(panels) < 4 else 2
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns + 1.8, max(3.6 * lines, 0.2 * len(classes))), layout="constrained")
+    axes = np.ravel(figure.subplots(lines, columns, squeeze=False))
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw(axis, panel, classes)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def _panels(history: Sequence[Entry], classes: Sequence[str], reading: str, score: str) -> list[Panel]:
+    scored = [entry for entry in history if entry.get("validation")]
+    weighted = [entry for entry in history if entry.get("acw")]
+    shared = [entry for entry in history if entry.get("shares")]
+    found = []
+    if scored:
+        values = [[entry["validation"][reading]["classes"][name][score] for name in classes] for entry in scored]
+        found.append(_panel(f"validation {reading} {score}", scored, values))
+    if weighted:
+        found.append(_panel("adaptive class weights", weighted, [entry["acw"] for entry in weighted]))
+    for name, title in (("loss", "share of the loss"), ("gradient", "share of the gradient at the logits")):
+        known = [entry for entry in shared if entry["shares"][name] is not None]
+        if known:
+            panel = _panel(title, known, [entry["shares"][name] for entry in known])
+            found.append(panel._replace(pixels=known[-1]["shares"]["pixels"]))
+    return found
+
+
+def _panel(title: str, entries: Sequence[Entry], values: Sequence[Sequence[float | None]]) -> Panel:
+    return Panel(title, [entry["epoch"] for entry in entries], np.array(values, dtype=np.float64))
+
+
+def _draw(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
+    colours = palette(len(classes))
+    many, mark = len(classes) > len(OKABE_ITO), "." if len(panel.epochs) <= MARKED else None
+    for index, name in enumerate(classes):
+        values, style = panel.values[:, index], "--" if many and index % 2 else "-"
+        if panel.pixels is not None:
+            values = np.where(values > 0, values, np.nan)
+            if panel.pixels[index] > 0:
+                axis.plot(0, panel.pixels[index], color=colours[index], marker=">", clip_on=False)
+        axis.plot(panel.epochs, values, style, color=colours[index], label=name, marker=mark, linewidth=1.2)
+    axis.set(title=panel.title, xlabel="epoch")
+    if panel.pixels is not None:
+        axis.set(yscale="log", ylim=(None, 1.3), xlabel="epoch (▸ at 0: share of the pixels)")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    elif panel.title.startswith("validation"):
+        axis.set(ylim=(0, 1.05))
+    axis.grid(alpha=0.3)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
