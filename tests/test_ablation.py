@@ -400,9 +400,7 @@ def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     arguments = [path, "ablation.workers=2", "train.epochs=40"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", *map(str, arguments), f"output={cut}"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    ) as grid:
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as grid:
         until = time.monotonic() + 300
         while not list(cut.rglob("log.jsonl")) and time.monotonic() < until:
             time.sleep(0.1)
