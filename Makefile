@@ -3,10 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint types docs mutants soak setup clean
+.PHONY: demo ablation test lint types docs mutants soak setup clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
+
+ablation: $(READY)  ## compare four arms on synthetic MRI
+	$(BIN)/python train_seg.py ablate configs/demo_ablation.yaml
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
