@@ -82,8 +82,10 @@ scores.json, of ours or of another trainer (header.classes; cases: case, group, 
 
   python train_seg.py compare runs/prostate-adfl runs/prostate-ce
   python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
-  python train_seg.py evaluate --pred nnunet/ --ref masks/ --out nnunet-scores 'labels={background: 0, gland: 1}'
-  python train_seg.py compare runs/prostate-adfl nnunet-scores
+  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}'
+
+Folders of masks are scored against --ref, with the options of `evaluate --pred`. Of two ablations every arm that
+both have is compared.
 """
 PREDICT = """\
 Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
@@ -152,6 +154,10 @@ def parser() -> argparse.ArgumentParser:
     compare = verbs.add_parser("compare", help="compare two methods", description=COMPARE, formatter_class=raw)
     compare.add_argument("a", type=Path, help="a run, an arm, or a scores.json")
     compare.add_argument("b", type=Path, help="what it is compared with")
+    compare.add_argument(
+        "--ref", type=Path, metavar="DIR", help="the reference masks, where a or b is a folder of masks"
+    )
+    compare.add_argument("overrides", nargs="*", metavar="key=value", help="with --ref: what the masks mean")
     compare.add_argument("--smallest", type=float, default=0.01, help="the difference that would matter; default 0.01")
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
@@ -162,7 +168,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     top = parser()
     options, rest = top.parse_known_args(arguments)
     strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
-    if strange or (rest and options.verb in ("schema", "compare")):
+    if strange or (rest and options.verb == "schema"):
         top.error(f"unrecognized argument {(strange or rest)[0]!r}")
     if rest and options.verb != "predict":
         options.overrides += rest
@@ -238,7 +244,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         elif options.verb == "ablate":
             ablate.ablate(options.config, options.overrides, options.dry_run, Display())
         elif options.verb == "compare":
-            ablate.compare(options.a, options.b, Display(), options.smallest)
+            ablate.compare(options.a, options.b, options.ref, options.overrides, options.smallest, Display())
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "check":

@@ -18,10 +18,11 @@ from .ablation import NOISE_FLOOR, Ablation, Cell
 from .comparison import Method
 from .config import Config
 from .display import Display
-from .documents import method
+from .documents import arms_of, method, scores_files
 from .errors import UsageError
 from .forest import class_bars, forest, trajectories
 from .lock import Lock
+from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
 from .report import Section
 from .run import Run, read_json, to_yaml, write_json
@@ -62,17 +63,43 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, display: Display) ->
         raise UsageError("\n".join(failed))
 
 
-def compare(a: Path, b: Path, display: Display, smallest: float = 0.01) -> None:
-    """Compare two runs, arms or scores documents, group by group.
+def compare(
+    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: float, display: Display
+) -> None:
+    """Compare two methods, group by group; of two ablations every arm that both have.
+
+    Args:
+        a: a run, an arm, an ablation, a scores document, or a folder of masks.
+        b: what it is compared with.
+        reference: the masks that folders of masks are scored against.
+        overrides: what the masks mean; see `masks.Options`.
+        smallest: the difference that would matter.
+        display: where the verdicts are shown.
 
     Raises:
-        UsageError: a path without scores, or scores that have nothing in common.
+        UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
     """
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
-    arms = {str(path): method(path) for path in (a, b)}
-    for one in _told(verdicts(arms, str(b), smallest)):
-        display.section(one)
+    if reference is None and overrides:
+        raise UsageError(f"command line: {overrides[0]}: says what masks mean; give their reference with --ref")
+    pairs = [(a, b)]
+    if arms_of(a) and arms_of(b):
+        pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
+        if not pairs:
+            raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
+    for pair in pairs:
+        found = {str(path): _method(path, reference, overrides, display) for path in pair}
+        for section in _told(verdicts(found, str(pair[1]), smallest)):
+            display.section(section)
+
+
+def _method(path: Path, reference: Path | None, overrides: Sequence[str], display: Display) -> Method:
+    """The scores under a path, or of the masks in it."""
+    if reference is None or scores_files(path):
+        return method(path)
+    scores = score_masks(masks_in(path), reference, Options.parse(overrides), display.track(f"scoring {path}"))
+    return Method(str(path), {None: [scores.document]})
 
 
 def _tell_plan(

@@ -41,18 +41,28 @@ def method(path: Path) -> Method:
     Raises:
         UsageError: nothing of that kind is there, or the file is of another form.
     """
-    if path.is_file():
-        return _of_documents(str(path), [_document(path)])
-    if not path.is_dir():
+    found = scores_files(path)
+    if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    if (path / "scores.json").is_file():
-        return _of_documents(str(path), [_document(path / "scores.json")])
-    found = sorted(path.glob("fold-*/scores.json")) or sorted(path.glob("seed-*/fold-*/scores.json"))
     if not found:
-        arms = sorted({one.parent.name for one in path.glob("*/seed-*")})
-        hint = f"it is an ablation; give one of its arms: {', '.join(arms)}" if arms else "give a run, or a scores.json"
+        arms = ", ".join(arms_of(path))
+        hint = f"it is an ablation; give one of its arms: {arms}" if arms else "give a run, or a scores.json"
         raise UsageError(f"{path}: no scores.json in it; {hint}")
     return _of_documents(str(path), [_document(one) for one in found])
+
+
+def scores_files(path: Path) -> list[Path]:
+    """The scores documents of a method: the path itself, the one in it, or those of its folds."""
+    if path.is_file():
+        return [path]
+    if (path / "scores.json").is_file():
+        return [path / "scores.json"]
+    return sorted(path.glob("fold-*/scores.json")) or sorted(path.glob("seed-*/fold-*/scores.json"))
+
+
+def arms_of(path: Path) -> list[str]:
+    """The arms of an ablation whose folder this is; none where it is not one."""
+    return sorted({one.parent.name for one in path.glob("*/seed-*")})
 
 
 def _of_documents(name: str, documents: list[dict[str, Any]]) -> Method:

@@ -75,6 +75,12 @@ class Options:
         return options
 
 
+def masks_in(folder: Path) -> Path:
+    """Where the masks of a folder lie: in `masks`, as predict leaves them, or in itself."""
+    predicted = (folder / "classes.json").is_file() and (folder / "masks").is_dir()
+    return folder / "masks" if predicted else folder
+
+
 Track = Callable[[Iterable[str], int], Iterable[str]]
 
 

@@ -28,7 +28,7 @@ from .folds import Folds, fold_configs
 from .inference import Ensemble
 from .inspection import inspect
 from .lock import Lock
-from .masks import Options, score_masks
+from .masks import Options, masks_in, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
 from .run import Run
@@ -229,8 +229,7 @@ def evaluate_masks(
     """Score the mask files of a folder against those of another; see `masks.score_masks`."""
     options = Options.parse(overrides)
     _refuse_file(out or predicted)
-    if (predicted / "classes.json").is_file() and (predicted / "masks").is_dir():  # as predict leaves it
-        predicted = predicted / "masks"
+    predicted = masks_in(predicted)
     scores = score_masks(predicted, reference, options, display.track("scoring"))
     folder = out or predicted
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, make_camvid
+from PIL import Image
 
 from engine.ablation import Ablation
 from engine.comparison import Measure, Method, compared, measures
@@ -415,3 +416,25 @@ def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
     for name in ("table.csv", "table.md"):
         assert (cut / "grid" / name).read_text() == (whole / "grid" / name).read_text()
+
+
+def test_folders_of_masks_are_compared(program, tmp_path):
+    """By their reference; the numbers are those of the scores of `evaluate --pred`."""
+    rng = np.random.default_rng(0)
+    for case in range(7):
+        truth = (rng.random((16, 16)) < 0.3).astype(np.uint8)
+        for name, wrong in (("ref", 0), ("good", 0.05), ("bad", 0.2)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            flipped = np.where(rng.random((16, 16)) < wrong, 1 - truth, truth).astype(np.uint8)
+            Image.fromarray(flipped).save(tmp_path / name / f"p{case}.png")
+    options = ("labels={background: 0, gland: 1}", "background=background")
+    said = program("compare", "good", "bad", "--ref", "ref", *options, check=0).stdout
+    assert "good improves gland DSC over bad by" in said
+    assert "7 patients, one seed: for these trained networks only" in said
+    for name in ("good", "bad"):
+        program("evaluate", "--pred", name, "--ref", "ref", "--out", f"{name}-scores", *options, check=0)
+    again = program("compare", "good-scores", "bad-scores", check=0).stdout
+    assert [line.split(" by ")[1] for line in again.splitlines() if "improves" in line] == [
+        line.split(" by ")[1] for line in said.splitlines() if "improves" in line
+    ]
+    assert "give their reference with --ref" in program("compare", "good", "bad", *options, check=2).stderr
