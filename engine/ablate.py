@@ -26,7 +26,7 @@ from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
 from .report import Section
 from .run import Run, read_json, to_yaml, write_json
-from .verdicts import METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
+from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
 
 
 def ablate(path: Path, overrides: Sequence[str], dry: bool, display: Display) -> None:
@@ -218,21 +218,26 @@ def _methods(ablation: Ablation, every: Sequence[Cell], display: Display) -> dic
 
 
 def _told(told: Sequence[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
-    """A table a measure, under the verdicts in words."""
+    """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ."""
     if not told:
         return
-    for one in told:
-        table = one.section()
-        lines = one.lines()
-        if noise_floor is not None:
-            same = one.found[noise_floor]
-            lines.append(
-                f"noise floor: the baseline with other seeds differs by {same.difference:+.4f}; a difference of that "
-                "size means nothing"
-            )
-        yield Section(table.title, lines, table.columns, table.rows)
-    first = next(iter(told[0].found.values()))
-    few = [] if first.groups >= FEWEST else [f"Fewer than {FEWEST} {told[0].units}: nothing is tested."]
+    first, *others = told
+    lines = first.lines()
+    if noise_floor is not None:
+        same = first.found[noise_floor].difference
+        lines.append(f"noise floor: with other seeds the baseline differs by {same:+.4f}; that much means nothing")
+    yield Section(f"{first.measure.title} against {first.baseline}", lines, COLUMNS, first.rows())
+    if others:
+        found = [
+            line
+            for one in others
+            for line, known in zip(one.lines(), one.found.values(), strict=True)
+            if known.distinguishable
+        ]
+        rows = [row for one in others for row in one.rows()]
+        yield Section(f"one by one, against {first.baseline}", found, COLUMNS, rows)
+    fewest = min(one.groups for one in first.found.values())
+    few = [] if fewest >= FEWEST else [f"Fewer than {FEWEST} {first.units}: nothing is tested."]
     yield Section("how this is worked out", [METHOD, *few])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .comparison import Method
 from .palette import OKABE_ITO, palette
@@ -41,6 +42,7 @@ def forest(told: Sequence[Verdicts]) -> Figure:
         axis.set_title(f"{one.measure.title} against {one.baseline}", fontsize=9)
         axis.set_xlabel(f"difference ({better})", fontsize=8)
         axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(axis="x", alpha=0.3)
     figure.supxlabel("95 % intervals; blue: p < 0.05 after Holm's correction", fontsize=8)
     return figure

@@ -20,8 +20,10 @@ from .report import Section
 METHOD = (
     "Differences are paired by group, over the seeds that both arms have. Interval: 95 %, bootstrap of groups with the "
     "seeds' share of the error. p: sign-flip permutation test of the mean, two-sided, adjusted for the number of arms "
-    "(Holm). d_z: mean over standard deviation of the groups' differences."
+    "(Holm), not for the number of classes. d_z: mean over standard deviation of the groups' differences."
 )
+
+COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p", "wins/ties/losses", "Wilcoxon p", "d_z"]
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,11 @@ class Verdicts:
             for arm, one in self.found.items()
         ]
 
-    def section(self) -> Section:
-        """The numbers, an arm a row."""
-        columns = ["arm", self.measure.title, self.baseline, "difference", "95 % CI", "p", "wins/ties/losses"]
-        rows = [
+    def rows(self) -> list[list[str]]:
+        """The numbers, an arm a row, under `COLUMNS`."""
+        return [
             [
+                self.measure.title,
                 arm,
                 percent(one.mean_a),
                 percent(one.mean_b),
@@ -66,8 +68,6 @@ class Verdicts:
             ]
             for arm, one in self.found.items()
         ]
-        title = f"{self.measure.title} against {self.baseline}"
-        return Section(title, columns=[*columns, "Wilcoxon p", "d_z"], rows=rows)
 
     def flat(self) -> Iterator[dict[str, Any]]:
         """The numbers at full precision, for a CSV file."""
