@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut
 
 from .dicom_file import BROKEN, Elements, load, transfer_syntax
 from .dicom_frames import Frame
@@ -55,7 +55,9 @@ def _planes(path: Path, frames: list[Frame], colour: Colour) -> list[NDArray[Any
     elements = load(path, pixels=True)
     stored, photometric = stored_frames(elements)
     if stored.shape[1:3] != frames[0].size or len(stored) <= max(frame.index for frame in frames):
-        raise DataError(f"{path}: {stored.shape[0]} frames of {stored.shape[2]}x{stored.shape[1]}; has it just changed?")
+        raise DataError(
+            f"{path}: {stored.shape[0]} frames of {stored.shape[2]}x{stored.shape[1]}; has it just changed?"
+        )
     if photometric in MONOCHROME:
         planes = [_grey(stored[frame.index], frame, elements, photometric) for frame in frames]
         return [np.repeat(plane[..., np.newaxis], 3, axis=-1) for plane in planes] if colour == "rgb" else planes

@@ -37,7 +37,7 @@ class Frame:
         kind: the file's SOPClassUID.
         series: its SeriesInstanceUID.
         described: modality and series description.
-        space: its FrameOfReferenceUID, "" where it has none.
+        space: its FrameOfReferenceUID, or that of its volume; "" where it has none.
         size: (rows, columns).
         position: the centre of its first pixel in LPS millimetres, None where the file does not say.
         axes: the directions in which columns and rows increase, 3 cosines each.
@@ -124,7 +124,7 @@ class _Place:
             kind=whole.text("SOPClassUID"),
             series=whole.text("SeriesInstanceUID"),
             described=f"{whole.text('Modality')} {whole.text('SeriesDescription')!r}",
-            space=whole.text("FrameOfReferenceUID"),
+            space=whole.text("FrameOfReferenceUID") or whole.text("VolumeFrameOfReferenceUID"),
             size=(self.rows, self.columns),
             position=self.geometric("PlanePosition", "ImagePosition", 3),
             axes=self.geometric("PlaneOrientation", "ImageOrientation", 6),
@@ -146,8 +146,8 @@ class _Place:
         return self.whole
 
     def geometric(self, sequence: str, key: str, count: int) -> Numbers | None:
-        """A position or orientation: of the patient, or of the volume that a probe sweeps."""
-        for kind in ("Volume", "Patient"):
+        """A position or orientation: in the patient's space, else in that of the volume that a probe sweeps."""
+        for kind in ("Patient", "Volume"):
             found = self.group(f"{sequence}{'VolumeSequence' if kind == 'Volume' else 'Sequence'}")
             if found is self.whole and not self.plain:
                 continue

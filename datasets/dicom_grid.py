@@ -25,7 +25,7 @@ def directions(frame: Frame) -> NDArray[np.float64]:
     lengths = np.linalg.norm(right), np.linalg.norm(down)
     if abs(lengths[0] - 1) > 1e-2 or abs(lengths[1] - 1) > 1e-2 or abs(right @ down) > 1e-2:
         raise DataError(
-            f"{frame.path}: ImageOrientationPatient = {list(frame.axes)}; expected two unit vectors at right angles, so "
+            f"{frame.path}: ImageOrientationPatient = {list(frame.axes)}; expected two unit vectors at right angles; "
             "export the series again"
         )
     right = right / lengths[0]
@@ -87,8 +87,8 @@ def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: P
         pairs = [f"{frames[at].named} and {frames[at + 1].named} at {along[at]:.4g} mm" for at in twice[:3]]
         more = f" and {twice.size - 3} more" if twice.size > 3 else ""
         raise DataError(
-            f"{where}: {twice.size} of {len(frames)} slices lie where another one lies (doubled): {', '.join(pairs)}{more}"
-            "; remove one of each, or choose by series or stack"
+            f"{where}: {twice.size} of {len(frames)} slices lie where another one lies (doubled): "
+            f"{', '.join(pairs)}{more}; remove one of each, or choose by series or stack"
         )
     bad = np.flatnonzero(np.abs(steps - step) > tolerance(step))
     if not bad.size:
@@ -123,13 +123,12 @@ def _refuse_tilt(frames: Sequence[Frame], axes: NDArray[np.float64], where: Path
     angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways), abs(along))))
     if float(np.linalg.norm(sideways)) > max(LEAST, 0.05 * pixel) and angle > 0.05:
         raise DataError(
-            f"{where}: gantry tilt: its slices are stacked {angle:.3g}° off their normal, {np.linalg.norm(sideways):.4g} "
-            "mm from the first to the last; correct the tilt first, as by dcm2niix, and read that"
+            f"{where}: gantry tilt: its slices are stacked {angle:.3g}° off their normal, "
+            f"{np.linalg.norm(sideways):.4g} mm from the first to the last; correct the tilt first, as by dcm2niix, and read that"
         )
     if most > max(LEAST, 0.05 * pixel):
         raise DataError(
-            f"{where}: its slices do not lie on one line, {most:.4g} mm off; did the patient's table move? Divide the "
-            "series"
+            f"{where}: its slices do not lie on one line, {most:.4g} mm off; did the table move? Divide the series"
         )
 
 
@@ -158,9 +157,7 @@ def assumed(frames: Sequence[Frame], spacing: Spacing | None, where: Path) -> tu
     given = tuple(spacing or (None, None, None))
     sizes = [own or other for own, other in zip(said, given, strict=True)]
     if None in sizes:
-        lacking = [
-            name for name, size in zip(("slices", "rows", "columns"), sizes, strict=True) if size is None
-        ]
+        lacking = [name for name, size in zip(("slices", "rows", "columns"), sizes, strict=True) if size is None]
         raise DataError(
             f"{where}: no geometry: nothing says how far apart its {' and '.join(lacking)} are (a plain multi-frame "
             "image); give data.spacing: [slice, row, column] in millimetres"

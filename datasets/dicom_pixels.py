@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
-from pydicom.pixels.decoders.base import Decoder
+from pydicom.pixels.decoders.base import Decoder, get_decoder
 
 from .dicom_file import BROKEN, PIXELS, Elements, transfer_syntax
 from .errors import DataError
@@ -104,7 +103,7 @@ def _refuse_short(elements: Elements, size: int, held: int) -> None:
         size = size // 3 * 2
     if held < size:
         raise DataError(
-            f"{elements.path}: {size} bytes of pixels by its header, but it holds {held}; cut short, so replace the file"
+            f"{elements.path}: {size} bytes of pixels by its header, but it holds {held}; cut short; replace the file"
         )
 
 
@@ -143,7 +142,7 @@ def _decoded(elements: Elements, decoder: Decoder, plugin: str, frames: int) -> 
         found[count] = frame
         count += 1
     if found is None or count < frames:
-        raise DataError(f"{elements.path}: {count} frames, but NumberOfFrames = {frames}; cut short, so replace the file")
+        raise DataError(f"{elements.path}: {count} frames, but NumberOfFrames = {frames}; cut short; replace the file")
     native = found.dtype.newbyteorder("=")
     return found.astype(native, copy=False), photometric
 
@@ -159,10 +158,10 @@ def _check_codestreams(elements: Elements, syntax: uid.UID, shape: tuple[int, in
                 f"{shape[2]}x{shape[1]}; damaged, so export it again"
             )
         if found is None and syntax != uid.RLELossless:
-            raise DataError(f"{elements.path}: frame {count} is no {syntax.name}; cut short or damaged; replace the file")
+            raise DataError(f"{elements.path}: frame {count} is no {syntax.name}; damaged; replace the file")
     if count < shape[0]:
         raise DataError(
-            f"{elements.path}: {count} compressed frames, but NumberOfFrames = {shape[0]}; cut short, so replace the file"
+            f"{elements.path}: {count} compressed frames, but NumberOfFrames = {shape[0]}; cut short; replace the file"
         )
 
 

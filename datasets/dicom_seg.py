@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel import orientations
 from numpy.typing import NDArray
 
 from .dicom_file import Elements, is_dicom, load
@@ -40,6 +41,10 @@ class SegRule:
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
+
+
+WHOLE = SegRule()
+"""Half of the largest value counts, overlaps are refused."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,9 @@ def _grid(frames: list[Frame], path: Path) -> tuple[Geometry, list[int]]:
         raise DataError(f"{path}: one slice, and nothing says how thick; write SpacingBetweenSlices")
     whole = np.round((along - along[0]) / step)
     if np.abs(along - along[0] - whole * step).max() > tolerance(step):
-        raise DataError(f"{path}: its frames lie unevenly, {steps.min():.4g} to {steps.max():.4g} mm apart; resample it")
+        raise DataError(
+            f"{path}: its frames lie unevenly, {steps.min():.4g} to {steps.max():.4g} mm apart; resample it"
+        )
     if whole[-1] > 2**15:
         raise DataError(f"{path}: frames {along[-1] - along[0]:.4g} mm apart in steps of {step:.4g}; damaged?")
     normal_order = np.argsort(np.argsort([_along(frame, frames) for frame in frames], kind="stable"), kind="stable")
@@ -194,8 +201,6 @@ def _embedded(labels: NDArray[Any], geometry: Geometry, onto: Geometry | None) -
     stop = start + last + 1
     if (start < 0).any() or (stop > np.array(onto.shape[::-1])).any():
         return labels, geometry.affine
-    from nibabel import orientations
-
     by_column = orientations.apply_orientation(np.moveaxis(labels, (0, 2), (2, 0)), geometry.change(onto.axes))
     whole = np.zeros(onto.shape, labels.dtype)
     (c0, r0, s0), (c1, r1, s1) = start.astype(int), stop.astype(int)

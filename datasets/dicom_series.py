@@ -94,9 +94,7 @@ def _one_series(frames: Sequence[Frame], path: Path, wanted: str | None) -> list
     groups = _grouped(frames, lambda frame: frame.series)
     fit = groups
     if wanted is not None:
-        fit = {key: group for key, group in groups.items() if key == wanted}
-        if not fit:
-            fit = {key: group for key, group in groups.items() if re.search(wanted, group[0].described, re.IGNORECASE)}
+        fit = {key: group for key, group in groups.items() if is_series(group[0], wanted)}
     if len(fit) == 1:
         return next(iter(fit.values()))
     listed = "; ".join(
@@ -105,6 +103,14 @@ def _one_series(frames: Sequence[Frame], path: Path, wanted: str | None) -> list
     )
     told = f"{len(fit)} series" if fit else f"no series {wanted!r} among {len(groups)}"
     raise DataError(f"{path}: {told}; choose one with series: its UID, or a pattern on its description: {listed}")
+
+
+def is_series(frame: Frame, wanted: str) -> bool:
+    """Whether a frame's series has this UID, or a description that the pattern fits, in small letters or capitals."""
+    try:
+        return frame.series == wanted or re.search(wanted, frame.described, re.IGNORECASE) is not None
+    except re.error:
+        return False
 
 
 def _one_stack(frames: list[Frame], path: Path, wanted: str | None) -> list[Frame]:

@@ -16,8 +16,8 @@ from . import dicom, dicom_seg, metaimage, nifti
 from .dicom import Colour
 from .dicom_file import below, is_dicom
 from .dicom_grid import Spacing
-from .dicom_seg import SegRule
-from .dicom_series import find_series
+from .dicom_seg import WHOLE, SegRule
+from .dicom_series import Series, find_series
 from .errors import DataError
 from .geometry import Geometry
 from .itk import to_image
@@ -114,11 +114,10 @@ def read_volume(
             data outside its folder.
     """
     path = Path(path)
+    if _is_dicom(path):
+        return read_series(path, series, stack, colour, spacing)[0]
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
-            if _is_dicom(path):
-                found = find_series(path, series, stack, spacing)
-                return Volume(dicom.read(found, colour), found.geometry.affine)
             return Volume(*_format(path).read(path))
     except DataError:
         raise
@@ -128,7 +127,23 @@ def read_volume(
         raise DataError(f"{path}: {error}; export it again from its source") from error
 
 
-def read_mask_volume(path: str | Path, rule: SegRule = SegRule(), onto: Geometry | None = None) -> Volume:  # noqa: B008
+def read_series(
+    path: Path, series: str | None, stack: str | None, colour: Colour, spacing: Spacing | None
+) -> tuple[Volume, Series]:
+    """Read DICOM, and say which frames of which files its slices are; arguments and errors as `read_volume`."""
+    try:
+        with np.errstate(all="ignore"):
+            found = find_series(path, series, stack, spacing)
+            return Volume(dicom.read(found, colour), found.geometry.affine), found
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and the disk") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; export it again from its source") from error
+
+
+def read_mask_volume(path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
 
     A DICOM SEG becomes the numbers of its segments, 0 where there is none.

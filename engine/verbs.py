@@ -176,6 +176,7 @@ def predict(
     checkpoint: str,
     probabilities: bool,
     suffix: str | None,
+    anonymous: bool,
     overrides: list[str],
     display: Display,
 ) -> None:
@@ -192,6 +193,8 @@ def predict(
     _refuse_file(out)
     if suffix is not None and not adapter.volumetric:
         raise UsageError("--format is for volumes; masks of stills are PNG files")
+    if anonymous and not isinstance(adapter, datasets.Dicom):
+        raise UsageError("--anonymous is for DICOM SEG; other formats hold nothing of the patient anyway")
     wanted = inputs(images, adapter, out)
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
@@ -209,7 +212,7 @@ def predict(
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
             found = predict_file(one.path, model, adapter, config, fabric, activation)
-            write_prediction(found, one, out, adapter, suffix)
+            write_prediction(found, one, out, adapter, suffix, anonymous)
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
