@@ -32,8 +32,8 @@ class Dicom:
     Args:
         root: the folder.
         images: where scans lie, with `{name}`: folders, or files.
-        masks: where masks lie, with `{name}`: SEG, NIfTI or MetaImage files, or folders with a PNG a slice, in the order
-            of positions; null for the SEG in the scan's own folder that refers to its series.
+        masks: where masks lie, with `{name}`: SEG, NIfTI or MetaImage files, or folders with a PNG a slice, in
+            the order of positions; null for the SEG in the scan's own folder that refers to its series.
         labels: a class name to one or several segment numbers or mask values; 0 is where there is no segment.
         ignore: mask values of voxels that do not count.
         series: which of several series: a SeriesInstanceUID, or a pattern on the description, such as `t2_tse_tra`.

@@ -94,7 +94,7 @@ def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: P
     if not bad.size:
         return
     least = float(steps.min())  # with many slices missing, the median may be no step of the scanner
-    lacking = {int(at): round(float(steps[at]) / least) - 1 for at in bad}
+    lacking = {at: round(float(apart) / least) - 1 for at, apart in enumerate(steps)}
     if all(abs(steps[at] - (count + 1) * least) <= (count + 1) * tolerance(least) for at, count in lacking.items()):
         gaps = [
             f"{steps[at]:.4g} mm between {frames[at].named} and {frames[at + 1].named}"
@@ -107,7 +107,7 @@ def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: P
         )
     raise DataError(
         f"{where}: slices unevenly apart: {steps.min():.4g} to {steps.max():.4g} mm, as {steps[bad[0]]:.4g} mm between "
-        f"{frames[bad[0]].named} and {frames[bad[0] + 1].named}, where {step:.4g} mm is usual; resample the series first"
+        f"{frames[bad[0]].named} and {frames[bad[0] + 1].named}, where {step:.4g} mm is usual; resample it first"
     )
 
 
@@ -124,7 +124,7 @@ def _refuse_tilt(frames: Sequence[Frame], axes: NDArray[np.float64], where: Path
     if float(np.linalg.norm(sideways)) > max(LEAST, 0.05 * pixel) and angle > 0.05:
         raise DataError(
             f"{where}: gantry tilt: its slices are stacked {angle:.3g}° off their normal, "
-            f"{np.linalg.norm(sideways):.4g} mm from the first to the last; correct the tilt first, as by dcm2niix, and read that"
+            f"{np.linalg.norm(sideways):.4g} mm from the first to the last; correct it first, as by dcm2niix"
         )
     if most > max(LEAST, 0.05 * pixel):
         raise DataError(

@@ -150,7 +150,7 @@ def _decoded(elements: Elements, decoder: Decoder, plugin: str, frames: int) -> 
 def _check_codestreams(elements: Elements, syntax: uid.UID, shape: tuple[int, int, int]) -> None:
     """Refuse frames that are missing, or whose own size is not the header's, before a decoder allocates it."""
     count = 0
-    for count, source in enumerate(_codestreams(elements, shape[0]), start=1):  # noqa: B007
+    for count, source in enumerate(_codestreams(elements, shape[0]), start=1):
         found = None if syntax == uid.RLELossless else codestream_size(source)
         if found is not None and found != shape[1:]:
             raise DataError(

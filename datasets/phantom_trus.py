@@ -39,7 +39,7 @@ def make_patient(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[n
         tissue = 0.34 + 0.06 * _smooth(rng, 9)[0]
         inner = relative < 1
         tissue[inner] = 0.31 + 0.05 * _smooth(rng, 5)[0][inner]
-        tissue[(relative >= 1) & (relative < 1.12)] = 0.62  # capsule
+        tissue[(relative >= 1) & (relative < 1.12)] = 0.48  # capsule
         tissue[(relative < 0.55) & inner] -= 0.05  # central zone
         tissue[distance > 112] *= 0.8
         speckle = cv2.GaussianBlur(np.hypot(*rng.normal(0, 1, (2, *rows.shape))), (0, 0), 0.8)  # Rayleigh

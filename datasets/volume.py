@@ -234,7 +234,7 @@ def _format(path: Path) -> ModuleType:
     suffix = volume_suffix(path)
     if suffix is None:
         endings = ", ".join(SUFFIXES)
-        raise DataError(f"{path}: not a volume that can be read; expected DICOM, or a file ending in {endings}")
+        raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return metaimage if suffix in metaimage.SUFFIXES else nifti

@@ -274,9 +274,10 @@ def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:
             raise ValueError(f"{key}: is for volumes, but {data.name} holds stills; leave it out")
     if data.slices != "all" and adapter.background is None:
         raise ValueError("slices: needs a class named background to tell foreground from; use all")
-    resized = data.size is not None and not isinstance(adapter, datasets.Dicom)  # which it also tells what files do not
-    if data.spacing is not None and resized and data.spacing[1:] != (None, None):
+    if isinstance(adapter, datasets.Dicom):
+        return  # whose spacing may also be what its files do not say
+    if data.spacing is not None and data.size is not None and data.spacing[1:] != (None, None):
         raise ValueError(
-            f"spacing: {list(data.spacing)} resamples rows and columns, and so does data.size: {list(data.size or ())}; use "
+            f"spacing: {list(data.spacing)} resamples rows and columns, and so does data.size: {list(data.size)}; use "
             f"[{data.spacing[0] or 'null'}, null, null], or data.size: null with PadIfNeeded and a crop in data.augment"
         )
