@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -128,10 +129,10 @@ class Dicom:
         return list(dict.fromkeys(found))
 
     def is_image(self, path: Path) -> bool:
-        """Whether a path is a scan: a folder with files of one frame each, or a file with several frames."""
+        """Whether a path is a scan: a folder of files with one frame each, or of one file; a file with several frames."""
         if path.is_dir():
-            first = next((file for file in sorted(path.iterdir()) if self._is_file(file)), None)
-            return first is not None and self._frames(first) == 1 and self._wanted(first)
+            first, *more = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)] or [None]
+            return first is not None and (not more or self._frames(first) == 1) and self._wanted(first)
         return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
 
     def read_image(self, path: Path) -> Pixels:

@@ -24,8 +24,8 @@ def make_patient(rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[n
     """One scan and its gland, both `(slices, rows, columns)`: 8 bits, 0 outside the fan; 1 in the gland."""
     rows, columns = np.mgrid[: SHAPE[1], : SHAPE[2]].astype(float)
     distance, angle = _polar()
-    middle = np.array([52.0, 63.5]) + rng.normal(0, (3.0, 4.0))
-    half = np.array([17.0, 25.0]) * rng.uniform(0.85, 1.15, 2)
+    middle = np.array([54.0, 63.5]) + rng.uniform(-1, 1, 2) * (12.0, 16.0)
+    half = np.array([17.0, 22.0]) * rng.uniform(0.7, 1.2, 2)
     edge = _smooth(rng, 6)
     shadows = [(rng.uniform(-0.6, 0.6), rng.uniform(0.02, 0.05)) for _ in range(2)]
     shadow = 1 - 0.75 * sum(np.exp(-(((angle - at) / width) ** 2)) for at, width in shadows) * (distance > NEAR + 12)

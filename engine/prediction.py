@@ -20,6 +20,7 @@ from torch import Tensor
 import datasets
 from datasets.cache import refuse_non_finite
 from datasets.dicom_file import SUFFIXES as DICOM
+from datasets.dicom_file import is_dicom
 from datasets.dicom_seg_write import write_seg
 from datasets.files import write_atomically
 from datasets.grid import network_shape, resize_image
@@ -56,33 +57,34 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
-    kind = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)" if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
-    kind = "DICOM series" if isinstance(adapter, datasets.Dicom) else kind
+    scans = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, or DICOM)"
+    kind = scans if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
         files = [path] if path.is_file() else [path, *sorted(path.rglob("*"))]
         files = [file for file in files if adapter.is_image(file)]
+        files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
         for file in files:
             if out.resolve() in file.resolve().parents:
                 continue
             relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
-            name, suffix = _name(relative, file, adapter)
+            name, suffix = _name(relative, file)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)
     return list(found.values())
 
 
-def _name(relative: str, file: Path, adapter: datasets.Adapter) -> tuple[str, str]:
+def _name(relative: str, file: Path) -> tuple[str, str]:
     """What the outputs of an image are called, and its suffix."""
-    if isinstance(adapter, datasets.Dicom):
-        known = next((suffix for suffix in DICOM if relative.lower().endswith(suffix)), "")
-        return relative.removesuffix(relative[len(relative) - len(known) :]), ".dcm"
     suffix = volume_suffix(file) or file.suffix
+    if file.is_dir() or is_dicom(file):
+        known = relative.lower().endswith(DICOM) and file.is_file()
+        return relative[: -len(suffix)] if known else relative, ".dcm"
     return relative[: -len(suffix)].removesuffix("_0000"), suffix
 
 

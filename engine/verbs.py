@@ -193,9 +193,9 @@ def predict(
     _refuse_file(out)
     if suffix is not None and not adapter.volumetric:
         raise UsageError("--format is for volumes; masks of stills are PNG files")
-    if anonymous and not isinstance(adapter, datasets.Dicom):
-        raise UsageError("--anonymous is for DICOM SEG; other formats hold nothing of the patient anyway")
     wanted = inputs(images, adapter, out)
+    if anonymous and not any(one.suffix == ".dcm" for one in wanted):
+        raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
     section, channels = build.without_files(config.model), build.input_channels(config.data, adapter)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pydicom
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 
 AXIAL, CORONAL, SAGITTAL = (1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1)
@@ -110,3 +111,26 @@ def enhanced(array, positions=None, stacks=None, axes=None, space="Patient", slo
         frames.append(frame)
     data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = [shared], frames
     return data
+
+
+def write_fuzzed(folder):
+    """A file of each kind that a reader must withstand: native, deflated, compressed, enhanced, a table, a SEG."""
+    array = pixels((3, 40, 36), np.uint8)
+    made = {
+        "native": enhanced(array.astype(np.int16), slopes=[1.0, 2.0, 3.0]),
+        "big": enhanced(array.astype(np.uint16), syntax=pydicom.uid.ExplicitVRBigEndian),
+        "implicit": dataset(array[0], syntax=pydicom.uid.ImplicitVRLittleEndian, **place(0)),
+        "deflated": enhanced(array, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian, space="Volume"),
+    }
+    for name, syntax in (("rle", "RLELossless"), ("jls", "JPEGLSLossless"), ("j2k", "JPEG2000Lossless")):
+        made[name] = enhanced(array)
+        made[name].compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    table = item(LUTDescriptor=[256, 0, 16], LUTData=[*range(256)], ModalityLUTType="US")
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
+    made["lut"] = dataset(array[0], ModalityLUTSequence=[table], **place(0))
+    made["seg"] = enhanced(array // 200, SegmentationType="LABELMAP", SeriesDescription="seg")
+    made["seg"].SOPClassUID = made["seg"].file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    for name, data in made.items():
+        save(data, folder / f"{name}.dcm")
+    save(pydicom.dcmread(get_testdata_file("SC_rgb_small_odd_jpeg.dcm")), folder / "jpeg.dcm")
+    return sorted(path.name for path in folder.glob("*.dcm"))
