@@ -33,9 +33,11 @@ BROKEN = (
     AttributeError,
     EOFError,
     LookupError,
+    OSError,  # of a data set that ends early
     RuntimeError,  # of which pydicom's NotImplementedError and a recursion too deep are kinds
     TypeError,
     ValueError,
+    pydicom.errors.BytesLengthException,
     struct.error,
     zlib.error,
 )
@@ -143,8 +145,7 @@ def load(path: Path, pixels: bool) -> Elements:
         pixels: with its pixel data; else only what stands before.
 
     Raises:
-        DataError: no DICOM file, or one that cannot be parsed.
-        OSError: it cannot be opened.
+        DataError: no DICOM file, or one that cannot be opened or parsed.
     """
     empty = Elements(Dataset(), path)
     try:

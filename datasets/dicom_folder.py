@@ -131,8 +131,8 @@ class Dicom:
     def is_image(self, path: Path) -> bool:
         """Whether a path is a scan: a folder of files with one frame each, or of one file; a file with several frames."""
         if path.is_dir():
-            first, *more = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)] or [None]
-            return first is not None and (not more or self._frames(first) == 1) and self._wanted(first)
+            found = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)]
+            return bool(found) and (len(found) == 1 or self._frames(found[0]) == 1) and self._wanted(found[0])
         return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
 
     def read_image(self, path: Path) -> Pixels:
