@@ -167,10 +167,14 @@ def load(path: Path, pixels: bool) -> Elements:
 class _Held(io.BufferedReader):
     """A file of which no read allocates more than it holds."""
 
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self.size = os.fstat(raw.fileno()).st_size
+
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:
             return super().read()
-        return super().read(min(size, max(0, os.fstat(self.fileno()).st_size - self.tell())))
+        return super().read(min(size, max(0, self.size - self.tell())))
 
 
 def _behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

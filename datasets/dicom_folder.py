@@ -129,7 +129,7 @@ class Dicom:
         return list(dict.fromkeys(found))
 
     def is_image(self, path: Path) -> bool:
-        """Whether a path is a scan: a folder of files with one frame each, or of one file; a file with several frames."""
+        """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames."""
         if path.is_dir():
             found = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)]
             return bool(found) and (len(found) == 1 or self._frames(found[0]) == 1) and self._wanted(found[0])

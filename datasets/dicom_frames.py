@@ -20,7 +20,9 @@ MARKS = {
     "DiffusionBValue": "MRDiffusionSequence",
     "NominalCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
     "TriggerTime": "",
+    "SequenceName": "",
     "AcquisitionNumber": "",
+    "AcquisitionTime": "",
     "ImageType": "",
 }
 """By what frames at one position may differ on purpose, and the functional group that says it."""

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from .dicom_file import Elements, is_dicom, load
 from .dicom_frames import Frame, frames_of
-from .dicom_grid import LEAST, ordered, placed, tolerance
+from .dicom_grid import LEAST, directions, ordered, placed, tolerance
 from .dicom_pixels import stored_frames
 from .dicom_series import SEGMENTATIONS
 from .errors import DataError
 from .geometry import TOLERANCE, Geometry
+from .itk import LPS_TO_RAS
 from .pixels import refuse_too_large
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
@@ -89,7 +90,7 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any]
     frames = frames_of(elements)
     if any(frame.position is None or frame.axes is None for frame in frames):
         raise DataError(f"{path}: frames without a position, as of a slide or a plain multi-frame; write it as NIfTI")
-    geometry, slices = _grid(frames, path)
+    geometry, slices = _grid(frames, path, onto)
     refuse_too_large(path, 2 * int(np.prod(geometry.shape)))
     stored, _ = stored_frames(elements)
     if stored.ndim != 3 or stored.dtype.kind not in "ui":
@@ -102,8 +103,8 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any]
     return _embedded(labels, geometry, onto)
 
 
-def _grid(frames: list[Frame], path: Path) -> tuple[Geometry, list[int]]:
-    """The grid of all frames, gaps between them filled, and the slice of each frame."""
+def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geometry, list[int]]:
+    """The grid of all frames, gaps between them filled, and each frame's slice; in steps of the scan if they fit."""
     first = frames[0]
     assert first.axes is not None
     for frame in frames:
@@ -114,8 +115,9 @@ def _grid(frames: list[Frame], path: Path) -> tuple[Geometry, list[int]]:
     steps = np.diff(along)
     steps = steps[steps > LEAST]
     step = float(steps.min()) if steps.size else (first.apart or 0.0)
-    if first.apart and steps.size and abs(step / first.apart - round(step / first.apart)) * first.apart < LEAST:
-        step = first.apart
+    for given in (first.apart, _step_along(directions(first)[2], onto)):
+        if given and np.abs(along - along[0] - np.round((along - along[0]) / given) * given).max() <= tolerance(given):
+            step = given
     if step <= 0:
         raise DataError(f"{path}: one slice, and nothing says how thick; write SpacingBetweenSlices")
     whole = np.round((along - along[0]) / step)
@@ -136,6 +138,15 @@ def _grid(frames: list[Frame], path: Path) -> tuple[Geometry, list[int]]:
     affine = two.affine.copy()
     affine[:3, 2] /= max(by_slice)
     return Geometry((max(by_slice) + 1, *first.size), affine), slices
+
+
+def _step_along(normal: NDArray[np.float64], onto: Geometry | None) -> float | None:
+    """Millimetres between the voxels of a grid along an LPS direction, where one of its axes lies so."""
+    if onto is None:
+        return None
+    sizes = np.linalg.norm(onto.affine[:3, :3], axis=0)
+    fits = np.abs((LPS_TO_RAS[:3, :3] @ normal) @ (onto.affine[:3, :3] / sizes)) > 0.999
+    return float(sizes[fits][0]) if fits.any() else None
 
 
 def _along(frame: Frame, frames: list[Frame]) -> float:

@@ -86,6 +86,21 @@ def test_a_gap_between_slices_is_empty(tmp_path, scan):
     assert np.array_equal(read_mask_volume(path, onto=read_volume(scan[0].parent).geometry).array, mask)
 
 
+def test_the_scan_says_the_step_where_the_seg_does_not(tmp_path, scan):
+    """Every other slice, or one alone, without a word on how far apart slices are."""
+    geometry = read_volume(scan[0].parent).geometry
+    for kept in ([0, 2], [3]):
+        mask = np.zeros((4, 6, 8), np.uint8)
+        mask[kept, 1:3, 2:4] = 1
+        data = pydicom.dcmread(by_highdicom(scan, mask, tmp_path / "m.dcm", names=("gland",)))
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        for key in ("SpacingBetweenSlices", "SliceThickness"):
+            if key in measures:
+                delattr(measures, key)
+        save(data, tmp_path / "m.dcm")
+        assert np.array_equal(read_mask_volume(tmp_path / "m.dcm", onto=geometry).array, mask)
+
+
 @pytest.mark.parametrize("threshold", [0.25, 0.5, 1.0])
 def test_fractions_by_threshold(tmp_path, scan, threshold):
     shares = np.random.default_rng(0).uniform(0, 1, (4, 6, 8))
