@@ -91,10 +91,12 @@ PREDICT = """\
 Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
 data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
 scores.window predicts large images in overlapping windows, scores.flip averages with the mirrored image,
-scores.largest_component keeps one part of each class. A run with every fold predicts with all networks:
+scores.largest_component keeps one part of each class. A run with every fold predicts with all networks.
+The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's name unless --anonymous:
 
   python train_seg.py predict runs/camvid photos/ frame.png --out predicted
   python train_seg.py predict runs/prostate scans/ --out predicted --format nii.gz --probabilities
+  python train_seg.py predict runs/trus hospital/ --out segmented --anonymous
   python train_seg.py predict runs/city leftImg8bit/test --out submission 'scores.window=[512, 1024]' scores.flip=true
 """
 
@@ -145,8 +147,9 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
     predict.add_argument("--probabilities", action="store_true", help="write the probabilities of the classes too")
     predict.add_argument(
-        "--format", choices=["nii.gz", "nii", "mha", "mhd"], help="of volumes; default: the scan's own"
+        "--format", choices=["nii.gz", "nii", "mha", "mhd"], help="of volumes; default: the scan's own (of DICOM: SEG)"
     )
+    predict.add_argument("--anonymous", action="store_true", help="leave patient and visit empty in DICOM SEG")
     ablate = verbs.add_parser("ablate", help="train arms and compare", description=ABLATE, formatter_class=raw)
     ablate.add_argument("config", type=Path, help="a YAML file with a section ablation")
     ablate.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
@@ -258,6 +261,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
                 options.checkpoint,
                 options.probabilities,
                 options.format,
+                options.anonymous,
                 options.overrides,
                 Display(),
             )

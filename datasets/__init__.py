@@ -10,6 +10,8 @@ from .camvid701 import CamVid701
 from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part, Pixels
 from .cityscapes import Cityscapes, to_label_ids
 from .counts import Counts, add_slices
+from .dicom_folder import Dicom, Trus
+from .dicom_seg import SegRule
 from .division import Split, Splitter
 from .errors import DataError
 from .folder import Folder
@@ -38,10 +40,12 @@ ADAPTERS: dict[str, Callable[..., Adapter]] = {
     "camvid": CamVid,
     "camvid701": CamVid701,
     "cityscapes": Cityscapes,
+    "dicom": Dicom,
     "folder": Folder,
     "nifti": NiftiFolder,
     "phantom": Phantom,
     "promise12": Promise12,
+    "trus": Trus,
 }
 
 __all__ = [
@@ -64,6 +68,7 @@ __all__ = [
     "Data",
     "DataError",
     "Decoded",
+    "Dicom",
     "Draw",
     "Folder",
     "Geometry",
@@ -78,11 +83,13 @@ __all__ = [
     "Sample",
     "Sampler",
     "Samples",
+    "SegRule",
     "SliceRule",
     "Split",
     "Splitter",
     "Track",
     "TrainingBatches",
+    "Trus",
     "Volume",
     "add_slices",
     "build_transform",

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom_series import Series
 from .geometry import Geometry
 
 Part = Literal["train", "val", "test"]
@@ -44,11 +45,13 @@ class Pixels:
         array: `(slices, rows, columns, channels)`, uint8, uint16 or float32; a still has one slice.
         geometry: where the voxels of a volume lie; None for a still.
         source: the grid of the file that a volume comes from; None for a still.
+        series: the frames of the DICOM files that a volume comes from; None for other files.
     """
 
     array: NDArray[Any]
     geometry: Geometry | None = None
     source: Geometry | None = None
+    series: Series | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,10 @@ class Adapter(Protocol):
         """The files that a case's pixels come from; a `DataError` where one is missing."""
 
     def is_image(self, path: Path) -> bool:
-        """Whether a file, by its name, is an image of this kind of data: no mask, and no further channel of another."""
+        """Whether a path is an image of this kind of data: no mask, and no further channel of another.
+
+        Files by their name; DICOM by what it holds, of which a folder may be one image.
+        """
 
     def read_image(self, path: Path) -> Pixels:
         """Decode an image alone, with its further channels; a `DataError` where it is unreadable."""

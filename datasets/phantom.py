@@ -1,35 +1,41 @@
-"""Synthetic T2 prostate MRI, made on the spot, written as PROMISE12 and read back by its adapter."""
+"""Synthetic prostate scans, made on the spot, written in a real format and read back by its adapter."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import Case
+from . import phantom_trus
+from .case import Case, Decoded, Pixels
+from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
 from .labels import Labels, Values
+from .phantom_dicom import write_mr_series, write_us_volume
 from .promise12 import Promise12
 from .scan import SliceAxis
 from .volume import Volume, write_volume
 
 Field = NDArray[np.float64]
+Form = Literal["metaimage", "mr_series", "us_volume"]
 SHAPE = (20, 96, 96)
 SPACING = (1.2, 1.2, 3.6)
 """Millimetres between columns, rows and slices."""
 
 
-class Phantom(Promise12):
-    """Patients with a small gland: about 2 % of the voxels, none in several slices.
+class Phantom:
+    """Patients with a small gland, written in a real format and read back by the adapter of that format.
 
-    The gland is as bright as its surroundings, textured, biased and noisy like them; muscles and nodes of the same
-    look lie around it. Only its capsule, its zones and its place tell it apart, so no threshold finds it.
+    The MRI has about 2 % of its voxels in the gland, none in several slices; it is as bright as its surroundings,
+    textured, biased and noisy like them; muscles and nodes of the same look lie around it. Only its capsule, its zones
+    and its place tell it apart, so no threshold finds it. The ultrasound has a fan-shaped field of view, speckle and
+    shadows, and a gland in the middle.
 
     Args:
         root: the folder under which the patients are written, once for each set of parameters.
@@ -38,10 +44,16 @@ class Phantom(Promise12):
         labels: other classes: a name to one or several mask values; null for background 0 and prostate 1.
         ignore: mask values of voxels that do not count.
         slice_axis: how volumes are cut into slices.
+        form: metaimage, MRI as PROMISE12 has it; mr_series, the same MRI as DICOM slices with a SEG; us_volume,
+            ultrasound as DICOM Enhanced US Volume with a SEG.
 
     Raises:
         ValueError: fewer than three patients, a negative seed; see `LabelMap`.
     """
+
+    volumetric = True
+    normalise = "percentile"
+    channels = 1
 
     def __init__(
         self,
@@ -51,19 +63,44 @@ class Phantom(Promise12):
         labels: Labels | None = None,
         ignore: Values | None = None,
         slice_axis: SliceAxis = "axial",
+        form: Form = "metaimage",
     ) -> None:
         if patients < 3:
             raise ValueError(f"patients must be ≥ 3 (training, validation, test), got {patients}")
         if seed < 0:
             raise ValueError(f"seed must be ≥ 0, got {seed}")
-        super().__init__(str(Path(root) / f"mri-{patients}-patients-seed-{seed}"), labels, ignore, slice_axis)
-        self.patients, self.seed = patients, seed
+        kind = {"metaimage": "mri", "mr_series": "mr-series", "us_volume": "us-volume"}[form]
+        self.root = Path(root) / f"{kind}-{patients}-patients-seed-{seed}"
+        self.patients, self.seed, self.form = patients, seed, form
+        place = str(self.root)
+        self.reader: Promise12 | Trus
+        if form == "metaimage":
+            self.reader = Promise12(place, labels, ignore, slice_axis)
+        else:
+            self.reader = Trus(place, labels=labels, ignore=ignore, slice_axis=slice_axis)
+        self.labels, self.classes, self.background = self.reader.labels, self.reader.classes, self.reader.background
 
     def cases(self) -> list[Case]:
         """List the patients, made and written first where that has not been done."""
         if not self.root.is_dir():
             self._write()
-        return super().cases()
+        return self.reader.cases()
+
+    def sources(self, case: Case) -> list[Path]:
+        """The files of a patient."""
+        return self.reader.sources(case)
+
+    def is_image(self, path: Path) -> bool:
+        """Whether a path is a scan of this form."""
+        return self.reader.is_image(path)
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode a scan."""
+        return self.reader.read_image(path)
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a scan and its mask."""
+        return self.reader.read(case)
 
     def _write(self) -> None:
         try:
@@ -74,16 +111,29 @@ class Phantom(Promise12):
             folder = Path(beside) / self.root.name
             folder.mkdir()
             for patient in range(self.patients):
-                image, mask = make_patient(np.random.default_rng([self.seed, patient]))
-                affine = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])  # columns to the left, rows to the back
-                write_volume(Volume(image, affine), folder / f"Case{patient:02d}.mhd")
-                write_volume(Volume(mask, affine), folder / f"Case{patient:02d}_segmentation.mhd")
+                write_patient(np.random.default_rng([self.seed, patient]), folder, f"{patient:02d}", self.form)
             try:
                 folder.replace(self.root)
             except OSError:
                 if not self.root.is_dir():  # else another process was first, with the same patients
                     raise
                 shutil.rmtree(folder)
+
+
+def write_patient(rng: np.random.Generator, folder: Path, number: str, form: Form) -> None:
+    """Make a patient and write it: `CaseNN.mhd` with its mask, or a folder `PatientNN` of DICOM."""
+    if form == "metaimage":
+        image, mask = make_patient(rng)
+        affine = np.diag([-SPACING[0], -SPACING[1], SPACING[2], 1.0])  # columns to the left, rows to the back
+        write_volume(Volume(image, affine), folder / f"Case{number}.mhd")
+        write_volume(Volume(mask, affine), folder / f"Case{number}_segmentation.mhd")
+        return
+    patient = folder / f"Patient{number}"
+    patient.mkdir()
+    if form == "mr_series":
+        write_mr_series(*make_patient(rng), SPACING, patient)
+    else:
+        write_us_volume(*phantom_trus.make_patient(rng), phantom_trus.SPACING, patient)
 
 
 def make_patient(rng: np.random.Generator) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,12 @@ from typing import Literal
 import numpy as np
 
 from .case import Decoded, Pixels
+from .dicom_seg import WHOLE, SegRule
+from .dicom_series import Series
 from .errors import DataError
+from .geometry import Geometry
 from .labels import LabelMap
+from .still import is_still, read_mask
 from .volume import Volume, read_mask_volume, read_volume, volume_suffix
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
@@ -19,9 +24,10 @@ AXES: dict[SliceAxis, str] = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL
 
 
 def is_scan(path: Path) -> bool:
-    """Whether a file is a volume by its name: the header where header and voxels are two files."""
+    """Whether a path is a volume's file by its name: the header where header and voxels are two files."""
     suffix = volume_suffix(path)
-    return suffix is not None and not path.name.startswith(".") and not suffix.startswith(".img")
+    named = suffix is not None and not path.name.startswith(".") and not suffix.startswith(".img")
+    return named and not path.is_dir()
 
 
 def read_scan(files: Sequence[Path], slice_axis: SliceAxis, resample: bool) -> Pixels:
@@ -42,26 +48,39 @@ def read_scan(files: Sequence[Path], slice_axis: SliceAxis, resample: bool) -> P
         volume = _on_grid(volume, file, first, files[0], resample, labels=False)
         arrays.append(volume.array)
     planes = [array if array.ndim == 4 else array[..., np.newaxis] for array in arrays]
-    scan = Volume(np.concatenate(planes, axis=-1).astype(np.float32, copy=False), first.affine)
-    turned = scan.reordered(AXES[slice_axis])
-    return Pixels(np.ascontiguousarray(turned.array), turned.geometry, first.geometry)
+    return turned_scan(Volume(np.concatenate(planes, axis=-1), first.affine), slice_axis)
 
 
-def with_scan_mask(image: Pixels, files: tuple[Path, Path], labels: LabelMap, resample: bool) -> Decoded:
+def turned_scan(volume: Volume, slice_axis: SliceAxis, series: Series | None = None) -> Pixels:
+    """A volume as float32 with channels, in the orientation of the slices; `series` is where DICOM comes from."""
+    array = volume.array if volume.array.ndim == 4 else volume.array[..., np.newaxis]
+    turned = Volume(array.astype(np.float32, copy=False), volume.affine).reordered(AXES[slice_axis])
+    return Pixels(np.ascontiguousarray(turned.array), turned.geometry, volume.geometry, series)
+
+
+def with_scan_mask(
+    image: Pixels, files: tuple[Path, Path], labels: LabelMap, resample: bool, rule: SegRule = WHOLE
+) -> Decoded:
     """A scan with its mask on the same grid.
 
     Args:
         image: as `read_scan` gives it.
-        files: of the image, for errors, and of the mask.
+        files: of the image, for errors, and of the mask: a volume, a DICOM SEG, or a folder with a PNG for each slice
+            of the scan's file.
         labels: what the mask's values mean.
         resample: bring the mask onto the image's grid by nearest neighbours instead of refusing another grid.
+        rule: about fractions and overlaps of a SEG.
 
     Raises:
         DataError: an unreadable mask, one on another grid, values that are no class.
     """
     assert image.geometry is not None
+    assert image.source is not None
     path, mask_path = files
-    mask = read_mask_volume(mask_path)
+    if mask_path.is_dir() and has_stills(mask_path):
+        mask = _stacked(mask_path, image.source, path)
+    else:
+        mask = read_mask_volume(mask_path, rule, image.source)
     if mask.array.ndim != 3:
         raise DataError(f"{mask_path}: {mask.array.shape[-1]} channels; expected a mask with one label a voxel")
     turned = mask.reordered(image.geometry.axes)
@@ -76,6 +95,30 @@ def in_file(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], image: Pix
     assert image.source is not None
     back = Volume(array, image.geometry.affine).reordered(image.source.axes)
     return Volume(np.ascontiguousarray(back.array), image.source.affine)
+
+
+def has_stills(folder: Path) -> bool:
+    """Whether images lie in a folder, as in one with a mask a slice."""
+    return any(is_still(path) for path in folder.iterdir())
+
+
+def _stacked(folder: Path, onto: Geometry, path: Path) -> Volume:
+    """The masks of a folder, in the order of the numbers in their names, as the slices of a grid."""
+    files = sorted(filter(is_still, folder.iterdir()), key=_by_numbers)
+    if len(files) != onto.shape[0]:
+        raise DataError(f"{folder}: {len(files)} masks for the {onto.shape[0]} slices of {path}; expected one a slice")
+    planes = [read_mask(file, coloured=False)[0] for file in files]
+    for file, plane in zip(files, planes, strict=True):
+        if plane.shape != onto.shape[1:]:
+            raise DataError(
+                f"{file}: {plane.shape[1]}x{plane.shape[0]} pixels; expected {onto.shape[2]}x{onto.shape[1]}, as {path}"
+            )
+    return Volume(np.stack(planes), onto.affine)
+
+
+def _by_numbers(path: Path) -> list[tuple[int, str]]:
+    """Names as people sort them: slice9 before slice10."""
+    return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _on_grid(volume: Volume, path: Path, onto: Volume, other: Path, resample: bool, labels: bool) -> Volume:

@@ -34,7 +34,7 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 
 def is_still(path: Path) -> bool:
     """Whether a file is a still image by its name."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def find_images(folder: Path) -> dict[str, Path]:

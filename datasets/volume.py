@@ -12,7 +12,12 @@ import SimpleITK
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from . import metaimage, nifti
+from . import dicom, dicom_seg, metaimage, nifti
+from .dicom import Colour
+from .dicom_file import below, is_dicom
+from .dicom_grid import Spacing
+from .dicom_seg import WHOLE, SegRule
+from .dicom_series import Series, find_series
 from .errors import DataError
 from .geometry import Geometry
 from .itk import to_image
@@ -85,16 +90,32 @@ class Volume:
         return Volume(array.astype(dtype, copy=False) if labels else array, onto.affine)
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a MetaImage (`.mhd`, `.mha`) or a NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`).
+def read_volume(
+    path: str | Path,
+    series: str | None = None,
+    stack: str | None = None,
+    colour: Colour = "grey",
+    spacing: Spacing | None = None,
+) -> Volume:
+    """Read a MetaImage (`.mhd`, `.mha`), a NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`) or DICOM: a file or a folder.
 
-    Integers stay integers where the file does not scale them; several values a voxel become channels.
+    Integers stay integers where the file does not scale them; several values a voxel become channels. The slices of a
+    DICOM series are ordered by their position, whatever its files are called; see `datasets.dicom`.
+
+    Args:
+        path: the file, or the folder of a DICOM series.
+        series: DICOM: the SeriesInstanceUID, or a pattern on the series' description, where a folder holds several.
+        stack: DICOM: the name of a stack or orientation, where a series has several; the error lists them.
+        colour: DICOM: one channel (`grey`) or three (`rgb`).
+        spacing: DICOM: millimetres between slices, rows and columns, for images that do not say.
 
     Raises:
         DataError: the file is missing, unreadable or no volume in space, holds fewer voxels than it says, or names
             data outside its folder.
     """
     path = Path(path)
+    if _is_dicom(path):
+        return read_series(path, series, stack, colour, spacing)[0]
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             return Volume(*_format(path).read(path))
@@ -106,12 +127,38 @@ def read_volume(path: str | Path) -> Volume:
         raise DataError(f"{path}: {error}; export it again from its source") from error
 
 
-def read_mask_volume(path: str | Path) -> Volume:
+def read_series(
+    path: Path, series: str | None, stack: str | None, colour: Colour, spacing: Spacing | None
+) -> tuple[Volume, Series]:
+    """Read DICOM, and say which frames of which files its slices are; arguments and errors as `read_volume`."""
+    try:
+        with np.errstate(all="ignore"):
+            found = find_series(path, series, stack, spacing)
+            return Volume(dicom.read(found, colour), found.geometry.affine), found
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and the disk") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; export it again from its source") from error
+
+
+def read_mask_volume(path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
+
+    A DICOM SEG becomes the numbers of its segments, 0 where there is none.
+
+    Args:
+        path: the file.
+        rule: what to make of the fractions and overlaps of a SEG.
+        onto: the grid of its scan, for the slices that a SEG leaves out; null: from its first to its last.
 
     Raises:
         DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
     """
+    path = Path(path)
+    if dicom_seg.is_seg(path):
+        return Volume(*dicom_seg.read(path, rule, onto))
     volume = read_volume(path)
     array = volume.array
     if array.ndim != 3:
@@ -172,17 +219,24 @@ def volume_stem(path: str | Path) -> str:
 def volume_files(path: str | Path) -> list[Path]:
     """Every file that a volume's header and pixels come from; errors as `read_volume`."""
     path = Path(path)
+    if _is_dicom(path):
+        return list(below(path)) if path.is_dir() else [path]
     found: list[Path] = _format(path).files(path)
     return found
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a path is for the reader of DICOM: a folder, or a file with its mark and no suffix of another format."""
+    return path.is_dir() or (volume_suffix(path) is None and is_dicom(path))
 
 
 def _format(path: Path) -> ModuleType:
     suffix = volume_suffix(path)
     if suffix is None:
         endings = ", ".join(SUFFIXES)
-        raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}")
+        raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")
     if not path.is_file():
-        raise DataError(f"{path}: {'a folder; give a file in it' if path.is_dir() else 'no such file'}")
+        raise DataError(f"{path}: no such file")
     return metaimage if suffix in metaimage.SUFFIXES else nifti
 
 

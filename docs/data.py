@@ -142,6 +142,13 @@ def nifti(root: Path) -> datasets.Adapter:
     return datasets.NiftiFolder(str(root))
 
 
+def trus(root: Path) -> datasets.Adapter:
+    """Three patients of the synthetic ultrasound, read from DICOM with its field of view."""
+    made = datasets.Phantom(str(root), patients=3, form="us_volume")
+    made.cases()
+    return datasets.Trus(str(made.root), field_of_view=True)
+
+
 PICTURES: dict[str, Callable[[Path], datasets.Adapter]] = {
     "camvid": camvid,
     "camvid701": camvid701,
@@ -149,6 +156,7 @@ PICTURES: dict[str, Callable[[Path], datasets.Adapter]] = {
     "folder": folder,
     "nifti": nifti,
     "phantom": phantom,
+    "trus": trus,
 }
 
 
@@ -158,9 +166,11 @@ def picture(name: str) -> Picture:
         adapter = PICTURES[name](Path(root))
         case = adapter.cases()[0]
         decoded = adapter.read(case)
-        index = int((decoded.mask > 0).sum((1, 2)).argmax()) if adapter.volumetric else 0
+        index = int((decoded.mask % datasets.IGNORE > 0).sum((1, 2)).argmax()) if adapter.volumetric else 0
         image, mask = decoded.image.array[index], decoded.mask[index]
-        on_disk = mask if adapter.volumetric else read_mask(case.mask, name == "camvid701")[0]
+        on_disk = (
+            mask * (mask != datasets.IGNORE) if adapter.volumetric else read_mask(case.mask, name == "camvid701")[0]
+        )
     if image.dtype != np.uint8:
         image = np.clip(image / np.percentile(image, 99.5) * 255, 0, 255).astype(np.uint8)
     if on_disk.ndim == 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ Loss = segloss.SegmentationLoss | segloss.WeightedSum
 
 def build_adapter(data: DataSection) -> datasets.Adapter:
     """The adapter of the data set; touches no file."""
-    own = parameters(data, DataSection)
-    return datasets.ADAPTERS[data.name](**own)
+    own, factory = parameters(data, DataSection), datasets.ADAPTERS[data.name]
+    given = {"spacing": data.spacing} if "spacing" in signature(factory).parameters else {}
+    return factory(**own, **given)
 
 
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:

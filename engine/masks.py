@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 import datasets
+from datasets.dicom_file import SUFFIXES as DICOM
+from datasets.dicom_file import is_dicom
 from datasets.labels import LabelMap
 from datasets.scan import is_scan
 from datasets.still import SUFFIXES as STILLS
@@ -159,16 +161,22 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
         raise datasets.DataError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if not is_scan(path) and not is_still(path):
+        if not _is_volume(path) and not is_still(path):
             continue
-        stem = datasets.volume_stem(path) if is_scan(path) else path.stem
+        stem = datasets.volume_stem(path) if _is_volume(path) else path.stem
         case = (path.parent.relative_to(folder) / _first(pattern, stem)).as_posix()
         if case in found:
             raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
         found[case] = path
     if not found:
-        raise datasets.DataError(f"{folder}: no mask here; expected files ending in {', '.join((*STILLS, *VOLUMES))}")
+        raise datasets.DataError(
+            f"{folder}: no mask here; expected files ending in {', '.join((*STILLS, *VOLUMES, *DICOM))}"
+        )
     return found
+
+
+def _is_volume(path: Path) -> bool:
+    return is_scan(path) or (path.suffix.lower() in DICOM and is_dicom(path))
 
 
 def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, LabelMap]:
@@ -193,7 +201,7 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
 
 def _read(path: Path, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
     """A mask as `(slices, rows, columns)`, of colours with a further axis of three, and where a volume lies."""
-    volume = datasets.read_mask_volume(path).reordered("LPS") if is_scan(path) else None
+    volume = datasets.read_mask_volume(path).reordered("LPS") if _is_volume(path) else None
     mask = read_mask(path, coloured) if volume is None else volume.array
     if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")

@@ -19,6 +19,9 @@ from torch import Tensor
 
 import datasets
 from datasets.cache import refuse_non_finite
+from datasets.dicom_file import SUFFIXES as DICOM
+from datasets.dicom_file import is_dicom
+from datasets.dicom_seg_write import write_seg
 from datasets.files import write_atomically
 from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
@@ -38,9 +41,9 @@ class Input:
     """A file to predict.
 
     Attributes:
-        path: the image.
+        path: the image, a file or the folder of a DICOM series.
         name: what its outputs are called, without suffix; with the sub-folder it was found in.
-        suffix: of the image.
+        suffix: of the image; of DICOM ".dcm", whatever its files are called.
     """
 
     path: Path
@@ -54,25 +57,35 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
-    kind = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)" if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
+    scans = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, or DICOM)"
+    kind = scans if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [path] if path.is_file() else [path, *sorted(path.rglob("*"))]
         files = [file for file in files if adapter.is_image(file)]
+        files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
         for file in files:
             if out.resolve() in file.resolve().parents:
                 continue
-            relative = file.name if path.is_file() else file.relative_to(path).as_posix()
-            suffix = volume_suffix(file) or file.suffix
-            name = relative[: -len(suffix)].removesuffix("_0000")
+            relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
+            name, suffix = _name(relative, file)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)
     return list(found.values())
+
+
+def _name(relative: str, file: Path) -> tuple[str, str]:
+    """What the outputs of an image are called, and its suffix."""
+    suffix = volume_suffix(file) or file.suffix
+    if file.is_dir() or is_dicom(file):
+        known = relative.lower().endswith(DICOM) and file.is_file()
+        return relative[: -len(suffix)] if known else relative, ".dcm"
+    return relative[: -len(suffix)].removesuffix("_0000"), suffix
 
 
 class Predicted(NamedTuple):
@@ -144,25 +157,41 @@ def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> T
 
 
 def write_prediction(
-    found: Predicted, one: Input, out: Path, adapter: datasets.Adapter, wanted: str | None = None
+    found: Predicted,
+    one: Input,
+    out: Path,
+    adapter: datasets.Adapter,
+    wanted: str | None = None,
+    anonymous: bool = False,
 ) -> list[Path]:
     """Write the mask in the data set's own values, a preview, and the probabilities where there are some.
 
     A still becomes `masks/NAME.png`, with a coloured `preview/NAME.png`. A volume becomes `masks/NAME` of the wanted
     format, or its own, on its own grid; its preview is a montage of slices, its probabilities have
     the same format and one channel a class. Those of a still are `probabilities/NAME.npy`, `(1, C, rows, columns)`.
+    DICOM's own format is SEG, which holds the patient's name, ID and birth date unless it is to be `anonymous`; its
+    probabilities are NIfTI.
     """
     values = adapter.labels.values_of(found.labels)
     suffix = ".png"
     if adapter.volumetric:
         suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
     mask, preview = out / "masks" / f"{one.name}{suffix}", out / "preview" / f"{one.name}.png"
-    probabilities = out / "probabilities" / f"{one.name}{suffix if adapter.volumetric else '.npy'}"
+    shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
+    probabilities = out / "probabilities" / f"{one.name}{shares}"
     written = [mask, preview, *([] if found.probabilities is None else [probabilities])]
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if adapter.volumetric:
-        datasets.write_volume(in_file(values, found.image), mask)
+        volume = in_file(values, found.image)
+        if suffix == ".dcm" and found.image.series is not None:
+            named = zip(
+                adapter.labels.values_of(np.arange(len(adapter.classes))).tolist(), adapter.classes, strict=True
+            )
+            segments = {value: name for value, name in named if value and name != adapter.background}
+            write_seg(volume.array, found.image.series, segments, mask, anonymous)
+        else:
+            datasets.write_volume(volume, mask)
         title, background = f"{one.name}: prediction", build.background_class(adapter)
         grey = found.shown.astype(np.float32)
         figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)

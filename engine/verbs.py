@@ -180,6 +180,7 @@ def predict(
     checkpoint: str,
     probabilities: bool,
     suffix: str | None,
+    anonymous: bool,
     overrides: list[str],
     display: Display,
 ) -> None:
@@ -197,6 +198,8 @@ def predict(
     if suffix is not None and not adapter.volumetric:
         raise UsageError("--format is for volumes; masks of stills are PNG files")
     wanted = inputs(images, adapter, out)
+    if anonymous and not any(one.suffix == ".dcm" for one in wanted):
+        raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
     section, channels = build.without_files(config.model), build.input_channels(config.data, adapter)
@@ -213,7 +216,7 @@ def predict(
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
             found = predict_file(one.path, model, adapter, config, fabric, activation)
-            write_prediction(found, one, out, adapter, suffix)
+            write_prediction(found, one, out, adapter, suffix, anonymous)
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""

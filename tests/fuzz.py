@@ -41,6 +41,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from dicoms import write_fuzzed
+
 import datasets
 from datasets import metaimage, still
 from datasets.cache import Cache
@@ -56,6 +58,7 @@ from models.weights import read_weights
 KEPT = ROOT / "tests" / "fuzzed"
 OURS = (datasets.DataError, UsageError, WeightsError)
 SAVED = "x.safetensors"
+DICOM_KINDS = ("native", "big", "implicit", "deflated", "rle", "jls", "j2k", "jpeg", "lut", "seg")
 HANG = 10.0
 MOST_MEMORY = 400 * 2**20
 NUMBERS = [0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
@@ -126,6 +129,19 @@ def write_dicom(folder: Path) -> None:
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         data.save_as(folder / f"series/{index}.dcm", enforce_file_format=True)
+
+
+def dicom_target(kind: str) -> Target:
+    """A file of one kind: the encodings, tables and groups that the reader of DICOM knows."""
+
+    def read(folder: Path) -> None:
+        path = folder / f"{kind}.dcm"
+        try:
+            datasets.read_volume(path, spacing=(1.0, 1.0, 1.0), colour="rgb")
+        finally:
+            datasets.read_mask_volume(path)
+
+    return Target(write_fuzzed, read, (f"{kind}.dcm",))
 
 
 def write_png(folder: Path) -> None:
@@ -241,6 +257,7 @@ TARGETS: dict[str, Target] = {
     "nifti": Target(write_nifti, lambda folder: datasets.read_volume(folder / "scan.nii"), ("scan.nii",)),
     "nifti-gz": Target(write_nifti_gz, lambda folder: datasets.read_volume(folder / "scan.nii.gz"), ("scan.nii.gz",)),
     "dicom": Target(write_dicom, lambda folder: datasets.read_volume(folder / "series"), ("series/1.dcm",)),
+    **{f"dicom-{kind}": dicom_target(kind) for kind in DICOM_KINDS},
     "checkpoint": Target(write_checkpoint, lambda folder: Checkpoint.load(folder / SAVED), (SAVED,)),
     "weights": Target(write_checkpoint, lambda folder: read_weights(folder / SAVED), (SAVED,)),
     "cache": Target(write_cache, read_cache, (SAVED,)),

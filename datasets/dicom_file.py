@@ -1,0 +1,221 @@
+"""DICOM files: opened without trusting them, their elements read one by one.
+
+pydicom allocates what an element says it holds, and inflates a deflated file whole; here no read asks for more than
+the file has, and inflating ends at a limit.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import dcmread, read_dataset, read_preamble
+from pydicom.tag import BaseTag
+
+from .errors import DataError
+from .pixels import LIMIT
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+"""That DICOM files often have; others have none."""
+MARK, MARK_AT = b"DICM", 128
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,  # of a data set that ends early
+    RuntimeError,  # of which pydicom's NotImplementedError and a recursion too deep are kinds
+    TypeError,
+    ValueError,
+    pydicom.errors.BytesLengthException,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom and its decoders raise for damaged files."""
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_GROUP, _RAW_DEFLATE = 0x7FE0, -15
+warnings.filterwarnings("ignore", module="pydicom")  # of values in files: what matters is refused by an error
+
+
+class Elements:
+    """The elements of a data set, or of an item of a sequence, read with checks.
+
+    Args:
+        dataset: of pydicom.
+        path: its file, for errors.
+    """
+
+    def __init__(self, dataset: Dataset, path: Path) -> None:
+        self.dataset, self.path = dataset, path
+
+    def value(self, key: str) -> Any:
+        """The value of an element, None where it is missing or empty; a `DataError` where it cannot be read."""
+        try:
+            value = self.dataset.get(key)
+            empty = value is None or (isinstance(value, str | bytes | pydicom.multival.MultiValue) and len(value) == 0)
+        except BROKEN as error:
+            raise self.damaged(key, error) from error
+        return None if empty else value
+
+    def text(self, key: str) -> str:
+        """The value as text, "" where there is none."""
+        value = self.value(key)
+        try:
+            return "" if value is None else " ".join(str(value).split())
+        except BROKEN as error:
+            raise self.damaged(key, error) from error
+
+    def numbers(self, key: str, count: int) -> tuple[float, ...] | None:
+        """So many finite numbers, None where the element is missing; a `DataError` for anything else."""
+        value = self.value(key)
+        if value is None:
+            return None
+        try:
+            listed = [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else list(value)
+            found = tuple(float(each) for each in listed)
+        except BROKEN as error:
+            raise self.damaged(key, error) from error
+        if len(found) != count or not all(map(isfinite, found)):
+            expected = f"{count} finite numbers" if count > 1 else "a finite number"
+            raise DataError(f"{self.path}: {key} = {str(value)[:60]}; expected {expected}, so export the file again")
+        return found
+
+    def number(self, key: str) -> float | None:
+        """A finite number, None where the element is missing."""
+        found = self.numbers(key, 1)
+        return None if found is None else found[0]
+
+    def whole(self, key: str, default: int, least: int = 0) -> int:
+        """A whole number ≥ `least`."""
+        found = self.number(key)
+        if found is None:
+            return default
+        if found != int(found) or found < least:
+            raise DataError(f"{self.path}: {key} = {found:g}; expected a whole number ≥ {least}; is the file damaged?")
+        return int(found)
+
+    def items(self, key: str) -> list[Elements]:
+        """The items of a sequence, none where it is missing."""
+        value = self.value(key)
+        try:
+            items = [] if value is None else list(value)
+            if any(not isinstance(item, Dataset) for item in items):
+                raise TypeError("not a sequence")
+        except BROKEN as error:
+            raise self.damaged(key, error) from error
+        return [Elements(item, self.path) for item in items]
+
+    def first(self, key: str) -> Elements:
+        """The first item of a sequence; an item without elements where there is none."""
+        items = self.items(key)
+        return items[0] if items else Elements(Dataset(), self.path)
+
+    def damaged(self, what: str, error: BaseException) -> DataError:
+        """The error for something that pydicom could not read."""
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        return DataError(f"{self.path}: {what} cannot be read ({told}); damaged or cut short, so export it again")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file bears the mark of DICOM behind its preamble, whatever its name."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
+    except OSError:
+        return False
+
+
+def load(path: Path, pixels: bool) -> Elements:
+    """Read a DICOM file.
+
+    Args:
+        path: the file.
+        pixels: with its pixel data; else only what stands before.
+
+    Raises:
+        DataError: no DICOM file, or one that cannot be opened or parsed.
+    """
+    empty = Elements(Dataset(), path)
+    try:
+        with _Held(io.FileIO(path)) as file:
+            if read_preamble(file, force=True) is None:
+                raise DataError(f"{path}: no mark of DICOM at byte {MARK_AT}; not a DICOM file, or its head is lost")
+            meta = read_dataset(file, False, True, stop_when=_behind_meta)
+            syntax = meta.get("TransferSyntaxUID")
+            if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
+                return Elements(_inflated(file, path, pixels), path)
+            file.seek(0)
+            return Elements(dcmread(file, stop_before_pixels=not pixels), path)
+    except DataError:
+        raise
+    except BROKEN as error:
+        raise empty.damaged("the file", error) from error
+
+
+class _Held(io.BufferedReader):
+    """A file of which no read allocates more than it holds."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self.size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            return super().read()
+        return super().read(min(size, max(0, self.size - self.tell())))
+
+
+def _behind_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 2
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group == _PIXEL_GROUP
+
+
+def _inflated(file: io.BufferedReader, path: Path, pixels: bool) -> pydicom.FileDataset:
+    """The data set of a deflated file, which `file` is read up to."""
+    stream = zlib.decompressobj(_RAW_DEFLATE)
+    content = stream.decompress(file.read(), LIMIT)
+    if stream.unconsumed_tail:
+        raise DataError(f"{path}: inflates to more than {LIMIT} bytes; replace the file if it is damaged")
+    file.seek(0)
+    preamble = read_preamble(file, force=True)
+    meta = read_dataset(file, False, True, stop_when=_behind_meta)
+    dataset = read_dataset(io.BytesIO(content), False, True, stop_when=None if pixels else _at_pixels)
+    found = pydicom.FileDataset(io.BytesIO(), dataset, preamble, pydicom.dataset.FileMetaDataset(meta), False, True)
+    found.set_original_encoding(False, True)
+    return found
+
+
+def transfer_syntax(elements: Elements) -> pydicom.uid.UID:
+    """How the file is encoded; Implicit VR Little Endian, the standard's default, where it does not say."""
+    meta = Elements(getattr(elements.dataset, "file_meta", Dataset()), elements.path)
+    return pydicom.uid.UID(meta.text("TransferSyntaxUID") or str(pydicom.uid.ImplicitVRLittleEndian))
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its sub-folders in order, without hidden ones.
+
+    Raises:
+        DataError: a link to a file outside the folder.
+    """
+    base = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
+            continue
+        if path.is_symlink() and not path.resolve().is_relative_to(base):
+            raise DataError(f"{path}: a link out of its folder; put the file itself there, or remove the link")
+        yield path

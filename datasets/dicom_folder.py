@@ -1,0 +1,273 @@
+"""Folders of DICOM: a series or a multi-frame file a case, with its mask as SEG, NIfTI, MetaImage or PNG."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .case import IGNORE, Case, Decoded, Pixels
+from .dicom import Colour
+from .dicom_file import is_dicom, load
+from .dicom_frames import frames_of
+from .dicom_grid import Spacing
+from .dicom_seg import SegRule, is_seg, reference
+from .dicom_series import SEGMENTATIONS, Series, find_series, headers, is_series
+from .errors import DataError
+from .labels import LabelMap, Labels, Values, background_of, label_map
+from .pattern import Pattern, part_of
+from .scan import SliceAxis, has_stills, in_file, is_scan, turned_scan, with_scan_mask
+from .volume import Volume, read_series, volume_files
+
+
+class Dicom:
+    """Scans as DICOM below `root`: a folder a patient, with the series and its SEG in it, or by patterns.
+
+    In a pattern `{name}` stands for the case's id, `*` for a part of a name and `{part}` for the folders `train`, `val`
+    and `test`. A case is its own group; `data.group` groups them by a pattern on the id.
+
+    Args:
+        root: the folder.
+        images: where scans lie, with `{name}`: folders, or files.
+        masks: where masks lie, with `{name}`: SEG, NIfTI or MetaImage files, or folders with a PNG a slice, in
+            the order of positions; null for the SEG in the scan's own folder that refers to its series.
+        labels: a class name to one or several segment numbers or mask values; 0 is where there is no segment.
+        ignore: mask values of voxels that do not count.
+        series: which of several series: a SeriesInstanceUID, or a pattern on the description, such as `t2_tse_tra`.
+        stack: which of several stacks or orientations of a series; the error lists their names.
+        colour: one channel (grey) or three (rgb).
+        threshold: of a fractional SEG: the least share of its largest value that is foreground.
+        overlap: of segments: refuse, or labels, where the class that stands later in `labels` wins.
+        slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the files have.
+        resample: bring a mask of another grid onto the grid of the scan instead of refusing it.
+        spacing: `data.spacing`, which is the voxels' size of images that do not say it.
+
+    Raises:
+        ValueError: no `labels`, a threshold out of range; see `LabelMap`, `Pattern`.
+    """
+
+    volumetric = True
+    normalise = "percentile"
+    own: LabelMap | None = None
+    """The classes without `labels`."""
+
+    def __init__(
+        self,
+        root: str,
+        images: str = "{name}",
+        masks: str | None = None,
+        labels: Labels | None = None,
+        ignore: Values | None = None,
+        series: str | None = None,
+        stack: str | None = None,
+        colour: Colour = "grey",
+        threshold: float = 0.5,
+        overlap: Literal["refuse", "labels"] = "refuse",
+        slice_axis: SliceAxis = "axial",
+        resample: bool = False,
+        *,
+        spacing: Spacing | None = None,
+    ) -> None:
+        self.root, self.slice_axis, self.resample = Path(root), slice_axis, resample
+        for key, pattern in (("images", images), ("masks", masks)):
+            if pattern is not None and "{name}" not in pattern:
+                raise ValueError(f"{key}: {pattern!r} does not hold {{name}}")
+        if labels is None and self.own is None:
+            raise ValueError("labels: missing; say what the segments mean, as {background: 0, gland: 1}")
+        try:
+            re.compile(series or "")
+        except re.error as error:
+            raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
+        self._images = Pattern("images", images, lambda path: self._fits(path, images) and self._is_scan(path))
+        self._masks = (
+            None if masks is None else Pattern("masks", masks, lambda path: self._fits(path, masks) and _is_mask(path))
+        )
+        self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
+        self.labels = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
+        if len(self.labels.classes) < 2:
+            raise ValueError("labels: one class is nothing to tell apart; name the background too")
+        self.classes = self.labels.classes
+        self.background = background_of(self.classes)
+        self.channels = 3 if colour == "rgb" else 1
+        self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
+
+    def cases(self) -> list[Case]:
+        """List the cases by name.
+
+        Raises:
+            DataError: a missing folder, no scan, a scan without its mask or with two.
+        """
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; set data.root")
+        scans = self._images.find(self.root)
+        masks = {} if self._masks is None else self._masks.find(self.root)
+        taken = {path for paths in masks.values() for path in paths}
+        scans = {name: kept for name, paths in scans.items() if (kept := [p for p in paths if p not in taken])}
+        if not scans:
+            raise DataError(f"{self.root}: no DICOM fits data.images: {self._images.text}; see data.root")
+        cases = []
+        for name, paths in scans.items():
+            listed = masks.get(name, []) if self._masks is not None else paths[:1]
+            if len(paths) != 1 or len(listed) != 1:
+                pattern = self._images if len(paths) != 1 or self._masks is None else self._masks
+                wanted = self.root / pattern.text.replace("{name}", name)
+                told = f"no {wanted}" if not listed else f"several files fit {wanted}"
+                raise DataError(f"{paths[0]}: {told}; add what is missing, or narrow data.images and data.masks")
+            cases.append(Case(name, name, paths[0], listed[0], part_of(name)))
+        return cases
+
+    def sources(self, case: Case) -> list[Path]:
+        """Every file of the scan's folder, or the scan's file, and of its mask."""
+        mask = case.mask
+        if self._masks is None and not case.image.is_dir():
+            mask = self._segmentation(case.image, find_series(case.image, self.series, self.stack, self.spacing))
+        found = [file for path in (case.image, mask) for file in volume_files(path)]
+        return list(dict.fromkeys(found))
+
+    def is_image(self, path: Path) -> bool:
+        """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames."""
+        if path.is_dir():
+            found = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)]
+            return bool(found) and (len(found) == 1 or self._frames(found[0]) == 1) and self._wanted(found[0])
+        return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode a scan."""
+        volume, series = read_series(path, self.series, self.stack, self.colour, self.spacing)
+        return turned_scan(volume, self.slice_axis, series)
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a scan and its mask; a `DataError` where the mask belongs to another scan."""
+        image = self.read_image(case.image)
+        assert image.series is not None
+        mask = self._segmentation(case.image, image.series) if self._masks is None else case.mask
+        if is_seg(mask):
+            self._refuse_foreign(mask, image.series)
+        return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule)
+
+    def _fits(self, path: Path, pattern: str) -> bool:
+        """Whether a path lies as deep as its pattern: `{name}` is one folder or file."""
+        return "**" in pattern or len(path.relative_to(self.root).parts) == pattern.count("/") + 1
+
+    def _is_scan(self, path: Path) -> bool:
+        return path.is_dir() or self._is_file(path)
+
+    def _is_file(self, path: Path) -> bool:
+        """Whether a file is a DICOM image."""
+        if path.name.startswith(".") or not is_dicom(path):
+            return False
+        header = load(path, pixels=False)
+        return header.value("Rows") is not None and header.text("SOPClassUID") not in SEGMENTATIONS
+
+    def _frames(self, path: Path) -> int:
+        return load(path, pixels=False).whole("NumberOfFrames", 1) or 1
+
+    def _wanted(self, path: Path) -> bool:
+        """Whether a file is of the series that is asked for."""
+        return self.series is None or is_series(frames_of(load(path, pixels=False))[0], self.series)
+
+    def _segmentation(self, image: Path, series: Series) -> Path:
+        """The SEG beside a scan that refers to its series, or, where none does, the one in its space."""
+        folder = image if image.is_dir() else image.parent
+        found = [
+            (header.path, reference(header))
+            for header in headers(folder)
+            if header.text("SOPClassUID") in SEGMENTATIONS
+        ]
+        uid, space = series.frames[0].series, series.frames[0].space
+        fit = [path for path, refers in found if uid in refers.series]
+        fit = fit or [path for path, refers in found if not refers.series and space and refers.space == space]
+        if len(fit) != 1:
+            told = f"none of {len(found)} SEG refers" if not fit else f"{len(fit)} SEG refer"
+            listed = f" ({', '.join(path.name for path in fit[:5])})" if fit else ""
+            raise DataError(f"{folder}: {told} to the series {uid}{listed}; say which is the mask by data.masks")
+        return fit[0]
+
+    def _refuse_foreign(self, mask: Path, series: Series) -> None:
+        """Raise a `DataError` for a SEG of another series in another space."""
+        refers, first = reference(load(mask, pixels=False)), series.frames[0]
+        known = refers.series and refers.space and first.space
+        if known and first.series not in refers.series and refers.space != first.space:
+            raise DataError(
+                f"{mask}: refers to the series {', '.join(sorted(refers.series))} in another space, but the scan is "
+                f"{first.series}; give each scan its own mask, see data.masks and data.series"
+            )
+
+
+class Trus(Dicom):
+    """Prostate ultrasound as in the ADFL paper: a multi-frame file or a series a patient, with the gland's mask.
+
+    Args:
+        root: the folder.
+        images: as in `dicom`.
+        masks: as in `dicom`.
+        labels: other classes; null for background 0 and prostate 1.
+        ignore: mask values of voxels that do not count.
+        series: as in `dicom`.
+        stack: as in `dicom`.
+        field_of_view: background outside the fan of the probe, black in every frame, does not count, in training
+            or in scores.
+        slice_axis: how volumes are cut into slices.
+        resample: bring a mask of another grid onto the grid of the scan instead of refusing it.
+        spacing: `data.spacing`, which is the voxels' size of images that do not say it.
+
+    Raises:
+        ValueError: see `LabelMap`, `Pattern`.
+    """
+
+    own = LabelMap({"background": [0], "prostate": [1]})
+
+    def __init__(
+        self,
+        root: str,
+        images: str = "{name}",
+        masks: str | None = None,
+        labels: Labels | None = None,
+        ignore: Values | None = None,
+        series: str | None = None,
+        stack: str | None = None,
+        field_of_view: bool = False,
+        slice_axis: SliceAxis = "axial",
+        resample: bool = False,
+        *,
+        spacing: Spacing | None = None,
+    ) -> None:
+        super().__init__(
+            root,
+            images,
+            masks,
+            labels,
+            ignore,
+            series,
+            stack,
+            slice_axis=slice_axis,
+            resample=resample,
+            spacing=spacing,
+        )
+        self.field_of_view = field_of_view
+
+    def read(self, case: Case) -> Decoded:
+        """Decode a scan and its mask."""
+        decoded = super().read(case)
+        if not self.field_of_view or self.background is None:
+            return decoded
+        outside = ~field_of_view(decoded.image) & (decoded.mask == self.classes.index(self.background))
+        return Decoded(decoded.image, np.where(outside, np.uint8(IGNORE), decoded.mask))
+
+
+def field_of_view(image: Pixels) -> NDArray[np.bool_]:
+    """Where the probe sees: true in pixels that any frame of the file has light in, `(slices, rows, columns)`."""
+    assert image.geometry is not None
+    stored = in_file(image.array[..., 0], image)
+    seen = np.broadcast_to((stored.array > 0).any(axis=0), stored.array.shape)
+    turned: NDArray[np.bool_] = Volume(seen, stored.affine).reordered(image.geometry.axes).array
+    return turned
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether a path may be a mask: a volume, a SEG, or a folder of stills."""
+    return has_stills(path) if path.is_dir() else is_scan(path) or is_seg(path)

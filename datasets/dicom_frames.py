@@ -1,0 +1,173 @@
+"""The frames of a DICOM file, and what its header says of each: where it lies, what its numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dicom_file import Elements
+from .errors import DataError
+
+Numbers = tuple[float, ...]
+CENTIMETRES = 3
+"""Of PhysicalUnitsXDirection of a region of ultrasound."""
+MARKS = {
+    "TemporalPositionIndex": "FrameContentSequence",
+    "TemporalPositionIdentifier": "",
+    "EffectiveEchoTime": "MREchoSequence",
+    "EchoTime": "",
+    "InversionTime": "",
+    "DiffusionBValue": "MRDiffusionSequence",
+    "NominalCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
+    "TriggerTime": "",
+    "SequenceName": "",
+    "AcquisitionNumber": "",
+    "AcquisitionTime": "",
+    "ImageType": "",
+}
+"""By what frames at one position may differ on purpose, and the functional group that says it."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of an image, or of a segmentation.
+
+    Attributes:
+        path: its file.
+        index: in its file, from 0.
+        instance: the file's SOPInstanceUID.
+        kind: the file's SOPClassUID.
+        series: its SeriesInstanceUID.
+        described: modality and series description.
+        space: its FrameOfReferenceUID, or that of its volume; "" where it has none.
+        size: (rows, columns).
+        position: the centre of its first pixel in LPS millimetres, None where the file does not say.
+        axes: the directions in which columns and rows increase, 3 cosines each.
+        pixel: millimetres between rows and between columns.
+        apart: millimetres between slices as the header has it; of use where positions do not tell.
+        stack: its StackID.
+        number: the file's InstanceNumber.
+        marks: what tells it from others at its position.
+        slope: of intensities over stored numbers.
+        intercept: of the same line.
+        segment: the segment of a SEG that it belongs to, 0 elsewhere.
+    """
+
+    path: Path
+    index: int
+    instance: str
+    kind: str
+    series: str
+    described: str
+    space: str
+    size: tuple[int, int]
+    position: Numbers | None
+    axes: Numbers | None
+    pixel: Numbers | None
+    apart: float | None
+    stack: str
+    number: int
+    marks: tuple[str, ...]
+    slope: float
+    intercept: float
+    segment: int
+
+    @property
+    def named(self) -> str:
+        """The file, and the frame where it may be one of several."""
+        return f"{self.path.name}" if self.index == 0 else f"frame {self.index + 1} of {self.path.name}"
+
+
+def frames_of(elements: Elements) -> list[Frame]:
+    """The frames of a file in its order.
+
+    Raises:
+        DataError: elements that cannot be read, fewer functional groups than frames.
+    """
+    count = elements.whole("NumberOfFrames", 1) or 1
+    shared = elements.first("SharedFunctionalGroupsSequence")
+    groups = elements.items("PerFrameFunctionalGroupsSequence")
+    if groups and len(groups) != count:
+        raise DataError(
+            f"{elements.path}: {len(groups)} functional groups for {count} frames; cut short, so export it again"
+        )
+    if count > 8 * elements.path.stat().st_size:
+        raise DataError(f"{elements.path}: NumberOfFrames = {count}, more than the file has bits; replace the file")
+    if not groups:
+        place = _Place(elements, shared, None)
+        return [place.frame(index) for index in range(count)]
+    return [_Place(elements, shared, own).frame(index) for index, own in enumerate(groups)]
+
+
+class _Place:
+    """What holds for a frame: said in its own functional groups, in the shared ones, or of the whole file.
+
+    Args:
+        whole: of the file.
+        shared: of all frames.
+        own: of the frame; None where frames have none.
+    """
+
+    def __init__(self, whole: Elements, shared: Elements, own: Elements | None) -> None:
+        self.whole, self.shared, self.own = whole, shared, own
+        self.rows, self.columns = whole.whole("Rows", 0), whole.whole("Columns", 0)
+        self.plain = whole.whole("NumberOfFrames", 1) <= 1
+
+    def frame(self, index: int) -> Frame:
+        whole = self.whole
+        measures = self.group("PixelMeasuresSequence")
+        values = self.group("PixelValueTransformationSequence")
+        slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
+        apart = measures.number("SpacingBetweenSlices") or (measures.number("SliceThickness") if self.plain else None)
+        return Frame(
+            path=whole.path,
+            index=index,
+            instance=whole.text("SOPInstanceUID"),
+            kind=whole.text("SOPClassUID"),
+            series=whole.text("SeriesInstanceUID"),
+            described=f"{whole.text('Modality')} {whole.text('SeriesDescription')!r}",
+            space=whole.text("FrameOfReferenceUID") or whole.text("VolumeFrameOfReferenceUID"),
+            size=(self.rows, self.columns),
+            position=self.geometric("PlanePosition", "ImagePosition", 3),
+            axes=self.geometric("PlaneOrientation", "ImageOrientation", 6),
+            pixel=measures.numbers("PixelSpacing", 2) or self.ultrasound(),
+            apart=abs(apart) if apart else None,
+            stack=self.group("FrameContentSequence").text("StackID"),
+            number=whole.whole("InstanceNumber", 0, least=-(2**31)),
+            marks=tuple(self.mark(key, sequence) for key, sequence in MARKS.items()),
+            slope=1.0 if slope is None else slope,
+            intercept=0.0 if intercept is None else intercept,
+            segment=self.group("SegmentIdentificationSequence").whole("ReferencedSegmentNumber", 0),
+        )
+
+    def group(self, sequence: str) -> Elements:
+        """The functional group: the frame's, the shared one, or the file itself, whose elements have the same names."""
+        for holder in (self.own, self.shared):
+            if holder is not None and (items := holder.items(sequence)):
+                return items[0]
+        return self.whole
+
+    def geometric(self, sequence: str, key: str, count: int) -> Numbers | None:
+        """A position or orientation: in the patient's space, else in that of the volume that a probe sweeps."""
+        for kind in ("Patient", "Volume"):
+            found = self.group(f"{sequence}{'VolumeSequence' if kind == 'Volume' else 'Sequence'}")
+            if found is self.whole and not self.plain:
+                continue
+            numbers = found.numbers(f"{key}{kind}", count)
+            if numbers is not None:
+                return numbers
+        return None
+
+    def ultrasound(self) -> Numbers | None:
+        """Millimetres between rows and columns by the regions of an ultrasound image, where they agree."""
+        found = {
+            (abs(down) * 10, abs(right) * 10)
+            for region in self.whole.items("SequenceOfUltrasoundRegions")
+            if region.whole("PhysicalUnitsXDirection", 0) == region.whole("PhysicalUnitsYDirection", 0) == CENTIMETRES
+            if (down := region.number("PhysicalDeltaY")) and (right := region.number("PhysicalDeltaX"))
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def mark(self, key: str, sequence: str) -> str:
+        holder = self.group(sequence) if sequence else self.whole
+        return f"{key} {holder.text(key)}"

@@ -1,0 +1,196 @@
+"""DICOM objects of a file or folder: which series, which stack, in which order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nibabel import orientations
+from pydicom import uid
+
+from .dicom_file import SUFFIXES, Elements, below, is_dicom, load
+from .dicom_frames import Frame, frames_of
+from .dicom_grid import LEAST, Spacing, assumed, directions, ordered, placed
+from .errors import DataError
+from .geometry import Geometry
+
+SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
+"""Segmentation Storage and Label Map Segmentation Storage."""
+_PLANES = {"L": "sagittal", "R": "sagittal", "A": "coronal", "P": "coronal", "S": "axial", "I": "axial"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """A stack of frames that make a volume.
+
+    Attributes:
+        frames: in the order of their slices.
+        geometry: where they lie.
+        placed: whether the files say it; else the spacing is what was given and the place is nowhere.
+    """
+
+    frames: tuple[Frame, ...]
+    geometry: Geometry
+    placed: bool
+
+    @property
+    def files(self) -> list[Path]:
+        """Its files, in order."""
+        return list(dict.fromkeys(frame.path for frame in self.frames))
+
+
+def find_series(path: Path, series: str | None, stack: str | None, spacing: Spacing | None) -> Series:
+    """Find the series of a file, or of a folder with its sub-folders, by headers alone.
+
+    Args:
+        path: a file or a folder.
+        series: its SeriesInstanceUID, or a pattern on its description, where there are several.
+        stack: the name of a stack, where a series has several; the error lists them.
+        spacing: millimetres between slices, rows and columns of images that do not say.
+
+    Raises:
+        DataError: none or several to choose from, frames that make no regular grid.
+    """
+    frames = [frame for elements in images(path) for frame in frames_of(elements)]
+    if not frames:
+        what = "a folder without a DICOM image" if path.is_dir() else "no DICOM image"
+        raise DataError(f"{path}: {what}; expected a series of MR, CT or ultrasound")
+    chosen = _one_series(frames, path, series)
+    chosen = _one_stack(chosen, path, stack)
+    if any(frame.position is None or frame.axes is None for frame in chosen):
+        found, geometry = assumed(chosen, spacing, path)
+        return Series(tuple(found), geometry, placed=False)
+    found, geometry = placed(chosen, path)
+    return Series(tuple(found), geometry, placed=True)
+
+
+def images(path: Path) -> Iterable[Elements]:
+    """The headers of the images of a file or folder: no segmentations, reports, plans or directories."""
+    for elements in headers(path):
+        if elements.text("SOPClassUID") not in SEGMENTATIONS and elements.value("Rows") is not None:
+            yield elements
+
+
+def headers(path: Path) -> Iterable[Elements]:
+    """The headers of the DICOM files of a file or folder; what is none is passed over, if it does not say it is one.
+
+    Raises:
+        DataError: a damaged file, a link out of the folder.
+    """
+    if not path.is_dir():
+        yield load(path, pixels=False)
+        return
+    for file in below(path):
+        if is_dicom(file):
+            yield load(file, pixels=False)
+        elif file.suffix.lower() in SUFFIXES:
+            raise DataError(f"{file}: no mark of DICOM in it; cut short or of another kind, so replace or remove it")
+
+
+def _one_series(frames: Sequence[Frame], path: Path, wanted: str | None) -> list[Frame]:
+    groups = _grouped(frames, lambda frame: frame.series)
+    fit = groups
+    if wanted is not None:
+        fit = {key: group for key, group in groups.items() if is_series(group[0], wanted)}
+    if len(fit) == 1:
+        return next(iter(fit.values()))
+    listed = "; ".join(
+        f"{key}: {group[0].described}, {len(group)} frames of {group[0].size[1]}x{group[0].size[0]}"
+        for key, group in (fit or groups).items()
+    )
+    told = f"{len(fit)} series" if fit else f"no series {wanted!r} among {len(groups)}"
+    raise DataError(f"{path}: {told}; choose one with series: its UID, or a pattern on its description: {listed}")
+
+
+def is_series(frame: Frame, wanted: str) -> bool:
+    """Whether a frame's series has this UID, or a description that the pattern fits, in small letters or capitals."""
+    try:
+        return frame.series == wanted or re.search(wanted, frame.described, re.IGNORECASE) is not None
+    except re.error:
+        return False
+
+
+def _one_stack(frames: list[Frame], path: Path, wanted: str | None) -> list[Frame]:
+    stacks = _stacks(frames)
+    if wanted is None and len(stacks) == 1:
+        return next(iter(stacks.values()))
+    if wanted is not None and wanted in stacks:
+        return stacks[wanted]
+    listed = ", ".join(f"{name!r} ({len(group)} frames of {_size(group[0])})" for name, group in stacks.items())
+    told = f"{len(stacks)} stacks or orientations" if wanted is None else f"no stack {wanted!r}"
+    raise DataError(f"{path}: {told} in one series; choose one with stack: {listed}")
+
+
+def _stacks(frames: list[Frame]) -> dict[str, list[Frame]]:
+    """The frames of each stack: of one StackID, orientation, size and pixel spacing, each position once."""
+    groups: list[list[Frame]] = []
+    for frame in frames:
+        home = next((group for group in groups if _alike(group[0], frame)), None)
+        if home is None:
+            groups.append([frame])
+        else:
+            home.append(frame)
+    parts = [(_name(group[0]), part) for group in groups for part in _divided(group)]
+    found: dict[str, list[Frame]] = {}
+    for base, (mark, part) in parts:
+        name = f"{base} {mark}".strip()
+        number = 2
+        while name in found:
+            name, number = f"{base} {mark}".strip() + f" {number}", number + 1
+        found[name] = part
+    return found
+
+
+def _alike(one: Frame, other: Frame) -> bool:
+    if (one.stack, one.size, one.axes is None) != (other.stack, other.size, other.axes is None):
+        return False
+    if (one.pixel is None) != (other.pixel is None):
+        return False
+    for ours, theirs, most in ((one.axes, other.axes, 1e-3), (one.pixel, other.pixel, 1e-4)):
+        if ours and theirs and np.abs(np.subtract(ours, theirs)).max() > most:
+            return False
+    return True
+
+
+def _name(frame: Frame) -> str:
+    """The StackID, or the plane that the frames lie in."""
+    if frame.stack:
+        return frame.stack
+    if frame.axes is None:
+        return "plain"
+    affine = np.eye(4)
+    affine[:3, :3] = directions(frame).T * [[-1], [-1], [1]]
+    return _PLANES[orientations.aff2axcodes(affine)[2]]
+
+
+def _divided(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
+    """Frames with several at each position, by what tells those apart: echoes, times, diffusion weights."""
+    if any(frame.position is None or frame.axes is None for frame in frames):
+        return [("", frames)]
+    positions = _positions(frames)
+    if positions == len(frames):
+        return [("", frames)]
+    for mark in range(len(frames[0].marks)):
+        groups = _grouped(frames, lambda frame, mark=mark: frame.marks[mark])  # type: ignore[misc]
+        if len(groups) > 1 and all(len(group) == positions == _positions(group) for group in groups.values()):
+            return list(groups.items())
+    return [("", frames)]
+
+
+def _positions(frames: list[Frame]) -> int:
+    """How many positions along the normal they have."""
+    return 1 + int((np.diff(ordered(frames)[1]) > LEAST).sum())
+
+
+def _grouped(frames: Iterable[Frame], key: Callable[[Frame], str]) -> dict[str, list[Frame]]:
+    groups: dict[str, list[Frame]] = {}
+    for frame in frames:
+        groups.setdefault(key(frame), []).append(frame)
+    return groups
+
+
+def _size(frame: Frame) -> str:
+    return f"{frame.size[1]}x{frame.size[0]}"
