@@ -22,7 +22,7 @@ from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
-from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, plainly, training_loader
+from .samples import Draw, Sample, Samples, TrainingBatches, end_workers, evaluation_loader, plainly, training_loader
 from .slices import SliceRule, kept_slices
 from .split_file import Recorded
 from .splits import SPLITS
@@ -93,6 +93,7 @@ __all__ = [
     "Volume",
     "add_slices",
     "build_transform",
+    "end_workers",
     "evaluation_loader",
     "kept_slices",
     "plainly",

@@ -181,6 +181,16 @@ def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Se
     )
 
 
+def end_workers(loader: Any) -> None:
+    """End the processes of a training loader at once, in the middle of an epoch too; its next epoch starts new ones.
+
+    Python would end them otherwise when it comes across the loader, or waits for them when it exits.
+    """
+    epoch, loader._iterator = loader._iterator, None
+    if epoch is not None:  # no public name for it: torch ends them when the last reference goes
+        epoch._shutdown_workers()
+
+
 def plainly(loader: Iterable[Sample]) -> Iterator[Sample]:
     """The batches of a loader; what a loader process has to say of the data comes as its one line.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -48,14 +49,15 @@ def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
     losses: list[float] = []
     lowest = math.inf
-    for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
-        if not math.isfinite(loss):
-            break
-        losses.append(loss)
-        now = float(smoothed(losses)[-1])
-        lowest = min(lowest, now)
-        if now > DIVERGED * lowest:
-            break
+    with closing(trainer):
+        for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
+            if not math.isfinite(loss):
+                break
+            losses.append(loss)
+            now = float(smoothed(losses)[-1])
+            lowest = min(lowest, now)
+            if now > DIVERGED * lowest:
+                break
     rates = rates[: len(losses)]
     best = suggestion(rates, losses)
     folder.mkdir(parents=True, exist_ok=True)

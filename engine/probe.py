@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -46,12 +47,13 @@ def probe(config: Config, display: Display) -> Probe:
         trainer = Trainer(experiment, run, fabric, display)
         seconds, norm = [], None
         trainer.stepper.forward.train()
-        for group in islice(trainer.groups(0), STEPS):
-            started = time.perf_counter()
-            trainer.step(group)
-            found = float(trainer.stepper.guard.norm)  # waits for the device
-            seconds.append(time.perf_counter() - started)
-            norm = found if norm is None else norm
+        with closing(trainer):
+            for group in islice(trainer.groups(0), STEPS):
+                started = time.perf_counter()
+                trainer.step(group)
+                found = float(trainer.stepper.guard.norm)  # waits for the device
+                seconds.append(time.perf_counter() - started)
+                norm = found if norm is None else norm
         step = statistics.median(seconds[1:] or seconds)
         scoring = _seconds_an_image(trainer, experiment)
     images = {part: sum(case.original[0] for case in cases) for part, cases in experiment.data.parts.items()}

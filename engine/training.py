@@ -187,6 +187,10 @@ class Trainer:
         while group := list(islice(batches, self.config.accumulate)):
             yield group
 
+    def close(self) -> None:
+        """End the loader's processes; call it when no more batches are wanted."""
+        datasets.end_workers(self.loader)
+
     def step(self, group: Sequence[datasets.Sample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
         try:

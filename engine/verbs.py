@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
             trainer = Trainer(experiment, run, fabric, display, stop)
     run.create(config)
     run.write_json("split.json", experiment.data.split)
-    trainer.fit()
+    with closing(trainer):
+        trainer.fit()
     with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
         scores = score(model, "test", experiment, fabric, display.track("scoring test"), thorough=True)

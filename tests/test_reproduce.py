@@ -1,6 +1,8 @@
 """Running a run again, and finding a learning rate."""
 
+import gc
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -78,6 +80,16 @@ def test_a_learning_rate_is_found_and_nothing_trained(program, camvid_yaml, tmp_
     assert (tmp_path / "runs/small-lr/lr.png").stat().st_size > 1000
     assert sorted(path.name for path in (tmp_path / "runs/small-lr").iterdir()) == ["lr.json", "lr.png"]
     assert not (tmp_path / "runs/small").exists()
+
+
+def test_the_search_leaves_no_loader_process(program, camvid_yaml):
+    """They would keep the program from its end for as long as they outlive SIGTERM."""
+    gc.disable()  # which might end them
+    try:
+        program("train", camvid_yaml, "--find-lr", SMALL, "data.workers=2", check=0)
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
 
 
 def test_the_sweep_sets_the_rates(camvid_yaml):

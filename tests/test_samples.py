@@ -1,16 +1,27 @@
 """The same batches whoever loads them."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from test_data import cache
 
-from datasets import Augmentation, CamVid, DataError, Samples, TrainingBatches, evaluation_loader, training_loader
+from datasets import (
+    Augmentation,
+    CamVid,
+    DataError,
+    Samples,
+    TrainingBatches,
+    end_workers,
+    evaluation_loader,
+    training_loader,
+)
 
 AUGMENT = [
     {"name": "HorizontalFlip", "p": 0.5},
@@ -68,6 +79,22 @@ def test_persistent_workers_follow_the_epoch(samples):
     for number in (0, 1):
         batches.set_epoch(number)
         assert_equal(list(loader), epoch(samples, number=number))
+
+
+def test_a_loader_is_closed_within_an_epoch_and_opened_again(samples):
+    batches = TrainingBatches(len(samples), 4, 3)
+    loader = training_loader(samples, batches, 2)
+    left = iter(loader)
+    next(left)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    started = time.monotonic()
+    end_workers(loader)
+    assert not any(worker.is_alive() for worker in workers)
+    assert time.monotonic() - started < 3
+    assert_equal(list(loader), epoch(samples))
+    end_workers(loader)
+    end_workers(training_loader(samples, batches, 0))
 
 
 def test_an_epoch_shows_every_sample_once(samples):
@@ -153,5 +180,4 @@ datasets.samples.GRACE_SECONDS = 0.5
 left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.samples._start))
 next(left)
 """
-    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=os.environ | here)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})
