@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,40 @@ class DatasetJson:
 
     Attributes:
         channels: the names of the channels, such as T2 and ADC.
-        labels: what the mask values mean.
 
     Raises:
-        DataError: no such file, not JSON, something missing or of another kind; regions, whose classes overlap.
+        DataError: no such file, not JSON, something missing or of another kind.
     """
 
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / NAME
         content = _read(self.path)
         self.channels = self._channels(content)
-        self.labels = self._labels(content.get("labels"))
         self._ending = content.get("file_ending")
         self._content = content
+
+    @cached_property
+    def labels(self) -> LabelMap:
+        """What the mask values mean; a `DataError` where it does not say, or names regions, whose classes overlap."""
+        labels = self._content.get("labels")
+        if not isinstance(labels, dict) or not labels:
+            raise DataError(f'{self.path}: labels must be {{"background": 0, …}}, got {labels!r:.80}')
+        if all(key.isdigit() and isinstance(name, str) for key, name in labels.items()):  # {"0": "background"}
+            labels = {name: int(key) for key, name in labels.items()}
+        for name, value in labels.items():
+            if isinstance(value, list):
+                raise DataError(
+                    f"{self.path}: the label {name!r} is a region, {value}; regions overlap, softmax classes cannot; "
+                    "say in data.labels which value belongs to which class"
+                )
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise DataError(f"{self.path}: the label {name!r} has the value {value!r:.40}; expected a whole number")
+        ignore = [value for name, value in labels.items() if name.lower() == "ignore"]
+        ordered = sorted((item for item in labels.items() if item[0].lower() != "ignore"), key=lambda item: item[1])
+        try:
+            return LabelMap({name: [value] for name, value in ordered}, ignore)
+        except ValueError as error:
+            raise DataError(f"{self.path}: {error}") from error
 
     def cases(self) -> list[Listed]:
         """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
@@ -80,26 +102,6 @@ class DatasetJson:
                 f'{self.path}: channel_names (or modality) must be {{"0": name, "1": name, …}}, got {channels!r:.80}'
             )
         return tuple(str(channels[str(index)]) for index in range(len(channels)))
-
-    def _labels(self, labels: Any) -> LabelMap:
-        if not isinstance(labels, dict) or not labels:
-            raise DataError(f'{self.path}: labels must be {{"background": 0, …}}, got {labels!r:.80}')
-        if all(key.isdigit() and isinstance(name, str) for key, name in labels.items()):  # {"0": "background"}
-            labels = {name: int(key) for key, name in labels.items()}
-        for name, value in labels.items():
-            if isinstance(value, list):
-                raise DataError(
-                    f"{self.path}: the label {name!r} is a region, {value}; regions overlap, softmax classes cannot; "
-                    "say in data.labels which value belongs to which class"
-                )
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise DataError(f"{self.path}: the label {name!r} has the value {value!r:.40}; expected a whole number")
-        ignore = [value for name, value in labels.items() if name.lower() == "ignore"]
-        ordered = sorted((item for item in labels.items() if item[0].lower() != "ignore"), key=lambda item: item[1])
-        try:
-            return LabelMap({name: [value] for name, value in ordered}, ignore)
-        except ValueError as error:
-            raise DataError(f"{self.path}: {error}") from error
 
     def _listed(self, training: list[Any]) -> list[Listed]:
         found = []

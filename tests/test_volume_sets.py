@@ -169,6 +169,19 @@ def test_nnunet_is_read_with_its_channel_files(tmp_path, ending):
     assert [adapter.is_image(path) for path in sorted((tmp_path / "imagesTr").glob("c0*"))] == [True, False]
 
 
+def test_regions_become_classes_by_labels(tmp_path):
+    """The regions of a BraTS-like dataset.json are refused, but not where data.labels says what the values are."""
+    content = nnunet(tmp_path)
+    content["labels"] = {"background": 0, "whole": [1, 2], "core": 2}
+    content["regions_class_order"] = [1, 2]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    adapter = NiftiFolder(str(tmp_path), labels={"background": 0, "rim": 1, "core": 2})
+    assert (adapter.classes, adapter.channels) == (("background", "rim", "core"), 2)
+    assert np.array_equal(adapter.read(adapter.cases()[0]).mask, scan_of()[1])
+    with pytest.raises(DataError, match="'whole' is a region"):
+        _ = NiftiFolder(str(tmp_path)).classes
+
+
 def test_patterns_find_channels_in_folders_of_patients(tmp_path):
     for patient in ("p1", "p2"):
         array, mask = scan_of()
