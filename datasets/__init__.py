@@ -26,6 +26,7 @@ from .split_file import Recorded
 from .splits import SPLITS
 from .volume import (
     Volume,
+    place_doubt,
     read_mask_volume,
     read_volume,
     volume_files,
@@ -88,6 +89,7 @@ __all__ = [
     "build_transform",
     "evaluation_loader",
     "kept_slices",
+    "place_doubt",
     "plainly",
     "prepare",
     "read_mask_volume",

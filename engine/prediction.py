@@ -162,7 +162,7 @@ def write_prediction(
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if adapter.volumetric:
-        datasets.write_volume(in_file(values, found.image), mask)
+        datasets.write_volume(in_file(values, found.image), mask, like=one.path)
         title, background = f"{one.name}: prediction", build.background_class(adapter)
         grey = found.shown.astype(np.float32)
         figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)
@@ -173,7 +173,7 @@ def write_prediction(
         _write(mask, Image.fromarray(values[0]))
         _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
     if found.probabilities is not None and adapter.volumetric:
-        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities)
+        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities, one.path)
     elif found.probabilities is not None:
         content = BytesIO()
         np.save(content, found.probabilities)
