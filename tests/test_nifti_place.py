@@ -52,7 +52,8 @@ def test_itk_and_nibabel_lay_the_mask_on_the_scan(tmp_path, codes, unit, kind):
         again = datasets.read_volume(tmp_path / name)
         assert np.array_equal(again.array, array)
         assert again.geometry.difference(found.geometry) is None
-    np.testing.assert_array_equal(itk(tmp_path / "mask.nii.gz"), itk(source))
+    if kind is nibabel.Nifti1Image:  # ITK does not read the other
+        np.testing.assert_array_equal(itk(tmp_path / "mask.nii.gz"), itk(source))
 
 
 def test_metaimage_and_nifti_are_placed_by_what_was_read(tmp_path):
