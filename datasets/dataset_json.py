@@ -15,6 +15,8 @@ from .scan import is_scan
 from .volume import volume_stem
 
 NAME = "dataset.json"
+MASKS = ("labelsTr", "labelsTs", "labelsVal")
+"""The folders of masks."""
 _LIMIT = 64 * 2**20
 
 
@@ -90,10 +92,19 @@ class DatasetJson:
             return [first]
         return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(len(self.channels))]
 
-    def is_first(self, path: Path) -> bool:
-        """Whether a file is no further channel of a scan whose first lies beside it."""
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is no mask, and no further channel of a scan whose first lies beside it."""
+        if path.parent.name in MASKS or path.resolve() in self._masks:
+            return False
         first = re.sub(r"_\d{4}\.", "_0000.", path.name)
         return len(self.channels) == 1 or first == path.name or not path.with_name(first).is_file()
+
+    @cached_property
+    def _masks(self) -> set[Path]:
+        """The masks that it lists."""
+        training = self._content.get("training")
+        entries = [entry for entry in training if isinstance(entry, dict)] if isinstance(training, list) else []
+        return {(self.root / str(entry.get("label"))).resolve() for entry in entries}
 
     def _channels(self, content: dict[str, Any]) -> tuple[str, ...]:
         channels = content.get("channel_names", content.get("modality"))

@@ -147,11 +147,15 @@ class NiftiFolder:
         if not is_scan(path):
             return False
         if self._masks is None:
-            return self._json.is_first(path)
+            return self._json.is_image(path)
         if len(self._images) > 1:
             return self._images[0].fits(path)
         here, mask = self._images[0], self._masks
         return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
+
+    def name_of(self, stem: str) -> str:
+        """What a scan is called whose file has this name without suffix: by nnU-Net without its channel, `_0000`."""
+        return stem.removesuffix("_0000") if self._masks is None else stem
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""

@@ -32,6 +32,9 @@ from .inference import infer, labels_of, on_own_grid
 from .montage import montage
 from .palette import palette
 
+OUTPUTS = ("masks", "preview", "probabilities")
+"""The folders that predictions are written to."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -49,26 +52,27 @@ class Input:
 
 
 def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[Input]:
-    """The images among files and folders, in order; folders with their sub-folders, but without the output's.
+    """The images among files and folders, in order; folders with their sub-folders, but without what is written there.
 
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
+    written = {out.resolve() / name for name in OUTPUTS}
     kind = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)" if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        files = [file for file in files if adapter.is_image(file)]
+        files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
         for file in files:
-            if out.resolve() in file.resolve().parents:
-                continue
             relative = file.name if path.is_file() else file.relative_to(path).as_posix()
             suffix = volume_suffix(file) or file.suffix
-            name = relative[: -len(suffix)].removesuffix("_0000")
+            name = relative[: -len(suffix)]
+            if isinstance(adapter, datasets.NiftiFolder):
+                name = adapter.name_of(name)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)

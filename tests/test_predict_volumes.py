@@ -1,0 +1,89 @@
+"""`predict` for scans: which files are scans, what their masks are called, where they are written."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from datasets import DataError, NiftiFolder
+from engine.prediction import inputs
+
+YAML = """\
+name: zones
+data:
+  name: nifti
+  root: scans
+  size: [32, 32]
+  workers: 0
+  split: {kind: kfold, folds: 2, fold: all, val: 0}
+model: {name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 8, 8]}
+loss: {name: ce}
+optim: {name: adam, lr: 1e-3}
+train: {epochs: 1, batch_size: 8, device: cpu}
+"""
+
+
+def nnunet(root: Path, count=4, values=(0, 1, 2)):
+    """Scans of an organ in two zones, with the values that a mask holds."""
+    rng = np.random.default_rng(0)
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True)
+    rows, columns, slices = np.meshgrid(np.arange(24), np.arange(20), np.arange(4), indexing="ij")
+    for index in range(count):
+        away = np.hypot(rows - 12, columns - 9 + index % 3) + slices
+        zones = np.where(away < 4, 2, np.where(away < 7, 1, 0))
+        mask = np.array(values, np.int16)[zones]
+        affine = np.diag([-1.0, -1.0, 3.0, 1.0])
+        scan = (100 * zones + rng.normal(size=mask.shape)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(scan, affine), root / f"imagesTr/p{index}_0000.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(mask, affine), root / f"labelsTr/p{index}.nii.gz")
+    return describe(root, dict(zip(("background", "PZ", "TZ"), values, strict=True)))
+
+
+def describe(root, labels, **more):
+    content = {"channel_names": {"0": "T2"}, "labels": labels, "file_ending": ".nii.gz", **more}
+    (root / "dataset.json").write_text(json.dumps(content))
+    return root
+
+
+def names(found):
+    return [one.name for one in found]
+
+
+# Which files
+
+
+@pytest.mark.parametrize("out", ["in", ".", "in/imagesTr"])
+def test_an_output_on_or_above_the_input_hides_no_scan(tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    adapter = NiftiFolder(str(nnunet(Path("in"))))
+    expected = ["p0", "p1", "p2", "p3"]
+    assert names(inputs([Path("in/imagesTr")], adapter, Path(out))) == expected
+    for folder in ("masks", "probabilities/deep"):
+        (Path(out) / folder).mkdir(parents=True)
+        (Path(out) / folder / "p0.nii.gz").write_bytes(b"")
+    assert names(inputs([Path("in/imagesTr")], adapter, Path(out))) == expected
+    with pytest.raises(DataError, match="no image here"):
+        inputs([Path(out) / "masks"], adapter, Path(out))
+
+
+def test_masks_of_a_data_set_are_no_scans(tmp_path):
+    root = nnunet(tmp_path / "in")
+    found = inputs([root], NiftiFolder(str(root)), tmp_path / "out")
+    assert names(found) == [f"imagesTr/p{index}" for index in range(4)]
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("a.nii.gz", "a_seg.nii.gz"):
+        (other / name).write_bytes(b"")
+    describe(other, {"background": 0, "gland": 1}, training=[{"image": "./a.nii.gz", "label": "./a_seg.nii.gz"}])
+    assert names(inputs([other], NiftiFolder(str(other)), tmp_path / "out")) == ["a"]
+
+
+def test_a_channel_is_no_part_of_the_name_by_nnunet_alone(tmp_path):
+    root = nnunet(tmp_path / "in", count=1)
+    (tmp_path / "x_0000.nii.gz").write_bytes(b"")
+    by_pattern = NiftiFolder(str(tmp_path), "{name}.nii.gz", "m/{name}.nii.gz", {"background": 0, "gland": 1})
+    for adapter, name in ((NiftiFolder(str(root)), "x"), (by_pattern, "x_0000")):
+        assert names(inputs([tmp_path / "x_0000.nii.gz"], adapter, tmp_path / "out")) == [name]
