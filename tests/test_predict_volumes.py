@@ -1,13 +1,16 @@
 """`predict` for scans: which files are scans, what their masks are called, where they are written."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets import DataError, NiftiFolder
+from datasets.labels import LabelMap
 from engine.prediction import inputs
 
 YAML = """\
@@ -87,3 +90,38 @@ def test_a_channel_is_no_part_of_the_name_by_nnunet_alone(tmp_path):
     by_pattern = NiftiFolder(str(tmp_path), "{name}.nii.gz", "m/{name}.nii.gz", {"background": 0, "gland": 1})
     for adapter, name in ((NiftiFolder(str(root)), "x"), (by_pattern, "x_0000")):
         assert names(inputs([tmp_path / "x_0000.nii.gz"], adapter, tmp_path / "out")) == [name]
+
+
+# What is written
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, module_program):
+    """Two folds of a run on negative mask values, which a dataset.json names."""
+    folder = tmp_path_factory.mktemp("zones")
+    nnunet(folder / "scans", values=(-1, 1, 300))
+    (folder / "zones.yaml").write_text(YAML)
+    module_program("train", "zones.yaml", cwd=folder, check=0)
+    return folder
+
+
+def test_masks_hold_the_values_of_the_data_set(trained, module_program):
+    scan = trained / "scans/imagesTr/p0_0000.nii.gz"
+    module_program("predict", "runs/zones/fold-0", scan, "--out", "out", cwd=trained, check=0)
+    mask = np.asarray(nibabel.load(trained / "out/masks/p0.nii.gz").dataobj)
+    assert set(np.unique(mask)) <= {-1, 1, 300}
+    assert {entry["value"] for entry in json.loads((trained / "out/classes.json").read_text()).values()} == {-1, 1, 300}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-1, 1, "i2"), (0, 255, "u1"), (0, 300, "u2"), (-129, 40000, "i4"), (0, 70000, "u4"), (-3, -1, "i1")],
+)
+def test_values_are_stored_in_the_smallest_type(low, high, dtype):
+    values = LabelMap({"rest": [low], "organ": [high]}).values_of(np.array([[0, 1]]))
+    assert values.tolist() == [[low, high]]
+    assert values.dtype == dtype
+    if low >= 0 and high < 2**16:  # as stills are written
+        content = BytesIO()
+        Image.fromarray(values).save(content, "PNG")
+        assert np.asarray(Image.open(content)).tolist() == [[low, high]]
