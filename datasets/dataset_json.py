@@ -86,22 +86,9 @@ class DatasetJson:
             raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
         return sorted(found, key=lambda case: case.name)
 
-    def channel_files(self, first: Path) -> list[Path]:
-        """The files of an image whose first is given, by nnU-Net's `_0000`, `_0001` …; itself where it has no such."""
-        if "_0000." not in first.name:
-            return [first]
-        return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(len(self.channels))]
-
-    def is_image(self, path: Path) -> bool:
-        """Whether a file is no mask, and no further channel of a scan whose first lies beside it."""
-        if path.parent.name in MASKS or path.resolve() in self._masks:
-            return False
-        first = re.sub(r"_\d{4}\.", "_0000.", path.name)
-        return len(self.channels) == 1 or first == path.name or not path.with_name(first).is_file()
-
     @cached_property
-    def _masks(self) -> set[Path]:
-        """The masks that it lists."""
+    def masks(self) -> set[Path]:
+        """The masks that it lists, wherever links lead."""
         training = self._content.get("training")
         entries = [entry for entry in training if isinstance(entry, dict)] if isinstance(training, list) else []
         return {(self.root / str(entry.get("label"))).resolve() for entry in entries}
@@ -125,7 +112,7 @@ class DatasetJson:
             if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
                 stem = volume_stem(files[0])
                 ending = files[0].name.removeprefix(stem)
-                files = self.channel_files(files[0].with_name(f"{stem}_0000{ending}"))
+                files = channel_files(files[0].with_name(f"{stem}_0000{ending}"), len(self.channels))
             found.append(self._case(volume_stem(mask), files, mask))
         return found
 
@@ -138,7 +125,7 @@ class DatasetJson:
             if is_scan(mask) and (self._ending is None or mask.name.endswith(self._ending)):
                 name = volume_stem(mask)
                 first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
-                found.append(self._case(name, self.channel_files(first), mask))
+                found.append(self._case(name, channel_files(first, len(self.channels)), mask))
         return found
 
     def _case(self, name: str, images: list[Path], mask: Path) -> Listed:
@@ -152,6 +139,19 @@ class DatasetJson:
         if not isinstance(name, str) or self.root.resolve() not in path.resolve().parents:
             raise DataError(f"{self.path}: names {name!r:.80}, which is no file below {self.root}")
         return path
+
+
+def channel_files(first: Path, channels: int) -> list[Path]:
+    """The files of an image whose first is given, by nnU-Net's `_0000`, `_0001` …; itself where it has no such."""
+    if "_0000." not in first.name:
+        return [first]
+    return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(channels)]
+
+
+def is_further(path: Path, channels: int) -> bool:
+    """Whether a file is a further channel of an image whose first lies beside it."""
+    first = re.sub(r"_\d{4}\.", "_0000.", path.name)
+    return channels > 1 and first != path.name and path.with_name(first).is_file()
 
 
 def _read(path: Path) -> dict[str, Any]:

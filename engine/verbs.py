@@ -31,7 +31,7 @@ from .lock import Lock
 from .masks import Options, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
-from .run import Run
+from .run import LABELS, Run
 from .signals import Stop
 from .training import Trainer
 
@@ -77,6 +77,8 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
         with _warnings_shown(display):
             trainer = Trainer(experiment, run, fabric, display, stop)
     run.create(config)
+    if told := build.told(experiment.adapter):
+        run.write_json(LABELS, told)
     run.write_json("split.json", experiment.data.split)
     trainer.fit()
     with stop.interrupts(), memory.scoring():
@@ -154,6 +156,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         return
     run = Run.open(path)
     config = run.config(overrides)
+    run.refuse_other_labels(config)
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
@@ -189,7 +192,7 @@ def predict(
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
-    config = runs[0].config(overrides)
+    config = runs[0].config(overrides, apart=True)
     adapter = build.build_adapter(config.data)
     _refuse_file(out)
     if suffix is not None and not adapter.volumetric:

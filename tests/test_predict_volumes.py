@@ -113,6 +113,31 @@ def test_masks_hold_the_values_of_the_data_set(trained, module_program):
     assert {entry["value"] for entry in json.loads((trained / "out/classes.json").read_text()).values()} == {-1, 1, 300}
 
 
+def test_a_run_holds_its_classes(trained, module_program):
+    """Predictions do not change when the dataset.json does, or goes; scoring on other classes is refused."""
+    scan, described = trained / "scans/imagesTr/p0_0000.nii.gz", trained / "scans/dataset.json"
+    before = described.read_text()
+
+    def predicted():
+        module_program("predict", "runs/zones/fold-0", scan, "--out", "held", cwd=trained, check=0)
+        return (trained / "held/masks/p0.nii.gz").read_bytes(), (trained / "held/classes.json").read_text()
+
+    expected = predicted()
+    for labels in ({"background": -1, "PZ": 300, "TZ": 1}, {"background": -1, "PZ": 1, "TZ": 300, "cyst": 7}):
+        describe(trained / "scans", labels)
+        assert predicted() == expected
+        for call in (("evaluate", "runs/zones"), ("train", "zones.yaml")):
+            told = module_program(*call, cwd=trained, check=2).stderr
+            assert (
+                "fold-0: trained with the labels {'background': [-1], 'PZ': [1], 'TZ': [300]}, but scans says" in told
+            )
+    described.unlink()
+    assert predicted() == expected
+    described.write_text(before)
+    assert "finished already" in module_program("train", "zones.yaml", cwd=trained, check=0).stdout
+    module_program("evaluate", "runs/zones", cwd=trained, check=0)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "dtype"),
     [(-1, 1, "i2"), (0, 255, "u1"), (0, 300, "u2"), (-129, 40000, "i4"), (0, 70000, "u4"), (-3, -1, "i1")],

@@ -248,6 +248,8 @@ def test_other_wrong_folders_are_named(tmp_path):
     adapter = NiftiFolder(str(tmp_path))
     with pytest.raises(DataError, match=r"1 channel\(s\); expected 2"):
         adapter.read(adapter.cases()[0])
+    with pytest.raises(DataError, match=r"names 2 channel\(s\), a, b, but data.channels is 1"):
+        NiftiFolder(str(tmp_path), channels=1).cases()
     for arguments, says in [
         ({"images": "{name}.nii"}, "masks: images and masks go together"),
         ({"images": "{name}.nii", "masks": "m/{name}.nii"}, "labels: missing"),
@@ -256,7 +258,7 @@ def test_other_wrong_folders_are_named(tmp_path):
             {"images": ["{name}/*.nii", "{name}/a.nii"], "masks": "m/{name}.nii", "labels": {"a": 0, "b": 1}},
             r"holds no \*",
         ),
-        ({"channels": 2}, "channels: the dataset.json"),
+        ({"channels": 0}, "channels: 0, but"),
     ]:
         with pytest.raises(ValueError, match=says):
             NiftiFolder(str(tmp_path), **arguments)
