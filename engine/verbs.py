@@ -121,7 +121,7 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
     """
     config = load_config(path, overrides)
     if clear_cache:
-        cache = build.build_cache(config.data, config.output, build.build_adapter(config.data))
+        cache = _cache(config)
         display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")
         return True
     found = inspect(config, display.track("reading"))
@@ -137,6 +137,8 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
     if html:
         write_atomically(folder / "check.html", page(f"{config.name}: the data", told).encode())
         display.line(f"page: {folder / 'check.html'}")
+    cache = _cache(config)
+    display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")
     return not found.problems
 
 
@@ -276,11 +278,18 @@ def _warnings_shown(display: Display) -> Iterator[None]:
             display.line(f"warning: {warning.message}")
 
 
+def _cache(config: Config) -> datasets.Cache:
+    return build.build_cache(config.data, config.output, build.build_adapter(config.data))
+
+
 def _describe(experiment: Experiment, display: Display) -> None:
     for part, cases in experiment.data.parts.items():
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+    files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
+    size = sum(file.stat().st_size for file in files)
+    display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")
 
 
 def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:

@@ -364,6 +364,7 @@ def test_resampled_cases_are_cached_on_both_grids(tmp_path):
     adapter = Promise12(str(tmp_path), labels={"background": 0, "gland": [1, 2]})
     found = next(cache(adapter, tmp_path / "cache", None, spacing=(2.0, None, 0.5)).decode(adapter.cases()))
     assert (found.shape, found.original, found.spacing) == ((8, 5, 12), (4, 5, 6), (4.0, 1.0, 1.0))
+    assert found.voxel_ml == pytest.approx(0.004)
     assert np.array_equal(found.references(), np.minimum(scan_of()[1], 1))
     assert found.masks().shape == found.shape
 
@@ -376,7 +377,10 @@ def test_the_cache_is_read_without_its_sources_and_can_be_cleared(tmp_path):
         for path in adapter.sources(case):
             path.write_bytes(b"")
     assert np.isfinite(decoded[0].image(7)).all()
+    killed = next((tmp_path / "cache").iterdir())
+    killed.with_name(f".{killed.name}.4711-0badcafe").write_bytes(b"half a case")
     size = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
+    assert store.held() == size
     assert store.clear() == size
     assert not list((tmp_path / "cache").iterdir())
 
