@@ -28,6 +28,7 @@ from .split_file import Recorded
 from .splits import SPLITS
 from .volume import (
     Volume,
+    place_doubt,
     read_mask_volume,
     read_volume,
     volume_files,
@@ -96,6 +97,7 @@ __all__ = [
     "end_workers",
     "evaluation_loader",
     "kept_slices",
+    "place_doubt",
     "plainly",
     "prepare",
     "read_mask_volume",

@@ -27,11 +27,11 @@ from .cached import CachedCase
 from .case import IGNORE, Adapter, Case
 from .counts import slice_counts
 from .errors import DataError
-from .files import cannot_write, write_atomically
+from .files import cannot_write, leftovers, write_atomically
 from .grid import Shape, network_shape, resize_image, resize_mask
 from .normalise import Normalisation
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the content of the files changes."""
 
 
@@ -95,6 +95,7 @@ class Cache:
             "deviation": normalised.deviation,
             "original": original,
             "spacing": decoded.spacing,
+            "voxel_ml": decoded.voxel_ml,
             "counts": slice_counts(tensors["mask"], len(self.adapter.classes)).tolist(),
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
             "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
@@ -106,11 +107,23 @@ class Cache:
     def clear(self) -> int:
         """Remove every decoded case, of other settings and data sets too; returns the bytes that were freed."""
         freed = 0
-        for path in self.folder.glob("*.safetensors"):
+        for path in self._files():
             with suppress(FileNotFoundError):
                 freed += path.stat().st_size
                 path.unlink()
         return freed
+
+    def held(self) -> int:
+        """The bytes of every decoded case in the folder."""
+        total = 0
+        for path in self._files():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
+    def _files(self) -> list[Path]:
+        """The decoded cases, and what writers that were killed have left of some."""
+        return [*self.folder.glob("*.safetensors"), *leftovers(self.folder, "*.safetensors")]
 
     def _key(self, case: Case) -> str:
         sources = [_stamp(path) for path in self.adapter.sources(case)]

@@ -28,6 +28,7 @@ class CachedCase:
         shape: (slices, rows, columns) on the network's grid.
         original: (slices, rows, columns) on its own grid.
         spacing: millimetres between slices, rows and columns of its own grid; None for a still.
+        voxel_ml: millilitres of a voxel of its own grid; None for a still.
         mean: one number a channel, to be subtracted from the image scaled to [0, 1].
         deviation: one number a channel, to divide by.
         pixels: pixels of each class on its own grid, in the order of the classes.
@@ -40,6 +41,7 @@ class CachedCase:
     shape: Shape
     original: Shape
     spacing: Spacing | None
+    voxel_ml: float | None
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     pixels: tuple[int, ...]
@@ -63,6 +65,7 @@ class CachedCase:
             path=path,
             shape=(slices, rows, columns),
             spacing=None if spacing is None else tuple(spacing),
+            voxel_ml=header.pop("voxel_ml"),
             digest=header.pop("digest"),
             counts=(_rows(pixels), _rows(components)),
             **{key: tuple(values) for key, values in header.items()},

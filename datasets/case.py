@@ -71,6 +71,11 @@ class Decoded:
         """Millimetres between slices, rows and columns of a volume; None for a still."""
         return None if self.image.geometry is None else self.image.geometry.spacing
 
+    @property
+    def voxel_ml(self) -> float | None:
+        """Millilitres of a voxel, on a sheared grid less than the product of its sides; None for a still."""
+        return None if self.image.geometry is None else self.image.geometry.voxel_ml
+
 
 class Labelling(Protocol):
     """From class indices back to what a mask file holds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from .scan import is_scan
 from .volume import volume_stem
 
 NAME = "dataset.json"
+MASKS = ("labelsTr", "labelsTs", "labelsVal")
+"""The folders of masks."""
 _LIMIT = 64 * 2**20
 
 
@@ -40,48 +43,22 @@ class DatasetJson:
 
     Attributes:
         channels: the names of the channels, such as T2 and ADC.
-        labels: what the mask values mean.
 
     Raises:
-        DataError: no such file, not JSON, something missing or of another kind; regions, whose classes overlap.
+        DataError: no such file, not JSON, something missing or of another kind.
     """
 
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / NAME
         content = _read(self.path)
         self.channels = self._channels(content)
-        self.labels = self._labels(content.get("labels"))
         self._ending = content.get("file_ending")
         self._content = content
 
-    def cases(self) -> list[Listed]:
-        """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
-        training = self._content.get("training")
-        found = self._listed(training) if isinstance(training, list) else self._in_folders()
-        if not found:
-            raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
-        return sorted(found, key=lambda case: case.name)
-
-    def channel_files(self, first: Path) -> list[Path]:
-        """The files of an image whose first is given, by nnU-Net's `_0000`, `_0001` …; itself where it has no such."""
-        if "_0000." not in first.name:
-            return [first]
-        return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(len(self.channels))]
-
-    def is_first(self, path: Path) -> bool:
-        """Whether a file is no further channel of a scan whose first lies beside it."""
-        first = re.sub(r"_\d{4}\.", "_0000.", path.name)
-        return len(self.channels) == 1 or first == path.name or not path.with_name(first).is_file()
-
-    def _channels(self, content: dict[str, Any]) -> tuple[str, ...]:
-        channels = content.get("channel_names", content.get("modality"))
-        if not isinstance(channels, dict) or not channels or set(channels) != {str(i) for i in range(len(channels))}:
-            raise DataError(
-                f'{self.path}: channel_names (or modality) must be {{"0": name, "1": name, …}}, got {channels!r:.80}'
-            )
-        return tuple(str(channels[str(index)]) for index in range(len(channels)))
-
-    def _labels(self, labels: Any) -> LabelMap:
+    @cached_property
+    def labels(self) -> LabelMap:
+        """What the mask values mean; a `DataError` where it does not say, or names regions, whose classes overlap."""
+        labels = self._content.get("labels")
         if not isinstance(labels, dict) or not labels:
             raise DataError(f'{self.path}: labels must be {{"background": 0, …}}, got {labels!r:.80}')
         if all(key.isdigit() and isinstance(name, str) for key, name in labels.items()):  # {"0": "background"}
@@ -101,6 +78,29 @@ class DatasetJson:
         except ValueError as error:
             raise DataError(f"{self.path}: {error}") from error
 
+    def cases(self) -> list[Listed]:
+        """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
+        training = self._content.get("training")
+        found = self._listed(training) if isinstance(training, list) else self._in_folders()
+        if not found:
+            raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
+        return sorted(found, key=lambda case: case.name)
+
+    @cached_property
+    def masks(self) -> set[Path]:
+        """The masks that it lists, wherever links lead."""
+        training = self._content.get("training")
+        entries = [entry for entry in training if isinstance(entry, dict)] if isinstance(training, list) else []
+        return {(self.root / str(entry.get("label"))).resolve() for entry in entries}
+
+    def _channels(self, content: dict[str, Any]) -> tuple[str, ...]:
+        channels = content.get("channel_names", content.get("modality"))
+        if not isinstance(channels, dict) or not channels or set(channels) != {str(i) for i in range(len(channels))}:
+            raise DataError(
+                f'{self.path}: channel_names (or modality) must be {{"0": name, "1": name, …}}, got {channels!r:.80}'
+            )
+        return tuple(str(channels[str(index)]) for index in range(len(channels)))
+
     def _listed(self, training: list[Any]) -> list[Listed]:
         found = []
         for entry in training:
@@ -112,7 +112,7 @@ class DatasetJson:
             if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
                 stem = volume_stem(files[0])
                 ending = files[0].name.removeprefix(stem)
-                files = self.channel_files(files[0].with_name(f"{stem}_0000{ending}"))
+                files = channel_files(files[0].with_name(f"{stem}_0000{ending}"), len(self.channels))
             found.append(self._case(volume_stem(mask), files, mask))
         return found
 
@@ -125,7 +125,7 @@ class DatasetJson:
             if is_scan(mask) and (self._ending is None or mask.name.endswith(self._ending)):
                 name = volume_stem(mask)
                 first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
-                found.append(self._case(name, self.channel_files(first), mask))
+                found.append(self._case(name, channel_files(first, len(self.channels)), mask))
         return found
 
     def _case(self, name: str, images: list[Path], mask: Path) -> Listed:
@@ -139,6 +139,19 @@ class DatasetJson:
         if not isinstance(name, str) or self.root.resolve() not in path.resolve().parents:
             raise DataError(f"{self.path}: names {name!r:.80}, which is no file below {self.root}")
         return path
+
+
+def channel_files(first: Path, channels: int) -> list[Path]:
+    """The files of an image whose first is given, by nnU-Net's `_0000`, `_0001` …; itself where it has no such."""
+    if "_0000." not in first.name:
+        return [first]
+    return [first.with_name(first.name.replace("_0000.", f"_{index:04d}.")) for index in range(channels)]
+
+
+def is_further(path: Path, channels: int) -> bool:
+    """Whether a file is a further channel of an image whose first lies beside it."""
+    first = re.sub(r"_\d{4}\.", "_0000.", path.name)
+    return channels > 1 and first != path.name and path.with_name(first).is_file()
 
 
 def _read(path: Path) -> dict[str, Any]:

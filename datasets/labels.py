@@ -96,7 +96,8 @@ class LabelMap:
         if self.coloured:
             colours: NDArray[Any] = np.array([_colour(code) for code in codes], dtype=np.uint8)[indices]
             return colours
-        values: NDArray[Any] = np.array(codes, dtype=np.min_scalar_type(max(codes)))[indices]
+        holds = np.promote_types(np.min_scalar_type(min(codes)), np.min_scalar_type(max(codes)))
+        values: NDArray[Any] = np.array(codes, dtype=holds)[indices]
         return values
 
     def ignored(self) -> Values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,14 @@ HEADERS = (".hdr.gz", ".hdr")
 IMAGES = (".img.gz", ".img")
 MILLIMETRES = {1: 1000.0, 3: 1e-3}
 """Of a unit of length by its code: metres and microns; anything else is taken as millimetres."""
+PLACE = (
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z"),
+)
+"""What a header says twice of where its voxels lie, beside their sizes (`pixdim`) and the unit of all of it."""
 COLOURS = ("R", "G", "B", "A")
+MOST_APART = 0.01
+"""Millimetres between what qform and sform say of a voxel: a quaternion of 32 bits is no more exact on a large scan."""
 _LARGEST_SIDE = 2**15 - 1
 """Of NIfTI-1, which stores sizes in 16 bits."""
 _QUIET = logging.Logger("nifti")
@@ -62,18 +70,50 @@ def files(path: Path) -> list[Path]:
     return sorted({*_place(path)})
 
 
-def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
-    """Write NIfTI-1, or NIfTI-2 where a side is longer than that stores; a `DataError` where that fails."""
-    by_column = np.moveaxis(array, (0, 2), (2, 0))
-    kind: Any = nibabel.Nifti1Image if max(array.shape) <= _LARGEST_SIDE else nibabel.Nifti2Image
-    image = kind(by_column, affine, dtype=array.dtype)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path, like: Path | None = None) -> None:
+    """Write NIfTI-1, or NIfTI-2 where a side is longer than that stores or `like` is; a `DataError` where that fails.
+
+    Args:
+        array: `(slices, rows, columns[, channels])`.
+        affine: to RAS+ millimetres.
+        path: the file.
+        like: a NIfTI file with the same grid, whose qform, sform and unit are written as they are; programs differ in
+            which of the two they believe.
+    """
+    theirs = None if like is None else _header_of(like)
+    second = max(array.shape) > _LARGEST_SIDE or (theirs is not None and int(theirs["sizeof_hdr"]) == 540)
+    kind: Any = nibabel.Nifti2Image if second else nibabel.Nifti1Image
+    image = kind(np.moveaxis(array, (0, 2), (2, 0)), None, dtype=array.dtype)
+    if theirs is None:
+        image.header.set_xyzt_units("mm")
+        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=1)
+    else:
+        for field in PLACE:
+            image.header[field] = theirs[field]
+        image.header["pixdim"][:4] = theirs["pixdim"][:4]
+        image.header["xyzt_units"] = int(theirs["xyzt_units"]) % 8
     content = image.to_bytes()
     if path.name.lower().endswith(".gz"):
         content = gzip.compress(content, 6, mtime=0)  # the same bytes for the same volume
     write_atomically(path, content)
+
+
+def doubt(path: Path) -> str | None:
+    """Why programs may place a NIfTI file in different ways, in one phrase; None where they have no reason to."""
+    header = _header_of(path)
+    codes = int(header["qform_code"]), int(header["sform_code"])
+    if codes == (0, 0):
+        return "neither qform nor sform"
+    if not all(codes):
+        return None
+    with np.errstate(all="ignore"):
+        forms = header.get_qform(), header.get_sform()
+    sides, _ = _sides(header, path, _dtype(header, path)[1])
+    corners = np.array([*product(*((0, side - 1) for side in sides))])
+    places = [corners @ form[:3, :3].T + form[:3, 3] for form in forms]
+    apart = float(np.linalg.norm(places[0] - places[1], axis=1).max()) * _millimetres(header)
+    return None if apart <= MOST_APART else f"qform and sform {apart:.3g} mm apart"
 
 
 def _place(path: Path) -> _Place:
@@ -93,6 +133,12 @@ def _place(path: Path) -> _Place:
             return _Place(path, partner) if own == HEADERS else _Place(partner, path)
     what = "image" if own == HEADERS else "header"
     raise DataError(f"{path}: no {what} {names[0]} beside it; a pair of .hdr and .img belongs together")
+
+
+def _header_of(path: Path) -> Any:
+    """The header of a file, or of a pair by either name; errors as `read_volume`."""
+    header_path, data = _place(path)
+    return _header(header_path, header_path == data)
 
 
 def _header(path: Path, single: bool) -> Any:
@@ -174,8 +220,13 @@ def _affine(header: Any, path: Path) -> NDArray[np.float64]:
         raise DataError(
             f"{path}: no usable sform or qform ({reason}); set its orientation and save it again"
         ) from error
-    affine[:3] *= MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+    affine[:3] *= _millimetres(header)
     return affine
+
+
+def _millimetres(header: Any) -> float:
+    """The unit of the header."""
+    return MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
 
 
 def _slope(header: Any, path: Path) -> tuple[float, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .case import IGNORE, Case, Decoded, Pixels
-from .dataset_json import DatasetJson
+from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
-from .labels import LabelMap, Labels, Values, background_of, label_map
+from .labels import LabelMap, Labels, Values, background_of, label_map, own_classes
 from .pattern import Pattern, part_of
 from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
 from .volume import volume_files
@@ -27,7 +28,8 @@ class NiftiFolder:
         masks: where masks lie, with `{name}`.
         labels: a class name to one or several mask values; null for those of `dataset.json`.
         ignore: mask values of voxels that do not count.
-        channels: the channels of a scan that is found by one pattern; several in one file are its fourth axis.
+        channels: the channels of a scan that is found by one pattern; several in one file are its fourth axis. Null:
+            1, or as many as `dataset.json` says.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
 
@@ -57,8 +59,6 @@ class NiftiFolder:
             raise ValueError("images: an empty list; give one pattern a channel")
         if len(given) > 1 and "*" in "".join(given):
             raise ValueError("images: a list of patterns, one a channel, holds no *")
-        if images is None and channels is not None:
-            raise ValueError("channels: the dataset.json of this folder says it; leave it out")
         if channels is not None and (channels < 1 or len(given) > 1):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
         if images is not None and labels is None:
@@ -103,9 +103,17 @@ class NiftiFolder:
     @property
     def channels(self) -> int:
         """The channels of a scan."""
-        if not self._images:
-            return len(self._json.channels)
-        return self._own_channels or len(self._images)
+        return self._own_channels or len(self._images) or len(self._json.channels)
+
+    def told(self) -> dict[str, Any]:
+        """The arguments `labels`, `ignore` and `channels` as `dataset.json` gives them; none where patterns find scans.
+
+        With them the adapter reads scans, and knows its classes, without that file.
+        """
+        if self._images:
+            return {}
+        labels = {"labels": own_classes(self.labels), "ignore": self.labels.ignored()} if self._given is None else {}
+        return labels | ({"channels": self.channels} if self._own_channels is None else {})
 
     def cases(self) -> list[Case]:
         """List the cases by name.
@@ -117,6 +125,7 @@ class NiftiFolder:
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder; set data.root")
         if self._masks is None:
+            self._refuse_other_channels()
             return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
         every, masks = [pattern.find(self.root) for pattern in self._images], self._masks.find(self.root)
         taken = {path for name, paths in masks.items() for path in paths if {*every[0].get(name, ())} - {path}}
@@ -147,11 +156,17 @@ class NiftiFolder:
         if not is_scan(path):
             return False
         if self._masks is None:
-            return self._json.is_first(path)
+            if path.parent.name in MASKS or is_further(path, self.channels):
+                return False
+            return not (self.root / NAME).is_file() or path.resolve() not in self._json.masks
         if len(self._images) > 1:
             return self._images[0].fits(path)
         here, mask = self._images[0], self._masks
         return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
+
+    def name_of(self, stem: str) -> str:
+        """What a scan is called whose file has this name without suffix: by nnU-Net without its channel, `_0000`."""
+        return stem.removesuffix("_0000") if self._masks is None else stem
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""
@@ -168,10 +183,18 @@ class NiftiFolder:
         """Decode a scan and its mask."""
         return with_scan_mask(self.read_image(case.image), (case.image, case.mask), self.labels, self.resample)
 
+    def _refuse_other_channels(self) -> None:
+        named = self._json.channels
+        if len(named) != self.channels:
+            raise DataError(
+                f"{self._json.path}: names {len(named)} channel(s), {', '.join(named)}, but data.channels is "
+                f"{self.channels}; leave it out"
+            )
+
     def _channel_files(self, path: Path) -> list[Path]:
         """The files of the channels of the scan whose first is given."""
         if self._masks is None:
-            return self._json.channel_files(path)
+            return channel_files(path, self.channels)
         found = [path]
         for pattern in self._images[1:]:
             sibling = self._images[0].sibling(path, pattern)

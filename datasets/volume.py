@@ -174,11 +174,17 @@ def read_mask_volume(path: str | Path, rule: SegRule = WHOLE, onto: Geometry | N
     return Volume(array.astype(smallest_integer(array.min(), array.max())), volume.affine)
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
+def write_volume(volume: Volume, path: str | Path, like: str | Path | None = None) -> None:
     """Write `.mhd` with a compressed `.zraw` beside it, `.mha`, `.nii` or `.nii.gz`, whole or not at all.
 
     Values stay as they are; truth values are written as uint8, float16 as float32, and 64-bit integers in the smallest
     type that holds them.
+
+    Args:
+        volume: what is written.
+        path: the file.
+        like: the scan that lies on the same grid. Where both are NIfTI its qform, sform and unit are written as they
+            are, so that the volume lies on the scan in programs that believe either of the two.
 
     Raises:
         ValueError: another suffix, numbers that the formats do not have.
@@ -188,8 +194,22 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     suffix = volume_suffix(path)
     if suffix not in (*metaimage.SUFFIXES, *nifti.SUFFIXES):
         raise ValueError(f"{path}: a volume is written as .mhd, .mha, .nii or .nii.gz")
-    array, write = _writable(volume.array), metaimage.write if suffix in metaimage.SUFFIXES else nifti.write
-    write(array, volume.affine, path)
+    array = _writable(volume.array)
+    if suffix in metaimage.SUFFIXES:
+        metaimage.write(array, volume.affine, path)
+    else:
+        nifti.write(array, volume.affine, path, Path(like) if like is not None and _is_nifti(like) else None)
+
+
+def place_doubt(path: str | Path) -> str | None:
+    """Why programs may place a volume in different ways, in one phrase; None where they have no reason to.
+
+    A NIfTI file says twice where it lies, by qform and by sform; here the sform is believed where it is set.
+
+    Raises:
+        DataError: as `read_volume`.
+    """
+    return nifti.doubt(Path(path)) if _is_nifti(path) else None
 
 
 def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
@@ -238,6 +258,10 @@ def _format(path: Path) -> ModuleType:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return metaimage if suffix in metaimage.SUFFIXES else nifti
+
+
+def _is_nifti(path: str | Path) -> bool:
+    return volume_suffix(path) in (*nifti.SUFFIXES, *nifti.HEADERS, *nifti.IMAGES)
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:

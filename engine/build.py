@@ -42,6 +42,11 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
     return factory(**own, **given)
 
 
+def told(adapter: datasets.Adapter) -> dict[str, Any]:
+    """What a file of the data set says in place of the section `data`: its keys and values; empty for most."""
+    return adapter.told() if isinstance(adapter, datasets.NiftiFolder) else {}
+
+
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:
     """The channels that the network sees: those of a slice and of its neighbours."""
     return adapter.channels * (2 * data.context + 1)

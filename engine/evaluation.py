@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -134,10 +135,11 @@ def score(
         images = list(range(len(names), len(names) + slices))
         scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
         names += [{"case": cached.case.id, "group": cached.case.group, "slice": index} for index in range(slices)]
-        if thorough and cached.spacing is not None:
+        if thorough and cached.spacing is not None and cached.voxel_ml is not None:
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
-            volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing)
+            voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
+            volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
     cases = [cached.case for cached in samples.cases]
     split: Any = config.data.split
     document = scores.document(

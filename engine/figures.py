@@ -20,7 +20,7 @@ from datasets.grid import nearest_slices
 from . import build
 from .evaluation import predict
 from .experiment import Experiment
-from .montage import montage
+from .montage import montage, steepness
 from .palette import OKABE_ITO, coloured, palette
 
 matplotlib.use("Agg")
@@ -68,7 +68,7 @@ def overlay(
     grey = image[..., 0] if image.shape[-1] != 3 else None
     colours = palette(len(classes))
     shown = sorted({*np.unique(reference), *np.unique(labels)} - {datasets.IGNORE, background})
-    figure = Figure(figsize=(13, 13 / 4 * reference.shape[0] / reference.shape[1] + 0.9), layout="constrained")
+    figure = Figure(figsize=(13, 13 / 4 * steepness(*reference.shape) + 0.9), layout="constrained")
     axes = figure.subplots(1, 4)
     rows, columns = reference.shape
     for axis, name in zip(axes, ("image", "reference", "prediction", "errors"), strict=True):

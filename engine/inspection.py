@@ -89,6 +89,13 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
         if not sum(facts.pixels):
             found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
         found.facts.append(facts)
+    doubts = {facts.case.image: why for facts in found.facts if (why := datasets.place_doubt(facts.case.image))}
+    if doubts:
+        first = next(iter(doubts))
+        found.notes.append(
+            f"{len(doubts)} scans are placed differently by different programs, such as {first}: {doubts[first]}; "
+            "here the sform is believed where it is set, predicted masks carry both"
+        )
     _divide(found, cases, config, adapter)
     return found
 

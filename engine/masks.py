@@ -127,7 +127,7 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         group = _first(options.group, case)
         names += [{"case": case, "group": group, "slice": index} for index in range(len(target))]
         if there is not None:
-            volumes.add(prediction, target, there.spacing)
+            volumes.add(prediction, target, there.spacing, there.voxel_ml)
     groups = [_first(options.group, case) for case in pairs]
     document = scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
     images = scores.image_rows(classes.classes, names) if len(names) > len(pairs) else []

@@ -18,6 +18,8 @@ import datasets
 from .palette import coloured, palette
 
 COLUMNS = 6
+STEEPEST = 4.0
+"""Of a slice's sides, the longer over the shorter: one that is narrower is drawn in a wider frame."""
 
 
 def montage(
@@ -47,7 +49,7 @@ def montage(
     shown = span[np.unique(np.linspace(0, len(span) - 1, min(most, len(span))).round().astype(int))].tolist()
     lines = -(-len(shown) // COLUMNS)
     rows, columns = next(iter(masks.values())).shape[1:]
-    figure = Figure(figsize=(2.2 * COLUMNS, 2.2 * lines * rows / columns + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.2 * lines * steepness(rows, columns) + 0.9), layout="constrained")
     axes = np.asarray(figure.subplots(lines, COLUMNS, squeeze=False)).ravel()
     colours = palette(len(classes))
     present: set[int] = set()
@@ -66,10 +68,10 @@ def montage(
                 axis.imshow(area, extent=(0, columns, rows, 0), interpolation="nearest")
                 continue
             for label in labels:
-                centres = np.arange(columns) + 0.5, np.arange(rows) + 0.5
-                axis.contour(
-                    *centres, mask[index] == label, levels=[0.5], colors=[_bright(colours[label])], linewidths=1.2
-                )
+                inside = np.pad(mask[index] == label, 1)  # what reaches the edge has its contour along it
+                centres = np.arange(columns + 2) - 0.5, np.arange(rows + 2) - 0.5
+                axis.contour(*centres, inside, levels=[0.5], colors=[_bright(colours[label])], linewidths=1.2)
+        axis.set(xlim=(0, columns), ylim=(rows, 0))
     names: list[Artist] = []
     for label in sorted(present):
         colour = _bright(colours[label])
@@ -80,6 +82,11 @@ def montage(
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def steepness(rows: int, columns: int) -> float:
+    """The height of a slice's frame over its width, within `STEEPEST`: a figure must be possible of any slice."""
+    return float(np.clip(rows / columns, 1 / STEEPEST, STEEPEST))
 
 
 def _bright(colour: NDArray[np.float64]) -> str:

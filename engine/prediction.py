@@ -35,6 +35,9 @@ from .inference import infer, labels_of, on_own_grid
 from .montage import montage
 from .palette import palette
 
+OUTPUTS = ("masks", "preview", "probabilities")
+"""The folders that predictions are written to."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -52,11 +55,12 @@ class Input:
 
 
 def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[Input]:
-    """The images among files and folders, in order; folders with their sub-folders, but without the output's.
+    """The images among files and folders, in order; folders with their sub-folders, but without what is written there.
 
     Raises:
         DataError: a path that is not there, a folder without images, two images of one name.
     """
+    written = {out.resolve() / name for name in OUTPUTS}
     scans = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, or DICOM)"
     kind = scans if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
     found: dict[str, Input] = {}
@@ -64,15 +68,15 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
         files = [path] if path.is_file() else [path, *sorted(path.rglob("*"))]
-        files = [file for file in files if adapter.is_image(file)]
+        files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
         files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
         for file in files:
-            if out.resolve() in file.resolve().parents:
-                continue
             relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
             name, suffix = _name(relative, file)
+            if isinstance(adapter, datasets.NiftiFolder):
+                name = adapter.name_of(name)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)
@@ -85,7 +89,7 @@ def _name(relative: str, file: Path) -> tuple[str, str]:
     if file.is_dir() or is_dicom(file):
         known = relative.lower().endswith(DICOM) and file.is_file()
         return relative[: -len(suffix)] if known else relative, ".dcm"
-    return relative[: -len(suffix)].removesuffix("_0000"), suffix
+    return relative[: -len(suffix)], suffix
 
 
 class Predicted(NamedTuple):
@@ -191,7 +195,7 @@ def write_prediction(
             segments = {value: name for value, name in named if value and name != adapter.background}
             write_seg(volume.array, found.image.series, segments, mask, anonymous)
         else:
-            datasets.write_volume(volume, mask)
+            datasets.write_volume(volume, mask, like=one.path)
         title, background = f"{one.name}: prediction", build.background_class(adapter)
         grey = found.shown.astype(np.float32)
         figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)
@@ -202,7 +206,7 @@ def write_prediction(
         _write(mask, Image.fromarray(values[0]))
         _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
     if found.probabilities is not None and adapter.volumetric:
-        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities)
+        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities, one.path)
     elif found.probabilities is not None:
         content = BytesIO()
         np.save(content, found.probabilities)

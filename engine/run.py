@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from datasets import DataError
 from datasets.files import cannot_write, leftovers, write_atomically
 
+from . import build
 from .checking import load_config
 from .checkpoint import Checkpoint
 from .config import Config
@@ -44,6 +45,8 @@ SCORED = (
     "scores.tolerance",
 )
 """What may be told anew when a trained run is scored, or predicts."""
+LABELS = "labels.json"
+"""What a file of the data set said of its classes when the run began; see `build.told`."""
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
 
@@ -93,8 +96,13 @@ class Run:
             raise UsageError(f"{path}: not a run (no config.yaml in it); give the folder that train made, output/name")
         return run
 
-    def config(self, overrides: list[str] | None = None) -> Config:
+    def config(self, overrides: list[str] | None = None, apart: bool = False) -> Config:
         """The run's configuration; overrides may change only what is no part of its identity, or where data lies.
+
+        Args:
+            overrides: `a.b=value` arguments.
+            apart: without its data set: with the classes that a file of it named when the run began, whatever that file
+                says today.
 
         Raises:
             UsageError: an override that would make it another run.
@@ -104,7 +112,26 @@ class Run:
             if key not in (*FREE, *SCORED):
                 allowed = ", ".join((*FREE, *SCORED))
                 raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
-        return load_config(self.config_file, overrides or [], trained=True)
+        told = self.told() if apart else {}
+        kept = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
+        return load_config(self.config_file, [*(overrides or []), *kept], trained=True)
+
+    def told(self) -> dict[str, Any]:
+        """What a file of the data set said of its classes when the run began; empty for most."""
+        told: dict[str, Any] = self.read_json(LABELS) if (self.path / LABELS).is_file() else {}
+        return told
+
+    def refuse_other_labels(self, config: Config) -> None:
+        """Raise a `UsageError` where a file of the data set does not name the classes that the run began with."""
+        recorded = self.told()
+        found = build.told(build.build_adapter(config.data)) if recorded else {}
+        for key, value in recorded.items():
+            if value != found.get(key):
+                root = config.document()["data"]["root"]
+                raise UsageError(
+                    f"{self.path}: trained with the {key} {value!r}, but {root} says {found.get(key)!r}; restore its "
+                    "dataset.json, or train under another name"
+                )
 
     @property
     def config_file(self) -> Path:
@@ -206,6 +233,7 @@ class Run:
         return entry
 
     def _refuse_other(self, config: Config) -> None:
+        self.refuse_other_labels(config)
         mine, theirs = _identity(config), _identity(load_config(self.config_file, trained=True))
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
         if other:

@@ -31,7 +31,7 @@ from .lock import Lock
 from .masks import Options, masks_in, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
-from .run import Run
+from .run import LABELS, Run
 from .signals import Stop
 from .training import Trainer
 
@@ -77,6 +77,8 @@ def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
         with _warnings_shown(display):
             trainer = Trainer(experiment, run, fabric, display, stop)
     run.create(config)
+    if told := build.told(experiment.adapter):
+        run.write_json(LABELS, told)
     run.write_json("split.json", experiment.data.split)
     with closing(trainer):
         trainer.fit()
@@ -122,7 +124,7 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
     """
     config = load_config(path, overrides)
     if clear_cache:
-        cache = build.build_cache(config.data, config.output, build.build_adapter(config.data))
+        cache = _cache(config)
         display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")
         return True
     found = inspect(config, display.track("reading"))
@@ -138,6 +140,8 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
     if html:
         write_atomically(folder / "check.html", page(f"{config.name}: the data", told).encode())
         display.line(f"page: {folder / 'check.html'}")
+    cache = _cache(config)
+    display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")
     return not found.problems
 
 
@@ -157,6 +161,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         return
     run = Run.open(path)
     config = run.config(overrides)
+    run.refuse_other_labels(config)
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
@@ -193,7 +198,7 @@ def predict(
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
-    config = runs[0].config(overrides)
+    config = runs[0].config(overrides, apart=True)
     adapter = build.build_adapter(config.data)
     _refuse_file(out)
     if suffix is not None and not adapter.volumetric:
@@ -277,11 +282,18 @@ def _warnings_shown(display: Display) -> Iterator[None]:
             display.line(f"warning: {warning.message}")
 
 
+def _cache(config: Config) -> datasets.Cache:
+    return build.build_cache(config.data, config.output, build.build_adapter(config.data))
+
+
 def _describe(experiment: Experiment, display: Display) -> None:
     for part, cases in experiment.data.parts.items():
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+    files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
+    size = sum(file.stat().st_size for file in files)
+    display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")
 
 
 def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 import datasets
@@ -27,22 +26,23 @@ class VolumeScores:
         self.classes, self.background, self.tolerance = classes, background, tolerance
         self.rows: list[dict[str, float | None]] = []
 
-    def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]) -> None:
+    def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float], voxel_ml: float) -> None:
         """Score one volume; its cases come in the order of the document, one row a class.
 
         Args:
             labels: `(slices, rows, columns)` class indices.
             reference: the same, 255 where ignored.
-            spacing: millimetres between slices, rows and columns.
+            spacing: millimetres between slices, rows and columns; distances are measured as if they were at right
+                angles, so those of a sheared grid (a tilted gantry) are approximate.
+            voxel_ml: millilitres of a voxel.
         """
         counts = reference != datasets.IGNORE
-        millilitres = float(np.prod(spacing)) / 1000
         for index in range(len(self.classes)):
             if index == self.background:
                 self.rows.append({})
                 continue
             found, wanted = counts & (labels == index), counts & (reference == index)
-            ours, theirs = int(found.sum()) * millilitres, int(wanted.sum()) * millilitres
+            ours, theirs = int(found.sum()) * voxel_ml, int(wanted.sum()) * voxel_ml
             self.rows.append(
                 surface_scores(found, wanted, spacing, self.tolerance)
                 | {"volume_ml": ours, "reference_ml": theirs, "volume_error_ml": ours - theirs}

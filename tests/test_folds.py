@@ -169,7 +169,10 @@ def test_keys_for_volumes_are_refused_for_stills(program, tmp_path):
 
 
 def test_the_cache_is_cleared_on_request(trained, module_program):
-    folder, _ = trained
-    assert list((folder / "runs/.cache").iterdir())
+    folder, told = trained
+    size = sum(path.stat().st_size for path in (folder / "runs/.cache").iterdir())
+    held = module_program("check", "p.yaml", cwd=folder, check=0).stdout
+    assert f"{size / 2**20:.1f} MiB of decoded cases; --clear-cache removes them" in held
+    assert f"cache: {size / 2**20:.1f} MiB of 4 cases in runs/.cache" in told.stdout
     assert "MiB removed" in module_program("check", "p.yaml", "--clear-cache", cwd=folder, check=0).stdout
     assert not list(Path(folder / "runs/.cache").iterdir())

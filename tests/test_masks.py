@@ -69,6 +69,21 @@ def test_volumes_are_cases_of_many_images(program, tmp_path):
     assert scores["image"]["left_out"] == 2
 
 
+def test_millilitres_are_those_of_the_voxels_of_a_sheared_grid(program, tmp_path):
+    """Of a gantry tilted by 30 degrees: the triple product of the sides, not the product of their lengths."""
+    affine = np.diag([-1.0, -2.0, 4.0, 1.0])
+    affine[:3, 1] = [0, -2 * np.cos(np.pi / 6), 2 * np.sin(np.pi / 6)]
+    mask = np.zeros((3, 4, 5), dtype=np.uint8)
+    mask[1, 1:3, 1:4] = 1
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        datasets.write_volume(datasets.Volume(mask, affine), tmp_path / folder / "case1.nii")
+    program("evaluate", "--pred", "a", "--ref", "b", "labels={background: 0, gland: 1}", check=0)
+    (row,) = [r for r in json.loads((tmp_path / "a/scores.json").read_text())["cases"] if r["class"] == "gland"]
+    column, line, slice_ = affine[:3, :3].T
+    assert row["volume_ml"] == pytest.approx(6 * abs(np.cross(column, line) @ slice_) / 1000, rel=1e-6)
+
+
 def test_colours_are_classes_too(program, tmp_path):
     red, black = [255, 0, 0], [0, 0, 0]
     write(tmp_path / "a", x=[[red, black], [black, black]])

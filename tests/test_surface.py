@@ -79,7 +79,7 @@ def test_volumes_in_millilitres_leave_ignored_voxels_out():
     reference[1] = 255
     labels = np.ones_like(reference)
     scores = VolumeScores(["background", "gland"], 0, 1.0)
-    scores.add(labels, reference, (4.0, 5.0, 5.0))  # 0.1 ml a voxel
+    scores.add(labels, reference, (4.0, 5.0, 5.0), 0.1)
     assert scores.rows[0] == {}
     row = scores.rows[1]
     assert (row["volume_ml"], row["reference_ml"], row["volume_error_ml"]) == pytest.approx((10.0, 5.0, 5.0))

@@ -169,6 +169,19 @@ def test_nnunet_is_read_with_its_channel_files(tmp_path, ending):
     assert [adapter.is_image(path) for path in sorted((tmp_path / "imagesTr").glob("c0*"))] == [True, False]
 
 
+def test_regions_become_classes_by_labels(tmp_path):
+    """The regions of a BraTS-like dataset.json are refused, but not where data.labels says what the values are."""
+    content = nnunet(tmp_path)
+    content["labels"] = {"background": 0, "whole": [1, 2], "core": 2}
+    content["regions_class_order"] = [1, 2]
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    adapter = NiftiFolder(str(tmp_path), labels={"background": 0, "rim": 1, "core": 2})
+    assert (adapter.classes, adapter.channels) == (("background", "rim", "core"), 2)
+    assert np.array_equal(adapter.read(adapter.cases()[0]).mask, scan_of()[1])
+    with pytest.raises(DataError, match="'whole' is a region"):
+        _ = NiftiFolder(str(tmp_path)).classes
+
+
 def test_patterns_find_channels_in_folders_of_patients(tmp_path):
     for patient in ("p1", "p2"):
         array, mask = scan_of()
@@ -235,6 +248,8 @@ def test_other_wrong_folders_are_named(tmp_path):
     adapter = NiftiFolder(str(tmp_path))
     with pytest.raises(DataError, match=r"1 channel\(s\); expected 2"):
         adapter.read(adapter.cases()[0])
+    with pytest.raises(DataError, match=r"names 2 channel\(s\), a, b, but data.channels is 1"):
+        NiftiFolder(str(tmp_path), channels=1).cases()
     for arguments, says in [
         ({"images": "{name}.nii"}, "masks: images and masks go together"),
         ({"images": "{name}.nii", "masks": "m/{name}.nii"}, "labels: missing"),
@@ -243,7 +258,7 @@ def test_other_wrong_folders_are_named(tmp_path):
             {"images": ["{name}/*.nii", "{name}/a.nii"], "masks": "m/{name}.nii", "labels": {"a": 0, "b": 1}},
             r"holds no \*",
         ),
-        ({"channels": 2}, "channels: the dataset.json"),
+        ({"channels": 0}, "channels: 0, but"),
     ]:
         with pytest.raises(ValueError, match=says):
             NiftiFolder(str(tmp_path), **arguments)
@@ -349,6 +364,7 @@ def test_resampled_cases_are_cached_on_both_grids(tmp_path):
     adapter = Promise12(str(tmp_path), labels={"background": 0, "gland": [1, 2]})
     found = next(cache(adapter, tmp_path / "cache", None, spacing=(2.0, None, 0.5)).decode(adapter.cases()))
     assert (found.shape, found.original, found.spacing) == ((8, 5, 12), (4, 5, 6), (4.0, 1.0, 1.0))
+    assert found.voxel_ml == pytest.approx(0.004)
     assert np.array_equal(found.references(), np.minimum(scan_of()[1], 1))
     assert found.masks().shape == found.shape
 
@@ -361,7 +377,10 @@ def test_the_cache_is_read_without_its_sources_and_can_be_cleared(tmp_path):
         for path in adapter.sources(case):
             path.write_bytes(b"")
     assert np.isfinite(decoded[0].image(7)).all()
+    killed = next((tmp_path / "cache").iterdir())
+    killed.with_name(f".{killed.name}.4711-0badcafe").write_bytes(b"half a case")
     size = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
+    assert store.held() == size
     assert store.clear() == size
     assert not list((tmp_path / "cache").iterdir())
 

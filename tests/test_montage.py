@@ -1,0 +1,41 @@
+"""The slices of a scan side by side: every grid is drawn, and what is drawn lies where it is."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.path import Path as Line
+from PIL import Image
+
+from engine.figures import overlay
+from engine.montage import montage
+
+
+def contours(figure, index=0):
+    """The closed lines of a slice."""
+    found = [path for artist in figure.axes[index].collections for path in artist.get_paths()]
+    return [Line(polygon) for path in found for polygon in path.to_polygons(closed_only=False)]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 40), (3, 40, 1), (2, 512, 1), (24, 900, 2)])
+def test_thin_scans_are_drawn(shape):
+    """One row or one column has no contour of its own, and a tall figure would be too large to be saved."""
+    labels = np.zeros(shape, np.uint8)
+    labels[:, : shape[1] // 2 + 1] = 1
+    image, classes = np.zeros((*shape, 1), np.float32), ["background", "gland"]
+    slices = montage(image, {"prediction": labels}, classes, 0, "thin")
+    for figure in (slices, overlay(image[0], labels[0], labels[0], classes, 0, "thin")):
+        content = BytesIO()
+        figure.savefig(content, dpi=110, format="png")
+        assert max(Image.open(content).size) < 6000
+
+
+def test_a_contour_closes_along_the_edge_of_the_image():
+    labels = np.zeros((1, 10, 12), np.uint8)
+    labels[0, 4:, 5:] = 1  # reaches the lower right corner
+    figure = montage(np.zeros((1, 10, 12, 1), np.float32), {"prediction": labels}, ["background", "gland"], 0, "edge")
+    (line,) = contours(figure)
+    assert np.array_equal(line.vertices[0], line.vertices[-1])
+    np.testing.assert_allclose([line.vertices.min(0), line.vertices.max(0)], [[5, 4], [12, 10]])
+    inside = [[line.contains_point((x + 0.5, y + 0.5)) for x in range(12)] for y in range(10)]
+    assert np.array_equal(inside, labels[0] == 1)
