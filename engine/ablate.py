@@ -143,9 +143,9 @@ def _train(left: Sequence[Cell], workers: int, threads: int, gpus: Sequence[str]
         base.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(base.with_suffix(".yaml"), to_yaml(cell.config).encode())
         jobs.append(cells.Job(base.with_suffix(".yaml"), base.with_suffix(".log"), threads, gpus))
-    failed: list[str] = []
+    failed: dict[int, str] = {}
     if not jobs:
-        return failed
+        return []
     epochs = [cell.config.train.epochs for cell in left]
     done = 0
     with display.bar("training cells", sum(epochs)) as advance:
@@ -155,8 +155,8 @@ def _train(left: Sequence[Cell], workers: int, threads: int, gpus: Sequence[str]
                 if cell.run.finished:
                     display.line(f"{cell.title}: done")
                 else:
-                    failed.append(_failure(jobs[index], cell, code))
-                    display.line(failed[-1])
+                    failed[index] = _failure(jobs[index], cell, code)
+                    display.line(failed[index])
             now = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(left)]
             running = [
                 f"{cell.title}: {epoch}/{total}"
@@ -165,7 +165,7 @@ def _train(left: Sequence[Cell], workers: int, threads: int, gpus: Sequence[str]
             ]
             advance(sum(now) - done, ", ".join(running[:workers]))
             done = sum(now)
-    return failed
+    return [failed[index] for index in sorted(failed)]
 
 
 def _epochs(cell: Cell) -> int:
