@@ -20,6 +20,7 @@ MARKS = {
     "DiffusionBValue": "MRDiffusionSequence",
     "NominalCardiacTriggerDelayTime": "CardiacSynchronizationSequence",
     "TriggerTime": "",
+    "FrameType": "MRImageFrameTypeSequence",
     "SequenceName": "",
     "AcquisitionNumber": "",
     "AcquisitionTime": "",

@@ -113,24 +113,28 @@ def enhanced(array, positions=None, stacks=None, axes=None, space="Patient", slo
     return data
 
 
-def write_fuzzed(folder):
-    """A file of each kind that a reader must withstand: native, deflated, compressed, enhanced, a table, a SEG."""
+def fuzzed(kind):
+    """A file that a reader must withstand: native, deflated, compressed, with a table, a SEG."""
     array = pixels((3, 40, 36), np.uint8)
-    made = {
-        "native": enhanced(array.astype(np.int16), slopes=[1.0, 2.0, 3.0]),
-        "big": enhanced(array.astype(np.uint16), syntax=pydicom.uid.ExplicitVRBigEndian),
-        "implicit": dataset(array[0], syntax=pydicom.uid.ImplicitVRLittleEndian, **place(0)),
-        "deflated": enhanced(array, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian, space="Volume"),
-    }
-    for name, syntax in (("rle", "RLELossless"), ("jls", "JPEGLSLossless"), ("j2k", "JPEG2000Lossless")):
-        made[name] = enhanced(array)
-        made[name].compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
-    table = item(LUTDescriptor=[256, 0, 16], LUTData=[*range(256)], ModalityLUTType="US")
-    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
-    made["lut"] = dataset(array[0], ModalityLUTSequence=[table], **place(0))
-    made["seg"] = enhanced(array // 200, SegmentationType="LABELMAP", SeriesDescription="seg")
-    made["seg"].SOPClassUID = made["seg"].file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
-    for name, data in made.items():
-        save(data, folder / f"{name}.dcm")
-    save(pydicom.dcmread(get_testdata_file("SC_rgb_small_odd_jpeg.dcm")), folder / "jpeg.dcm")
-    return sorted(path.name for path in folder.glob("*.dcm"))
+    if kind == "native":
+        return enhanced(array.astype(np.int16), slopes=[1.0, 2.0, 3.0])
+    if kind == "big":
+        return enhanced(array.astype(np.uint16), syntax=pydicom.uid.ExplicitVRBigEndian)
+    if kind == "implicit":
+        return dataset(array[0], syntax=pydicom.uid.ImplicitVRLittleEndian, **place(0))
+    if kind == "deflated":
+        return enhanced(array, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian, space="Volume")
+    if kind == "jpeg":
+        return pydicom.dcmread(get_testdata_file("SC_rgb_small_odd_jpeg.dcm"))
+    if kind == "lut":
+        table = item(LUTDescriptor=[256, 0, 16], LUTData=[*range(256)], ModalityLUTType="US")
+        table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "US"
+        return dataset(array[0], ModalityLUTSequence=[table], **place(0))
+    if kind == "seg":
+        data = enhanced(array // 200, SegmentationType="LABELMAP")
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+        return data
+    data = enhanced(array)
+    syntax = {"rle": "RLELossless", "jls": "JPEGLSLossless", "j2k": "JPEG2000Lossless"}[kind]
+    data.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    return data

@@ -41,7 +41,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from dicoms import write_fuzzed
+from dicoms import fuzzed, save
 
 import datasets
 from datasets import metaimage, still
@@ -141,7 +141,7 @@ def dicom_target(kind: str) -> Target:
         finally:
             datasets.read_mask_volume(path)
 
-    return Target(write_fuzzed, read, (f"{kind}.dcm",))
+    return Target(lambda folder: save(fuzzed(kind), folder / f"{kind}.dcm"), read, (f"{kind}.dcm",))
 
 
 def write_png(folder: Path) -> None:

@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fuzz import KEPT, TARGETS, attempt, fuzz
+from fuzz import DICOM_KINDS, KEPT, TARGETS, attempt, fuzz
 
-INPUTS = {"yaml": 25, "cache": 60, "run": 40}
+INPUTS = {"yaml": 25, "cache": 60, "run": 40} | {f"dicom-{kind}": 40 for kind in DICOM_KINDS}
 """Of the slower targets."""
 
 
