@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .closed_form import serves, transformed
+
 ROUNDING = 0.01
 """How far soft labels may lie outside [0, 1], from resizing or half precision."""
 
@@ -62,6 +64,8 @@ def prepare(
 
 def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
     """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
+    if not serves():
+        return torch.where(valid.unsqueeze(1), logits, 0.0)
     same: Tensor = _OfValid.apply(logits, valid)
     return same
 
@@ -233,12 +237,13 @@ def plain(values: Tensor) -> Tensor:
 def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int) -> Tensor:
     """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
 
-    Elsewhere it stays NaN: to look would wait for the device.
+    Elsewhere it stays NaN: to look would wait for the device; under `torch.func` there may be nothing to look at.
 
     Raises:
         ValueError: a label outside 0..C−1, or a soft label outside [0, 1]; it names them and counts their pixels.
     """
-    if torch.compiler.is_compiling() or target.device.type != "cpu" or not bool(result.isnan().any()):
+    blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
+    if blind or not bool(result.isnan().any()):
         return result
     valid = valid_pixels(target, mask, ignore_index)
     foreign = _foreign(target, valid, max(classes, 2))

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import segloss
 from segloss import blocks, build_loss
 from segloss.dual_focal import dual_focal_definition, dual_focal_terms
+from segloss.lovasz import extension, extension_definition
 from segloss.overlap import overlaps, overlaps_definition
 from segloss.sigmoid import sigmoid_focal_definition, sigmoid_focal_terms
 from segloss.tensors import Pixels, of_valid
@@ -33,6 +34,14 @@ CLOSED_FORMS = {
             lambda z, t, g=gamma, a=alpha: sigmoid_focal_definition(z, t, g, a),
         )
         for gamma, alpha in ((0.0, None), (0.5, 0.25), (2.0, 1.0), (3.0, 0.0))
+    },
+    **{
+        f"lovasz {offset} {per_image}": (
+            lambda z, t, o=offset, i=per_image: extension(z, t, VALID, i, o),
+            lambda z, t, o=offset, i=per_image: extension_definition(z, t, VALID, i, o),
+        )
+        for offset in ((1.0, 0.0), (1.0, 1.0))
+        for per_image in (False, True)
     },
     "overlaps": (
         lambda z, t: overlaps(Pixels(of_valid(z, VALID), t, VALID, torch.zeros(()))),
