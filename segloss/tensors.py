@@ -93,8 +93,12 @@ def _foreign(target: Tensor, valid: Tensor, classes: int) -> Tensor:
 
 def valid_pixels(target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Tensor:
     """Where a pixel counts: `(N, *spatial)` bool, from labels `(N, *spatial)` or soft labels `(N, C, *spatial)`."""
-    soft = target.is_floating_point()
-    valid = torch.ones_like(target[:, 0], dtype=torch.bool) if soft else target != ignore_index
+    if target.is_floating_point():
+        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
+    else:  # torch would wrap a number that the labels' dtype cannot hold: 255 is -1 in int8
+        bounds = torch.iinfo(target.dtype)
+        held = bounds.min <= ignore_index <= bounds.max
+        valid = target != ignore_index if held else torch.ones_like(target, dtype=torch.bool)
     return valid if mask is None else valid & mask
 
 
@@ -245,10 +249,10 @@ def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | 
     blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
     if blind or not bool(result.isnan().any()):
         return result
+    soft = target.is_floating_point()
     valid = valid_pixels(target, mask, ignore_index)
-    foreign = _foreign(target, valid, max(classes, 2))
+    foreign = _foreign(target if soft else target.long(), valid, max(classes, 2))
     if bool(foreign.any()):
-        soft = target.is_floating_point()
         allowed = f"neither in 0..{max(classes, 2) - 1} nor ignore_index ({ignore_index})"
         values = [str(value) for value in sorted(set(target[foreign].tolist()))]
         shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
