@@ -229,11 +229,10 @@ class Trainer:
     def _save(self) -> None:
         self.watch.read()
         moments, groups = optimizer_state(self.stepper.optimizer)
-        generators, numbers = random_state()
         tensors = {
             **prefixed("model", self.stepper.model.state_dict()),
             **prefixed("optimizer", moments),
-            **prefixed("random", generators),
+            **prefixed("random", random_state()),
             "loss_sum": self.loss_sum,
             "skipped": self.skipped,
         }
@@ -242,7 +241,6 @@ class Trainer:
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
-            "random": numbers,
         }
         Checkpoint(tensors, state).save(self.run.checkpoint("last"))
         self.saved = time.monotonic()
@@ -255,7 +253,7 @@ class Trainer:
         load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))
         try:
             load_optimizer(self.stepper.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
-            load_random(checkpoint.part("random"), checkpoint.state["random"])
+            load_random(checkpoint.part("random"))
             self.stepper.schedule.load_state_dict(checkpoint.state["schedule"])
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
