@@ -32,8 +32,9 @@ def test_what_differs_is_named(program, camvid_yaml, tmp_path, camvid):
     facts = json.loads(environment.read_text())
     facts["packages"]["numpy"] = "0.1"
     environment.write_text(json.dumps(facts))
-    for _ in range(2):  # a second time, in place of the first
+    for time in range(2):  # a second time, compared again
         found = program("reproduce", "runs/small", check=1).stdout
+        assert ("compared as it was left" in found) == (time == 1)
         assert "not as it was: packages.numpy was 0.1, is " in found
         assert "differs: log: epoch 1 (steps 1 to 3): loss was " in found
         assert "differs: checkpoint last: model." in found
@@ -53,6 +54,24 @@ def test_what_cannot_be_reproduced(program, tmp_path, camvid_yaml, arguments, sa
     (tmp_path / "runs/small").mkdir(parents=True)
     (tmp_path / "runs/small/config.yaml").write_text(camvid_yaml.read_text())
     assert says in program("reproduce", *arguments, check=2).stderr
+
+
+def test_damage_is_told_before_a_run_is_trained_again(program, camvid_yaml, tmp_path, monkeypatch):
+    program("train", camvid_yaml, SMALL, check=0)
+    monkeypatch.setattr("engine.reproduce.fit", lambda *_: pytest.fail("trained"))
+    for name, says in [("checkpoints/best.safetensors", "a damaged checkpoint"), ("scores.json", "cannot be read")]:
+        path = tmp_path / "runs/small" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9])
+        assert says in program("reproduce", "runs/small", check=2).stderr
+        path.write_bytes(whole)
+    assert not (tmp_path / "runs/small-reproduced").exists()
+    program("train", camvid_yaml, SMALL, "name=small-reproduced", "train.epochs=1", check=0)
+    config = tmp_path / "runs/small-reproduced/config.yaml"
+    config.write_text(config.read_text().replace("epochs: 1", "epochs: 2"))
+    said = program("reproduce", "runs/small", check=2).stderr
+    assert "runs/small-reproduced: a run of yours, which reproduce would remove" in said
+    assert (tmp_path / "runs/small-reproduced/scores.json").is_file()
 
 
 def test_differences_by_hand():
