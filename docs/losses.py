@@ -79,7 +79,10 @@ training pixels of class c.
 - **Precision**: float32 inside, float64 for float64 logits, whatever autocast says; no probability is clamped, so value and gradient are finite
   and right at logits of ±10⁴ and at saturated pixels.
 - **A binary logit** (C = 1) is two classes `[0, x]`; the one-vs-rest losses see x itself. Weights and counts are those of two classes.
-- **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU and in compiled graphs.
+- **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU, in compiled graphs and under `torch.func`.
+- **Gradients** reach the logits, and soft labels, class weights, margins, priors, α and denominators that require one: the batch is then
+  worked out in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary` and of `seql`, which look at labels and draw.
+- **Compiled whole** (`fullgraph=True`) are all of them but `boundary`, whose loop depends on the data; of `lovasz` and `lovasz_hinge` it is not promised.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
   exactly the large batch's value; region losses and `topk` their average.
 - **Four traps**: a binary mask of 0 and 255, as PNG holds it, must become 0 and 1 first, or all of its foreground is ignored. Probabilities are

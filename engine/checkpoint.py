@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -128,23 +126,16 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: lis
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state of every random generator of this process: torch's, CUDA's, NumPy's and Python's."""
+def random_state() -> dict[str, Tensor]:
+    """The state of the generators that a training draws from, torch's and CUDA's; each sample has one of its own."""
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
-    version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    numpy_state = [kind, np.asarray(keys).tolist(), position, has_gauss, cached]
-    return tensors, {"python": [version, list(numbers), gauss], "numpy": numpy_state}
+    return tensors
 
 
-def load_random(tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+def load_random(tensors: dict[str, Tensor]) -> None:
     """Undo `random_state`."""
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))

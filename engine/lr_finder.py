@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LambdaLR
 
 from .checking import load_config
+from .config import Config
 from .display import Display
 from .errors import UsageError
 from .experiment import launch
 from .folds import Folds, fold_configs
+from .lock import Lock
 from .palette import OKABE_ITO
+from .results import command
 from .run import Run, write_json
 from .training import Trainer
 from .verbs import prepare
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
-SMOOTH = 0.9
-"""How much of the mean of the losses before goes into the next: one batch says little."""
+WIDTH = 3.0
+"""The deviation, in steps, of the mean around a step: the loss of one batch says little."""
 DIVERGED = 4.0
 """The sweep ends where the loss is so many times the lowest one so far."""
 BELOW = 10.0
@@ -43,34 +46,35 @@ def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
     config = load_config(path, overrides)
     folder = Path(config.output) / f"{config.name}-lr"
     config = fold_configs(config)[0] if Folds.wanted(config) else config
-    scratch = Run(folder)
-    fabric = launch(config.train)
-    trainer = Trainer(prepare(config, scratch, display), scratch, fabric, display)
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
-    losses: list[float] = []
-    lowest = math.inf
-    with closing(trainer):
-        for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
-            if not math.isfinite(loss):
-                break
-            losses.append(loss)
-            now = float(smoothed(losses)[-1])
-            lowest = min(lowest, now)
-            if now > DIVERGED * lowest:
-                break
-    rates = rates[: len(losses)]
-    best = suggestion(rates, losses)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "lr.json", {"suggestion": best, "rates": rates, "losses": losses})
-    curve(rates, losses, best).savefig(folder / "lr.png", dpi=110)
+    with Lock(folder):
+        rates, losses = _try_rates(config, Run(folder), display)
+        best = suggestion(rates, losses)
+        write_json(folder / "lr.json", {"suggestion": best, "rates": rates, "losses": losses})
+        curve(rates, losses, best).savefig(folder / "lr.png", dpi=110)
     display.line(f"curve: {folder / 'lr.png'}, its numbers beside it")
     if best is None:
         raise UsageError(
             f"{folder / 'lr.json'}: the loss falls at no learning rate from {LOWEST:g} to {HIGHEST:g}; look at the "
             "data (train_seg.py check) and the loss"
         )
-    display.line(f"learning rate: {best:.1e}, a tenth of that with the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
-    display.line(f"  train_seg.py train {path} {' '.join([*overrides, f'optim.lr={best:.1e}'])}")
+    display.line(f"learning rate: {best:.1e}, a tenth of the one that led to the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
+    display.line(f"  {command('train', path, *overrides, f'optim.lr={best:.1e}')}")
+
+
+def _try_rates(config: Config, scratch: Run, display: Display) -> tuple[list[float], list[float]]:
+    """The rates that were tried, until the loss diverged, and the loss before the step at each."""
+    trainer = Trainer(prepare(config, scratch, display), scratch, launch(config.train), display)
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
+    losses: list[float] = []
+    with closing(trainer):
+        for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
+            if not math.isfinite(loss):
+                break
+            losses.append(loss)
+            means = smoothed(losses)
+            if means[-1] > DIVERGED * means.min():
+                break
+    return rates[: len(losses)], losses
 
 
 def sweep(trainer: Trainer, rates: Sequence[float]) -> Iterator[float]:
@@ -88,21 +92,23 @@ def sweep(trainer: Trainer, rates: Sequence[float]) -> Iterator[float]:
 
 
 def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
-    """The exponential mean of the losses up to each step, its start corrected as in Adam."""
-    mean, means = 0.0, []
-    for step, loss in enumerate(losses, start=1):
-        mean = SMOOTH * mean + (1 - SMOOTH) * loss
-        means.append(mean / (1 - SMOOTH**step))
-    return np.array(means)
+    """The mean of the losses around each step, Gaussian, so that it lags neither way."""
+    steps = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((steps - steps[:, None]) / WIDTH) ** 2)
+    return np.asarray(weights @ np.asarray(losses) / weights.sum(1), dtype=np.float64)
 
 
 def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """A tenth of the rate at the lowest smoothed loss; None where it never falls below its start."""
+    """A tenth of the rate that led to the lowest smoothed loss; None where it never falls below its start.
+
+    Args:
+        rates: of each step.
+        losses: of each step, before its update: that of a step comes of the rates before.
+    """
     if len(losses) < 2:
         return None
-    means = smoothed(losses)
-    lowest = int(means.argmin())
-    return rates[lowest] / BELOW if lowest else None
+    lowest = int(smoothed(losses).argmin())
+    return rates[lowest - 1] / BELOW if lowest else None
 
 
 def curve(rates: Sequence[float], losses: Sequence[float], best: float | None) -> Figure:

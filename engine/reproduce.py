@@ -13,20 +13,23 @@ from .display import Display
 from .errors import UsageError
 from .folds import Folds
 from .lock import Lock
-from .run import FREE, Run, environment
+from .run import FREE, Run
 from .signals import Stop
 from .verbs import fit
 
 MAY_CHANGE = (*FREE, "data.root")
 WHY = ("python", "platform", "packages", "git", "device", "threads")
 """What of the environment may make a difference."""
+CHECKPOINTS = ("last", "best")
+MARK = ".reproduces"
+"""The file that tells a second run from one that somebody owns; it names the first."""
 
 
 def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop) -> bool:
     """Run a finished run again, with its configuration and its split, and say where the two first differ.
 
     The second run lies beside the first, as NAME-reproduced. One that was interrupted is continued; it is removed when
-    it comes out the same to the bit, and kept to be looked at when it does not.
+    it comes out the same to the bit, and kept to be looked at when it does not. One that was kept is compared again.
 
     Args:
         path: the folder of the first run, or of a run with every fold.
@@ -38,7 +41,8 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         Whether log, weights, optimizer and scores are the same to the bit.
 
     Raises:
-        UsageError: no finished run; an override that would make it another run.
+        UsageError: no finished run, or one whose files are damaged; an override that would make it another run; a run
+            NAME-reproduced that is not one of these.
     """
     if Folds.holds(path):
         same = [reproduce(run.path, overrides, display, stop) for run in Folds(path).runs]
@@ -51,19 +55,24 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     if not run.finished:
         raise UsageError(f"{path}: not finished (no scores.json in it); train it to its end, then reproduce it")
     beside = [] if any(override.startswith("output=") for override in overrides) else [f"output={path.parent}"]
+    for name in CHECKPOINTS:
+        run.load(name)  # all that will be compared is whole, before hours are spent on its counterpart
+    run.history()
+    run.read_json("scores.json")
+    split = run.read_json("split.json")
     config = load_config(run.config_file, [f"name={path.resolve().name}-reproduced", *beside, *overrides])
     again = Run.of(config)
     use_threads(run.threads())
     with Lock(again.path):
-        if again.finished:
-            shutil.rmtree(again.path / "checkpoints")
-            (again.path / "log.jsonl").unlink()
-            (again.path / "scores.json").unlink()
+        _refuse_own(again, run)
         again.create(config)
-        again.write_json("split.json", run.read_json("split.json"))
-        for line in _changes(run):
+        for line in _changes(run, again):
             display.line(f"not as it was: {line}")
-        fit(config, again, display, stop)
+        if again.finished:
+            display.line(f"{again.path}: compared as it was left; remove it to train it again")
+        else:
+            again.write_json("split.json", split)
+            fit(config, again, display, stop)
         found = list(compare(run, again))
         for line in found:
             display.line(f"differs: {line}")
@@ -78,7 +87,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
 def compare(run: Run, again: Run) -> list[str]:
     """Where two runs differ: the first place in their logs, in each checkpoint, in their scores."""
     found = [("log: ", log_difference(run.history(), again.history()))]
-    for name in ("last", "best"):
+    for name in CHECKPOINTS:
         one, other = run.load(name).tensors, again.load(name).tensors
         for part in ("model.", ""):
             chosen = [{k: v for k, v in tensors.items() if k.startswith(part)} for tensors in (one, other)]
@@ -91,7 +100,16 @@ def compare(run: Run, again: Run) -> list[str]:
     return [f"{where}{line}" for where, line in found if line is not None]
 
 
-def _changes(run: Run) -> list[str]:
-    """What has changed around a run since it began: versions, code, machine."""
-    then, now = ({key: facts.get(key) for key in WHY} for facts in (run.environment(), environment()))
+def _refuse_own(again: Run, run: Run) -> None:
+    """Mark the folder of the second run; a `UsageError` where it holds a run that was not made here."""
+    if again.config_file.is_file() and not (again.path / MARK).is_file():
+        raise UsageError(
+            f"{again.path}: a run of yours, which reproduce would remove; give the second run another place, output=DIR"
+        )
+    again.write_json(MARK, {"run": str(run.path.resolve())})
+
+
+def _changes(run: Run, again: Run) -> list[str]:
+    """What differs around two runs: versions, code, machine."""
+    then, now = ({key: each.environment().get(key) for key in WHY} for each in (run, again))
     return [f"{where} was {a}, is {b}" for where, a, b in differences(then, now)]

@@ -175,17 +175,20 @@ def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment,
     """Where the results lie, and two commands to go on with."""
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
     display.line(f"pictures: {run.figures / 'curves.png'}, inside.png, confusion.png and others beside it, overlays/")
-    kept = [
-        shlex.quote(override) for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")
-    ]
+    kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
     acw = ["model.acw=true"] if experiment.config.model.acw is True else []
     other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
-    command = ["train_seg.py train", str(path), *kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw]
+    again = [*dict.fromkeys([*kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw])]
     display.line("next: the same training with another loss, and the scores of the last epoch:")
+    display.line(f"  {command('train', path, *again)}")
+    display.line(f"  {command('evaluate', run.path, '--checkpoint', 'last')}")
+
+
+def command(verb: str, *arguments: object) -> str:
+    """A command line of this program, quoted for the shell."""
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
-    display.line(f"  {python} {' '.join(dict.fromkeys(command))}")
-    display.line(f"  {python} train_seg.py evaluate {run.path} --checkpoint last")
+    return shlex.join([str(python), "train_seg.py", verb, *map(str, arguments)])
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -236,11 +236,10 @@ class Trainer:
     def _save(self) -> None:
         self.watch.read()
         moments, groups = optimizer_state(self.stepper.optimizer)
-        generators, numbers = random_state()
         tensors = {
             **prefixed("model", self.stepper.model.state_dict()),
             **prefixed("optimizer", moments),
-            **prefixed("random", generators),
+            **prefixed("random", random_state()),
             "loss_sum": self.loss_sum,
             "skipped": self.skipped,
         }
@@ -249,7 +248,6 @@ class Trainer:
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
-            "random": numbers,
         }
         Checkpoint(tensors, state).save(self.run.checkpoint("last"))
         self.saved = time.monotonic()
@@ -262,7 +260,7 @@ class Trainer:
         load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))
         try:
             load_optimizer(self.stepper.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
-            load_random(checkpoint.part("random"), checkpoint.state["random"])
+            load_random(checkpoint.part("random"))
             self.stepper.schedule.load_state_dict(checkpoint.state["schedule"])
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])

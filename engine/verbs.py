@@ -60,6 +60,7 @@ def _train_one(config: Config, run: Run, display: Display, stop: Stop) -> Experi
     """Train a run that is not finished; None where it is."""
     if not run.finished:
         with Lock(run.path):
+            Run.of(config)  # another process may have begun another run here, before this one had the lock
             if not run.finished:  # by another process, before this one had the lock
                 return fit(config, run, display, stop)
     display.line(f"{run.path}: finished already; choose another name to train again")

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .closed_form import serves, wants_gradient
 from .resize import Resize
 from .tensors import exact, of_valid, pixels_of, valid_pixels
 
@@ -26,6 +27,9 @@ OfBlock = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From logits, target and mask of some pixels to what a loss adds up over them."""
 Join = Literal["batch", "image", "pixel"]
 """How the results of blocks come together: added up, added up for each image by itself, or side by side as a map."""
+Moment = Literal["never", "ahead", "kept", "again"]
+"""When the gradient is made: never; ahead, in the forward pass; from the graphs that the blocks have kept until the
+sums were known; or from blocks that are worked out again."""
 
 
 class Plan(NamedTuple):
@@ -37,6 +41,7 @@ class Plan(NamedTuple):
         resize: makes the logits of a block from those of a smaller map, where that is what was handed over.
         ignore_index: the label that does not count.
         draws: `of_block` draws random numbers, so it must not run twice.
+        parameters: what else it computes from; a tensor among it may want a gradient too.
     """
 
     of_block: OfBlock
@@ -44,6 +49,15 @@ class Plan(NamedTuple):
     resize: Resize | None = None
     ignore_index: int = 255
     draws: bool = False
+    parameters: tuple[object, ...] = ()
+
+    def moment(self, logits: Tensor, slope: Tensor | None) -> Moment:
+        """When to make the gradient of these logits; see `over_pixels`."""
+        if not logits.requires_grad:
+            return "never"
+        if slope is not None:  # half precision has no room for a loss scale to come
+            return "ahead" if logits.dtype in (torch.float32, torch.float64) else "again"
+        return "kept" if self.resize is None and self.join != "pixel" else "again"
 
     def whole(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The result in one piece, for autograd or the compiler."""
@@ -110,21 +124,22 @@ def over_pixels(
     """What a plan adds up over the pixels, with its gradient for the logits.
 
     The second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
-    the whole batch at once.
+    the whole batch at once. So is everything where more than the logits wants a gradient, and under `torch.func`.
 
     Args:
         plan: see `Plan`.
         logits: `(N, C, *spatial)`.
-        target: `(N, *spatial)` labels, or `(N, C, *spatial)` soft labels, which may want a gradient too.
+        target: `(N, *spatial)` labels, or `(N, C, *spatial)` soft labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
         slope: multiplies a result that is one number; the gradient is then made in the forward pass.
 
     Returns:
         The result, float32, or float64 for logits of that.
     """
-    if torch.compiler.is_compiling() or target.requires_grad or plan.draws:
+    if torch.compiler.is_compiling() or plan.draws or not serves(target, slope, *plan.parameters):
         whole = plan.whole(logits, target, mask)
         return whole if slope is None else whole * slope.to(whole)
+    logits = logits if wants_gradient(logits) else logits.detach()
     result: Tensor = _OverPixels.apply(logits, target, mask, plan, slope)
     return result
 
@@ -136,19 +151,17 @@ class _OverPixels(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logits, target, mask, slope)
         ctx.plan = plan
-        full = logits.dtype in (torch.float32, torch.float64)  # half precision has no room for a loss scale to come
-        keep = ctx.needs_input_grad[0] and slope is None and plan.resize is None and plan.join != "pixel"
-        ahead = ctx.needs_input_grad[0] and slope is not None and full
-        ctx.gradient = plan.empty_like(logits) if ahead else None
+        moment = plan.moment(logits, slope)
+        ctx.gradient = plan.empty_like(logits) if moment == "ahead" else None
         ctx.kept = []
         result: Tensor | None = None
-        for block in plan.blocks(logits, target, mask, graph=ahead or keep):
+        for block in plan.blocks(logits, target, mask, graph=moment in ("ahead", "kept")):
             if result is None:
                 result = _empty(block.found, target, plan.join)
             result[block.at] += block.found.detach()
-            if ahead and slope is not None:
+            if moment == "ahead" and slope is not None:
                 block.pull_back(slope, ctx.gradient)
-            elif keep:
+            elif moment == "kept":
                 ctx.kept.append(block)
         assert result is not None
         result = result if slope is None else result * slope

@@ -13,6 +13,24 @@ import torch
 from torch import Tensor
 
 
+def wants_gradient(*values: object) -> bool:
+    """Whether autograd is to work out a gradient for one of these; what is no tensor wants none."""
+    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is under way, such as `grad` or `vmap`; torch has no public name for it."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def serves(*parameters: object) -> bool:
+    """Whether a closed form can stand for its definition: it has a gradient for the logits and for no parameter.
+
+    Nor do the transforms of `torch.func` know it: they take the definition.
+    """
+    return not transformed() and not wants_gradient(*parameters)
+
+
 def twice_differentiable() -> bool:
     """Whether the backward pass under way is itself to be differentiated."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()

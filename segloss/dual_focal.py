@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import again, derivative, keep, twice_differentiable
+from .closed_form import again, derivative, keep, serves, twice_differentiable
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class, pick, put
 from .true_class import log_not
@@ -20,7 +20,7 @@ NEAR = 0.5
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
     """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
-    if target.is_floating_point():
+    if target.is_floating_point() or not serves():
         return dual_focal_definition(logits, target)
     terms: Tensor = _DualFocal.apply(logits, target)
     return terms

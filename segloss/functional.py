@@ -7,7 +7,10 @@ such as gamma are checked by the classes alone.
 
 Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
 `segloss.overlap.overlap_loss` for Dice and its kin, of `segloss.region.region_loss` for `lovasz`, `lovasz_hinge` and
-`boundary`, of `segloss.topk.topk_loss` for `topk`. Gradients flow to the logits, and to soft labels that want one.
+`boundary`, of `segloss.topk.topk_loss` for `topk`.
+
+Gradients flow to the logits, and to soft labels, `denominator` and any of these parameters that require one: the batch
+is then worked out in one piece, as it is under `torch.func`, which holds more than blocks do.
 """
 
 from __future__ import annotations

@@ -8,21 +8,53 @@ import torch
 from torch import Tensor
 
 from .base import Activation
-from .region import RegionLoss
+from .closed_form import serves
+from .region import RegionLoss, by_unit
 from .tensors import Pixels, exact
 
 
-class _Extension(torch.autograd.Function):
+def extension(values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]) -> Tensor:
     """The Lovász extension of 1 − IoU of each unit and class at its errors (Berman 2018), `(units, C)`.
+
+    Args:
+        values: `(N, C, *spatial)`.
+        target: `(N, *spatial)` labels.
+        valid: `(N, *spatial)` bool, true where a pixel counts.
+        per_image: each image is a unit, otherwise the batch.
+        offset: the error of a pixel is max(0, offset[0] − value) if it is of the class, else max(0, offset[1] + value).
+    """
+    found: Tensor = (_Extension.apply if serves() else extension_definition)(values, target, valid, per_image, offset)
+    return found
+
+
+def extension_definition(
+    values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]
+) -> Tensor:
+    """`extension` in plain operations, for the transforms of `torch.func`."""
+    counts, labels = by_unit(valid, per_image), by_unit(target, per_image)
+    found = []
+    for c in range(values.shape[1]):
+        wanted = counts & (labels == (c if values.shape[1] > 1 else 1))
+        z = by_unit(values[:, c], per_image)
+        error = torch.where(wanted, offset[0] - z, offset[1] + z).relu()
+        order = torch.where(counts, error.detach(), -1.0).argsort(dim=1, descending=True, stable=True)
+        falling = torch.where(counts, error, 0.0).gather(1, order)
+        hits = wanted.gather(1, order).unbind(0)
+        weights = torch.stack([jaccard_weights(hit, values.dtype) for hit in hits]) if hits else falling
+        found.append((falling * weights).sum(1))
+    return torch.stack(found, 1)
+
+
+class _Extension(torch.autograd.Function):
+    """The closed form.
 
     With errors sorted falling, the weight of the k-th is J_k − J_{k−1}, J_k the Jaccard loss when the k largest errors
     are mistakes. With I and U the intersection and union that remain, that is 1/U for a pixel of the class, and
     I/(U (U − 1)) for another: no difference of nearly equal numbers.
 
-    The error of a pixel is max(0, offset − z) if it is of the class, max(0, offset + z) for another, here with offset
-    `(1, 0)` for probabilities and `(1, 1)` for the hinge. Errors are not negative, so their bits sort as integers do,
-    which on a CPU takes an eighth of the time. Equal errors are in the order of their pixels. The extension is linear
-    in the errors until their order changes, so the weights are constants of any further derivative.
+    Errors are not negative, so their bits sort as integers do, which on a CPU takes an eighth of the time. Equal errors
+    are in the order of their pixels. The extension is linear in the errors until their order changes, so the weights
+    are constants of any further derivative.
     """
 
     @staticmethod
@@ -69,14 +101,12 @@ def jaccard_weights(hit: Tensor, dtype: torch.dtype) -> Tensor:
 
 def lovasz_softmax_of_region(pixels: Pixels, per_image: bool) -> Tensor:
     """The extension at |t − p|, `(units, C)`."""
-    found: Tensor = _Extension.apply(pixels.logits.softmax(1), pixels.target, pixels.valid, per_image, (1.0, 0.0))
-    return found
+    return extension(pixels.logits.softmax(1), pixels.target, pixels.valid, per_image, (1.0, 0.0))
 
 
 def lovasz_hinge_of_region(pixels: Pixels, per_image: bool) -> Tensor:
     """The extension at max(0, 1 − s·z), s = 1 for a pixel of the class, else −1; `(units, C)`."""
-    found: Tensor = _Extension.apply(pixels.logits, pixels.target, pixels.valid, per_image, (1.0, 1.0))
-    return found
+    return extension(pixels.logits, pixels.target, pixels.valid, per_image, (1.0, 1.0))
 
 
 class LovaszSoftmaxLoss(RegionLoss):

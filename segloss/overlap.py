@@ -12,7 +12,7 @@ from torch import Tensor
 from .base import Reduction
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
-from .closed_form import derivative, twice_differentiable
+from .closed_form import derivative, serves, twice_differentiable
 from .names import check_range
 from .region import Classes, RegionLoss, by_unit, reduce_classes
 from .resize import Resize
@@ -114,7 +114,7 @@ def overlap_loss(
 
 def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
     """Tp, fp and fn of each image and class, `(N, C, 3)`."""
-    if squared or pixels.target.is_floating_point():
+    if squared or pixels.target.is_floating_point() or not serves():
         return overlaps_definition(pixels.logits, pixels.target, pixels.valid, squared)
     found: Tensor = _Overlaps.apply(pixels.logits, pixels.target, pixels.valid)
     return found
@@ -177,7 +177,7 @@ def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
         found = torch.where(at_class(target, classes), values.unsqueeze(1), 0.0)
         return found.flatten(2).sum(2) if found.dim() > 2 else found
     sums = values.new_zeros(len(values), classes)
-    return sums.scatter_add_(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
+    return sums.scatter_add(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
 
 
 class OverlapLoss(RegionLoss):

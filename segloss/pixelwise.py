@@ -6,11 +6,12 @@ A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and tar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .base import Reduction, SegmentationLoss
 from .blocks import Plan, over_pixels
@@ -56,7 +57,8 @@ def pixelwise_loss(
     """Reduce the terms of a loss over the pixels that count.
 
     Args:
-        terms: the loss at each pixel, `(N, *spatial)`, from prepared logits and target.
+        terms: the loss at each pixel, `(N, *spatial)`, from prepared logits and target. Tensors that it brings along
+            get the gradient that they want: those it binds, closes over, or has as the method of a module.
         logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
         target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
@@ -105,9 +107,26 @@ def pixelwise_loss(
         slope = ratio(torch.ones_like(denominator), denominator)
     elif reduction == "sum":
         slope = torch.ones((), dtype=exact(logits.device), device=logits.device)
-    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws)
+    parameters = (class_weights, measured, *tensors_of(terms))
+    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws, parameters)
     result = over_pixels(plan, logits, target, mask, slope)
     return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+
+
+def tensors_of(function: Callable[..., Any]) -> Iterator[Tensor]:
+    """The tensors that a function brings along: bound by `partial`, closed over, or of the module it is a method of."""
+    if isinstance(function, partial):
+        held = [*function.args, *function.keywords.values()]
+        yield from tensors_of(function.func)
+    else:
+        held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+        held.append(getattr(function, "__self__", None))
+    for each in held:
+        if isinstance(each, nn.Module):
+            yield from each.parameters()
+            yield from each.buffers()
+        elif isinstance(each, Tensor):
+            yield each
 
 
 def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:

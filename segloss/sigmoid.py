@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .base import Activation
 from .class_weights import ClassWeights
-from .closed_form import again, derivative, keep, twice_differentiable
+from .closed_form import again, derivative, keep, serves, twice_differentiable
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import one_hot, pick, put
@@ -28,7 +28,7 @@ def sigmoid_focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alph
 
     Hossain 2019 misprints the q^γ of the negatives in eq. 9. Without α both sides weigh 1 (Cui 2019, eq. 12).
     """
-    if target.is_floating_point() or logits.shape[1] == 1:
+    if target.is_floating_point() or logits.shape[1] == 1 or not serves(gamma, alpha):
         return sigmoid_focal_definition(logits, target, gamma, alpha)
     terms: Tensor = _SigmoidFocal.apply(logits, target, gamma, alpha)
     return terms

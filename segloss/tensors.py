@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .closed_form import serves, transformed
+
 ROUNDING = 0.01
 """How far soft labels may lie outside [0, 1], from resizing or half precision."""
 
@@ -62,6 +64,8 @@ def prepare(
 
 def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
     """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
+    if not serves():
+        return torch.where(valid.unsqueeze(1), logits, 0.0)
     same: Tensor = _OfValid.apply(logits, valid)
     return same
 
@@ -89,8 +93,12 @@ def _foreign(target: Tensor, valid: Tensor, classes: int) -> Tensor:
 
 def valid_pixels(target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Tensor:
     """Where a pixel counts: `(N, *spatial)` bool, from labels `(N, *spatial)` or soft labels `(N, C, *spatial)`."""
-    soft = target.is_floating_point()
-    valid = torch.ones_like(target[:, 0], dtype=torch.bool) if soft else target != ignore_index
+    if target.is_floating_point():
+        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
+    else:  # torch would wrap a number that the labels' dtype cannot hold: 255 is -1 in int8
+        bounds = torch.iinfo(target.dtype)
+        held = bounds.min <= ignore_index <= bounds.max
+        valid = target != ignore_index if held else torch.ones_like(target, dtype=torch.bool)
     return valid if mask is None else valid & mask
 
 
@@ -233,17 +241,18 @@ def plain(values: Tensor) -> Tensor:
 def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int) -> Tensor:
     """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
 
-    Elsewhere it stays NaN: to look would wait for the device.
+    Elsewhere it stays NaN: to look would wait for the device; under `torch.func` there may be nothing to look at.
 
     Raises:
         ValueError: a label outside 0..C−1, or a soft label outside [0, 1]; it names them and counts their pixels.
     """
-    if torch.compiler.is_compiling() or target.device.type != "cpu" or not bool(result.isnan().any()):
+    blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
+    if blind or not bool(result.isnan().any()):
         return result
+    soft = target.is_floating_point()
     valid = valid_pixels(target, mask, ignore_index)
-    foreign = _foreign(target, valid, max(classes, 2))
+    foreign = _foreign(target if soft else target.long(), valid, max(classes, 2))
     if bool(foreign.any()):
-        soft = target.is_floating_point()
         allowed = f"neither in 0..{max(classes, 2) - 1} nor ignore_index ({ignore_index})"
         values = [str(value) for value in sorted(set(target[foreign].tolist()))]
         shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import again, derivative, keep, twice_differentiable
+from .closed_form import again, derivative, keep, serves, twice_differentiable
 from .tensors import at_class, per_class, pick, put
 
 OfTrueClass = Callable[[Tensor, Tensor], Tensor]
@@ -60,7 +60,8 @@ def true_class(
         shift: plus this, broadcast to them,
         handicap: less this, `(N, *spatial)`, at the true class.
     """
-    log_p, log_rest = _TrueClass.apply(logits, target, scale, shift, handicap)
+    closed = serves(scale, shift, handicap)
+    log_p, log_rest = (_TrueClass.apply if closed else true_class_definition)(logits, target, scale, shift, handicap)
     return log_p, log_rest
 
 

@@ -55,12 +55,19 @@ class WeightedSum(nn.Module):
             loss.new_epoch(epoch, class_accuracy)
 
     def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        denominator: Tensor | None = None,
+        size: tuple[int, int] | None = None,
     ) -> Tensor:
         """The weighted sum; arguments as of its losses, `denominator` as `denominator()` gives it."""
         total = torch.zeros((), device=logits.device)
+        options = {} if size is None else {"size": size}  # losses that cannot be upsampled know no size
         for index, (loss, weight) in enumerate(zip(self._each(), self.weights, strict=True)):
-            total = total + weight * loss(logits, target, mask, None if denominator is None else denominator[index])
+            share = None if denominator is None else denominator[index]
+            total = total + weight * loss(logits, target, mask, share, **options)
         return total
 
     def _each(self) -> list[SegmentationLoss]:

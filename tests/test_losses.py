@@ -430,3 +430,17 @@ def test_a_binary_hinge_has_no_class_to_weigh_against():
     plain = build_loss("lovasz_hinge")(x, target)
     for weights in ([1.0, 0.0], [0.0, 1.0]):
         assert build_loss("lovasz_hinge", class_weights=weights)(x, target).item() == plain.item()
+
+
+@pytest.mark.parametrize("name", ["ce", "dice", "lovasz"])
+@pytest.mark.parametrize(("dtype", "ignored", "stray"), [(torch.int8, 255, -1), (torch.uint8, -100, 156)])
+def test_an_ignored_label_that_the_dtype_cannot_hold_is_absent(name, dtype, ignored, stray):
+    """And what it would wrap to is a foreign label, not a silent NaN."""
+    logits, target = sample(ignored=0.0)
+    loss = build(name, ignore_index=ignored)
+    assert loss(logits, target.to(dtype)).item() == loss(logits, target).item()
+    target[0, 0, :2] = stray
+    with pytest.raises(ValueError, match=rf"2 pixels with the label\(s\) {stray}: "):
+        loss(logits, target.to(dtype))
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    assert compiled(logits, target.to(dtype)).isnan()

@@ -3,6 +3,8 @@
 import gc
 import json
 import multiprocessing
+import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -30,8 +32,9 @@ def test_what_differs_is_named(program, camvid_yaml, tmp_path, camvid):
     facts = json.loads(environment.read_text())
     facts["packages"]["numpy"] = "0.1"
     environment.write_text(json.dumps(facts))
-    for _ in range(2):  # a second time, in place of the first
+    for time in range(2):  # a second time, compared again
         found = program("reproduce", "runs/small", check=1).stdout
+        assert ("compared as it was left" in found) == (time == 1)
         assert "not as it was: packages.numpy was 0.1, is " in found
         assert "differs: log: epoch 1 (steps 1 to 3): loss was " in found
         assert "differs: checkpoint last: model." in found
@@ -53,6 +56,24 @@ def test_what_cannot_be_reproduced(program, tmp_path, camvid_yaml, arguments, sa
     assert says in program("reproduce", *arguments, check=2).stderr
 
 
+def test_damage_is_told_before_a_run_is_trained_again(program, camvid_yaml, tmp_path, monkeypatch):
+    program("train", camvid_yaml, SMALL, check=0)
+    monkeypatch.setattr("engine.reproduce.fit", lambda *_: pytest.fail("trained"))
+    for name, says in [("checkpoints/best.safetensors", "a damaged checkpoint"), ("scores.json", "cannot be read")]:
+        path = tmp_path / "runs/small" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9])
+        assert says in program("reproduce", "runs/small", check=2).stderr
+        path.write_bytes(whole)
+    assert not (tmp_path / "runs/small-reproduced").exists()
+    program("train", camvid_yaml, SMALL, "name=small-reproduced", "train.epochs=1", check=0)
+    config = tmp_path / "runs/small-reproduced/config.yaml"
+    config.write_text(config.read_text().replace("epochs: 1", "epochs: 2"))
+    said = program("reproduce", "runs/small", check=2).stderr
+    assert "runs/small-reproduced: a run of yours, which reproduce would remove" in said
+    assert (tmp_path / "runs/small-reproduced/scores.json").is_file()
+
+
 def test_differences_by_hand():
     one = [
         {"epoch": 1, "step": 3, "loss": 1.0, "seconds": 1.0},
@@ -72,7 +93,8 @@ def test_differences_by_hand():
 def test_a_learning_rate_is_found_and_nothing_trained(program, camvid_yaml, tmp_path):
     said = program("train", camvid_yaml, "--find-lr", SMALL, check=0).stdout
     found = json.loads((tmp_path / "runs/small-lr/lr.json").read_text())
-    assert f"optim.lr={found['suggestion']:.1e}" in said
+    again = shlex.split(said.splitlines()[-1])
+    assert again[1:] == ["train_seg.py", "train", str(camvid_yaml), SMALL, f"optim.lr={found['suggestion']:.1e}"]
     assert 1e-5 < found["suggestion"] < 1
     assert found["rates"][0] == pytest.approx(1e-7)
     assert len(found["rates"]) == len(found["losses"]) <= 100
@@ -109,8 +131,27 @@ def test_the_sweep_sets_the_rates(camvid_yaml):
 
 
 def test_the_suggestion_by_hand():
-    rates = np.geomspace(1e-4, 1, 5).tolist()
-    assert lr_finder.smoothed([2.0, 1.0]).tolist() == pytest.approx([2.0, (0.9 * 0.2 + 0.1) / 0.19])
-    assert lr_finder.suggestion(rates, [5, 4, 1, 0, 90]) == pytest.approx(rates[3] / 10)
-    assert lr_finder.suggestion(rates, [1, 2, 3, 4, 5]) is None
+    rates, steps = np.geomspace(1e-7, 10, 100), np.arange(100)
+    beside = np.exp(-1 / 18)
+    assert lr_finder.smoothed([2.0, 1.0]).tolist() == pytest.approx(
+        [(2 + beside) / (1 + beside), (2 * beside + 1) / (1 + beside)]
+    )
+    assert lr_finder.suggestion(rates, abs(steps - 60)) == pytest.approx(rates[59] / 10)  # whose update led to the 60th
+    assert lr_finder.suggestion(rates, steps) is None
     assert lr_finder.suggestion(rates[:1], [1]) is None
+
+
+def test_a_search_locks_its_folder_before_it_starts(program, camvid_yaml, tmp_path, monkeypatch):
+    folder, held = tmp_path / "runs/small-lr", []
+
+    def swept(*_):
+        held.append((folder / ".lock").is_file())
+        return [0.1, 1.0], [2.0, 1.0]
+
+    monkeypatch.setattr(lr_finder, "_try_rates", swept)
+    program("train", camvid_yaml, "--find-lr", check=0)
+    assert held == [True]
+    shutil.rmtree(folder)
+    folder.write_text("a file")
+    assert "runs/small-lr" in program("train", camvid_yaml, "--find-lr", check=2).stderr
+    assert held == [True]

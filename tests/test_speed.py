@@ -1,5 +1,6 @@
 """What makes the losses fast changes no number: closed forms, blocks, gradients made ahead, upsampling slab by slab."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import segloss
 from segloss import blocks, build_loss
 from segloss.dual_focal import dual_focal_definition, dual_focal_terms
+from segloss.lovasz import extension, extension_definition
 from segloss.overlap import overlaps, overlaps_definition
 from segloss.sigmoid import sigmoid_focal_definition, sigmoid_focal_terms
 from segloss.tensors import Pixels, of_valid
@@ -33,6 +35,14 @@ CLOSED_FORMS = {
             lambda z, t, g=gamma, a=alpha: sigmoid_focal_definition(z, t, g, a),
         )
         for gamma, alpha in ((0.0, None), (0.5, 0.25), (2.0, 1.0), (3.0, 0.0))
+    },
+    **{
+        f"lovasz {offset} {per_image}": (
+            lambda z, t, o=offset, i=per_image: extension(z, t, VALID, i, o),
+            lambda z, t, o=offset, i=per_image: extension_definition(z, t, VALID, i, o),
+        )
+        for offset in ((1.0, 0.0), (1.0, 1.0))
+        for per_image in (False, True)
     },
     "overlaps": (
         lambda z, t: overlaps(Pixels(of_valid(z, VALID), t, VALID, torch.zeros(()))),
@@ -166,6 +176,16 @@ def test_upsampled_takes_sums_masks_denominators_and_compiles():
     assert found.item() == pytest.approx(loss(large, target, mask, denominator=total).item())
     compiled = torch.compile(segloss.upsampled(build("dfl"), (12, 20)), fullgraph=True, backend="eager")
     assert compiled(logits, target).item() == pytest.approx(build("dfl")(large, target).item())
+
+
+def test_upsampled_follows_training_as_its_loss_does():
+    loss = build_loss([{"name": "cdb_ce", "tau": 1.0}, {"name": "mse"}], num_classes=4)
+    found = segloss.upsampled(loss, (np.int64(12), 20))
+    assert (found.follows_validation, found.activation) == (True, loss.activation)
+    found.new_epoch(1, [0.9, 0.6, 0.5, 1.0])
+    assert loss.losses[0].difficulty.tolist() == pytest.approx([0.4, 1.6, 2.0, 0.0])
+    logits, target = sample(shape=(2, 4, 3, 5))[0], sample(shape=(2, 4, 12, 20))[1]
+    assert found(logits, target).item() == pytest.approx(loss(enlarged(logits, (12, 20), target), target).item())
 
 
 def test_upsampled_says_where_it_cannot_work():

@@ -244,3 +244,17 @@ def test_what_does_not_repeat_itself_is_refused_by_name(camvid_yaml, monkeypatch
         made.fit()
     trainer(camvid_yaml, "name=b")
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_run_begun_by_another_process_meanwhile_is_refused(program, camvid_yaml, tmp_path, monkeypatch):
+    """Between the first look at the folder and the lock."""
+    take = Lock.__enter__
+
+    def late(self):
+        monkeypatch.undo()
+        program("train", camvid_yaml, "seed=1", "train.epochs=1", check=0)
+        (tmp_path / "runs/small/scores.json").unlink()
+        return take(self)
+
+    monkeypatch.setattr(Lock, "__enter__", late)
+    assert "holds another run: seed is 1 there and 0 here" in program("train", camvid_yaml, check=2).stderr
