@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from .cached import CachedCase
+from .cached import TENSORS, CachedCase
 from .case import IGNORE, Adapter, Case
 from .counts import slice_counts
 from .errors import DataError
@@ -100,7 +101,9 @@ class Cache:
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
             "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
         }
-        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"case": json.dumps(header)})
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        header["checksums"] = [[zlib.crc32(plane) for plane in tensors.get(name, ())] for name in TENSORS]
+        content = save(tensors, {"case": json.dumps(header)})
         write_atomically(path, content, durable=False)
         return CachedCase.open(case, path)
 

@@ -385,6 +385,35 @@ def test_the_cache_is_read_without_its_sources_and_can_be_cleared(tmp_path):
     assert not list((tmp_path / "cache").iterdir())
 
 
+def read_whole(case):
+    for index in range(case.shape[0]):
+        _ = case.image(index), case.mask(index)
+    return case.references()
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "one bit", "cut", "gone"])
+def test_a_cache_file_that_is_damaged_after_it_was_opened_is_told(tmp_path, damage):
+    adapter = datasets.Phantom(str(tmp_path / "p"), patients=3)
+    store = cache(adapter, tmp_path / "cache", (32, 32))
+    case = next(store.decode(adapter.cases()))
+    whole = case.path.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "zeroed": whole[:middle] + bytes(len(whole) - middle),
+        "one bit": whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:],
+        "cut": whole[:middle],
+    }
+    if damage == "gone":
+        store.clear()
+    else:
+        case.path.write_bytes(damaged[damage])
+    says = {"gone": "gone; was the cache cleared"}.get(damage, "damaged since it was decoded; remove this file")
+    with pytest.raises(DataError, match=says):
+        read_whole(case)
+    case.path.unlink(missing_ok=True)
+    assert next(store.decode(adapter.cases())).path.read_bytes() == whole
+
+
 def test_windows_clip_to_the_same_intensities():
     image = np.array([-1000, -160, 40, 240, 3000], np.int16).reshape(1, 1, 5, 1)
     found = datasets.NORMALISATIONS["window"](-160, 240)(image)
