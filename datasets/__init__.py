@@ -22,7 +22,7 @@ from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
 from .samples import Draw, Sample, Samples, TrainingBatches, evaluation_loader, plainly, training_loader
 from .slices import SliceRule, kept_slices
-from .split_file import Recorded
+from .split_file import FromFile, Recorded
 from .splits import SPLITS
 from .volume import (
     Volume,
@@ -67,6 +67,7 @@ __all__ = [
     "Decoded",
     "Draw",
     "Folder",
+    "FromFile",
     "Geometry",
     "LeakageWarning",
     "NiftiFolder",

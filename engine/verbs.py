@@ -31,7 +31,7 @@ from .lock import Lock
 from .masks import Options, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
-from .run import LABELS, Run
+from .run import LABELS, Run, read_json
 from .signals import Stop
 from .training import Trainer
 
@@ -58,6 +58,9 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) ->
 
 def _train_one(config: Config, run: Run, display: Display, stop: Stop) -> Experiment | None:
     """Train a run that is not finished; None where it is."""
+    splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
+    if isinstance(splitter, datasets.FromFile) and recorded.is_file():
+        splitter.refuse_other(read_json(recorded), str(recorded))
     if not run.finished:
         with Lock(run.path):
             if not run.finished:  # by another process, before this one had the lock
@@ -100,12 +103,14 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
-    for one in fold_configs(config):
+    configs = fold_configs(config)
+    for one in configs:
         run = Run.of(one)
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
-    results.write(folder, results.pool(Folds(folder).runs))
-    results.show_folds(Folds(folder), display)
+    folds = Folds(folder, len(configs))
+    results.write(folder, results.pool(folds.runs))
+    results.show_folds(folds, display)
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
@@ -207,6 +212,8 @@ def predict(
     for run in runs:
         network = build.build_model(section, len(adapter.classes), channels, config.seed)
         networks.append(_trained(run, network, fabric, checkpoint)[0])
+    if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
+        display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
     if len(networks) > 1:
         display.line(f"the mean of {len(networks)} networks, one a fold")
     model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
