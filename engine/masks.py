@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 import datasets
-from datasets.labels import LabelMap, Labels, Values, as_values
+from datasets.labels import LabelMap, Labels, Values, as_values, background_of
 from datasets.scan import is_scan
 from datasets.still import SUFFIXES as STILLS
 from datasets.still import is_still, read_mask
@@ -117,7 +117,8 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
     background = None if options.background is None else classes.classes.index(options.background)
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
-    surfaceless = classes.classes.index("background") if "background" in classes.classes else background
+    ground = background_of(classes.classes)
+    surfaceless = background if ground is None else classes.classes.index(ground)
     volumes = VolumeScores(classes.classes, surfaceless, options.tolerance)
     names: list[dict[str, Any]] = []
     for number, case in enumerate(track(pairs, len(pairs))):

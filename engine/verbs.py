@@ -12,6 +12,7 @@ import datasets
 import models
 import segloss
 from datasets.files import write_atomically
+from datasets.labels import looks_like_background
 from models import SegmentationModel
 
 from . import build, memory, results
@@ -294,6 +295,8 @@ def _describe(experiment: Experiment, display: Display) -> None:
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+    if ground := looks_like_background(experiment.adapter.classes):
+        display.line(f"warning: no class is named background, so {ground!r} counts as foreground; see data.labels")
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
     size = sum(file.stat().st_size for file in files)
     display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")

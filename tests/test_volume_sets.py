@@ -16,7 +16,7 @@ import datasets
 from datasets import DataError, NiftiFolder, Promise12, Samples, Volume, read_volume, write_volume
 from datasets.counts import slice_counts
 from datasets.grid import between_slices, network_shape, resize_image, resize_mask
-from datasets.labels import LabelMap
+from datasets.labels import LabelMap, looks_like_background
 from datasets.scan import AXES, in_file, read_scan, with_scan_mask
 from datasets.slices import kept_slices, neighbours
 from engine.config import ScoresSection
@@ -180,6 +180,34 @@ def test_regions_become_classes_by_labels(tmp_path):
     assert np.array_equal(adapter.read(adapter.cases()[0]).mask, scan_of()[1])
     with pytest.raises(DataError, match="'whole' is a region"):
         _ = NiftiFolder(str(tmp_path)).classes
+
+
+def test_background_is_background_in_whatever_case(tmp_path):
+    content = nnunet(tmp_path)
+    content["labels"] = {"Background": 0, "gland": 1, "tumour": 2}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert NiftiFolder(str(tmp_path)).background == "Background"
+    assert looks_like_background(["Background", "rest"]) is None
+    assert looks_like_background(["BG", "gland"]) == "BG"
+    assert looks_like_background(["gland", "tumour"]) is None
+
+
+def test_a_missing_root_and_stills_of_nnunet_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; set data\.root"):
+        _ = NiftiFolder(str(tmp_path / "nowhere")).classes
+    content = nnunet(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps(content | {"file_ending": ".png"}))
+    with pytest.raises(DataError, match=r"file_ending '\.png'; expected one of \.mhd, .*data\.name: folder"):
+        NiftiFolder(str(tmp_path)).cases()
+
+
+def test_outside_a_channel_is_air(tmp_path):
+    """A CT channel that covers the lower half of the scan alone: beyond it lies -1000, not water."""
+    write_volume(Volume(np.zeros((4, 5, 6), np.float32), LPS), tmp_path / "a.nii")
+    write_volume(Volume(np.linspace(-1000, 500, 60, dtype=np.float32).reshape(2, 5, 6), LPS), tmp_path / "b.nii")
+    found = read_scan([tmp_path / "a.nii", tmp_path / "b.nii"], "axial", resample=True).array[..., 1]
+    assert (found[3] == -1000).all()
+    assert found[1].max() == 500
 
 
 def test_patterns_find_channels_in_folders_of_patients(tmp_path):
