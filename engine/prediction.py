@@ -166,10 +166,12 @@ def write_prediction(
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if adapter.volumetric:
+        assert found.image.geometry is not None
         datasets.write_volume(in_file(values, found.image), mask, like=one.path)
         title, background = f"{one.name}: prediction", build.background_class(adapter)
         grey = found.shown.astype(np.float32)
-        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)
+        sides = found.image.geometry.spacing[1:]
+        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title, sides)
         content = BytesIO()
         figure.savefig(content, dpi=110, format="png")
         write_atomically(preview, content.getvalue())
