@@ -62,8 +62,6 @@ def with_scan_mask(image: Pixels, files: tuple[Path, Path], labels: LabelMap, re
     assert image.geometry is not None
     path, mask_path = files
     mask = read_mask_volume(mask_path)
-    if mask.array.ndim != 3:
-        raise DataError(f"{mask_path}: {mask.array.shape[-1]} channels; expected a mask with one label a voxel")
     turned = mask.reordered(image.geometry.axes)
     here = Volume(image.array, image.geometry.affine)
     turned = _on_grid(turned, mask_path, here, path, resample, labels=True)
