@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ from .normalise import Normalisation
 
 FORMAT = 4
 """Raised when the content of the files changes."""
+ROOM = 4 * 2**30
+"""Bytes that the cases which are decoded at once may take together, all as large as the first."""
+COPIES = 5
+"""Of a case as float32 while it is decoded: the file's values, turned, scaled, resized, packed."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,13 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (output, or data.cache)") from error
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            futures = [pool.submit(self._decode, case) for case in cases]
+        if not cases:
+            return
+        first = self._decode(cases[0])
+        yield first
+        size = prod(first.original) * len(first.mean) * 4 * COPIES
+        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, ROOM // size))) as pool:
+            futures = [pool.submit(self._decode, case) for case in cases[1:]]
             try:
                 for future in futures:
                     yield future.result()

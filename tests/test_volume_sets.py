@@ -1,6 +1,8 @@
 """Data sets of volumes: layouts, orientation, grids, slices, context; and predictions back in the scanner's space."""
 
+import contextlib
 import json
+import threading
 from itertools import permutations, product
 from pathlib import Path
 
@@ -411,6 +413,25 @@ def test_the_cache_is_read_without_its_sources_and_can_be_cleared(tmp_path):
     assert store.held() == size
     assert store.clear() == size
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize(("room", "together"), [(datasets.cache.ROOM, 2), (1, 1)])
+def test_large_scans_are_decoded_one_at_a_time(tmp_path, monkeypatch, room, together):
+    """Two readers meet where there is room for both; where there is none, the second never comes while one reads."""
+    adapter = datasets.Phantom(str(tmp_path / "p"), patients=3)
+    cases, meeting, read, met = adapter.cases(), threading.Barrier(2), adapter.read, []
+
+    def slowly(case):
+        if case is not cases[0]:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                met.append(meeting.wait(timeout=1.5))
+        return read(case)
+
+    monkeypatch.setattr(adapter, "read", slowly)
+    monkeypatch.setattr("datasets.cache.ROOM", room)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert len(list(cache(adapter, tmp_path / "cache", (32, 32)).decode(cases))) == 3
+    assert len(met) == (2 if together == 2 else 0)
 
 
 def read_whole(case):
