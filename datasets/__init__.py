@@ -24,7 +24,7 @@ from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
 from .samples import Draw, Sample, Samples, TrainingBatches, end_workers, evaluation_loader, plainly, training_loader
 from .slices import SliceRule, kept_slices
-from .split_file import Recorded
+from .split_file import FromFile, Recorded
 from .splits import SPLITS
 from .volume import (
     Volume,
@@ -72,6 +72,7 @@ __all__ = [
     "Dicom",
     "Draw",
     "Folder",
+    "FromFile",
     "Geometry",
     "LeakageWarning",
     "NiftiFolder",

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from .cached import CachedCase
+from .cached import TENSORS, CachedCase
 from .case import IGNORE, Adapter, Case
 from .counts import slice_counts
 from .errors import DataError
@@ -33,6 +35,10 @@ from .normalise import Normalisation
 
 FORMAT = 4
 """Raised when the content of the files changes."""
+ROOM = 4 * 2**30
+"""Bytes that the cases which are decoded at once may take together, all as large as the first."""
+COPIES = 5
+"""Of a case as float32 while it is decoded: the file's values, turned, scaled, resized, packed."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,13 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (output, or data.cache)") from error
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            futures = [pool.submit(self._decode, case) for case in cases]
+        if not cases:
+            return
+        first = self._decode(cases[0])
+        yield first
+        size = prod(first.original) * len(first.mean) * 4 * COPIES
+        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, ROOM // size))) as pool:
+            futures = [pool.submit(self._decode, case) for case in cases[1:]]
             try:
                 for future in futures:
                     yield future.result()
@@ -100,7 +111,9 @@ class Cache:
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
             "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
         }
-        content = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {"case": json.dumps(header)})
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        header["checksums"] = [[zlib.crc32(plane) for plane in tensors.get(name, ())] for name in TENSORS]
+        content = save(tensors, {"case": json.dumps(header)})
         write_atomically(path, content, durable=False)
         return CachedCase.open(case, path)
 

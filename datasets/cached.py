@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from .case import Case
+from .errors import DataError
 from .grid import Shape, Spacing
 from .slices import neighbours
 
 Rows = tuple[tuple[int, ...], ...]
+TENSORS = ("image", "mask", "reference")
+"""What a file holds; the reference, the mask on the case's own grid, where that is not the network's."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class CachedCase:
         pixels: pixels of each class on its own grid, in the order of the classes.
         digest: SHA-256 of the image's decoded pixels.
         counts: pixels and components of each class in each slice of the network's grid; see `slice_counts`.
+        checksums: CRC-32 of each slice of each of `TENSORS`, compared whenever one is read.
+
+    Its methods raise a `DataError` where the file is gone, or damaged.
     """
 
     case: Case
@@ -47,6 +56,7 @@ class CachedCase:
     pixels: tuple[int, ...]
     digest: str
     counts: tuple[Rows, Rows]
+    checksums: Rows
 
     @classmethod
     def open(cls, case: Case, path: Path) -> CachedCase:
@@ -68,6 +78,7 @@ class CachedCase:
             voxel_ml=header.pop("voxel_ml"),
             digest=header.pop("digest"),
             counts=(_rows(pixels), _rows(components)),
+            checksums=_rows(header.pop("checksums")),
             **{key: tuple(values) for key, values in header.items()},
         )
 
@@ -79,28 +90,43 @@ class CachedCase:
             context: neighbours on each side whose channels are stacked before and after; the ends are repeated.
         """
         wanted = neighbours(index, self.shape[0], context)
-        with safe_open(self.path, framework="np") as file:
-            planes: NDArray[Any] = file.get_slice("image")[wanted[0] : wanted[-1] + 1]
+        planes = self._read("image", wanted[0], wanted[-1] + 1)
         return np.concatenate([planes[at - wanted[0]] for at in wanted], axis=-1) if context else planes[0]
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """The mask of slice `index` on the network's grid, `(rows, columns)` uint8."""
-        with safe_open(self.path, framework="np") as file:
-            plane: NDArray[np.uint8] = file.get_slice("mask")[index]
+        plane: NDArray[np.uint8] = self._read("mask", index, index + 1)[0]
         return plane
 
     def masks(self) -> NDArray[np.uint8]:
         """The masks of all slices on the network's grid, `(slices, rows, columns)` uint8."""
-        return self._whole("mask")
+        return self._read("mask", 0, self.shape[0])
 
     def references(self) -> NDArray[np.uint8]:
         """The masks of all slices on the case's own grid, `(slices, rows, columns)` uint8."""
-        return self._whole("mask" if self.original == self.shape else "reference")
+        return self._read("mask" if self.original == self.shape else "reference", 0, self.original[0])
 
-    def _whole(self, name: str) -> NDArray[np.uint8]:
-        with safe_open(self.path, framework="np") as file:
-            masks: NDArray[np.uint8] = file.get_tensor(name)
-        return masks
+    def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Some slices of a tensor, compared with their checksums."""
+        with self._opened() as file:
+            planes: NDArray[Any] = file.get_slice(name)[start:stop]
+        for plane, checksum in zip(planes, self.checksums[TENSORS.index(name)][start:stop], strict=True):
+            if zlib.crc32(plane) != checksum:
+                raise DataError(f"{self.path}: {_DAMAGED}")
+        return planes
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        try:
+            with safe_open(self.path, framework="np") as file:
+                yield file
+        except FileNotFoundError as error:
+            raise DataError(f"{self.path}: gone; was the cache cleared? The same command goes on") from error
+        except SafetensorError as error:
+            raise DataError(f"{self.path}: {_DAMAGED}") from error
+
+
+_DAMAGED = "damaged since it was decoded; remove this file, and the same command decodes the case again and goes on"
 
 
 def _rows(values: list[list[int]]) -> Rows:

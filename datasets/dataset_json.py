@@ -12,7 +12,7 @@ from typing import Any
 from .errors import DataError
 from .labels import LabelMap
 from .scan import is_scan
-from .volume import volume_stem
+from .volume import SUFFIXES, volume_stem, volume_suffix
 
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
@@ -82,6 +82,11 @@ class DatasetJson:
         """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
         training = self._content.get("training")
         found = self._listed(training) if isinstance(training, list) else self._in_folders()
+        if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
+            raise DataError(
+                f"{self.path}: file_ending {self._ending!r}; expected one of {', '.join(SUFFIXES)}, so convert the "
+                "files, or for stills use data.name: folder"
+            )
         if not found:
             raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
         return sorted(found, key=lambda case: case.name)
@@ -160,6 +165,8 @@ def _read(path: Path) -> dict[str, Any]:
             raise DataError(f"{path}: {path.stat().st_size} bytes are no dataset.json")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise DataError(f"{path.parent}: no such folder; set data.root") from error
         raise DataError(
             f"{path}: no such file; add it as nnU-Net and the Decathlon have it, or set data.images and data.masks"
         ) from error

@@ -17,6 +17,9 @@ Values = list[int | list[int]]
 Labels = dict[str, int | Values]
 """A class name to a mask value, or to a list of values or of colours."""
 
+OTHER_BACKGROUNDS = ("bg", "back", "none", "nothing", "empty")
+"""What people call the background, lower case."""
+
 
 class LabelMap:
     """Which mask values, or which colours, mean which class.
@@ -168,8 +171,14 @@ def as_values(value: int | Values) -> Values:
 
 
 def background_of(classes: Iterable[str]) -> str | None:
-    """The class that is usually left out of means: the one named background, or None."""
-    return "background" if "background" in classes else None
+    """The class that is usually left out of means: the one named background, in whatever case, or None."""
+    return next((name for name in classes if name.lower() == "background"), None)
+
+
+def looks_like_background(classes: Iterable[str]) -> str | None:
+    """A class that is background by a name it is often given, where none is named background; else None."""
+    names = list(classes)
+    return None if background_of(names) else next((name for name in names if name.lower() in OTHER_BACKGROUNDS), None)
 
 
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:

@@ -81,8 +81,6 @@ def with_scan_mask(
         mask = _stacked(mask_path, image.source, path)
     else:
         mask = read_mask_volume(mask_path, rule, image.source)
-    if mask.array.ndim != 3:
-        raise DataError(f"{mask_path}: {mask.array.shape[-1]} channels; expected a mask with one label a voxel")
     turned = mask.reordered(image.geometry.axes)
     here = Volume(image.array, image.geometry.affine)
     turned = _on_grid(turned, mask_path, here, path, resample, labels=True)

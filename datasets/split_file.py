@@ -42,13 +42,24 @@ class FromFile:
         content = self._content()
         return len(content) if isinstance(content, list) else 1
 
+    def refuse_other(self, recorded: Split, source: str) -> None:
+        """Raise a `DataError` where the file does not hold out, or train with, the cases of a recorded split."""
+        content = _checked(self._entry(), str(self.path))
+        held = set(content.get("test", content.get("val", [])))
+        if "test" in content and not self.val:
+            rest, kept = set(content.get("train", [])), set(recorded["train"])
+        else:  # whose validation part may be drawn
+            rest, kept = set(content.get("train", [])), {*recorded["train"], *recorded["val"]}
+        other = (held ^ {*recorded["test"]}) | (rest ^ kept)
+        if other:
+            raise DataError(
+                f"{self.path}: {len(other)} cases, such as {min(other)!r}, are not in the parts that {source} has them "
+                "in, with which this run began; restore the file, or train under another name"
+            )
+
     def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
         """See `Splitter`."""
-        content, fold = self._content(), one_fold(self.fold)
-        if isinstance(content, list):
-            if fold >= len(content):
-                raise DataError(f"{self.path}: {len(content)} folds, counted from 0; data.split.fold is {fold}")
-            content = content[fold]
+        content, fold = self._entry(), one_fold(self.fold)
         split = checked_split(content, cases, str(self.path))
         if "test" not in content:
             split = {"train": split["train"], "val": [], "test": split["val"]}
@@ -60,6 +71,15 @@ class FromFile:
         order = stratified_order(training, foreground, [self.seed])
         rng = np.random.default_rng([self.seed, fold])
         return {**with_validation(training, order, [], self.val, rng), "test": split["test"]}
+
+    def _entry(self) -> Any:
+        """The content for the fold."""
+        content, fold = self._content(), one_fold(self.fold)
+        if isinstance(content, list):
+            if fold >= len(content):
+                raise DataError(f"{self.path}: {len(content)} folds, counted from 0; data.split.fold is {fold}")
+            return content[fold]
+        return content
 
     def _content(self) -> Any:
         try:
@@ -92,16 +112,12 @@ class Recorded:
 
 def checked_split(content: Any, cases: Sequence[Case], source: str) -> Split:
     """A split read from a file; a `DataError` naming the file where it is none, or does not fit the cases."""
-    if not isinstance(content, dict) or not set(content) <= set(PARTS):
-        raise DataError(f'{source}: expected {{"train": [case ids], "val": […], "test": […]}}')
+    checked = _checked(content, source)
     known = {case.id for case in cases}
     seen: dict[str, str] = {}
     split: Split = {part: [] for part in PARTS}
     for part in PARTS:
-        names = content.get(part, [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{source}: {part} must be a list of case ids")
-        for name in names:
+        for name in checked.get(part, []):
             if name not in known:
                 raise DataError(f"{source}: {part} names the case {name!r}, which the data set does not have")
             if name in seen:
@@ -109,3 +125,13 @@ def checked_split(content: Any, cases: Sequence[Case], source: str) -> Split:
             seen[name] = part
             split[part].append(name)
     return split
+
+
+def _checked(content: Any, source: str) -> dict[str, list[str]]:
+    """Lists of names by part, some of which may be missing; a `DataError` naming the file where it holds none."""
+    if not isinstance(content, dict) or not set(content) <= set(PARTS):
+        raise DataError(f'{source}: expected {{"train": [case ids], "val": […], "test": […]}}')
+    for part, names in content.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{source}: {part} must be a list of case ids")
+    return content

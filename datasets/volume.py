@@ -65,7 +65,7 @@ class Volume:
         return Volume(np.ascontiguousarray(np.moveaxis(turned, (0, 2), (2, 0))), self.geometry.reordered(axes).affine)
 
     def resampled(self, onto: Geometry, labels: bool) -> Volume:
-        """The values on another grid, 0 outside this one.
+        """The values on another grid; outside this one 0 for labels, else the least value: air, of CT not water.
 
         Args:
             onto: the other grid.
@@ -84,7 +84,7 @@ class Volume:
             grid.GetOrigin(),
             grid.GetSpacing(),
             grid.GetDirection(),
-            0.0,
+            0.0 if labels else float(self.array.min()),
         )
         array: NDArray[Any] = SimpleITK.GetArrayFromImage(found)
         return Volume(array.astype(dtype, copy=False) if labels else array, onto.affine)

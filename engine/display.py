@@ -114,7 +114,7 @@ class Display:
             "ASSD": "ASSD mm",
             "surface_DSC": f"surface DSC {scores['header']['tolerance_mm']:g} mm",
         }
-        columns |= {"volume_error_ml": "volume error ml", "relative_volume_error": "relative, absolute"}
+        columns |= {"volume_error_ml": "volume bias ml", "relative_volume_error": "absolute error, relative"}
         for column in columns.values():
             table.add_column(column, justify="right")
         for name, values in scores["case"]["classes"].items():

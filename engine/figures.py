@@ -121,9 +121,10 @@ def save_overlays(
             image[chosen], reference[chosen], labels[chosen], classes, experiment.background, title + where
         )
         figures = {folder / f"{name}.png": figure}
-        if len(labels) > 1:
-            masks = {"reference": reference, "prediction": labels}
-            figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title)
+        if len(labels) > 1 and case.spacing is not None:
+            masks, fields = {"reference": reference, "prediction": labels}, np.multiply(case.spacing, case.original)
+            _, row, column = (fields / labels.shape).tolist()
+            figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title, (row, column))
         for path, figure in figures.items():
             figure.savefig(path, dpi=110)
             written.append(path)

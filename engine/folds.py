@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from datasets import DataError
 from segloss.calibration import pooled_calibration
 from segloss.readings import READINGS, reading
 
@@ -27,16 +28,27 @@ class Folds:
 
     Args:
         path: the folder.
+        count: how many folds there are; None for those that have begun.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, count: int | None = None) -> None:
+        self.path, self.count = path, count
 
     @property
     def runs(self) -> list[Run]:
-        """The runs that have begun, in order."""
+        """The runs of the folds in order."""
+        if self.count is not None:
+            return [Run(self.path / f"fold-{fold}") for fold in range(self.count)]
         found = {path.parent.name.removeprefix("fold-"): path.parent for path in self.path.glob("fold-*/config.yaml")}
         return [Run(found[number]) for number in sorted(filter(str.isdecimal, found), key=int)]
+
+    def unfinished(self, config: Config) -> list[str]:
+        """The names of the folds that have not begun or are not finished, by the configuration of one."""
+        try:
+            count = build.build_splitter(config.data.split).divisions()
+        except DataError:  # the split's file is gone: no other folds are known than those that have begun
+            count = None
+        return [run.path.name for run in Folds(self.path, count).runs if not run.finished]
 
     @staticmethod
     def wanted(config: Config) -> bool:

@@ -12,6 +12,7 @@ import datasets
 from datasets.cache import refuse_non_finite
 from datasets.counts import slice_counts
 from datasets.grid import Spacing, network_shape, resize_mask
+from datasets.labels import looks_like_background
 from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
 
@@ -89,6 +90,11 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
         if not sum(facts.pixels):
             found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
         found.facts.append(facts)
+    if ground := looks_like_background(found.classes):
+        found.notes.append(
+            f"no class is named background, so {ground!r} counts as foreground in means and samplers; if it is none, "
+            "call it background in data.labels"
+        )
     doubts = {facts.case.image: why for facts in found.facts if (why := datasets.place_doubt(facts.case.image))}
     if doubts:
         first = next(iter(doubts))

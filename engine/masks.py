@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 import datasets
 from datasets.dicom_file import SUFFIXES as DICOM
 from datasets.dicom_file import is_dicom
-from datasets.labels import LabelMap
+from datasets.labels import LabelMap, Labels, Values, as_values, background_of
 from datasets.scan import is_scan
 from datasets.still import SUFFIXES as STILLS
 from datasets.still import is_still, read_mask
@@ -23,8 +24,10 @@ from datasets.volume import SUFFIXES as VOLUMES
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
 
+from .config import Millimetres
 from .errors import UsageError
 from .evaluation import Scores
+from .named import Strict
 from .source import COMMAND_LINE, parse_overrides
 from .volumes import VolumeScores
 
@@ -33,48 +36,63 @@ MOST_VALUES = 100
 """A mask with more values than this is no mask of labels."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the values in the masks mean, and what the files belong to.
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no pattern ({error})") from error
+    return text
 
-    Attributes:
-        labels: a class name to one or more mask values, or RGB colours `[[r, g, b]]`; empty: every value of the
-            references is a class.
-        ignore: values of the references that do not count.
-        background: a class that is left out of the means.
-        name: a pattern on a file's name without suffix; its first group (or the whole match) is the case.
-        group: a pattern on the case that names its group, a patient or a video sequence.
-        tolerance: of the surface DSC of volumes, in mm.
-    """
 
-    labels: dict[str, Any] = field(default_factory=dict)
-    ignore: Sequence[int] = (datasets.IGNORE,)
+def _labels(labels: dict[str, Any]) -> dict[str, Any]:
+    LabelMap({name: as_values(values) for name, values in labels.items()})
+    return labels
+
+
+Expression = Annotated[str, AfterValidator(_pattern)]
+
+
+class Options(Strict):
+    """What the values in the masks mean, and what the files belong to."""
+
+    labels: Annotated[Labels, AfterValidator(_labels)] = Field(default={})
+    """A class name to one or more mask values, or RGB colours `[[r, g, b]]`; empty: every value of the references is a
+    class."""
+    ignore: Annotated[Values, BeforeValidator(as_values)] = Field(default=[datasets.IGNORE])
+    """Values of the references that do not count."""
     background: str | None = None
-    name: str = ".*"
-    group: str = ".*"
-    tolerance: float = 1.0
+    """A class that is left out of the means."""
+    name: Expression = ".*"
+    """A pattern on a file's name without suffix; its first group (or the whole match) is the case."""
+    group: Expression = ".*"
+    """A pattern on the case that names its group, a patient or a video sequence."""
+    tolerance: Millimetres = 1.0
+    """Of the surface DSC of volumes, in mm."""
 
     @classmethod
     def parse(cls, overrides: Sequence[str]) -> Options:
         """From `key=value` arguments; a `UsageError` that names a key or value at fault."""
         given = parse_overrides(overrides).plain()
         for key in given:
-            if key not in cls.__dataclass_fields__:
-                raise UsageError(f"{COMMAND_LINE}: {unknown('key', key, cls.__dataclass_fields__)}")
-        given["ignore"] = _as_list(given.get("ignore", cls.ignore))
-        options = cls(**given)
-        if not isinstance(options.labels, dict):
-            raise UsageError(f"{COMMAND_LINE}: labels: expected a mapping such as {{background: 0, gland: [1, 2]}}")
+            if key not in cls.model_fields:
+                raise UsageError(f"{COMMAND_LINE}: {unknown('key', key, cls.model_fields)}")
         try:
-            LabelMap({name: _as_list(values) for name, values in options.labels.items()})
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{COMMAND_LINE}: {error}; expected whole numbers, or colours [[r, g, b]]") from error
-        for key in ("name", "group"):
-            try:
-                re.compile(getattr(options, key))
-            except (re.error, TypeError) as error:
-                raise UsageError(f"{COMMAND_LINE}: {key}: {getattr(options, key)!r} is no pattern ({error})") from error
-        return options
+            return cls.model_validate_json(json.dumps(given))
+        except ValidationError as error:
+            key = str(error.errors()[0]["loc"][0])
+            told = [problem["msg"] for problem in error.errors() if problem["type"] == "value_error"]
+            why = told[0].removeprefix("Value error, ") if told else f"{given[key]!r}; expected {_EXPECTED[key]}"
+            raise UsageError(f"{COMMAND_LINE}: {key}: {why.removeprefix(f'{key}: ')}") from error
+
+
+_EXPECTED = {
+    "labels": "a mapping such as {background: 0, gland: [1, 2]}, to whole numbers or colours [[r, g, b]]",
+    "ignore": "whole numbers, or colours [[r, g, b]]",
+    "background": "the name of a class, in quotes where it is a number",
+    "name": "a regular expression in quotes",
+    "group": "a regular expression in quotes",
+    "tolerance": "a number of millimetres above 0",
+}
 
 
 def masks_in(folder: Path) -> Path:
@@ -107,7 +125,8 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
     background = None if options.background is None else classes.classes.index(options.background)
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
-    surfaceless = classes.classes.index("background") if "background" in classes.classes else background
+    ground = background_of(classes.classes)
+    surfaceless = background if ground is None else classes.classes.index(ground)
     volumes = VolumeScores(classes.classes, surfaceless, options.tolerance)
     names: list[dict[str, Any]] = []
     for number, case in enumerate(track(pairs, len(pairs))):
@@ -142,6 +161,9 @@ class _Pair(NamedTuple):
 def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, _Pair]:
     ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
     missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+    kinds: dict[bool, Path] = {is_scan(path): path for path in (*ours.values(), *theirs.values())}
+    if len(kinds) > 1:
+        raise datasets.DataError(f"{kinds[False]}: a still, but {kinds[True]} is a volume; score them apart")
     if missing:
         hint = "" if ours.keys() & theirs else "; name=PATTERN, a regular expression, says what of the names must agree"
         raise datasets.DataError(
@@ -181,7 +203,7 @@ def _is_volume(path: Path) -> bool:
 
 def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, LabelMap]:
     """From values to classes, with and without the values that are ignored."""
-    labels = {name: _as_list(values) for name, values in options.labels.items()}
+    labels: dict[str, Any] = {name: as_values(values) for name, values in options.labels.items()}
     if not labels:
         held = {int(value) for path in references for value in np.unique(_read(path)[0])}
         values = sorted(held - set(options.ignore))
@@ -218,10 +240,6 @@ def _first(pattern: str, text: str) -> str:
     if found is None:
         raise UsageError(f"{COMMAND_LINE}: the pattern {pattern!r} does not match {text!r}")
     return found.group(1) if found.re.groups and found.group(1) else found.group(0)
-
-
-def _as_list(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, list | tuple) else [values]
 
 
 def _size(mask: NDArray[Any]) -> str:

@@ -28,17 +28,19 @@ def montage(
     classes: Sequence[str],
     background: int | None,
     title: str,
+    sides: tuple[float, float],
     most: int = 24,
 ) -> Figure:
     """Up to `most` slices, spread over those that hold foreground and one more on each side.
 
     Args:
-        image: `(slices, rows, columns, channels)` in [0, 1]; the middle channel is shown.
+        image: `(slices, rows, columns, channels)` in [0, 1]; the first channel is shown.
         masks: class indices `(slices, rows, columns)` of `reference`, `prediction` or both; their rows and columns may
             be more or fewer than the image's.
         classes: the names of the classes.
         background: the class without contour, or None.
         title: what is shown.
+        sides: millimetres between the rows and between the columns of the masks: slices are drawn in proportion.
         most: slices in the picture.
     """
     holds = np.zeros(len(image), dtype=bool)
@@ -49,16 +51,15 @@ def montage(
     shown = span[np.unique(np.linspace(0, len(span) - 1, min(most, len(span))).round().astype(int))].tolist()
     lines = -(-len(shown) // COLUMNS)
     rows, columns = next(iter(masks.values())).shape[1:]
-    figure = Figure(figsize=(2.2 * COLUMNS, 2.2 * lines * steepness(rows, columns) + 0.9), layout="constrained")
+    height = steepness(rows * sides[0], columns * sides[1])
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.2 * lines * height + 0.9), layout="constrained")
     axes = np.asarray(figure.subplots(lines, COLUMNS, squeeze=False)).ravel()
     colours = palette(len(classes))
     present: set[int] = set()
     for axis in axes:
         axis.set_axis_off()
     for axis, index in zip(axes, shown, strict=False):
-        plane = image[index]
-        grey = plane if plane.shape[-1] == 3 else plane[..., plane.shape[-1] // 2]
-        axis.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=(0, columns, rows, 0))
+        axis.imshow(image[index, ..., 0], cmap="gray", vmin=0, vmax=1, extent=(0, columns, rows, 0))
         axis.set_title(f"slice {index}", fontsize=7, pad=2)
         for name, mask in masks.items():
             labels = set(np.unique(mask[index]).tolist()) - {background, datasets.IGNORE}
@@ -71,7 +72,7 @@ def montage(
                 inside = np.pad(mask[index] == label, 1)  # what reaches the edge has its contour along it
                 centres = np.arange(columns + 2) - 0.5, np.arange(rows + 2) - 0.5
                 axis.contour(*centres, inside, levels=[0.5], colors=[_bright(colours[label])], linewidths=1.2)
-        axis.set(xlim=(0, columns), ylim=(rows, 0))
+        axis.set(xlim=(0, columns), ylim=(rows, 0), aspect=sides[0] / sides[1])
     names: list[Artist] = []
     for label in sorted(present):
         colour = _bright(colours[label])
@@ -84,9 +85,9 @@ def montage(
     return figure
 
 
-def steepness(rows: int, columns: int) -> float:
+def steepness(height: float, width: float) -> float:
     """The height of a slice's frame over its width, within `STEEPEST`: a figure must be possible of any slice."""
-    return float(np.clip(rows / columns, 1 / STEEPEST, STEEPEST))
+    return float(np.clip(height / width, 1 / STEEPEST, STEEPEST))
 
 
 def _bright(colour: NDArray[np.float64]) -> str:

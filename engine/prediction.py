@@ -187,6 +187,7 @@ def write_prediction(
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
     if adapter.volumetric:
+        assert found.image.geometry is not None
         volume = in_file(values, found.image)
         if suffix == ".dcm" and found.image.series is not None:
             named = zip(
@@ -198,7 +199,8 @@ def write_prediction(
             datasets.write_volume(volume, mask, like=one.path)
         title, background = f"{one.name}: prediction", build.background_class(adapter)
         grey = found.shown.astype(np.float32)
-        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title)
+        sides = found.image.geometry.spacing[1:]
+        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title, sides)
         content = BytesIO()
         figure.savefig(content, dpi=110, format="png")
         write_atomically(preview, content.getvalue())

@@ -107,7 +107,8 @@ def parse_overrides(overrides: Sequence[str]) -> Node:
         try:
             value = _node(_yaml().load(text), COMMAND_LINE, "", [0])
         except YAMLError as error:
-            problems.append(f"{COMMAND_LINE}: {key}: {text!r} is not a YAML value ({_brief(error)})")
+            hint = f"; put text into quotes: \"{key}='{text}'\"" if text[0] in "{[*&!%@`" else ""
+            problems.append(f"{COMMAND_LINE}: {key}: {text!r} is not a YAML value ({_brief(error)}){hint}")
             continue
         problems += _place(root, key.split("."), value, override)
     if problems:

@@ -12,6 +12,7 @@ import datasets
 import models
 import segloss
 from datasets.files import write_atomically
+from datasets.labels import looks_like_background
 from models import SegmentationModel
 
 from . import build, memory, results
@@ -31,7 +32,7 @@ from .lock import Lock
 from .masks import Options, masks_in, score_masks
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
-from .run import LABELS, Run
+from .run import LABELS, Run, read_json
 from .signals import Stop
 from .training import Trainer
 
@@ -58,6 +59,9 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) ->
 
 def _train_one(config: Config, run: Run, display: Display, stop: Stop) -> Experiment | None:
     """Train a run that is not finished; None where it is."""
+    splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
+    if isinstance(splitter, datasets.FromFile) and recorded.is_file():
+        splitter.refuse_other(read_json(recorded), str(recorded))
     if not run.finished:
         with Lock(run.path):
             Run.of(config)  # another process may have begun another run here, before this one had the lock
@@ -102,14 +106,16 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
-    for one in fold_configs(config):
+    configs = fold_configs(config)
+    for one in configs:
         run = Run.of(one)
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
-    scores = results.pool(Folds(folder).runs)
+    folds = Folds(folder, len(configs))
+    scores = results.pool(folds.runs)
     results.draw_scores(folder / "figures", scores.document)
     results.write(folder, scores)
-    results.show_folds(Folds(folder), display)
+    results.show_folds(folds, display)
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
@@ -214,6 +220,8 @@ def predict(
     for run in runs:
         network = build.build_model(section, len(adapter.classes), channels, config.seed)
         networks.append(_trained(run, network, fabric, checkpoint)[0])
+    if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
+        display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
     if len(networks) > 1:
         display.line(f"the mean of {len(networks)} networks, one a fold")
     model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
@@ -292,6 +300,8 @@ def _describe(experiment: Experiment, display: Display) -> None:
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+    if ground := looks_like_background(experiment.adapter.classes):
+        display.line(f"warning: no class is named background, so {ground!r} counts as foreground; see data.labels")
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
     size = sum(file.stat().st_size for file in files)
     display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")

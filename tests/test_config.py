@@ -242,3 +242,9 @@ def test_schema_describes_what_is_accepted(write):
 def test_one_line_for_one_mistake_in_a_loss_or_its_layer(override, message):
     (line,) = problems(ROOT / "configs/demo.yaml", override)
     assert message in line
+
+
+def test_text_that_begins_as_yaml_is_told_to_be_quoted():
+    with pytest.raises(ConfigError, match=r"put text into quotes: \"data\.images='\{name\}/t2\.nii\.gz'\""):
+        parse_overrides(["data.images={name}/t2.nii.gz"])
+    assert parse_overrides(["data.images='{name}/t2.nii.gz'"]).plain() == {"data": {"images": "{name}/t2.nii.gz"}}

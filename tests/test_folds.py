@@ -168,6 +168,21 @@ def test_keys_for_volumes_are_refused_for_stills(program, tmp_path):
     assert "data.spacing: [3.0, 1.0, 1.0] resamples rows and columns" in program("train", "run.yaml", check=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("data.slices=foregrond", "data.slices: unknown value 'foregrond'; did you mean 'foreground'?"),
+        ("data.slices={margin: -1}", "data.slices.margin: must be greater than or equal to 0, got -1"),
+        ("data.slices={margn: 1}", "data.slices: unknown key 'margn'; did you mean 'margin'?"),
+        ("data.slices=3", "data.slices: expected one of all, foreground or a mapping, got 3"),
+    ],
+)
+def test_one_mistake_in_slices_is_one_line(program, tmp_path, override, says):
+    (tmp_path / "run.yaml").write_text(YAML)
+    (line,) = program("train", "run.yaml", override, check=2).stderr.splitlines()
+    assert says in line
+
+
 def test_the_cache_is_cleared_on_request(trained, module_program):
     folder, told = trained
     size = sum(path.stat().st_size for path in (folder / "runs/.cache").iterdir())

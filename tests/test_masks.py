@@ -109,9 +109,13 @@ def test_colours_are_classes_too(program, tmp_path):
         ),
         (["--pred", "nowhere", "--ref", "theirs"], "nowhere: no such folder"),
         (["--pred", "ours", "--ref", "theirs", "lables={a: 0}"], "unknown key 'lables'; did you mean 'labels'?"),
-        (["--pred", "ours", "--ref", "theirs", "labels=[0, 1]"], "labels: expected a mapping such as"),
+        (["--pred", "ours", "--ref", "theirs", "labels=[0, 1]"], "labels: [0, 1]; expected a mapping such as"),
+        (["--pred", "ours", "--ref", "theirs", "ignore=abc"], "ignore: 'abc'; expected whole numbers, or colours"),
+        (["--pred", "ours", "--ref", "theirs", "tolerance=-1"], "tolerance: -1; expected a number of millimetres"),
+        (["--pred", "ours", "--ref", "theirs", "tolerance=abc"], "tolerance: 'abc'; expected a number of millim"),
+        (["--pred", "ours", "--ref", "theirs", "background=7"], "background: 7; expected the name of a class, in quot"),
         (["--pred", "ours", "--ref", "theirs", "labels={a: 0, b: [0, 7]}"], "0 is in a and in b"),
-        (["--pred", "ours", "--ref", "theirs", "labels={a: x}"], "expected whole numbers"),
+        (["--pred", "ours", "--ref", "theirs", "labels={a: x}"], "to whole numbers"),
         (["--pred", "ours", "--ref", "theirs", "background=organ"], "background: unknown class 'organ'"),
         (["--pred", "ours", "--ref", "theirs", "name='(x'"], "name: '(x' is no pattern"),
         (["--pred", "ours", "--ref", "theirs", "name=p"], "is the same case 'p'; keep one of them, or set name="),
@@ -135,6 +139,14 @@ def test_files_that_do_not_fit(program, tmp_path, masks):
     assert "ours/extra.png: label 3 (30 pixels)" in program(*call, check=2).stderr
     write(tmp_path / "ours", extra=np.zeros((6, 5)), more=np.zeros((6, 5)))
     assert "ours/more.png: no reference of this name in theirs" in program(*call, check=2).stderr
+
+
+def test_stills_and_volumes_are_not_mixed(program, tmp_path):
+    for folder in ("a", "b"):
+        write(tmp_path / folder, z=[[0, 1], [0, 1]])
+        datasets.write_volume(datasets.Volume(np.eye(4, dtype=np.uint8)[None], np.eye(4)), tmp_path / folder / "p.nii")
+    told = program("evaluate", "--pred", "a", "--ref", "b", check=2).stderr
+    assert "b/z.png: a still, but b/p.nii is a volume; score them apart" in told
 
 
 def test_masks_of_0_and_255_alone_say_what_to_write(program, tmp_path):

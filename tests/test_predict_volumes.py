@@ -1,6 +1,7 @@
 """`predict` for scans: which files are scans, what their masks are called, where they are written."""
 
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -150,3 +151,33 @@ def test_values_are_stored_in_the_smallest_type(low, high, dtype):
         content = BytesIO()
         Image.fromarray(values).save(content, "PNG")
         assert np.asarray(Image.open(content)).tolist() == [[low, high]]
+
+
+# Folds
+
+
+def test_folds_are_those_of_the_split_file(tmp_path, program):
+    """Two folds of three are trained; then the file changes, or has fewer folds."""
+    nnunet(tmp_path / "scans")
+    cases = [f"p{index}" for index in range(4)]
+    folds = [{"train": [case for case in cases if case != held], "val": [held]} for held in cases[:3]]
+    splits = tmp_path / "splits_final.json"
+    splits.write_text(json.dumps(folds))
+    text = YAML.replace(
+        "{kind: kfold, folds: 2, fold: all, val: 0}", "{kind: file, path: splits_final.json, fold: all}"
+    )
+    (tmp_path / "zones.yaml").write_text(text)
+    program("train", "zones.yaml", check=0)
+    (tmp_path / "runs/zones/fold-1/scores.json").unlink()
+    shutil.rmtree(tmp_path / "runs/zones/fold-2")
+    scan = tmp_path / "scans/imagesTr/p0_0000.nii.gz"
+    told = program("predict", "runs/zones", scan, "--out", "out", check=0).stdout
+    assert "warning: not finished, so the mean lacks them or has them half trained: fold-1, fold-2" in told
+    assert "the mean of 2 networks" in told
+    splits.write_text(json.dumps(folds[::-1]))
+    told = program("train", "zones.yaml", check=2).stderr
+    assert "splits_final.json: 2 cases, such as 'p0', are not in the parts that runs/zones/fold-0/split.json" in told
+    splits.write_text(json.dumps(folds[:1]))
+    program("train", "zones.yaml", check=0)
+    scores = json.loads((tmp_path / "runs/zones/scores.json").read_text())
+    assert (scores["header"]["folds"], {row["case"] for row in scores["cases"]}) == (1, {"p0"})

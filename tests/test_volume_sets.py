@@ -1,6 +1,8 @@
 """Data sets of volumes: layouts, orientation, grids, slices, context; and predictions back in the scanner's space."""
 
+import contextlib
 import json
+import threading
 from itertools import permutations, product
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import datasets
 from datasets import DataError, NiftiFolder, Promise12, Samples, Volume, read_volume, write_volume
 from datasets.counts import slice_counts
 from datasets.grid import between_slices, network_shape, resize_image, resize_mask
-from datasets.labels import LabelMap
+from datasets.labels import LabelMap, looks_like_background
 from datasets.scan import AXES, in_file, read_scan, with_scan_mask
 from datasets.slices import kept_slices, neighbours
 from engine.config import ScoresSection
@@ -180,6 +182,34 @@ def test_regions_become_classes_by_labels(tmp_path):
     assert np.array_equal(adapter.read(adapter.cases()[0]).mask, scan_of()[1])
     with pytest.raises(DataError, match="'whole' is a region"):
         _ = NiftiFolder(str(tmp_path)).classes
+
+
+def test_background_is_background_in_whatever_case(tmp_path):
+    content = nnunet(tmp_path)
+    content["labels"] = {"Background": 0, "gland": 1, "tumour": 2}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    assert NiftiFolder(str(tmp_path)).background == "Background"
+    assert looks_like_background(["Background", "rest"]) is None
+    assert looks_like_background(["BG", "gland"]) == "BG"
+    assert looks_like_background(["gland", "tumour"]) is None
+
+
+def test_a_missing_root_and_stills_of_nnunet_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; set data\.root"):
+        _ = NiftiFolder(str(tmp_path / "nowhere")).classes
+    content = nnunet(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps(content | {"file_ending": ".png"}))
+    with pytest.raises(DataError, match=r"file_ending '\.png'; expected one of \.mhd, .*data\.name: folder"):
+        NiftiFolder(str(tmp_path)).cases()
+
+
+def test_outside_a_channel_is_air(tmp_path):
+    """A CT channel that covers the lower half of the scan alone: beyond it lies -1000, not water."""
+    write_volume(Volume(np.zeros((4, 5, 6), np.float32), LPS), tmp_path / "a.nii")
+    write_volume(Volume(np.linspace(-1000, 500, 60, dtype=np.float32).reshape(2, 5, 6), LPS), tmp_path / "b.nii")
+    found = read_scan([tmp_path / "a.nii", tmp_path / "b.nii"], "axial", resample=True).array[..., 1]
+    assert (found[3] == -1000).all()
+    assert found[1].max() == 500
 
 
 def test_patterns_find_channels_in_folders_of_patients(tmp_path):
@@ -383,6 +413,54 @@ def test_the_cache_is_read_without_its_sources_and_can_be_cleared(tmp_path):
     assert store.held() == size
     assert store.clear() == size
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize(("room", "together"), [(datasets.cache.ROOM, 2), (1, 1)])
+def test_large_scans_are_decoded_one_at_a_time(tmp_path, monkeypatch, room, together):
+    """Two readers meet where there is room for both; where there is none, the second never comes while one reads."""
+    adapter = datasets.Phantom(str(tmp_path / "p"), patients=3)
+    cases, meeting, read, met = adapter.cases(), threading.Barrier(2), adapter.read, []
+
+    def slowly(case):
+        if case is not cases[0]:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                met.append(meeting.wait(timeout=1.5))
+        return read(case)
+
+    monkeypatch.setattr(adapter, "read", slowly)
+    monkeypatch.setattr("datasets.cache.ROOM", room)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert len(list(cache(adapter, tmp_path / "cache", (32, 32)).decode(cases))) == 3
+    assert len(met) == (2 if together == 2 else 0)
+
+
+def read_whole(case):
+    for index in range(case.shape[0]):
+        _ = case.image(index), case.mask(index)
+    return case.references()
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "one bit", "cut", "gone"])
+def test_a_cache_file_that_is_damaged_after_it_was_opened_is_told(tmp_path, damage):
+    adapter = datasets.Phantom(str(tmp_path / "p"), patients=3)
+    store = cache(adapter, tmp_path / "cache", (32, 32))
+    case = next(store.decode(adapter.cases()))
+    whole = case.path.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "zeroed": whole[:middle] + bytes(len(whole) - middle),
+        "one bit": whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:],
+        "cut": whole[:middle],
+    }
+    if damage == "gone":
+        store.clear()
+    else:
+        case.path.write_bytes(damaged[damage])
+    says = {"gone": "gone; was the cache cleared"}.get(damage, "damaged since it was decoded; remove this file")
+    with pytest.raises(DataError, match=says):
+        read_whole(case)
+    case.path.unlink(missing_ok=True)
+    assert next(store.decode(adapter.cases())).path.read_bytes() == whole
 
 
 def test_windows_clip_to_the_same_intensities():
