@@ -10,6 +10,7 @@ import segloss
 from docs import losses, models, peers
 
 DOCS = ROOT / "docs"
+COMPARISON = ("calibration", "compare", "resampling")
 
 
 def test_the_page_of_the_losses_is_made_from_the_code():
@@ -25,10 +26,18 @@ def test_every_loss_is_in_one_group_and_has_a_picture():
 
 
 def test_every_source_is_in_the_references():
-    text = "".join(path.read_text() for path in (ROOT / "segloss").glob("*.py"))
+    files = [path for path in (ROOT / "segloss").glob("*.py") if path.stem not in COMPARISON]
+    text = "".join(path.read_text() for path in files)
     cited = set(re.findall(r"\b([A-Z][a-z]+ 20\d\d)\b", text))
     assert cited <= losses.REFERENCES.keys()
     assert set(losses.REFERENCES) - cited == {"Kato", "ENet, 2016", "SegNet, 2015"}
+
+
+def test_every_source_of_the_comparison_is_in_its_references():
+    text = "".join((ROOT / f"segloss/{name}.py").read_text() for name in COMPARISON)
+    cited = set(re.findall(r"\b([A-Z][^\W\d]+ (?:19|20)\d\d)\b", text))
+    assert {"Holm 1979", "Hesterberg 2015"} <= cited
+    assert all(f"- {source}: " in (DOCS / "ablation.md").read_text() for source in cited)
 
 
 @pytest.mark.parametrize("name", list(segloss.LOSSES))
