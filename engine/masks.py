@@ -161,7 +161,7 @@ class _Pair(NamedTuple):
 def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, _Pair]:
     ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
     missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
-    kinds: dict[bool, Path] = {is_scan(path): path for path in (*ours.values(), *theirs.values())}
+    kinds: dict[bool, Path] = {_is_volume(path): path for path in (*ours.values(), *theirs.values())}
     if len(kinds) > 1:
         raise datasets.DataError(f"{kinds[False]}: a still, but {kinds[True]} is a volume; score them apart")
     if missing:
