@@ -12,7 +12,7 @@ ablation: $(READY)  ## compare four arms on synthetic MRI
 	$(BIN)/python train_seg.py ablate configs/demo_ablation.yaml
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

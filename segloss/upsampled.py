@@ -53,6 +53,7 @@ def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Up
         ValueError: a loss that cannot be worked out slab by slab, since it sorts or draws over all pixels; a size that
             is no pair of whole numbers ≥ 1.
 
+    >>> import torch
     >>> from segloss import build_loss
     >>> loss = upsampled(build_loss("dfl"), (64, 64))
     >>> value = loss(torch.zeros(1, 3, 16, 16), torch.zeros(1, 64, 64, dtype=torch.long))

@@ -399,7 +399,7 @@ def test_arms_are_compared_by_hand(trained, module_program):
 def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     """SIGKILL to the ablation alone: its workers end, the trainings at their leash stop, and the same command ends."""
     path = grid_yaml(tmp_path)
-    arguments = [path, "ablation.workers=2", "train.epochs=8"]
+    arguments = [path, "ablation.workers=2", "train.epochs=4", "ablation.arms={ce: {}}"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", *map(str, arguments), f"output={cut}"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as grid:
@@ -412,7 +412,7 @@ def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     while list(cut.rglob("fold-*/.lock")) and time.monotonic() < until:  # the training holds it to its end
         time.sleep(0.1)
     assert not list(cut.rglob("fold-*/.lock"))
-    assert len(list(cut.rglob("scores.json"))) < 4
+    assert len(list(cut.rglob("scores.json"))) < 2
     module_program("ablate", *arguments, f"output={cut}", check=0, cwd=tmp_path)
     module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
     for name in ("table.csv", "table.md"):

@@ -25,9 +25,9 @@ class Poison(nn.Module):
         self.denominator, self.new_epoch, self.follows_validation = loss.denominator, loss.new_epoch, False
 
     def forward(self, logits, mask, denominator=None):
-        self.done += 1
+        self.done += logits.grad_fn is not None  # a step's, not the probe's of the shares
         loss = self.loss(logits, mask, denominator=denominator)
-        if self.done not in self.calls:
+        if logits.grad_fn is None or self.done not in self.calls:
             return loss
         if self.gradient:
             logits.register_hook(lambda gradient: gradient * torch.nan)
