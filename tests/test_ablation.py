@@ -399,7 +399,7 @@ def test_arms_are_compared_by_hand(trained, module_program):
 def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     """SIGKILL to the ablation alone: its workers end, the trainings at their leash stop, and the same command ends."""
     path = grid_yaml(tmp_path)
-    arguments = [path, "ablation.workers=2", "train.epochs=4", "ablation.arms={ce: {}}"]
+    arguments = [path, "ablation.workers=2", "train.epochs=4", "ablation.arms.adfl=null"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", *map(str, arguments), f"output={cut}"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as grid:
