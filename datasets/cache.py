@@ -85,9 +85,9 @@ class Cache:
                 pool.shutdown(cancel_futures=True)
 
     def _decode(self, case: Case) -> CachedCase:
-        path = self.folder / f"{self._key(case)}.safetensors"
-        with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):  # none, or damaged: anew
-            return CachedCase.open(case, path)
+        if (known := self.held_of(case)) is not None:
+            return known
+        path = self._path(case)
         decoded = self.adapter.read(case)
         pixels = decoded.image.array
         refuse_non_finite(pixels, case.image)
@@ -109,13 +109,19 @@ class Cache:
             "voxel_ml": decoded.voxel_ml,
             "counts": slice_counts(tensors["mask"], len(self.adapter.classes)).tolist(),
             "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
-            "digest": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+            "digest": digest_of(pixels),
         }
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         header["checksums"] = [[zlib.crc32(plane) for plane in tensors.get(name, ())] for name in TENSORS]
         content = save(tensors, {"case": json.dumps(header)})
         write_atomically(path, content, durable=False)
         return CachedCase.open(case, path)
+
+    def held_of(self, case: Case) -> CachedCase | None:
+        """What is held of a case as its files are now, by their size and modification time; None where nothing is."""
+        with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):  # none, or damaged
+            return CachedCase.open(case, self._path(case))
+        return None
 
     def clear(self) -> int:
         """Remove every decoded case, of other settings and data sets too; returns the bytes that were freed."""
@@ -138,10 +144,15 @@ class Cache:
         """The decoded cases, and what writers that were killed have left of some."""
         return [*self.folder.glob("*.safetensors"), *leftovers(self.folder, "*.safetensors")]
 
-    def _key(self, case: Case) -> str:
+    def _path(self, case: Case) -> Path:
         sources = [_stamp(path) for path in self.adapter.sources(case)]
         text = json.dumps([FORMAT, sources, self.size, self.spacing, self.settings])
-        return hashlib.sha256(text.encode()).hexdigest()[:40]
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.safetensors"
+
+
+def digest_of(pixels: NDArray[Any]) -> str:
+    """SHA-256 of decoded pixels and their shape."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def refuse_non_finite(image: NDArray[Any], path: Path) -> None:

@@ -106,6 +106,11 @@ class CachedCase:
         """The masks of all slices on the case's own grid, `(slices, rows, columns)` uint8."""
         return self._read("mask" if self.original == self.shape else "reference", 0, self.original[0])
 
+    def decoded_from(self, digest: str, mask: NDArray[np.uint8]) -> bool:
+        """Whether this is what a case's files hold: an image of that digest, and the mask on its own grid."""
+        own = self.checksums[TENSORS.index("mask" if self.original == self.shape else "reference")]
+        return self.digest == digest and own == tuple(zlib.crc32(plane.tobytes()) for plane in mask)
+
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Some slices of a tensor, compared with their checksums."""
         with self._opened() as file:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 import datasets
-from datasets.cache import refuse_non_finite
+from datasets.cache import digest_of, refuse_non_finite
 from datasets.counts import slice_counts
 from datasets.grid import Spacing, network_shape, resize_mask
 from datasets.labels import looks_like_background
@@ -33,6 +32,7 @@ class Facts:
         ignored: pixels that do not count.
         digest: of the image's pixels.
         counts: of each class in the slices that are trained on, on the network's grid.
+        stale: the cache holds other pixels of these files.
     """
 
     case: datasets.Case
@@ -43,6 +43,7 @@ class Facts:
     ignored: int
     digest: str
     counts: datasets.Counts
+    stale: bool
 
 
 @dataclass
@@ -80,15 +81,21 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
     adapter = build.build_adapter(config.data)
     cases = grouped(adapter.cases(), config.data.group)
     refuse_equal_ids(cases)
+    cache = build.build_cache(config.data, config.output, adapter)
     found = Inspection(adapter.classes)
     for case in track(cases, len(cases)):
         try:
-            facts = _facts(case, adapter, config.data)
+            facts = _facts(case, adapter, cache, config.data)
         except datasets.DataError as error:
             found.problems.append(str(error))
             continue
         if not sum(facts.pixels):
             found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
+        if facts.stale:
+            found.problems.append(
+                f"{case.image}: the cache holds other pixels of this image or of its mask, whose files have changed but "
+                "not in size and time; train_seg.py check --clear-cache, then check again"
+            )
         found.facts.append(facts)
     if ground := looks_like_background(found.classes):
         found.notes.append(
@@ -106,7 +113,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
     return found
 
 
-def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) -> Facts:
+def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache, data: DataSection) -> Facts:
     decoded = adapter.read(case)
     pixels = decoded.image.array
     refuse_non_finite(pixels, case.image)
@@ -117,6 +124,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) ->
     masks = resize_mask(decoded.mask, shape)
     counts = slice_counts(masks, classes)
     kept = datasets.kept_slices(counts[0], build.slice_rule(data), build.background_class(adapter))
+    digest, held = digest_of(pixels), cache.held_of(case)
     return Facts(
         case=case,
         size=(rows, columns),
@@ -124,8 +132,9 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, data: DataSection) ->
         slices=len(decoded.mask),
         pixels=tuple(histogram[:classes].tolist()),
         ignored=int(histogram[datasets.IGNORE]),
-        digest=hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+        digest=digest,
         counts=datasets.add_slices(counts[:, kept]),
+        stale=held is not None and not held.decoded_from(digest, decoded.mask),
     )
 
 

@@ -213,7 +213,7 @@ def write_cache(folder: Path) -> None:
 def read_cache(folder: Path) -> None:
     """The damaged file lies where the whole one was."""
     cases = camvid(folder).cases()[:1]
-    name = f"{cache(folder)._key(cases[0])}.safetensors"
+    name = cache(folder)._path(cases[0]).name
     shutil.copy(folder / SAVED, folder / "cache" / name)
     for cached in cache(folder).decode(cases):
         cached.image(0), cached.mask(0), cached.masks()

@@ -1,10 +1,15 @@
 """`check`: what a data set holds, and each defect by name."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from engine import build
+from engine.checking import load_config
 
 YAML = """\
 name: look
@@ -117,6 +122,24 @@ def test_finds_each_defect_and_names_it(data, program, defect):
     plant(data)
     done = program("check", "look.yaml", check=2)
     assert message in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("changed", ["images/s2.png", "masks/s2.png"])
+def test_finds_what_has_changed_behind_the_caches_back(data, program, monkeypatch, changed):
+    path = data / "data" / changed
+    pixels = np.asarray(Image.open(path)).copy()
+    Image.fromarray(pixels).save(path, compress_level=0)  # so large whatever it shows
+    monkeypatch.chdir(data)
+    config = load_config(Path("look.yaml"))
+    cache = build.build_cache(config.data, config.output, build.build_adapter(config.data))
+    list(cache.decode(cache.adapter.cases()))
+    assert "other pixels" not in program("check", "look.yaml", check=0).stdout
+    before = path.stat()
+    pixels[0, 0] = 1 if changed.startswith("masks") else pixels[0, 0] ^ 1
+    Image.fromarray(pixels).save(path, compress_level=0)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert "s2.png: the cache holds other pixels" in program("check", "look.yaml", check=2).stdout
 
 
 def test_lists_all_that_is_wrong_at_once(data, program):
