@@ -93,8 +93,8 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
             found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
         if facts.stale:
             found.problems.append(
-                f"{case.image}: the cache holds other pixels of this image or of its mask, whose files have changed but "
-                "not in size and time; train_seg.py check --clear-cache, then check again"
+                f"{case.image}: the cache holds other pixels of this image or of its mask: a file has changed, but not "
+                "its size and time; train_seg.py check --clear-cache, then check again"
             )
         found.facts.append(facts)
     if ground := looks_like_background(found.classes):
