@@ -31,6 +31,7 @@ mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
 
 soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=3600 for longer)
 	$(BIN)/python tests/soak.py kills --count 20
+	$(BIN)/python tests/soak.py grid --count 10
 	$(BIN)/python tests/soak.py loader --epochs 10000
 	$(BIN)/python tests/soak.py start --patients 2000
 	$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),600)

@@ -1,6 +1,7 @@
 """What takes too long for every change: `make soak`, or one of its parts.
 
 python tests/soak.py kills --count 20 --seed 3     kill runs at random points, in saves too; each must end the same
+python tests/soak.py grid --count 10               kill a grid of four trainings; its tables must end the same
 python tests/soak.py loader --epochs 10000         loader epochs without growth of memory, handles, shared memory
 python tests/soak.py start --patients 2000         a large data set: time to the first step, memory of check
 python tests/fuzz.py --seconds 600                 damaged files for every reader
@@ -23,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from grids import grid_yaml
 from runs import Started, assert_same_run, saving, small_yaml
 
 import datasets
@@ -65,11 +67,38 @@ def kills(count: int, seed: int, folder: Path) -> None:
     print(f"{sum(hits.values())} kills of {runs} runs ({hits}): all ended the same to the bit")
 
 
+def grid(count: int, seed: int, folder: Path) -> None:
+    """Kill an ablation of four trainings at random points; started again it must end with the same tables."""
+    rng = random.Random(seed)
+    command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", str(grid_yaml(folder)), "ablation.workers=2"]
+    began = time.monotonic()
+    subprocess.run([*command, "output=whole"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    whole, kills = time.monotonic() - began, 0
+    while kills < count:
+        while kills < count:
+            with subprocess.Popen([*command, "output=cut"], cwd=folder, stdout=subprocess.DEVNULL) as started:
+                try:
+                    started.wait(rng.uniform(0.1, 1) * whole)
+                    break
+                except subprocess.TimeoutExpired:
+                    started.kill()
+                    kills += 1
+        subprocess.run([*command, "output=cut"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        for table in ("table.csv", "table.md", "table.tex"):
+            assert (folder / "cut/grid" / table).read_bytes() == (folder / "whole/grid" / table).read_bytes()
+        for run in (folder / "whole/grid").glob("*/seed-*/fold-*"):
+            assert_same_run(run, folder / "cut/grid" / run.relative_to(folder / "whole/grid"))
+        shutil.rmtree(folder / "cut")
+    print(f"{kills} kills of grids: tables and runs ended the same to the bit")
+
+
 def loader(epochs: int, folder: Path) -> None:
     """Go through the training samples so many times, and the validation samples a tenth as often."""
     small_yaml(folder)
     adapter = datasets.ADAPTERS["camvid"](root=str(folder / "camvid"))
-    cases = list(Cache(folder / "cache", adapter, (24, 32), NORMALISATIONS["imagenet"](), "").decode(adapter.cases()))
+    cases = list(
+        Cache(folder / "cache", adapter, (24, 32), None, NORMALISATIONS["imagenet"](), "").decode(adapter.cases())
+    )
     augmentation = datasets.Augmentation([{"name": "HorizontalFlip"}])
     samples = datasets.Samples(cases, augmentation)
     for workers in (0, 2):
@@ -131,7 +160,7 @@ def start(patients: int, folder: Path) -> None:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["kills", "loader", "start"])
+    parser.add_argument("part", choices=["kills", "grid", "loader", "start"])
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10_000)
@@ -143,6 +172,8 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         if options.part == "kills":
             kills(options.count, options.seed, folder)
+        elif options.part == "grid":
+            grid(options.count, options.seed, folder)
         elif options.part == "loader":
             loader(options.epochs, folder)
         else:

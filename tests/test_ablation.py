@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, make_camvid
+from conftest import ROOT
+from grids import grid_yaml
 from PIL import Image
 
 from engine.ablation import Ablation
@@ -22,33 +23,6 @@ from engine.experiment import Experiment
 from engine.forest import class_bars, forest, trajectories
 from engine.report import Section
 from engine.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
-
-YAML = """\
-name: grid
-data:
-  name: camvid
-  root: {root}
-  size: [24, 32]
-  workers: 0
-  group: case
-  split: {{kind: kfold, folds: 2, fold: all, val: 0}}
-  augment: [{{name: HorizontalFlip}}]
-model: {{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}}
-loss: {{name: ce}}
-optim: {{name: adam, lr: 1e-3}}
-train: {{epochs: 2, batch_size: 2, device: cpu}}
-ablation:
-  baseline: ce
-  arms:
-    ce: {{}}
-    adfl: {{loss: {{name: adfl}}}}
-"""
-
-
-def grid_yaml(folder):
-    path = folder / "grid.yaml"
-    path.write_text(YAML.format(root=json.dumps(str(make_camvid(folder / "camvid")))))
-    return path
 
 
 @pytest.fixture(scope="module")
