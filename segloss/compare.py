@@ -44,12 +44,12 @@ class Comparison:
         high: its upper end.
         p_value: of the sign-flip permutation test of the mean (of the score, where counts are pooled), two-sided, and
             after `holm` adjusted; None for fewer than six groups.
-        wilcoxon: of Wilcoxon's signed-rank test, beside it; None where it is not defined.
+        wilcoxon: of Wilcoxon's signed-rank test of the groups' own differences; None where it is not defined.
         d_z: mean over standard deviation of the groups' differences (Cohen); None where they do not differ.
         wins: groups in which a is higher.
         ties: groups with the same score.
         losses: groups in which b is higher.
-        groups: G.
+        groups: G; where counts are pooled, those that hold a class that is scored.
         seeds: S.
         spread: the standard deviation of the groups' differences.
         networks: what the seeds add to the error.
@@ -151,7 +151,7 @@ def paired(a: ArrayLike, b: ArrayLike, folds: ArrayLike | None = None, draws: in
     low, high = interval(mean_of, len(first), seeds, draws) if tested else (None, None)
     chance = sign_flip(flipped, len(first), seeds, draws) if tested else None
     means = float(first.mean()), float(second.mean()), float(differences.mean())
-    return _comparison(means, low, high, chance, of_groups, first.shape[1], seeds)
+    return _comparison(means, low, high, chance, of_groups, of_groups, first.shape[1], seeds)
 
 
 def pooled(
@@ -164,8 +164,10 @@ def pooled(
 ) -> Comparison:
     """Compare the score of pooled counts, the mean over classes, such as the mIoU of a data set.
 
-    Groups' counts are resampled, or exchanged between the methods, and the score is computed anew. Wilcoxon, d_z, wins
-    and the seeds' share are those of the jackknife's pseudo-values of the groups.
+    Groups' counts are resampled, or exchanged between the methods, and the score is computed anew. The spread, d_z and
+    the seeds' share are those of the jackknife's pseudo-values of the groups; wins and Wilcoxon's test are of the
+    groups' own scores. Groups without any of the classes say nothing and are left out; there is a test where six hold
+    one by both methods.
 
     Args:
         a: `(G, C, 3)` or `(G, S, C, 3)`: true positives, false positives and false negatives.
@@ -184,29 +186,32 @@ def pooled(
         raise ValueError(f"a and b must be counts of the same groups and seeds, got {first.shape} and {second.shape}")
     kept = [index for index in range(first.shape[2]) if index not in left_out]
     first, second = first[:, :, kept], second[:, :, kept]
-    groups = len(first)
+    held = (first + second).any((1, 2, 3))
+    known = np.unique(_folds(folds, len(held))[held], return_inverse=True)[1]
+    first, second, groups = first[held], second[held], int(held.sum())
+    each = [_pooled_score(counts.sum(0), score) for counts in (first, second)]
+    if not np.isfinite(each).all():
+        raise ValueError("no class is in prediction or reference of any group: nothing to score")
+    whole = each[0] - each[1]
 
     def by_seed(sample: NDArray[np.int64]) -> Floats:
-        times = (sample[..., None] == np.arange(groups)).sum(-2).astype(np.float64)
-        return _pooled_score(_summed(times, first), score) - _pooled_score(_summed(times, second), score)
+        times = _times(sample, groups)
+        found = _pooled_score(_summed(times, first), score) - _pooled_score(_summed(times, second), score)
+        return np.where(np.isnan(found), whole, found)  # a sample without the class says nothing
 
     def exchange(exchanged: NDArray[np.bool_]) -> Floats:
         moved = _summed(exchanged.astype(np.float64), second - first)
         mine, theirs = first.sum(0) + moved, second.sum(0) - moved
         return np.asarray((_pooled_score(mine, score) - _pooled_score(theirs, score)).mean(-1))
 
-    whole = np.ones(groups)
-    means = [float(_pooled_score(_summed(whole, counts), score).mean()) for counts in (first, second)]
-    if not np.isfinite(means).all():
-        raise ValueError("no class is in prediction or reference of any group: nothing to score")
-    tested = groups >= FEWEST
-    pseudo = jackknife(by_seed, groups) if groups > 1 else by_seed(np.arange(groups))[None]
-    seeds = networks(pseudo, _folds(folds, groups))
+    own = (_pooled_score(first, score) - _pooled_score(second, score)).mean(1)
+    tested = np.isfinite(own).sum() >= FEWEST
+    pseudo = jackknife(by_seed, groups) if groups > 1 else whole[None]
+    seeds = networks(pseudo, known)
     low, high = interval(lambda s: by_seed(s).mean(-1), groups, seeds, draws) if tested else (None, None)
     chance = sign_flip(exchange, groups, seeds, draws) if tested else None
-    return _comparison(
-        (means[0], means[1], means[0] - means[1]), low, high, chance, pseudo.mean(1), first.shape[1], seeds
-    )
+    means = float(each[0].mean()), float(each[1].mean()), float(whole.mean())
+    return _comparison(means, low, high, chance, pseudo.mean(1), own[np.isfinite(own)], first.shape[1], seeds)
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -243,21 +248,21 @@ def _comparison(
     high: float | None,
     p_value: float | None,
     of_groups: Floats,
+    own: Floats,
     seeds: int,
     share: Networks,
 ) -> Comparison:
-    differ = of_groups[of_groups != 0]
     spread = float(of_groups.std(ddof=1)) if len(of_groups) > 1 else 0.0
     return Comparison(
         *means,
         low=low,
         high=high,
         p_value=p_value,
-        wilcoxon=float(stats.wilcoxon(of_groups).pvalue) if len(differ) and p_value is not None else None,
+        wilcoxon=float(stats.wilcoxon(own).pvalue) if own.any() and p_value is not None else None,
         d_z=float(of_groups.mean()) / spread if spread else None,
-        wins=int((of_groups > 0).sum()),
-        ties=int((of_groups == 0).sum()),
-        losses=int((of_groups < 0).sum()),
+        wins=int((own > 0).sum()),
+        ties=int((own == 0).sum()),
+        losses=int((own < 0).sum()),
         groups=len(of_groups),
         seeds=seeds,
         spread=spread,
@@ -274,6 +279,14 @@ def _pooled_score(counts: Floats, score: Score) -> Floats:
     found = np.where(there, weight * tp / np.where(there, whole, 1), 0).sum(-1)
     number = there.sum(-1)
     return np.asarray(np.where(number > 0, found / np.maximum(number, 1), np.nan))
+
+
+def _times(sample: NDArray[np.int64], groups: int) -> Floats:
+    """How often each group is in samples `(..., n)`, `(..., G)`."""
+    rows = sample.reshape(-1, sample.shape[-1])
+    places = rows + groups * np.arange(len(rows))[:, None]
+    found = np.bincount(places.ravel(), minlength=groups * len(rows))
+    return found.reshape(*sample.shape[:-1], groups).astype(np.float64)
 
 
 def _summed(times: Floats, counts: Floats) -> Floats:

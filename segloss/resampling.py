@@ -20,6 +20,8 @@ OfGroups = Callable[[NDArray[np.int64]], Floats]
 
 EXACT = 14
 """Up to so many groups every pattern of signs is tried."""
+PART = 1000
+"""Samples, or patterns, at a time."""
 
 
 class Networks(NamedTuple):
@@ -66,7 +68,8 @@ def interval(of_groups: OfGroups, groups: int, seeds: Networks, draws: int, leve
     every = np.arange(groups)
     centre = float(of_groups(every))
     tail, wider = (1 - level) / 2, np.sqrt(groups / (groups - 1))
-    drawn = of_groups(generator.integers(0, groups, (draws, groups)))
+    parts = [min(PART, draws - start) for start in range(0, draws, PART)]  # all at once might not fit into memory
+    drawn = np.concatenate([of_groups(generator.integers(0, groups, (part, groups))) for part in parts])
     if np.ptp(drawn) == 0 and not seeds.variance:
         return centre, centre
     if not seeds.freedom:
@@ -75,7 +78,7 @@ def interval(of_groups: OfGroups, groups: int, seeds: Networks, draws: int, leve
             return of_groups(np.moveaxis(sample, axis, -1))
 
         found = stats.bootstrap(
-            (every,), statistic, n_resamples=draws, batch=1000, method="BCa", rng=np.random.default_rng(0),
+            (every,), statistic, n_resamples=draws, batch=PART, method="BCa", rng=np.random.default_rng(0),
             confidence_level=1 - 2 * stats.norm.sf(wider * stats.t.isf(tail, groups - 1)),
         ).confidence_interval  # fmt: skip
         return float(found.low), float(found.high)
@@ -102,7 +105,7 @@ def sign_flip(of_signs: Callable[[NDArray[np.bool_]], Floats], groups: int, seed
     else:
         patterns = np.random.default_rng(0).integers(0, 2, (draws, groups), dtype=np.int8).astype(bool)
         patterns = np.concatenate([np.zeros((1, groups), dtype=bool), patterns])
-    found = np.concatenate([of_signs(part) for part in np.array_split(patterns, -(-len(patterns) // 1000))])
+    found = np.concatenate([of_signs(part) for part in np.array_split(patterns, -(-len(patterns) // PART))])
     observed = abs(float(found[0]))
     if seeds.variance:
         scale = np.sqrt(seeds.variance)

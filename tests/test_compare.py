@@ -1,5 +1,6 @@
 """Comparison of methods: known values, other libraries, and how often it is wrong."""
 
+import dataclasses
 import doctest
 import itertools
 
@@ -136,6 +137,39 @@ def test_pooled_counts_of_equal_groups_are_paired_means():
     assert found.p_value == pytest.approx(other.p_value)
     assert (found.low, found.high) == pytest.approx((other.low, other.high), abs=1e-3)
     assert (found.wins, found.losses, found.d_z) == (other.wins, other.losses, pytest.approx(other.d_z))
+
+
+def test_pooled_groups_win_by_their_own_scores():
+    """A pseudo-value of a short sequence is about the whole difference, whatever happened in it."""
+    a = np.array([[[9000, 500, 500]], *([[[8, 6, 6]]] * 9)], dtype=float)
+    b = np.array([[[8000, 1000, 1000]], *([[[9, 5, 6]]] * 9)], dtype=float)
+    found = compare.pooled(a, b)
+    assert found.difference > 0.05
+    assert (found.wins, found.ties, found.losses) == (1, 0, 9)
+    assert found.wilcoxon == pytest.approx(stats.wilcoxon([0.1, *[8 / 20 - 9 / 20] * 9]).pvalue)
+
+
+@pytest.mark.parametrize(("held", "tested"), [(1, False), (5, False), (6, True)])
+def test_a_class_of_few_groups_is_tested_where_six_hold_it(held, tested):
+    rng = np.random.default_rng(0)
+    a = rng.integers(20, 50, (12, 2, 2, 3)).astype(float)
+    b = a + rng.integers(1, 9, a.shape)
+    a[held:, :, 1] = b[held:, :, 1] = 0
+    found = compare.pooled(a, b, left_out=[0], folds=np.arange(12))
+    assert (found.groups, found.p_value is not None) == (held, tested)
+    assert np.isfinite([found.difference, found.spread, found.networks.variance]).all()
+    assert "nan" not in found.verdict("A", "B", "rare IoU", "groups")
+    if tested:
+        assert np.isfinite([found.low, found.high, found.p_value]).all()
+        assert (found.low, found.high) == pytest.approx(
+            dataclasses.astuple(compare.pooled(a[:held, :, 1:], b[:held, :, 1:], folds=np.arange(held)))[3:5]
+        )
+
+
+def test_resampled_counts_are_sums_of_what_is_drawn():
+    sample = np.array([[[0, 0, 3], [1, 2, 3]], [[3, 3, 3], [2, 2, 0]]])
+    counted = [[[2, 0, 0, 1], [0, 1, 1, 1]], [[0, 0, 0, 3], [1, 0, 2, 0]]]
+    assert compare._times(sample, 4).tolist() == counted
 
 
 def test_the_order_of_the_methods_is_a_sign():
