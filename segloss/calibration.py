@@ -59,7 +59,7 @@ class Calibration:
         ignored = labels == self.ignore_index
         self.sums = self.sums.to(labels.device)
         top, guess = by_class.max(0)
-        self._add(0, top, guess == labels, ignored)
+        self._add(0, top, (guess == labels) & (top > 0), ignored)
         for index, confidence in enumerate(by_class):  # all at once would need 8 bytes a logit, several times
             self._add(1 + index, confidence, labels == index, ignored)
 

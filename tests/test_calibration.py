@@ -91,5 +91,7 @@ def test_certainty_nothing_and_no_numbers():
     empty = document((sure, torch.tensor([255])))
     assert empty["ece"] is None
     assert empty["bins"][0] == {"count": 0, "confidence": None, "accuracy": None}
+    first = document((torch.full((1, 3), torch.nan), torch.tensor([0])))  # also of the class that argmax would name
+    assert first["bins"][0] == {"count": 1, "confidence": 0, "accuracy": 0}
     broken = document((torch.full((1, 3), torch.nan), torch.tensor([2])))
     assert broken["bins"][0]["count"] == 1
