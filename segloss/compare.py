@@ -186,8 +186,8 @@ def pooled(
         raise ValueError(f"a and b must be counts of the same groups and seeds, got {first.shape} and {second.shape}")
     kept = [index for index in range(first.shape[2]) if index not in left_out]
     first, second = first[:, :, kept], second[:, :, kept]
-    held = (first + second).any((1, 2, 3))
-    known = np.unique(_folds(folds, len(held))[held], return_inverse=True)[1]
+    held: NDArray[np.bool_] = (first + second).sum((1, 2, 3)) > 0
+    known = _folds(_folds(folds, len(first))[held], int(held.sum()))
     first, second, groups = first[held], second[held], int(held.sum())
     each = [_pooled_score(counts.sum(0), score) for counts in (first, second)]
     if not np.isfinite(each).all():
