@@ -15,7 +15,7 @@ from segloss.compare import FEWEST
 
 from . import cells, results
 from .ablation import NOISE_FLOOR, Ablation, Cell
-from .comparison import Method
+from .comparison import Method, not_paired
 from .config import Config
 from .display import Display
 from .documents import arms_of, method, scores_files
@@ -25,7 +25,7 @@ from .lock import Lock
 from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
 from .report import Section
-from .run import Run, read_json, to_yaml, write_json
+from .run import Run, mark_of, read_json, to_yaml, write_json
 from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
 
 
@@ -79,6 +79,8 @@ def compare(
     Raises:
         UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
     """
+    if not 0 < smallest < 1:
+        raise UsageError(f"--smallest: must lie between 0 and 1, got {smallest:g}")
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
     if reference is None and overrides:
@@ -90,6 +92,8 @@ def compare(
             raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
     for pair in pairs:
         found = {str(path): _method(path, reference, overrides, display) for path in pair}
+        if left_out := not_paired(*found.values()):
+            display.section(Section("not paired", left_out))
         for section in _told(verdicts(found, str(pair[1]), smallest)):
             display.section(section)
 
@@ -122,16 +126,17 @@ def _tell_plan(
 
 
 def _probes(ablation: Ablation, every: Sequence[Cell], display: Display) -> dict[str, Probe]:
-    """A few steps of every arm, kept in probe.json: they are tried once."""
+    """A few steps of every arm, kept in probe.json: they are tried once, until the arm is another."""
     kept = ablation.path / "probe.json"
     known = read_json(kept) if kept.is_file() else {}
     firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR}
-    wanted = [cell for arm, cell in firsts.items() if arm not in known]
+    marks = {arm: mark_of(cell.config) for arm, cell in firsts.items()}
+    wanted = [cell for arm, cell in firsts.items() if known.get(arm, {}).get("of") != marks[arm]]
     for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
-        known[cell.arm] = probe(cell.config, Display(Console(quiet=True)))._asdict()
+        known[cell.arm] = probe(cell.config, Display(Console(quiet=True)))._asdict() | {"of": marks[cell.arm]}
     ablation.path.mkdir(parents=True, exist_ok=True)
     write_json(kept, known)
-    probes = {arm: Probe(**known[arm]) for arm in ablation.arms if arm in known}
+    probes = {arm: Probe(known[arm]["gradient_norm"], known[arm]["seconds"]) for arm in ablation.arms if arm in known}
     return probes | ({NOISE_FLOOR: probes[ablation.section.baseline]} if NOISE_FLOOR in ablation.arms else {})
 
 

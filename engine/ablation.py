@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .source import Node, load, merge
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""
+SCORED = ("scores.background", "scores.grid")
+"""Nor these: arms that are not scored alike cannot be compared."""
 NOISE_FLOOR = "noise_floor"
 OTHER_SEEDS = 10_000
 """The seeds of the noise floor are those of the baseline and so many more."""
@@ -87,6 +90,13 @@ class Ablation:
                 arms[name] = check(deepcopy(merge(root, changes)))
             except ConfigError as error:
                 problems += error.problems
+        size = arms.get(section.baseline, config).data.size
+        for name, arm in arms.items():
+            if arm.scores.grid == "network" and arm.data.size != size:
+                problems.append(
+                    f"{node.value['arms'].value[name].at}: ablation.arms.{name}: data.size is the grid that "
+                    "scores.grid: network scores on, so it is the same in every arm; use scores.grid: original"
+                )
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         if section.noise_floor:
@@ -153,7 +163,7 @@ def _problems(section: AblationSection, node: Node) -> Iterator[str]:
     if NOISE_FLOOR in section.arms:
         yield f"{arms.value[NOISE_FLOOR].at}: ablation.arms.{NOISE_FLOOR}: is the name of the baseline with other seeds"
     for name, changes in arms.value.items():
-        for key in FIXED:
+        for key in (*FIXED, *SCORED):
             place, found = changes.find(key.split("."))
             if len(found) == len(key.split(".")):
                 yield f"{place.at}: ablation.arms.{name}: {key} is the same in every arm; set it outside of ablation"
@@ -161,3 +171,8 @@ def _problems(section: AblationSection, node: Node) -> Iterator[str]:
         if name not in section.arms:
             place, _ = node.find(["paper", "values", name])
             yield f"{place.at}: ablation.paper.values: {unknown('arm', name, section.arms)}"
+        for score in section.paper.values[name] if section.paper is not None else ():
+            if not re.fullmatch(r"mDSC|mIoU|(DSC|IoU) .+", score):
+                place, _ = node.find(["paper", "values", name, score])
+                known = "mDSC, mIoU, DSC and the name of a class, IoU and the name of a class"
+                yield f"{place.at}: ablation.paper.values.{name}: unknown score {score!r}; allowed: {known}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segloss import compare
 
-from .errors import UsageError
+from .errors import NothingInCommonError, UsageError
 
 Group = str
 Row = Mapping[str, Any]
@@ -96,14 +96,15 @@ def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
     Where they have none in common the networks of each are averaged, and the comparison is of these networks alone.
 
     Raises:
-        UsageError: other classes, or no group that both have scored.
+        UsageError: other classes.
+        NothingInCommonError: no group that both have scored.
     """
     refuse_different(a, b)
     seeds = [seed for seed in a.documents if seed in b.documents]
     tables = [_Table.of(method, seeds or list(method.documents), measure) for method in (a, b)]
     groups = [group for group in tables[0].scored() if group in tables[1].scored()]
     if not groups:
-        raise UsageError(
+        raise NothingInCommonError(
             f"{a.name} and {b.name} have no patient or group in common for {measure.title}; the column `group` of "
             "`cases` says who is who"
         )
@@ -118,7 +119,36 @@ def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
         if measure.name is None
         else [index for index, name in enumerate(classes) if name != measure.name]
     )
+    kept = [index for index in range(len(classes)) if index not in left_out]
+    if not all(counts[:, :, kept].any((0, 2, 3)).all() for counts in (first, second)):
+        raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, no group of one holds it")
     return compare.pooled(first, second, "DSC" if measure.score == "DSC" else "IoU", left_out, folds)
+
+
+def not_paired(a: Method, b: Method) -> list[str]:
+    """What a comparison of two methods leaves out, or should not compare; a line for each."""
+    told = []
+    seeds = [sorted(map(str, one.documents)) for one in (a, b)]
+    if seeds[0] != seeds[1]:
+        common = [seed for seed in a.documents if seed in b.documents]
+        used = f"compared are the pairs of {_listed(map(str, common))}" if common else "each method's are averaged"
+        told.append(f"seeds of {a.name}: {_listed(seeds[0])}; of {b.name}: {_listed(seeds[1])}; {used}")
+    references = [_references(one) for one in (a, b)]
+    for index, (mine, other) in enumerate(((a, b), (b, a))):
+        alone = sorted({case for case, _ in references[index]} - {case for case, _ in references[1 - index]})
+        if alone:
+            told.append(
+                f"only {mine.name} has {_listed(alone)}: left out, or its group is of other cases in {other.name}"
+            )
+    for key in sorted(references[0].keys() & references[1].keys()):
+        if references[0][key] != references[1][key]:
+            pixels = [one[key] for one in references]
+            told.append(
+                f"{key[0]}: the reference has {pixels[0]} pixels of {key[1]} in {a.name}, {pixels[1]} in {b.name}: not "
+                "scored on the same masks, or not on one grid"
+            )
+            break
+    return told
 
 
 def refuse_different(a: Method, b: Method) -> None:
@@ -127,6 +157,17 @@ def refuse_different(a: Method, b: Method) -> None:
         mine, theirs = a.header.get(key), b.header.get(key)
         if mine != theirs and not (key == "grid" and None in (mine, theirs)):
             raise UsageError(f"{a.name} and {b.name} are not scored alike: {key} {mine} there, {theirs} here")
+
+
+def _references(method: Method) -> dict[tuple[str, str], int]:
+    """The pixels of the reference by case and class, where there are any."""
+    rows = (row for seed in method.documents for row in method.rows(seed))
+    return {(row["case"], row["class"]): row["tp"] + row["fn"] for row in rows if row["tp"] + row["fn"]}
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from .comparison import Method
+from .comparison import LOWER, Method
 from .errors import UsageError
 from .run import read_json
 
 
+def _once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a class is named twice")
+    return names
+
+
+def _finite(value: float | None) -> float | None:
+    """A distance; None where it is undefined, which other programs write as NaN or Infinity."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 class _Header(BaseModel):
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=1), AfterValidator(_once)]
     background: str | None = None
+    seed: int | None = None
+    fold: int | None = None
 
 
 class _Row(BaseModel):
@@ -24,6 +38,9 @@ class _Row(BaseModel):
     fp: Annotated[int, Field(ge=0)]
     fn: Annotated[int, Field(ge=0)]
     name: Annotated[str, Field(alias="class")]
+    fold: int | None = None
+    HD95: Annotated[float | None, AfterValidator(_finite)] = None
+    ASSD: Annotated[float | None, AfterValidator(_finite)] = None
 
 
 class _Document(BaseModel):
@@ -84,12 +101,23 @@ def _document(path: Path) -> dict[str, Any]:
             f"{path}: no scores of the form that is compared: {place}: {first['msg']}; needed are header.classes and "
             "cases, a row for each case and class with case, class, tp, fp and fn"
         ) from error
+    header, seen = checked.header, set[tuple[str, int | None, str]]()
+    if header.background not in (None, *header.classes):
+        raise UsageError(f"{path}: header.background: {header.background!r} is none of {', '.join(header.classes)}")
     for row, known in zip(document["cases"], checked.cases, strict=True):
-        if known.name not in checked.header.classes:
-            raise UsageError(f"{path}: cases: the class {known.name!r} is none of {', '.join(checked.header.classes)}")
+        if known.name not in header.classes:
+            raise UsageError(f"{path}: cases: the class {known.name!r} is none of {', '.join(header.classes)}")
+        if (known.case, known.fold, known.name) in seen:
+            raise UsageError(
+                f"{path}: cases: {known.case} has two rows of {known.name}; needed is one for each case and class, its "
+                "slices added up"
+            )
+        seen.add((known.case, known.fold, known.name))
+        row |= {"tp": known.tp, "fp": known.fp, "fn": known.fn}
+        row |= {score: getattr(known, score) for score in LOWER if score in row}
         union = known.tp + known.fp + known.fn
         row["group"] = known.group or known.case
         row["DSC"] = 2 * known.tp / (known.tp + union) if union else None
         row["IoU"] = known.tp / union if union else None
-    document["header"].setdefault("background", None)
+    document["header"] |= {"background": header.background, "seed": header.seed, "fold": header.fold}
     return dict(document)

@@ -37,7 +37,7 @@ def forest(told: Sequence[Verdicts]) -> Figure:
                 ha="center", fontsize=7,
             )  # fmt: skip
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(yticks=range(arms), yticklabels=list(reversed(one.found)), ylim=(-0.6, arms - 0.3))
+        axis.set(yticks=range(len(one.found)), yticklabels=list(reversed(one.found)), ylim=(-0.6, len(one.found) - 0.3))
         better = "lower is better" if one.measure.lower else "higher is better"
         axis.set_title(f"{one.measure.title} against {one.baseline}", fontsize=9)
         axis.set_xlabel(f"difference ({better})", fontsize=8)

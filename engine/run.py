@@ -81,7 +81,7 @@ class Run:
             if not self.config_file.is_file():
                 write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
             if not (self.path / "environment.json").is_file():
-                self.write_json("environment.json", environment() | {"seed": config.seed, "run": _mark(config)})
+                self.write_json("environment.json", environment() | {"seed": config.seed, "run": mark_of(config)})
             self.checkpoints.mkdir(exist_ok=True)
             for path in leftovers(self.checkpoints, "*"):
                 path.unlink()
@@ -303,7 +303,7 @@ def _git() -> dict[str, Any] | None:
         return None
 
 
-def _mark(config: Config) -> str:
+def mark_of(config: Config) -> str:
     """A hash of all that makes a run but its name."""
     return hashlib.sha256(json.dumps({**_identity(config), "name": None}).encode()).hexdigest()[:16]
 

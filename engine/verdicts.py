@@ -14,6 +14,7 @@ from segloss.readings import READINGS
 from .comparison import Measure, Method, compared, measures
 from .config import PaperSection
 from .display import percent
+from .errors import NothingInCommonError, UsageError
 from .folds import pooled
 from .report import Section
 
@@ -23,7 +24,8 @@ METHOD = (
     "(Holm), not for the number of classes. d_z: mean over standard deviation of the groups' differences."
 )
 
-COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p", "wins/ties/losses", "Wilcoxon p", "d_z"]
+COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p"]
+COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,17 @@ class Verdicts:
                 f"{one.difference:+.4f}",
                 "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}",
                 chance(one.p_value),
-                f"{one.wins}/{one.ties}/{one.losses}",
+                str(one.groups),
+                f"{self._wins(one)[0]}/{one.ties}/{self._wins(one)[1]}",
                 chance(one.wilcoxon),
                 "-" if one.d_z is None else f"{one.d_z:.2f}",
             ]
             for arm, one in self.found.items()
         ]
+
+    def _wins(self, one: Comparison) -> tuple[int, int]:
+        """Groups in which the arm is better, and in which the baseline is."""
+        return (one.losses, one.wins) if self.measure.lower else (one.wins, one.losses)
 
     def flat(self) -> Iterator[dict[str, Any]]:
         """The numbers at full precision, for a CSV file."""
@@ -85,9 +92,9 @@ class Verdicts:
                 "p_holm": one.p_value,
                 "wilcoxon_p": one.wilcoxon,
                 "d_z": one.d_z,
-                "wins": one.wins,
+                "wins": self._wins(one)[0],
                 "ties": one.ties,
-                "losses": one.losses,
+                "losses": self._wins(one)[1],
                 "groups": one.groups,
                 "seeds": one.seeds,
                 "seed_variance": one.networks.variance,
@@ -97,7 +104,7 @@ class Verdicts:
 def verdicts(
     arms: Mapping[str, Method], baseline: str, smallest: float, noise_floor: str | None = None
 ) -> list[Verdicts]:
-    """Compare every arm with the baseline in every measure.
+    """Compare every arm with the baseline in every measure; of those after the first, where both have it.
 
     Args:
         arms: by name, those with scores.
@@ -108,9 +115,22 @@ def verdicts(
     base = arms[baseline]
     header, rows = base.header, base.rows(next(iter(base.documents)))
     units = "patients" if header["background"] is not None else "groups"
-    told = []
-    for measure in measures(header, rows):
-        found = {name: compared(arm, base, measure) for name, arm in arms.items() if name != baseline}
+    told: list[Verdicts] = []
+    wanted = measures(header, rows)
+    if not wanted:
+        raise UsageError(f"{base.name}: no class but {header['background']}: nothing to compare")
+    for measure in wanted:
+        found: dict[str, Comparison] = {}
+        for name, arm in arms.items():
+            if name == baseline:
+                continue
+            try:
+                found[name] = compared(arm, base, measure)
+            except NothingInCommonError:  # a class that no held-out case has, HD95 of another trainer's scores
+                if not told:
+                    raise
+        if not found:
+            continue
         family = [name for name in found if name != noise_floor]
         found |= dict(zip(family, compare.holm([found[name] for name in family]), strict=True))
         told.append(Verdicts(measure, baseline, found, units, smallest))
@@ -196,14 +216,20 @@ def chance(p_value: float | None) -> str:
 
 
 def _mean_of_folds(documents: Sequence[dict[str, Any]], reading: str) -> dict[str, Any]:
-    """All folds' cases together; of images, which a document does not list, the mean of the folds by their number."""
-    if reading != "image":
+    """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
+
+    They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
+    """
+    units = [document["image"]["units"] for document in documents]
+    stills = units == [len(document["cases"]) // len(document["header"]["classes"]) for document in documents]
+    if reading != "image" or stills:
         return pooled(documents, [[] for _ in documents])
     classes = documents[0]["header"]["classes"]
     keys = ("DSC", "IoU")
 
     def weighted(values: Sequence[float | None]) -> float | None:
-        known = [(v, d["image"]["units"]) for v, d in zip(values, documents, strict=True) if v is not None]
+        counted = (one["image"]["units"] - one["image"]["left_out"] for one in documents)
+        known = [(value, weight) for value, weight in zip(values, counted, strict=True) if value is not None]
         total = sum(weight for _, weight in known)
         return sum(value * weight for value, weight in known) / total if total else None
 

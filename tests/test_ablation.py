@@ -14,13 +14,16 @@ from conftest import ROOT
 from grids import grid_yaml
 from PIL import Image
 
+from engine import ablate
 from engine.ablation import Ablation
-from engine.comparison import Measure, Method, compared, measures
+from engine.comparison import Measure, Method, compared, measures, not_paired
 from engine.config import PaperSection
+from engine.display import Display
 from engine.documents import method
 from engine.errors import ConfigError, UsageError
 from engine.experiment import Experiment
 from engine.forest import class_bars, forest, trajectories
+from engine.probe import Probe
 from engine.report import Section
 from engine.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
 
@@ -82,6 +85,7 @@ def test_what_starts_otherwise_is_told(shared):
     [
         ("ablation.baseline=cee", "ablation.baseline: unknown arm 'cee'; did you mean 'ce'?"),
         ("ablation.arms.adfl.loss.name=dlf", "loss.name: unknown loss 'dlf'; did you mean 'dfl'?"),
+        ("ablation.arms.adfl.scores.grid=network", "ablation.arms.adfl: scores.grid is the same in every arm"),
         ("ablation.arms.x.seed=3", "ablation.arms.x: seed is the same in every arm; set it outside of ablation"),
         ("ablation.arms.x.data.split.folds=3", "ablation.arms.x: data.split is the same in every arm"),
         ("ablation.arms.-x={}", "ablation.arms: use letters, digits and . _ - (a letter or digit first), got '-x'"),
@@ -94,6 +98,7 @@ def test_what_starts_otherwise_is_told(shared):
             "ablation.paper.values: unknown arm 'cee'",
         ),
         ("ablation.paper={source: x, reading: case, values: {ce: {mDSC: 86}}}", "ablation.paper.values"),
+        ("ablation.paper={source: x, reading: case, values: {ce: {mdsc: 0.8}}}", "ce: unknown score 'mdsc'; allowed"),
     ],
 )
 def test_mistakes_are_one_line_each(shared, override, message):
@@ -103,12 +108,20 @@ def test_mistakes_are_one_line_each(shared, override, message):
     assert message in error.value.problems[0]
 
 
+def test_arms_of_the_networks_grid_have_one_size(shared):
+    size = "ablation.arms.adfl.data.size=[32, 32]"
+    with pytest.raises(ConfigError, match=r"adfl: data\.size is the grid that"):
+        Ablation.load(shared, [size, "scores.grid=network"])
+    assert Ablation.load(shared, [size]).changed("adfl") == ["data"]
+
+
 def test_train_says_what_an_ablation_is_for(program, shared):
     said = program("train", shared, check=2).stderr
     assert said == f"{shared}: holds an ablation; train_seg.py ablate {shared} trains its arms\n"
 
 
 CLASSES = ["background", "zone", "tumour"]
+ARMS = {"ce": 0.0, "dfl": 0.02, "adfl": 0.004}
 
 
 def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="background"):
@@ -204,6 +217,51 @@ def test_undefined_scores_leave_out_the_pair():
     assert compared(a, b, Measure("case", "DSC")).groups == 12
 
 
+def without(method, name, keep=()):
+    """A class that is in no case but those to keep."""
+    for documents in method.documents.values():
+        for row in [row for one in documents for row in one["cases"]]:
+            if row["class"] == name and row["case"] not in keep:
+                row |= {"tp": 0, "fp": 0, "fn": 0, "DSC": None, "IoU": None}
+    return method
+
+
+@pytest.mark.parametrize("background", ["background", None])
+@pytest.mark.parametrize("keep", [(), ("p3",)])
+def test_a_class_that_few_held_out_cases_have_does_not_stop_the_tables(background, keep):
+    arms = {name: without(arm(name, shift, background=background), "tumour", keep) for name, shift in ARMS.items()}
+    told = verdicts(arms, "ce", 0.01)
+    found = {one.measure.name: one.found["dfl"] for one in told}
+    assert ("tumour" in found) == bool(keep)
+    assert all(one.p_value is not None for name, one in found.items() if name != "tumour")
+    assert not keep or (found["tumour"].groups, found["tumour"].p_value) == (1, None)
+    assert all("nan" not in line for one in told for line in one.lines())
+    assert len(forest(told).axes) >= len(told)
+
+
+def test_distances_are_compared_where_both_have_them_and_less_wins():
+    arms = {name: arm(name, shift) for name, shift in ARMS.items()}
+    for name, distance in (("ce", 5.0), ("dfl", 4.0)):
+        for documents in arms[name].documents.values():
+            for row in [row for one in documents for row in one["cases"]]:
+                row["HD95"] = distance
+    hd95 = next(one for one in verdicts(arms, "ce", 0.01) if one.measure.title == "tumour HD95")
+    assert list(hd95.found) == ["dfl"]
+    assert "12/0/0" in hd95.rows()[0]
+    assert (next(hd95.flat())["wins"], next(hd95.flat())["losses"]) == (12, 0)
+
+
+def test_what_is_not_paired_is_told():
+    a, b = arm("a", seeds=(0, 1, 2)), arm("b", seeds=(0, 1))
+    assert not_paired(a, arm("c", 0.05, seeds=(0, 1, 2))) == []
+    b.documents[0][1]["cases"], b.documents[1][1]["cases"] = [], []
+    b.documents[1][0]["cases"][0]["fn"] += 7
+    seeds, alone, grid = not_paired(a, b)
+    assert seeds == "seeds of a: 0, 1, 2; of b: 0, 1; compared are the pairs of 0, 1"
+    assert alone.startswith("only a has p1, p11, p3, p5, p7 and 1 more: left out")
+    assert grid.startswith("p0: the reference has 1000 pixels of background in a, 1007 in b")
+
+
 def test_methods_that_are_not_scored_alike_are_refused():
     with pytest.raises(UsageError, match="not scored alike: background background there, None here"):
         compared(arm("a"), arm("b", background=None), Measure("case", "DSC"))
@@ -272,6 +330,15 @@ def test_scores_of_another_trainer(tmp_path):
         (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: Input should be greater than or equal to 0"),
         (lambda d: d["cases"][0].update({"class": "gland"}), "the class 'gland' is none of background, zone, tumour"),
         (lambda d: d["header"].update(classes="ab"), "header.classes"),
+        (
+            lambda d: d["header"].update(classes=[*CLASSES, "zone"]),
+            "header.classes: Value error, a class is named twice",
+        ),
+        (lambda d: d["header"].update(seed=[0, 1]), "header.seed"),
+        (lambda d: d["header"].update(fold={"a": 1}), "header.fold"),
+        (lambda d: d["header"].update(background="bg"), "header.background: 'bg' is none of background, zone, tumour"),
+        (lambda d: d["cases"].append(d["cases"][0]), "cases: p0 has two rows of background; needed is one for each"),
+        (lambda d: d["cases"][1].update(HD95="n/a"), "cases.1.HD95"),
     ],
 )
 def test_other_json_is_refused(tmp_path, change, message):
@@ -282,6 +349,43 @@ def test_other_json_is_refused(tmp_path, change, message):
         method(tmp_path / "x.json")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_as_other_programs_write_them(tmp_path):
+    foreign = document()
+    for row in foreign["cases"]:
+        row |= {"tp": str(row["tp"]), "HD95": float("nan")}
+    (tmp_path / "x.json").write_text(json.dumps(foreign))
+    rows = method(tmp_path / "x.json").rows(0)
+    assert {row["HD95"] for row in rows} == {None}
+    assert [row["tp"] for row in rows] == [row["tp"] for row in document()["cases"]]
+
+
+def test_a_probe_is_of_the_arm_as_it_is_now(shared, tmp_path, monkeypatch):
+    """After a dry run nothing is fixed yet: another loss or more epochs are tried anew, what is the same is not."""
+    tried = []
+    monkeypatch.setattr(ablate, "probe", lambda config, _: tried.append(config) or Probe(1.0, config.train.epochs))
+
+    def seconds(*overrides):
+        ablation = Ablation.load(shared, [f"output={tmp_path}", *overrides])
+        return {arm: one.seconds for arm, one in ablate._probes(ablation, list(ablation.cells()), Display()).items()}
+
+    assert seconds() == seconds() == {"ce": 2, "adfl": 2}
+    assert len(tried) == 2
+    assert seconds("ablation.arms.adfl.loss.name=dice") == {"ce": 2, "adfl": 2}
+    assert len(tried) == 3
+    assert seconds("train.epochs=9") == {"ce": 9, "adfl": 9}
+
+
+def test_slices_of_folds_weigh_by_those_that_count():
+    """Exact for the mean over classes: 1 of 10 slices holds the gland in one fold, 9 of 10 in the other."""
+    method = arm("a", seeds=(0,))
+    for one, score, left_out in zip(method.documents[0], (0.2, 0.8), (9, 1), strict=True):
+        one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out}
+    assert reading_of(method, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    stills = arm("a", seeds=(0,))
+    expected = np.mean([row["DSC"] for row in stills.rows(0) if row["class"] == "zone"])
+    assert reading_of(stills, "image", "DSC zone") == [pytest.approx(expected)]
 
 
 @pytest.fixture(scope="module")
