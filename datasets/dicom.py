@@ -91,7 +91,7 @@ def _grey(plane: NDArray[Any], frame: Frame, elements: Elements, photometric: st
     tables = elements.items("ModalityLUTSequence")
     if tables:
         return _looked_up(plane, tables[0], transfer_syntax(elements).is_little_endian)
-    return scaled(plane, frame.slope, frame.intercept)
+    return scaled(plane, 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0)
 
 
 def _looked_up(plane: NDArray[Any], table: Elements, little_endian: bool) -> NDArray[np.uint16]:

@@ -12,7 +12,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from pydicom.filereader import dcmread, read_dataset, read_preamble
 from pydicom.tag import BaseTag
 
 from .errors import DataError
-from .pixels import LIMIT
+from .pixels import refuse_too_large
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 """That DICOM files often have; others have none."""
 MARK, MARK_AT = b"DICM", 128
+HEADLESS = (b"\2\0\0\0UL", b"\x08\0\0\0UL", *(bytes((8, 0, element, 0)) for element in (1, 5, 8, 0x16)))
+"""How data sets begin that lack the mark."""
 BROKEN = (
     ArithmeticError,
     AssertionError,
@@ -43,7 +45,11 @@ BROKEN = (
 )
 """What pydicom and its decoders raise for damaged files."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+"""Whose product is the bits of a frame."""
 _PIXEL_GROUP, _RAW_DEFLATE = 0x7FE0, -15
+_HEAD = 64 * 2**20
+"""Bytes that a deflated file may hold beside its pixels."""
 warnings.filterwarnings("ignore", module="pydicom")  # of values in files: what matters is refused by an error
 
 
@@ -188,13 +194,19 @@ def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 def _inflated(file: io.BufferedReader, path: Path, pixels: bool) -> pydicom.FileDataset:
     """The data set of a deflated file, which `file` is read up to."""
     stream = zlib.decompressobj(_RAW_DEFLATE)
-    content = stream.decompress(file.read(), LIMIT)
-    if stream.unconsumed_tail:
-        raise DataError(f"{path}: inflates to more than {LIMIT} bytes; replace the file if it is damaged")
+    content = stream.decompress(file.read(), _HEAD)
+    dataset = read_dataset(io.BytesIO(content), False, True, stop_when=_at_pixels)
+    if pixels:
+        head = Elements(dataset, path)
+        size = (head.whole("NumberOfFrames", 1) or 1) * prod(head.whole(key, 1) for key in SIZES) // 8
+        refuse_too_large(path, size)
+        content += stream.decompress(stream.unconsumed_tail, _HEAD + size)
+        if stream.unconsumed_tail:
+            raise DataError(f"{path}: inflates to far more than its {size} bytes of pixels; damaged; replace the file")
+        dataset = read_dataset(io.BytesIO(content), False, True)
     file.seek(0)
     preamble = read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=_behind_meta)
-    dataset = read_dataset(io.BytesIO(content), False, True, stop_when=None if pixels else _at_pixels)
     found = pydicom.FileDataset(io.BytesIO(), dataset, preamble, pydicom.dataset.FileMetaDataset(meta), False, True)
     found.set_original_encoding(False, True)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -131,8 +131,10 @@ class Dicom:
     def is_image(self, path: Path) -> bool:
         """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames."""
         if path.is_dir():
-            found = [*islice(filter(self._is_file, sorted(path.iterdir())), 2)]
-            return bool(found) and (len(found) == 1 or self._frames(found[0]) == 1) and self._wanted(found[0])
+            files = filter(self._is_file, sorted(path.iterdir()))
+            found = [*islice(files, 2)]
+            single = bool(found) and (len(found) == 1 or self._frames(found[0]) == 1)
+            return single and any(map(self._wanted, chain(found, files)))
         return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
 
     def read_image(self, path: Path) -> Pixels:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
-from .dicom_file import Elements
+from pydicom import uid
+
+from .dicom_file import SIZES, Elements, transfer_syntax
 from .errors import DataError
+from .pixels import MOST_OUT_OF_A_BYTE
 
 Numbers = tuple[float, ...]
 CENTIMETRES = 3
@@ -45,11 +49,12 @@ class Frame:
         position: the centre of its first pixel in LPS millimetres, None where the file does not say.
         axes: the directions in which columns and rows increase, 3 cosines each.
         pixel: millimetres between rows and between columns.
-        apart: millimetres between slices as the header has it; of use where positions do not tell.
+        apart: millimetres between slices as the header has it, the thickness of one that has a position; of use where
+            positions do not tell.
         stack: its StackID.
         number: the file's InstanceNumber.
         marks: what tells it from others at its position.
-        slope: of intensities over stored numbers.
+        slope: of intensities over stored numbers, None where the file does not say.
         intercept: of the same line.
         segment: the segment of a SEG that it belongs to, 0 elsewhere.
     """
@@ -69,8 +74,8 @@ class Frame:
     stack: str
     number: int
     marks: tuple[str, ...]
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
     segment: int
 
     @property
@@ -92,12 +97,28 @@ def frames_of(elements: Elements) -> list[Frame]:
         raise DataError(
             f"{elements.path}: {len(groups)} functional groups for {count} frames; cut short, so export it again"
         )
-    if count > 8 * elements.path.stat().st_size:
-        raise DataError(f"{elements.path}: NumberOfFrames = {count}, more than the file has bits; replace the file")
+    _refuse_many(elements, count)
     if not groups:
-        place = _Place(elements, shared, None)
-        return [place.frame(index) for index in range(count)]
+        one = _Place(elements, shared, None).frame(0)
+        return [one, *(replace(one, index=index) for index in range(1, count))]
     return [_Place(elements, shared, own).frame(index) for index, own in enumerate(groups)]
+
+
+def _refuse_many(elements: Elements, count: int) -> None:
+    """Raise a `DataError` for more frames than the file has room for: each would be listed before a pixel is read."""
+    syntax = transfer_syntax(elements)
+    bits = 64  # of the item around a compressed frame
+    if not syntax.is_encapsulated:
+        bits = max(1, prod(elements.whole(key, 1) for key in SIZES))
+        bits = bits * 2 // 3 if elements.text("PhotometricInterpretation") == "YBR_FULL_422" else bits
+    held = elements.path.stat().st_size
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        held *= MOST_OUT_OF_A_BYTE
+    if count > 1 and count * bits > 8 * held:
+        raise DataError(
+            f"{elements.path}: NumberOfFrames = {count}, more than fit into its {held} bytes; cut short or damaged, so "
+            "replace the file"
+        )
 
 
 class _Place:
@@ -118,8 +139,10 @@ class _Place:
         whole = self.whole
         measures = self.group("PixelMeasuresSequence")
         values = self.group("PixelValueTransformationSequence")
-        slope, intercept = values.number("RescaleSlope"), values.number("RescaleIntercept")
-        apart = measures.number("SpacingBetweenSlices") or (measures.number("SliceThickness") if self.plain else None)
+        position = self.geometric("PlanePosition", "ImagePosition", 3)
+        apart = measures.number("SpacingBetweenSlices")
+        if not apart and self.plain and position is not None:
+            apart = measures.number("SliceThickness")
         return Frame(
             path=whole.path,
             index=index,
@@ -129,15 +152,15 @@ class _Place:
             described=f"{whole.text('Modality')} {whole.text('SeriesDescription')!r}",
             space=whole.text("FrameOfReferenceUID") or whole.text("VolumeFrameOfReferenceUID"),
             size=(self.rows, self.columns),
-            position=self.geometric("PlanePosition", "ImagePosition", 3),
+            position=position,
             axes=self.geometric("PlaneOrientation", "ImageOrientation", 6),
             pixel=measures.numbers("PixelSpacing", 2) or self.ultrasound(),
             apart=abs(apart) if apart else None,
             stack=self.group("FrameContentSequence").text("StackID"),
             number=whole.whole("InstanceNumber", 0, least=-(2**31)),
             marks=tuple(self.mark(key, sequence) for key, sequence in MARKS.items()),
-            slope=1.0 if slope is None else slope,
-            intercept=0.0 if intercept is None else intercept,
+            slope=values.number("RescaleSlope"),
+            intercept=values.number("RescaleIntercept"),
             segment=self.group("SegmentIdentificationSequence").whole("ReferencedSegmentNumber", 0),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from .itk import LPS_TO_RAS
 Spacing = Sequence[float | None]
 SHARE, LEAST = 0.01, 0.01
 """How far steps may differ from their median: a share of it, or this many millimetres, whichever is more."""
+
+
+ROUNDING = 1e-6
+"""Of differences between positions that are written with two decimals."""
 
 
 def directions(frame: Frame) -> NDArray[np.float64]:
@@ -44,7 +49,7 @@ def ordered(frames: Sequence[Frame]) -> tuple[list[Frame], NDArray[np.float64]]:
 
 def tolerance(step: float) -> float:
     """How far a step may lie from the median one."""
-    return max(LEAST, SHARE * abs(step))
+    return max(LEAST, SHARE * abs(step)) + ROUNDING
 
 
 def placed(frames: Sequence[Frame], where: Path) -> tuple[list[Frame], Geometry]:
@@ -70,7 +75,7 @@ def placed(frames: Sequence[Frame], where: Path) -> tuple[list[Frame], Geometry]
         steps = np.diff(along)
         step = float(np.median(steps))
         _refuse_uneven(found, along, where)
-        _refuse_tilt(found, axes, where)
+        refuse_tilt(found, axes, where, np.arange(len(found)))
         step = float(along[-1] - along[0]) / (len(found) - 1)
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1], lps[:3, 2] = axes[0] * first.pixel[1], axes[1] * first.pixel[0], axes[2] * step
@@ -111,16 +116,23 @@ def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: P
     )
 
 
-def _refuse_tilt(frames: Sequence[Frame], axes: NDArray[np.float64], where: Path) -> None:
+def refuse_tilt(frames: Sequence[Frame], axes: NDArray[np.float64], where: Path, along: NDArray[Any]) -> None:
+    """Raise a `DataError` for slices that do not lie on one line along the normal.
+
+    Args:
+        frames: in order.
+        axes: as `directions` gives them.
+        where: the file or folder, for errors.
+        along: how far along that line each lies, in any unit.
+    """
+    shares = (along - along[0]) / ((along[-1] - along[0]) or 1)
     moved = np.array(frames[-1].position) - np.array(frames[0].position)
-    sideways, along = axes[:2] @ moved, float(axes[2] @ moved)
-    straight = np.array(frames[0].position) + np.outer(
-        np.linspace(0, 1, len(frames)), along * axes[2] + sideways @ axes[:2]
-    )
+    sideways, length = axes[:2] @ moved, float(axes[2] @ moved)
+    straight = np.array(frames[0].position) + np.outer(shares, length * axes[2] + sideways @ axes[:2])
     most = float(np.linalg.norm(np.array([frame.position for frame in frames]) - straight, axis=1).max())
     assert frames[0].pixel is not None
     pixel = min(frames[0].pixel)
-    angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways), abs(along))))
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways), abs(length))))
     if float(np.linalg.norm(sideways)) > max(LEAST, 0.05 * pixel) and angle > 0.05:
         raise DataError(
             f"{where}: gantry tilt: its slices are stacked {angle:.3g}° off their normal, "

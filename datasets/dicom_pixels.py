@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,11 @@ def stored_frames(elements: Elements) -> tuple[NDArray[Any], str]:
         _refuse_bomb(elements, size, held)
         plugin = _plugin(elements, syntax)
     else:
-        _refuse_short(elements, size, held)
+        _refuse_other_size(elements, size, held, shape[0])
         plugin = ""
     try:
+        if bits == samples == 1 and syntax.is_little_endian and not syntax.is_encapsulated:
+            return _bits(elements, shape)
         if syntax.is_encapsulated:
             _check_codestreams(elements, syntax, shape)
         return _decoded(elements, get_decoder(syntax), plugin, shape[0])
@@ -77,6 +79,13 @@ def stored_frames(elements: Elements) -> tuple[NDArray[Any], str]:
         raise
     except (*BROKEN, MemoryError) as error:
         raise elements.damaged(f"pixel data ({syntax.name})", error) from error
+
+
+def _bits(elements: Elements, shape: tuple[int, int, int]) -> tuple[NDArray[Any], str]:
+    """Frames of a bit a pixel, one behind the other; pydicom reads those alone that begin with a byte."""
+    packed = np.frombuffer(elements.value("PixelData"), np.uint8)
+    found = np.unpackbits(packed, count=prod(shape), bitorder="little")
+    return found.reshape(shape), elements.text("PhotometricInterpretation")
 
 
 def _held(elements: Elements) -> int:
@@ -98,12 +107,18 @@ def _held(elements: Elements) -> int:
     return len(value)
 
 
-def _refuse_short(elements: Elements, size: int, held: int) -> None:
+def _refuse_other_size(elements: Elements, size: int, held: int, frames: int) -> None:
+    """Raise a `DataError` where pixels are missing, or there is a frame more than the header says."""
     if elements.text("PhotometricInterpretation") == "YBR_FULL_422":
         size = size // 3 * 2
     if held < size:
         raise DataError(
             f"{elements.path}: {size} bytes of pixels by its header, but it holds {held}; cut short; replace the file"
+        )
+    if held - size >= max(2, size / frames):
+        raise DataError(
+            f"{elements.path}: {size} bytes of pixels by its header, but it holds {held}; are NumberOfFrames, "
+            "SamplesPerPixel and BitsAllocated right? Export it again"
         )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .dicom_file import Elements, is_dicom, load
 from .dicom_frames import Frame, frames_of
-from .dicom_grid import LEAST, directions, ordered, placed, tolerance
+from .dicom_grid import LEAST, directions, ordered, placed, refuse_tilt, tolerance
 from .dicom_pixels import stored_frames
 from .dicom_series import SEGMENTATIONS
 from .errors import DataError
@@ -99,7 +99,7 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any]
         labels = _by_slice(stored, slices, geometry, path)
     else:
         most = elements.whole("MaximumFractionalValue", 255, least=1) if kind == "FRACTIONAL" else 1
-        labels = _painted(stored / most >= rule.threshold, frames, slices, geometry, rule, path)
+        labels = _painted(stored >= rule.threshold * most - 1e-9, frames, slices, geometry, rule, path)
     return _embedded(labels, geometry, onto)
 
 
@@ -107,10 +107,13 @@ def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geome
     """The grid of all frames, gaps between them filled, and each frame's slice; in steps of the scan if they fit."""
     first = frames[0]
     assert first.axes is not None
+    if first.pixel is None:
+        raise DataError(f"{path}: no PixelSpacing; damaged, or no SEG? Export it again")
     for frame in frames:
         assert frame.axes is not None
-        if frame.size != first.size or np.abs(np.subtract(frame.axes, first.axes)).max() > 1e-3:
-            raise DataError(f"{path}: frames of several sizes or orientations; write a SEG for each")
+        turned = np.abs(np.subtract(frame.axes, first.axes)).max() > 1e-3
+        if turned or (frame.size, frame.pixel) != (first.size, first.pixel):
+            raise DataError(f"{path}: frames of several sizes, orientations or spacings; write a SEG for each")
     _, along = ordered(frames)
     steps = np.diff(along)
     steps = steps[steps > LEAST]
@@ -125,6 +128,7 @@ def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geome
         raise DataError(
             f"{path}: its frames lie unevenly, {steps.min():.4g} to {steps.max():.4g} mm apart; resample it"
         )
+    refuse_tilt(ordered(frames)[0], directions(first), path, along)
     if whole[-1] > 2**15:
         raise DataError(f"{path}: frames {along[-1] - along[0]:.4g} mm apart in steps of {step:.4g}; damaged?")
     normal_order = np.argsort(np.argsort([_along(frame, frames) for frame in frames], kind="stable"), kind="stable")

@@ -29,7 +29,20 @@ IDENTITY = (
     "StudyID",
 )
 """Of the patient and the visit, as the standard wants them in every file of a study; empty is allowed."""
+WHEN = ("StudyDate", "StudyTime")
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "Modality", "SpecificCharacterSet", *WHEN)
+"""Of the elements that identify (group 8), what a reference and a study cannot do without."""
+IMAGE_GROUPS = (0x0018, 0x0020, 0x0028, 0x5200)
+"""Of the acquisition, of places, of pixels and of frames."""
 MAKER = "segloss"
+CATEGORIES = {
+    "cid7192": codes.SCT.AnatomicalStructure,
+    "cid7191": codes.SCT.Tissue,
+    "cid7159": codes.SCT.MorphologicallyAbnormalStructure,
+    "cid7193": codes.SCT.PhysicalObject,
+    "cid7197": codes.SCT.BodySubstance,
+}
+"""The standard's lists of what a segment may be, and the category of what stands in them."""
 LESIONS = ("cancer", "carcinoma", "lesion", "metastasis", "neoplasm", "tumor", "tumour")
 
 
@@ -41,12 +54,12 @@ def write_seg(
     Every slice is in it, also empty ones, so that its grid is the scan's.
 
     Args:
-        labels: `(slices, rows, columns)` segment numbers on the grid of the series, 0 where there is none.
-        series: what was segmented; patient and study are copied from its files.
+        labels: `(slices, rows, columns)` segment numbers on the grid of the series; others are background.
+        series: what was segmented; patient and study are copied from its files, empty where they do not say.
         segments: the name of each number; SNOMED CT has a code for many organs, others are coded as tissue.
         path: the file to write.
-        anonymous: leave the name, ID, birth date and sex of the patient, the names of physicians and the numbers of
-            the visit empty.
+        anonymous: leave the name, ID, birth date and sex of the patient and the numbers of the visit empty, and the
+            rest of patient and visit out but for the date.
 
     Raises:
         DataError: a series that no SEG can refer to, such as a plain multi-frame without geometry; the disk is full.
@@ -57,14 +70,19 @@ def write_seg(
         raise DataError(
             f"{series.frames[0].path}: no geometry for a DICOM SEG to refer to; write masks with --format nii.gz"
         )
-    sources = [_in_space(load(file, pixels=False).dataset, series) for file in series.files]
+    if 1 < len(series.files) < len(series.frames):
+        raise DataError(
+            f"{series.frames[0].path}: a series of several multi-frame files, to which highdicom writes no SEG; "
+            "write the masks with --format nii.gz"
+        )
     binary = sorted(segments) == list(range(1, len(segments) + 1))
     kinds = highdicom.seg.SegmentationTypeValues
-    whole, complete = _in_file_order(labels, series, sources)
+    known = np.where(np.isin(labels, [*segments]), labels, 0)
+    content = BytesIO()
     try:
         made = highdicom.seg.Segmentation(
-            source_images=sources,
-            pixel_array=whole.astype(np.uint8 if max(segments) < 256 else np.uint16),
+            source_images=[_source(load(file, pixels=False).dataset, series, anonymous) for file in series.files],
+            pixel_array=known.astype(np.uint8 if max(segments) < 256 else np.uint16),
             segmentation_type=kinds.BINARY if binary else kinds.LABELMAP,
             segment_descriptions=[_description(number, name) for number, name in sorted(segments.items())],
             series_instance_uid=highdicom.UID(),
@@ -76,20 +94,40 @@ def write_seg(
             software_versions=version(MAKER),
             device_serial_number="0",
             content_label="SEGMENTATION",
-            omit_empty_frames=not complete,
+            omit_empty_frames=False,
         )
+        made.SeriesDescription = "Segmentation"
+        if len(series.files) == 1:
+            _refer_to_frames(made, series)
+        made.save_as(content, enforce_file_format=True)
+    except DataError:
+        raise
     except (*BROKEN, MemoryError) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(
             f"{series.frames[0].path}: highdicom writes no SEG for it ({told}); write the masks with --format nii.gz"
         ) from error
-    made.SeriesDescription = "Segmentation"
-    if anonymous:
-        for key in IDENTITY:
-            setattr(made, key, "")
-    content = BytesIO()
-    made.save_as(content, enforce_file_format=True)
     write_atomically(path, content.getvalue())
+
+
+def _source(source: Dataset, series: Series, anonymous: bool) -> Dataset:
+    """A header as highdicom wants it: in UTF-8, with all that a SEG needs, of the frames of the series alone."""
+    source.decode()
+    source.SpecificCharacterSet = "ISO_IR 192"
+    if anonymous:
+        for element in list(source):
+            if element.tag.group not in IMAGE_GROUPS and element.keyword not in NEEDED:
+                del source[element.tag]
+    for key in (*IDENTITY, *WHEN):
+        if key not in source or (anonymous and key in IDENTITY):
+            setattr(source, key, "")
+    if "PerFrameFunctionalGroupsSequence" in source:
+        groups = list(source.PerFrameFunctionalGroupsSequence)
+        source.PerFrameFunctionalGroupsSequence = [groups[frame.index] for frame in series.frames]
+        source.NumberOfFrames = len(series.frames)
+    elif not source.get("SliceThickness"):
+        source.SliceThickness = series.geometry.spacing[0]
+    return _in_space(source, series)
 
 
 def _in_space(source: Dataset, series: Series) -> Dataset:
@@ -102,27 +140,22 @@ def _in_space(source: Dataset, series: Series) -> Dataset:
         orientation = Dataset()
         orientation.ImageOrientationPatient = list(series.frames[0].axes or ())
         shared[0].PlaneOrientationSequence = [orientation]
-    for frame in series.frames:
-        if groups and not any("PlanePositionSequence" in item for item in (groups[frame.index], shared[0])):
+    for group, frame in zip(groups, series.frames, strict=bool(groups)):
+        if not any("PlanePositionSequence" in item for item in (group, shared[0])):
             position = Dataset()
             position.ImagePositionPatient = list(frame.position or ())
-            groups[frame.index].PlanePositionSequence = [position]
+            group.PlanePositionSequence = [position]
     return source
 
 
-def _in_file_order(labels: NDArray[Any], series: Series, sources: list[Dataset]) -> tuple[NDArray[Any], bool]:
-    """The labels as highdicom wants them, a frame for each of the sources' frames; and whether all have labels."""
-    if len(sources) > 1:
-        if len(sources) < len(series.frames):
-            raise DataError(
-                f"{series.frames[0].path}: a series of several multi-frame files, to which highdicom writes no SEG; "
-                "write the masks with --format nii.gz"
-            )
-        return labels, True
-    count = int(sources[0].get("NumberOfFrames", 1) or 1)
-    whole = np.zeros((count, *labels.shape[1:]), labels.dtype)
-    whole[[frame.index for frame in series.frames]] = labels
-    return whole, count == len(series.frames)
+def _refer_to_frames(made: Dataset, series: Series) -> None:
+    """Name the frames by their numbers in the file; highdicom saw those of the series alone."""
+    groups = made.PerFrameFunctionalGroupsSequence
+    derived = [item for group in groups for item in group.get("DerivationImageSequence") or []]
+    sources = {id(source): source for item in derived for source in item.get("SourceImageSequence") or []}
+    for source in sources.values():  # segments share them
+        if "ReferencedFrameNumber" in source:
+            source.ReferencedFrameNumber = series.frames[int(source.ReferencedFrameNumber) - 1].index + 1
 
 
 def _description(number: int, name: str) -> Any:
@@ -134,7 +167,7 @@ def _description(number: int, name: str) -> Any:
     )
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name[:64],
+        segment_label=name.replace("\\", "/")[:64],
         segmented_property_category=category,
         segmented_property_type=kind,
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -143,10 +176,13 @@ def _description(number: int, name: str) -> Any:
 
 
 def codes_of(name: str) -> tuple[Code, Code]:
-    """Category and type of a class by SNOMED CT: an anatomical structure of this name, a neoplasm, or tissue."""
+    """Category and type of a class by SNOMED CT: what the standard lists by this name, a neoplasm, or tissue."""
     words = name.replace("_", " ").replace("-", " ").split()
     if any(word.lower() in LESIONS for word in words):
         return codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm
     keyword = "".join(word.capitalize() for word in words)
-    kind = getattr(codes.SCT, keyword, None) if keyword else None
-    return (codes.SCT.AnatomicalStructure, kind) if kind is not None else (codes.SCT.Tissue, codes.SCT.Tissue)
+    for listed, category in CATEGORIES.items():
+        kind = getattr(getattr(codes, listed), keyword, None) if keyword else None
+        if kind is not None:
+            return category, kind
+    return codes.SCT.Tissue, codes.SCT.Tissue

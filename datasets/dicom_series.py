@@ -11,7 +11,7 @@ import numpy as np
 from nibabel import orientations
 from pydicom import uid
 
-from .dicom_file import SUFFIXES, Elements, below, is_dicom, load
+from .dicom_file import HEADLESS, SUFFIXES, Elements, below, is_dicom, load
 from .dicom_frames import Frame, frames_of
 from .dicom_grid import LEAST, Spacing, assumed, directions, ordered, placed
 from .errors import DataError
@@ -55,16 +55,30 @@ def find_series(path: Path, series: str | None, stack: str | None, spacing: Spac
         DataError: none or several to choose from, frames that make no regular grid.
     """
     frames = [frame for elements in images(path) for frame in frames_of(elements)]
+    frames.sort(key=lambda frame: (frame.number, frame.instance))  # names of stacks must not depend on names of files
     if not frames:
         what = "a folder without a DICOM image" if path.is_dir() else "no DICOM image"
         raise DataError(f"{path}: {what}; expected a series of MR, CT or ultrasound")
     chosen = _one_series(frames, path, series)
     chosen = _one_stack(chosen, path, stack)
-    if any(frame.position is None or frame.axes is None for frame in chosen):
+    _refuse_half_said(chosen, path)
+    if chosen[0].position is None or chosen[0].axes is None:
         found, geometry = assumed(chosen, spacing, path)
         return Series(tuple(found), geometry, placed=False)
     found, geometry = placed(chosen, path)
     return Series(tuple(found), geometry, placed=True)
+
+
+def _refuse_half_said(frames: Sequence[Frame], path: Path) -> None:
+    """Raise a `DataError` where some frames say where they lie, or what their numbers mean, and others do not."""
+    for key, default in (("position", None), ("slope", 1.0), ("intercept", 0.0)):
+        silent = [frame for frame in frames if getattr(frame, key) is None]
+        if len(silent) < len(frames) and silent and {getattr(frame, key) for frame in frames} - {None, default}:
+            name = {"position": "ImagePosition", "slope": "RescaleSlope", "intercept": "RescaleIntercept"}[key]
+            raise DataError(
+                f"{path}: {len(silent)} of {len(frames)} slices without {name}, such as {silent[0].named}, which the "
+                "others have; export the series again"
+            )
 
 
 def images(path: Path) -> Iterable[Elements]:
@@ -84,9 +98,14 @@ def headers(path: Path) -> Iterable[Elements]:
         yield load(path, pixels=False)
         return
     for file in below(path):
+        try:
+            with file.open("rb") as opened:
+                begins = opened.read(len(HEADLESS[0]))
+        except OSError as error:
+            raise DataError(f"{file}: cannot be opened ({error.strerror or error}); is a slice lost?") from error
         if is_dicom(file):
             yield load(file, pixels=False)
-        elif file.suffix.lower() in SUFFIXES:
+        elif file.suffix.lower() in SUFFIXES or begins.startswith(HEADLESS):
             raise DataError(f"{file}: no mark of DICOM in it; cut short or of another kind, so replace or remove it")
 
 
@@ -175,8 +194,9 @@ def _divided(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
         return [("", frames)]
     for mark in range(len(frames[0].marks)):
         groups = _grouped(frames, lambda frame, mark=mark: frame.marks[mark])  # type: ignore[misc]
-        if len(groups) > 1 and all(len(group) == positions == _positions(group) for group in groups.values()):
-            return list(groups.items())
+        whole = all(len(group) % positions == 0 and _positions(group) == positions for group in groups.values())
+        if len(groups) > 1 and whole:
+            return [(f"{key} {more}".strip(), part) for key, group in groups.items() for more, part in _divided(group)]
     return [("", frames)]
 
 

@@ -252,6 +252,8 @@ def _is_dicom(path: Path) -> bool:
 
 def _format(path: Path) -> ModuleType:
     suffix = volume_suffix(path)
+    if suffix is None and not path.exists():
+        raise DataError(f"{path}: no such file or folder")
     if suffix is None:
         endings = ", ".join(SUFFIXES)
         raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")

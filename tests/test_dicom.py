@@ -370,7 +370,7 @@ def test_truncated_or_absent_pixels(tmp_path):
     save(dataset(pixels()[0], **place(0), Rows=60000, Columns=60000), tmp_path / "big.dcm")
     refused(tmp_path / "big.dcm", "7200000000 bytes of pixels by its header, but it holds 96")
     save(dataset(pixels(), **place(0), NumberOfFrames=2**31 - 1), tmp_path / "long.dcm")
-    refused(tmp_path / "long.dcm", "NumberOfFrames = 2147483647, more than the file has bits")
+    refused(tmp_path / "long.dcm", "NumberOfFrames = 2147483647, more than fit into its 1150 bytes")
     data = enhanced(pixels((3, 40, 33), np.uint8))
     data.compress(uid.RLELossless, generate_instance_uid=False)
     data.PixelData = pydicom.encaps.encapsulate(
@@ -408,3 +408,108 @@ def test_a_frame_of_another_size_is_refused_before_it_is_decoded(tmp_path):
 def test_headers_that_cannot_be(tmp_path, elements, says):
     save(dataset(pixels()[0], **{**place(0), **elements}), tmp_path / "a.dcm")
     refused(tmp_path / "a.dcm", says)
+
+
+# Silent misreadings
+
+
+def test_a_slice_without_position_or_scale_among_others_is_refused(tmp_path):
+    write_series(tmp_path / "p", axes=SAGITTAL)
+    data = pydicom.dcmread(tmp_path / "p/002.dcm")
+    del data.ImagePositionPatient
+    save(data, tmp_path / "p/002.dcm")
+    for spacing in (None, (5, 1, 1)):
+        refused(tmp_path / "p", r"1 of 4 slices without ImagePosition, such as 002\.dcm", spacing=spacing)
+    write_series(tmp_path / "ct", RescaleSlope=1, RescaleIntercept=-1024)
+    data = pydicom.dcmread(tmp_path / "ct/002.dcm")
+    del data.RescaleIntercept
+    save(data, tmp_path / "ct/002.dcm")
+    refused(tmp_path / "ct", r"1 of 4 slices without RescaleIntercept, such as 002\.dcm")
+    data.RescaleIntercept = -1024
+    del data.RescaleSlope  # which 1 of the others does not differ from
+    save(data, tmp_path / "ct/002.dcm")
+    assert read_volume(tmp_path / "ct").array.min() == -1024
+
+
+def test_the_thickness_of_slices_without_positions_is_no_distance(tmp_path):
+    write_series(tmp_path / "s", SliceThickness=9.0)
+    for path in (tmp_path / "s").iterdir():
+        data = pydicom.dcmread(path)
+        del data.ImagePositionPatient
+        save(data, path)
+    refused(tmp_path / "s", r"how far apart its slices are .*data\.spacing")
+    assert read_volume(tmp_path / "s", spacing=(3.5, 1, 1)).geometry.spacing == pytest.approx((3.5, 0.7, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("plane", "changed"),
+    [
+        (pixels((5, 8, 8), np.uint8), {"NumberOfFrames": 1}),
+        (pixels((8, 8, 3), np.uint8), {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}),
+        (pixels((8, 8), np.uint16), {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}),
+    ],
+)
+def test_pixels_that_the_header_does_not_tell_of(tmp_path, plane, changed):
+    save(dataset(plane, **{**place(0), **changed}), tmp_path / "a.dcm")
+    refused(tmp_path / "a.dcm", "64 bytes of pixels by its header, but it holds (320|192|128); are NumberOfFrames, ")
+
+
+def test_a_slice_that_cannot_be_opened_or_lost_its_mark_is_not_left_out(tmp_path, monkeypatch):
+    write_series(tmp_path / "s", names=["a", "b", "c", "d"])
+    opened = Path.open
+
+    def closed(path, *given, **options):
+        if path.name == "d":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", closed)
+        refused(tmp_path / "s", r"s/d: cannot be opened \(Permission denied\)")
+    (tmp_path / "s/d").write_bytes((tmp_path / "s/d").read_bytes()[132:])
+    refused(tmp_path / "s", r"s/d: no mark of DICOM")
+    refused(tmp_path / "none", "none: no such file or folder")
+
+
+def test_positions_with_two_decimals(tmp_path):
+    for at in range(20):
+        where = {**place(0), "ImagePositionPatient": [0.0, 0.0, round(at / 3, 2)]}
+        save(dataset(pixels()[0] + at, instance=f"1.2.{at}", **where), tmp_path / f"s/{at}")
+    volume = read_volume(tmp_path / "s")
+    assert np.array_equal(volume.array[:, 0, 0], np.arange(20))
+    assert volume.geometry.spacing[0] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_names_of_stacks_do_not_hang_on_names_of_files(tmp_path):
+    for folder, names in (("a", "xy"), ("b", "yx")):
+        for name, rows, number in zip(names, (6, 7), (1, 9), strict=True):
+            for at in range(4):
+                given = {"instance": f"1.2.{number + at}", "InstanceNumber": number + at, **place(at)}
+                save(dataset(pixels((rows, 8)), **given), tmp_path / folder / f"{name}{at}")
+        assert read_volume(tmp_path / folder, stack="axial").array.shape == (4, 6, 8)
+        assert read_volume(tmp_path / folder, stack="axial 2").array.shape == (4, 7, 8)
+
+
+def test_frames_that_differ_in_two_ways_are_told_apart(tmp_path):
+    count = 0
+    for echo in (10.0, 20.0):
+        for time in (1, 2):
+            for at, plane in enumerate(pixels()):
+                count += 1
+                given = {"EchoTime": echo, "TemporalPositionIdentifier": time, "InstanceNumber": count, **place(at)}
+                save(dataset(plane + count - at, instance=f"1.2.{count}", **given), tmp_path / f"s/{count}")
+    stack = "axial TemporalPositionIdentifier 2 EchoTime 10.0"
+    refused(tmp_path / "s", f"4 stacks .*'{stack}'")
+    assert np.array_equal(read_volume(tmp_path / "s", stack=stack).array, pixels() + 5)
+
+
+def test_frames_and_deflated_bytes_are_not_counted_on_trust(tmp_path, monkeypatch):
+    save(dataset(np.zeros((256, 256), np.int16), **place(0), NumberOfFrames=10**6), tmp_path / "frames.dcm")
+    monkeypatch.setattr("datasets.dicom_frames._Place", None)  # not one is listed
+    refused(tmp_path / "frames.dcm", "NumberOfFrames = 1000000, more than fit into its")
+    monkeypatch.undo()
+    data = dataset(pixels()[0], syntax=uid.DeflatedExplicitVRLittleEndian, **place(0))
+    data.PixelData += b"\0" * 5000
+    save(data, tmp_path / "bomb.dcm")
+    monkeypatch.setattr("datasets.dicom_file._HEAD", 2000)
+    refused(tmp_path / "bomb.dcm", "inflates to far more than its 96 bytes of pixels")

@@ -1,10 +1,12 @@
 """DICOM SEG: read of every kind, matched to its series, written by predict; highdicom is the oracle."""
 
+import re
+
 import highdicom
 import numpy as np
 import pydicom
 import pytest
-from dicoms import dataset, enhanced, item, pixels, place, save, write_series
+from dicoms import AXIAL, SAGITTAL, dataset, enhanced, item, pixels, place, save, write_series
 from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.sr.codedict import codes
@@ -229,10 +231,29 @@ def test_written_for_its_source_and_read_by_highdicom(tmp_path, make):
 
 
 def test_privacy(tmp_path, scan):
+    for path in scan:
+        data = pydicom.dcmread(path)
+        data.PhysiciansOfRecord, data.PatientComments, data.PatientAge = "Wilson^James", "sister of Jane", "075Y"
+        data.ClinicalTrialSubjectID, data.StudyDescription, data.RequestingService = "trial12", "for Cuddy", "ward9"
+        save(data, path)
     series = find_series(scan[0].parent, None, None, None)
     write_seg(marked(), series, {1: "gland", 2: "tumour"}, tmp_path / "m.dcm", anonymous=True)
-    content = (tmp_path / "m.dcm").read_bytes()
-    for secret in (b"Doe", b"Jane", b"4711", b"19450607", b"House", b"A99", b"S7"):
+    content = re.sub(rb"[0-9.]{20,}", b"", (tmp_path / "m.dcm").read_bytes())  # UIDs, random digits
+    for secret in (
+        b"Doe",
+        b"Jane",
+        b"4711",
+        b"19450607",
+        b"House",
+        b"A99",
+        b"S7",
+        b"Wilson",
+        b"sister",
+        b"075Y",
+        b"trial12",
+        b"Cuddy",
+        b"ward9",
+    ):
         assert secret not in content
     found = pydicom.dcmread(tmp_path / "m.dcm")
     assert all(key in found and not str(found[key].value) for key in IDENTITY)
@@ -257,10 +278,70 @@ def test_an_empty_mask_and_a_source_without_geometry(tmp_path, scan):
     assert not (tmp_path / "n.dcm").exists()
 
 
+@pytest.mark.parametrize("kind", ["far", "echoes", "turned", "Volume"])
+@pytest.mark.parametrize("empty", [True, False])
+def test_one_stack_of_a_file_with_several(tmp_path, kind, empty):
+    """The SEG has every slice of the stack, and refers to its frames by their numbers in the file."""
+    positions = [0, 1, 2, 3, 13, 12, 11, 10] if kind == "far" else [0, 1, 2, 3, 3, 2, 1, 0]
+    axes = [AXIAL] * 4 + [SAGITTAL] * 4 if kind == "turned" else None
+    space = "Volume" if kind == "Volume" else "Patient"
+    data = enhanced(pixels((8, 6, 8)), positions, ["A"] * 4 + ["B"] * 4, axes, space)
+    series = find_series(save(data, tmp_path / "e.dcm"), None, "B", None)
+    mask = marked() * (not empty)
+    write_seg(mask, series, {1: "gland", 2: "tumour"}, tmp_path / "m.dcm")
+    found = read_mask_volume(tmp_path / "m.dcm")
+    assert np.array_equal(found.array, mask)
+    assert found.geometry.difference(series.geometry) is None
+    for group in pydicom.dcmread(tmp_path / "m.dcm").PerFrameFunctionalGroupsSequence:
+        number = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+        own = data.PerFrameFunctionalGroupsSequence[number - 1]
+        place_ = own["PlanePositionVolumeSequence" if kind == "Volume" else "PlanePositionSequence"][0]
+        assert group.PlanePositionSequence[0].ImagePositionPatient == next(iter(place_)).value
+    assert highdicom.seg.segread(tmp_path / "m.dcm").segmentation_type.value == "BINARY"
+
+
+def test_frames_that_do_not_begin_with_a_byte(tmp_path):
+    write_series(tmp_path / "s", pixels((5, 5, 7)))
+    mask = np.random.default_rng(0).integers(0, 3, (5, 5, 7)).astype(np.uint8)
+    write_seg(mask, find_series(tmp_path / "s", None, None, None), {1: "gland", 2: "tumour"}, tmp_path / "m.dcm")
+    assert np.array_equal(read_mask_volume(tmp_path / "m.dcm").array, mask)
+
+
+def test_a_frame_beside_the_others_is_refused(tmp_path, scan):
+    data = pydicom.dcmread(by_highdicom(scan, np.ones((4, 6, 8), np.uint8), tmp_path / "m.dcm", names=("gland",)))
+    data.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0].ImagePositionPatient[0] += 2
+    save(data, tmp_path / "m.dcm")
+    for onto in (None, read_volume(scan[0].parent).geometry):
+        with pytest.raises(DataError, match="do not lie on one line, 2 mm off"):
+            read_mask_volume(tmp_path / "m.dcm", onto=onto)
+
+
+def test_what_a_source_does_not_say_is_empty(tmp_path, scan):
+    """As in files that were de-identified by removal; and a Japanese name, whose characters come in two sets."""
+    for path in scan:
+        data = pydicom.dcmread(path)
+        for key in (*IDENTITY, "StudyDate", "StudyTime", "SliceThickness"):
+            delattr(data, key)
+        data.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+        data.PatientName = "Yamada^Tarou=山田^太郎"
+        save(data, path)
+    series = find_series(scan[0].parent, None, None, None)
+    write_seg(marked(), series, {1: "gland", 2: "tumour"}, tmp_path / "m.dcm")
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert found.PatientName == "Yamada^Tarou=山田^太郎"
+    assert all(key in found and not str(found[key].value) for key in (*IDENTITY[1:], "StudyDate", "StudyTime"))
+    assert np.array_equal(read_mask_volume(tmp_path / "m.dcm").array, marked())
+    write_seg(marked() + np.uint8(5), series, {6: "gland"}, tmp_path / "m.dcm")  # 5 is background
+    assert np.array_equal(read_mask_volume(tmp_path / "m.dcm").array, (marked() == 1) * 6)
+
+
 def test_codes():
     assert codes_of("prostate")[1] == codes.SCT.Prostate
     assert codes_of("left_kidney")[0] in (codes.SCT.AnatomicalStructure, codes.SCT.Tissue)
     assert codes_of("big tumour") == (codes.SCT.MorphologicallyAbnormalStructure, codes.SCT.Neoplasm)
+    assert codes_of("necrosis")[0] == codes.SCT.MorphologicallyAbnormalStructure
+    assert codes_of("stent")[0] == codes.SCT.PhysicalObject
+    assert codes_of("left") == codes_of("water") == (codes.SCT.Tissue, codes.SCT.Tissue)  # known, but no segments
     assert codes_of("thing") == (codes.SCT.Tissue, codes.SCT.Tissue)
     assert MARKED.classes == ("background", "gland", "tumour")
     assert datasets.ADAPTERS["dicom"] is Dicom

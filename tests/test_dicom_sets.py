@@ -178,6 +178,8 @@ def test_layouts_and_what_is_refused(tmp_path):
     assert not adapter.is_image(tmp_path / "a")
     assert not adapter.is_image(tmp_path / "a/scan/000.dcm")
     assert not Trus(str(tmp_path), series="adc").is_image(tmp_path / "a/scan")
-    colour = Dicom(str(tmp_path), labels={"background": 0, "gland": 1}, colour="rgb")
+    write_series(tmp_path / "a/scan", names=list("wxyz"), series="1.2.8", SeriesDescription="adc")
+    assert Trus(str(tmp_path), series="adc").is_image(tmp_path / "a/scan")  # whichever of the two comes first
+    colour = Dicom(str(tmp_path), series="t2", labels={"background": 0, "gland": 1}, colour="rgb")
     assert colour.channels == 3
     assert colour.read_image(tmp_path / "a/scan").array.shape == (4, 6, 8, 3)
