@@ -131,15 +131,21 @@ def _source(source: Dataset, series: Series, anonymous: bool) -> Dataset:
 
 
 def _in_space(source: Dataset, series: Series) -> Dataset:
-    """A header with the positions of an ultrasound volume as those of a patient: a SEG has no others."""
+    """A header with the places of an ultrasound volume as those of a patient, and what frames share said once for all.
+
+    A SEG has no others; scanners say it of each frame too.
+    """
     groups = source.get("PerFrameFunctionalGroupsSequence") or []
     if "FrameOfReferenceUID" not in source and series.frames[0].space:
         source.FrameOfReferenceUID = series.frames[0].space
     shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    if groups and not any("PlaneOrientationSequence" in item for item in (groups[0], shared[0])):
+    if groups:
         orientation = Dataset()
         orientation.ImageOrientationPatient = list(series.frames[0].axes or ())
         shared[0].PlaneOrientationSequence = [orientation]
+        if "PixelMeasuresSequence" in groups[0]:
+            shared[0].PixelMeasuresSequence = groups[0].PixelMeasuresSequence
+        source.SharedFunctionalGroupsSequence = [shared[0]]
     for group, frame in zip(groups, series.frames, strict=bool(groups)):
         if not any("PlanePositionSequence" in item for item in (group, shared[0])):
             position = Dataset()

@@ -286,6 +286,11 @@ def test_one_stack_of_a_file_with_several(tmp_path, kind, empty):
     axes = [AXIAL] * 4 + [SAGITTAL] * 4 if kind == "turned" else None
     space = "Volume" if kind == "Volume" else "Patient"
     data = enhanced(pixels((8, 6, 8)), positions, ["A"] * 4 + ["B"] * 4, axes, space)
+    if axes:  # as by Philips
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        del data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        for group in data.PerFrameFunctionalGroupsSequence:
+            group.PixelMeasuresSequence = measures
     series = find_series(save(data, tmp_path / "e.dcm"), None, "B", None)
     mask = marked() * (not empty)
     write_seg(mask, series, {1: "gland", 2: "tumour"}, tmp_path / "m.dcm")
