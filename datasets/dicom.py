@@ -26,8 +26,8 @@ MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 def read(series: Series, colour: Colour) -> NDArray[Any]:
     """The intensities of a series.
 
-    Stored numbers become intensities by the modality's table, or by slope and intercept, frame by frame; MONOCHROME1 is
-    inverted first (over the range of its bits), so that larger is brighter.
+    Stored numbers become intensities by the modality's table, or by slope and intercept, frame by frame. Numbers of
+    MONOCHROME1 without such a unit are inverted (over the range of their bits), so that larger is brighter.
 
     Args:
         series: as `find_series` gives it.
@@ -80,18 +80,22 @@ def _planes(path: Path, frames: list[Frame], colour: Colour) -> list[NDArray[Any
 def _grey(plane: NDArray[Any], frame: Frame, elements: Elements, photometric: str) -> NDArray[Any]:
     if plane.ndim != 2:
         raise DataError(f"{frame.path}: {photometric} of {plane.shape[-1]} samples; expected one; damaged?")
-    if photometric == "MONOCHROME1":
-        bits = elements.whole("BitsStored", 8)
-        if plane.dtype.kind == "f":
-            plane = -plane
-        elif plane.dtype.kind == "i":
-            plane = -1 - plane  # from −2^(n−1)..2^(n−1)−1 onto itself
-        else:
-            plane = (np.uint64(2**bits - 1) - plane.astype(np.uint64)).astype(plane.dtype)
     tables = elements.items("ModalityLUTSequence")
     if tables:
         return _looked_up(plane, tables[0], transfer_syntax(elements).is_little_endian)
-    return scaled(plane, 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0)
+    slope, intercept = 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0
+    if photometric == "MONOCHROME1" and (slope, intercept) == (1, 0):
+        return _inverted(plane, elements.whole("BitsStored", 8))
+    return scaled(plane, slope, intercept)
+
+
+def _inverted(plane: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Stored numbers so that larger is brighter, over the range of their bits."""
+    if plane.dtype.kind == "f":
+        return -plane
+    if plane.dtype.kind == "i":
+        return -1 - plane  # from −2^(n−1)..2^(n−1)−1 onto itself
+    return (np.uint64(2**bits - 1) - plane.astype(np.uint64)).astype(plane.dtype)
 
 
 def _looked_up(plane: NDArray[Any], table: Elements, little_endian: bool) -> NDArray[np.uint16]:

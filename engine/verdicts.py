@@ -27,6 +27,11 @@ METHOD = (
 COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p"]
 COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
 
+LATEX = str.maketrans(
+    {character: "\\" + character for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$"}
+)
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -189,7 +194,7 @@ def markdown(sections: Sequence[Section]) -> str:
         parts += [f"- {line}" for line in section.lines]
         if section.columns:
             lines = [section.columns, ["---", *["---:"] * (len(section.columns) - 1)], *section.rows]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            parts.append("\n".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in line)} |" for line in lines))
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
 
@@ -200,7 +205,7 @@ def latex(sections: Sequence[Section]) -> str:
         if not section.columns:
             continue
         head, *body = [
-            " & ".join(_escaped(cell) for cell in line) + r" \\" for line in (section.columns, *section.rows)
+            " & ".join(cell.translate(LATEX) for cell in line) + r" \\" for line in (section.columns, *section.rows)
         ]
         rules = [r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
         tabular = [rf"\begin{{tabular}}{{l{'r' * (len(section.columns) - 1)}}}", *rules, r"\end{tabular}"]
@@ -244,9 +249,3 @@ def _spread(values: Sequence[float]) -> str:
     if not values:
         return "-"
     return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
-
-
-def _escaped(text: str) -> str:
-    for character in "\\&%$#_{}":
-        text = text.replace(character, r"\textbackslash " if character == "\\" else "\\" + character)
-    return text.replace("±", r"$\pm$").replace("<", "$<$")

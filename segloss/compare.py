@@ -102,7 +102,7 @@ class Comparison:
         """
         better = (self.difference > 0) != lower
         size = f"{abs(self.difference):.3f}"
-        seeds = f"{self.seeds} seeds" if self.seeds > 1 else "one seed: for these trained networks only"
+        seeds = f"{self.seeds} seeds" if self.seeds > 1 else "for these trained networks only"
         if self.p_value is None or self.low is None or self.high is None:
             return (
                 f"{a} has {self.mean_a:.3f} {score}, {b} {self.mean_b:.3f} ({self.groups} {units}, {seeds}); too few "

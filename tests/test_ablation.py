@@ -295,6 +295,9 @@ def test_tables_and_pictures():
     row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
     assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
     assert r"dfl\_1 & " in latex(sections)
+    odd = [Section("odd", columns=["class", "n"], rows=[["a|b", "~"], ["\\x^{2}", "1 < 2"]])]
+    assert r"| a\|b | ~ |" in markdown(odd)
+    assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
     assert latex(sections).count(r"\begin{tabular}") == len(sections)
     rows = [row for one in told for row in one.flat()]
     assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
@@ -468,7 +471,7 @@ def test_arms_are_compared_by_hand(trained, module_program):
     said = module_program("compare", "runs/grid/adfl", "runs/grid/ce", check=0, cwd=folder).stdout
     assert "runs/grid/adfl" in said
     assert "mIoU against runs/grid/ce" in said
-    assert "11 groups, one seed: for these trained networks only" in said
+    assert "11 groups, for these trained networks only" in said
     wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
     assert wrong.startswith("runs/grid: no scores.json in it; it is an ablation; give one of its arms: adfl, ce")
     assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
@@ -509,7 +512,7 @@ def test_folders_of_masks_are_compared(program, tmp_path):
     options = ("labels={background: 0, gland: 1}", "background=background")
     said = program("compare", "good", "bad", "--ref", "ref", *options, check=0).stdout
     assert "good improves gland DSC over bad by" in said
-    assert "7 patients, one seed: for these trained networks only" in said
+    assert "7 patients, for these trained networks only" in said
     for name in ("good", "bad"):
         program("evaluate", "--pred", name, "--ref", "ref", "--out", f"{name}-scores", *options, check=0)
     again = program("compare", "good-scores", "bad-scores", check=0).stdout

@@ -200,7 +200,7 @@ def test_verdicts():
     better = compare.paired(a + 0.021 + 0.002 * rng.standard_normal(19), a)
     assert better.verdict("ADFL", "CE", "prostate DSC") == (
         f"ADFL improves prostate DSC over CE by 0.021 (95 % CI {better.low:.3f} to {better.high:.3f}, p < 0.001; "
-        "19 patients, one seed: for these trained networks only)"
+        "19 patients, for these trained networks only)"
     )
     assert "worsens prostate HD95 over CE by 0.021" in better.verdict("ADFL", "CE", "prostate HD95", lower=True)
     same = compare.paired(a + np.linspace(-0.02, 0.022, 19), a).verdict("ADFL", "CE", "prostate DSC")
