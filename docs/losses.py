@@ -128,8 +128,10 @@ ACW = """\
 
 def page() -> str:
     """The text of docs/losses.md, without what other libraries say."""
+    shared = (f"| `{name}` | {description_of(name, documentation_of(segloss.SegmentationLoss))} |" for name in GIVEN)
+    introduction = INTRODUCTION.replace("{SHARED}", "\n".join(shared))
     return "\n".join(
-        [INTRODUCTION, *_contents(), *_losses(), FOLLOWING, *_weights(), *_acw(), *_figures(), *_references()]
+        [introduction, *_contents(), *_losses(), FOLLOWING, *_weights(), *_acw(), *_figures(), *_references()]
     )
 
 

@@ -17,6 +17,14 @@ def test_the_page_of_the_losses_is_made_from_the_code():
     assert (DOCS / "losses.md").read_text() == losses.page(), "run: make docs"
 
 
+def test_the_page_of_the_losses_tells_what_every_loss_takes():
+    table = losses.page().split("What every loss takes in Python")[1].split("## Which one?")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
+    assert tuple(told) == losses.GIVEN
+    assert "None" not in told.values()
+    assert not re.search(r"\{[A-Z]+\}", losses.page()), "a gap that nothing filled"
+
+
 def test_every_loss_is_in_one_group_and_has_a_picture():
     assert sorted(name for names in losses.GROUPS.values() for name in names) == sorted(segloss.LOSSES)
     pictures = re.findall(r"\]\((losses/\w+\.png)\)", (DOCS / "losses.md").read_text())
