@@ -24,8 +24,7 @@ from segloss.names import unknown
 from . import build
 from .config import Config, DataSection, FullConfig, LossSection, ScoresSection
 from .errors import ConfigError, UsageError
-from .explain import explain
-from .named import describe
+from .explain import expected, explain
 from .source import Key, Node, load
 
 
@@ -50,7 +49,7 @@ def check(root: Node, trained: bool = False) -> Config:
     for key, field in FullConfig.model_fields.items():
         if key not in root.value:
             if field.is_required():
-                problems.append(f"{root.at}: {key}: missing; expected {describe(Config.model_fields[key].annotation)}")
+                problems.append(f"{root.at}: {key}: missing; expected {expected(field.annotation)}")
             continue
         try:
             kind: Any = Annotated[field.annotation, field]

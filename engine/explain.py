@@ -30,7 +30,7 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             foreign, _ = root.find(location)
             yield f"{foreign.at}: {dotted}: {unknown('key', location[-1], _keys(model))}"
         elif kind == "missing" and isinstance(location[-1], str):
-            yield f"{node.at}: {dotted}: missing {location[-1]}; expected {describe(_annotation(model, location[-1]))}"
+            yield f"{node.at}: {dotted}: missing {location[-1]}; expected {expected(_annotation(model, location[-1]))}"
         elif kind == "union_tag_not_found":
             name = context["discriminator"].strip("'")
             yield f"{node.at}: {dotted}: missing {name}; {_tags(annotation, name)}"
@@ -54,13 +54,19 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         elif kind == "string_pattern_mismatch":
             got = location[-2] if location[-1] == "[key]" else node.plain()
             yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {got!r}"
-        elif kind == "missing" or kind.endswith(("_type", "_parsing", "_error")):
+        elif kind in ("missing", "too_long") or kind.endswith(("_type", "_parsing", "_error")):
             if isinstance(node.value, str) and any("name" in model.model_fields for model in _models(annotation)):
                 yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"
             else:
                 yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
         else:
             yield f"{node.at}: {dotted}: {problem['msg'].replace('Input should', 'must')}, got {_shown(node)}"
+
+
+def expected(annotation: Any) -> str:
+    """A type in words; of a section that has a name, also which there are."""
+    tagged = next((key for key in ("name", "kind") if any(key in m.model_fields for m in _models(annotation))), None)
+    return describe(annotation) if tagged is None else f"a mapping whose {_tags(annotation, tagged)}"
 
 
 def _shown(node: Node) -> str:

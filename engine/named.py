@@ -88,7 +88,8 @@ def describe(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(describe(arg) for arg in args))
     if origin in (list, tuple):
         inner = [describe(arg) for arg in args if arg is not ...]
-        return f"list of {inner[0]}" if origin is list else f"[{', '.join(inner)}]"
+        one = f"({inner[0]})" if " or " in inner[0] else inner[0]
+        return f"list of {one}" if origin is list else f"[{', '.join(inner)}]"
     if origin is dict and args[1] is not Any:
         return f"a mapping of names, each to {describe(args[1])}"
     if origin is dict or (inspect.isclass(annotation) and issubclass(annotation, BaseModel)):

@@ -713,6 +713,6 @@ optim: {name: adam, lr: 1e-3}
     told = program("train", "run.yaml", check=2).stderr
     assert "run.yaml:5:3: data.labels: 0 is in background and in lesion" in told
     told = program("train", "run.yaml", "data.labels={a: x, b: 1}", check=2).stderr
-    assert "command line: data.labels: expected a mapping of names, each to a whole number or list" in told
+    assert "command line: data.labels: expected a mapping of names, each to a whole number or list of (" in told
     assert told.count("\n") == 1
     assert "data.channels" in program("train", "run.yaml", "data.channels=2", check=2).stderr

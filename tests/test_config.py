@@ -131,7 +131,13 @@ def test_a_missing_section_and_a_missing_key(write):
     found = problems(path)
     assert "run.yaml:2:1: data: missing root; expected text" in found
     assert any(line.startswith("run.yaml:3:1: model: missing name; name is one of deeplabv3plus, ") for line in found)
-    assert "run.yaml:1:1: optim: missing; expected a mapping" in found
+    assert "run.yaml:1:1: optim: missing; expected a mapping whose name is one of adam, adamw, sgd" in found
+    rest = "model: {name: unet}\nloss: {name: ce}\noptim: {name: adam, lr: 1}\n"
+    path.write_text("name: a\ndata: {name: camvid, root: x, size: [1, 2, 3]}\n" + rest)
+    assert problems(path) == [
+        "run.yaml:2:1: data: missing split; expected a mapping whose kind is one of official, holdout, kfold, file",
+        "run.yaml:2:31: data.size: expected [a whole number, a whole number] or null, got [1, 2, 3]",
+    ]
 
 
 @pytest.mark.parametrize(
