@@ -27,6 +27,7 @@ METHOD = (
 COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p"]
 COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
 
+BAR = r"\|"
 LATEX = str.maketrans(
     {character: "\\" + character for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$"}
@@ -194,7 +195,7 @@ def markdown(sections: Sequence[Section]) -> str:
         parts += [f"- {line}" for line in section.lines]
         if section.columns:
             lines = [section.columns, ["---", *["---:"] * (len(section.columns) - 1)], *section.rows]
-            parts.append("\n".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in line)} |" for line in lines))
+            parts.append("\n".join(f"| {' | '.join(cell.replace('|', BAR) for cell in line)} |" for line in lines))
     return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
 
 

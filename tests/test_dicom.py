@@ -128,6 +128,8 @@ def test_monochrome1_is_inverted_over_its_bits(tmp_path):
     assert one(tmp_path, np.array([[0, 4095, 3]], np.uint16), **inverted, **twelve).tolist() == [[4095, 0, 4092]]
     assert one(tmp_path, np.array([[-2048, 2047, 3]], np.int16), **inverted, **twelve).tolist() == [[2047, -2048, -4]]
     assert one(tmp_path, np.array([[0.5, -2]], np.float32), **inverted).tolist() == [[-0.5, 2]]
+    in_units = one(tmp_path, np.array([[0, 1000]], np.uint16), **inverted, RescaleSlope="1", RescaleIntercept="-1024")
+    assert in_units.tolist() == [[-1024, -24]]
 
 
 def test_slope_and_intercept_of_a_file_and_of_each_frame(tmp_path):
