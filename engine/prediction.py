@@ -61,8 +61,9 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
         DataError: a path that is not there, a folder without images, two images of one name.
     """
     written = {out.resolve() / name for name in OUTPUTS}
-    scans = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, or DICOM)"
-    kind = scans if adapter.volumetric else "images (.png, .jpg, .tif, .bmp)"
+    kind = "images (.png, .jpg, .tif, .bmp)"
+    if adapter.volumetric:
+        kind = f"scans ({'DICOM' if isinstance(adapter, datasets.Dicom) else '.nii, .nii.gz, .hdr, .mha, .mhd'})"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():

@@ -150,6 +150,9 @@ def _with_parents(path: Path, children: list[Path]) -> Node:
 def _read(path: Path) -> Node:
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError:
+        inside = f"; the configuration of a run is {path / 'config.yaml'}" if (path / "config.yaml").is_file() else ""
+        raise ConfigError([f"{path}: a folder; expected a YAML file{inside}"]) from None
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path()
         near = sorted(str(other) for other in folder.glob("*.yaml"))[:5]
