@@ -25,6 +25,7 @@ docs: $(READY)  ## make the pages that are made from the code
 	$(BIN)/python -W ignore -m docs.losses
 	$(BIN)/python -m docs.data
 	$(BIN)/python -W ignore -m docs.models
+	$(BIN)/python -W ignore -m docs.configuration
 
 mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate_losses.py

@@ -44,7 +44,7 @@ class Phantom:
         labels: other classes: a name to one or several mask values; null for background 0 and prostate 1.
         ignore: mask values of voxels that do not count.
         slice_axis: how volumes are cut into slices.
-        form: metaimage, MRI as PROMISE12 has it; mr_series, the same MRI as DICOM slices with a SEG; us_volume,
+        form: `metaimage`, MRI as PROMISE12 has it; `mr_series`, the same MRI as DICOM slices with a SEG; `us_volume`,
             ultrasound as DICOM Enhanced US Volume with a SEG.
 
     Raises:

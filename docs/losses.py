@@ -261,8 +261,12 @@ def escaped(text: str) -> str:
 
 def default_of(parameter: inspect.Parameter) -> str:
     """A parameter's default as YAML writes it."""
+    return as_yaml(parameter.default)
+
+
+def as_yaml(value: Any) -> str:
+    """A plain value as YAML writes it, a third as a fraction."""
     words = {True: "true", False: "false", None: "null"}
-    value = parameter.default
     if isinstance(value, float) and value == 4 / 3:
         return "4/3"
     return words[value] if value is None or isinstance(value, bool) else str(value)

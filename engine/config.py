@@ -40,6 +40,7 @@ class AugmentSection(Strict):
     model_config = ConfigDict(extra="allow")
 
     name: str
+    """The transform's class in albumentations, such as `HorizontalFlip`."""
 
 
 class MarginSection(Strict):
@@ -70,6 +71,7 @@ class DataSection(Strict):
     workers: Annotated[int, Field(ge=0, le=128)] = 2
     """Processes that load; what they load does not depend on their number."""
     split: SplitSection
+    """How cases are divided into training, validation and test part: always whole groups."""
     group: str | None = None
     """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
     sampler: SamplerSection | None = None
@@ -77,7 +79,8 @@ class DataSection(Strict):
     augment: list[AugmentSection] = Field(default=[])
     """Transforms of albumentations, in order."""
     normalise: NormaliseSection | None = None
-    """Null for the data set's own: ImageNet's mean and deviation for RGB stills, percentiles of the case for scans."""
+    """What an image is scaled by; null for the data set's own: ImageNet's mean and deviation for RGB stills,
+    percentiles of the case for scans."""
     cache: str | None = None
     """The folder of the decoded cases; null for `<output>/.cache`."""
 
@@ -130,7 +133,7 @@ class OptimSection(Strict):
 
     name: str
     schedule: ScheduleSection | None = None
-    """Null for a constant learning rate."""
+    """How the learning rate changes; null for a constant one."""
 
 
 class TrainSection(Strict):
@@ -157,7 +160,7 @@ class TrainSection(Strict):
     deterministic: bool = False
     """On a GPU, refuse what does not come out the same to the bit, and pay for it; the CPU always repeats itself."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """auto: bf16-mixed on a GPU that has it, else 32-true."""
+    """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
     compile: bool = False
@@ -175,13 +178,14 @@ class HeadlineSection(Strict):
     reading: Literal["dataset", "case", "image"]
     """Pooled over all pixels, mean over cases, or mean over 2D images."""
     score: Literal["mDSC", "mIoU"]
+    """The mean over classes of the Dice similarity coefficient, or of intersection over union."""
 
 
 class ScoresSection(Strict):
     """What is scored, and how."""
 
     headline: HeadlineSection | None = None
-    """Null: dataset mIoU for stills, case mDSC for volumes."""
+    """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes."""
     background: Literal["include", "exclude"] | None = None
     """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
     grid: Literal["original", "network"] = "original"
@@ -244,12 +248,17 @@ class Config(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Of the initial weights, the order of the samples and every augmentation."""
     data: DataSection
+    """A data set, and how it is divided, loaded and augmented."""
     model: ModelSection
+    """A network, and its adaptive class-weight layer."""
     loss: list[LossSection]
     """A loss, or a list that is summed."""
     optim: OptimSection
+    """An optimizer and its schedule."""
     train: TrainSection = TrainSection()
+    """The training loop."""
     scores: ScoresSection = ScoresSection()
+    """What is scored, and how."""
     output: str = "runs"
     """Where run folders are made."""
     ablation: AblationSection | None = None

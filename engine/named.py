@@ -21,6 +21,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """A field that is declared again, with a narrower type, keeps what its base says of it."""
+        bases = [base for base in cls.__mro__[1:] if issubclass(base, BaseModel)]
+        for name, field in cls.model_fields.items():
+            told = (base.model_fields[name].description for base in bases if name in base.model_fields)
+            field.description = field.description or next(filter(None, told), None)
+
 
 Section = TypeVar("Section", bound=Strict)
 

@@ -35,7 +35,15 @@ def adam(
     *,
     groups: Groups,
 ) -> Optimizer:
-    """Adam, with L2 weight decay added to the gradient."""
+    """Adam, with L2 weight decay added to the gradient.
+
+    Args:
+        lr: the learning rate, > 0.
+        betas: how much of the running means of the gradient and of its square is kept at each step.
+        eps: added to the denominator.
+        weight_decay: ≥ 0; not of biases, norms and class weights.
+        groups: of parameters.
+    """
     _check_rates(lr, weight_decay)
     return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
@@ -48,7 +56,15 @@ def adamw(
     *,
     groups: Groups,
 ) -> Optimizer:
-    """Adam with decoupled weight decay."""
+    """Adam with decoupled weight decay.
+
+    Args:
+        lr: the learning rate, > 0.
+        betas: how much of the running means of the gradient and of its square is kept at each step.
+        eps: added to the denominator.
+        weight_decay: ≥ 0, times the learning rate; not of biases, norms and class weights.
+        groups: of parameters.
+    """
     _check_rates(lr, weight_decay)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
@@ -56,7 +72,15 @@ def adamw(
 def sgd(
     lr: float = 0.01, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0, *, groups: Groups
 ) -> Optimizer:
-    """Stochastic gradient descent with momentum (the papers' SGDM)."""
+    """Stochastic gradient descent with momentum (the papers' SGDM).
+
+    Args:
+        lr: the learning rate, > 0.
+        momentum: in [0, 1), how much of the last step is taken again.
+        nesterov: look ahead along the momentum.
+        weight_decay: ≥ 0; not of biases, norms and class weights.
+        groups: of parameters.
+    """
     _check_rates(lr, weight_decay)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be in [0, 1), got {momentum}")
@@ -72,14 +96,24 @@ def constant() -> Schedule:
 
 
 def step(every: int, factor: float = 0.1) -> Schedule:
-    """Multiply by `factor` every `every` epochs."""
+    """Multiply by `factor` every `every` epochs.
+
+    Args:
+        every: epochs, ≥ 1.
+        factor: > 0.
+    """
     _positive("every", every)
     _positive("factor", factor)
     return lambda at: float(factor ** (at.epoch // every))
 
 
 def multistep(at: list[int], factor: float = 0.1) -> Schedule:
-    """Multiply by `factor` at each of these epochs, counted from 0."""
+    """Multiply by `factor` at each of these epochs, counted from 0.
+
+    Args:
+        at: epochs, each ≥ 1.
+        factor: > 0.
+    """
     if not at or min(at) < 1:
         raise ValueError(f"at must list epochs ≥ 1, got {at}")
     _positive("factor", factor)
@@ -87,20 +121,34 @@ def multistep(at: list[int], factor: float = 0.1) -> Schedule:
 
 
 def poly(power: float = 0.9) -> Schedule:
-    """(1 − step/steps)^power, as DeepLab and PSPNet use it."""
+    """(1 − step/steps)^power, as DeepLab and PSPNet use it.
+
+    Args:
+        power: > 0; 1 falls along a line.
+    """
     _positive("power", power)
     return lambda at: float((1 - at.step / at.steps) ** power)
 
 
 def cosine(floor: float = 0.0) -> Schedule:
-    """From 1 to `floor` along half a cosine, step by step."""
+    """From 1 to `floor` along half a cosine, step by step.
+
+    Args:
+        floor: the factor at the end, in [0, 1].
+    """
     if not 0 <= floor <= 1:
         raise ValueError(f"floor must be in [0, 1], got {floor}")
     return lambda at: floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * at.step / at.steps))
 
 
 def one_cycle(rise: float = 0.3, start: float = 25.0, end: float = 1e4) -> Schedule:
-    """Up from 1/`start` to 1 over the share `rise` of the steps, then down to 1/`start`/`end` (Smith 2018)."""
+    """Up from 1/`start` to 1 over the share `rise` of the steps, then down to 1/`start`/`end` (Smith 2018).
+
+    Args:
+        rise: the share of the steps that goes up, in (0, 1).
+        start: the rate is divided by so much at first, > 0.
+        end: and by so much more at the end, > 0.
+    """
     if not 0 < rise < 1:
         raise ValueError(f"rise must be in (0, 1), got {rise}")
     _positive("start", start)

@@ -12,7 +12,12 @@ from .config import FullConfig
 
 
 def schema() -> str:
-    """What a YAML file may say, as JSON Schema: the types, and what is expanded before they are checked."""
+    """What a YAML file may say, as JSON Schema: of a part, since what is left out may come from the file it extends."""
+    return json.dumps(_partial(document()), indent=2)
+
+
+def document() -> dict[str, Any]:
+    """The JSON Schema of a whole configuration: the types, and what is expanded before they are checked."""
     document = FullConfig.model_json_schema()
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "segloss configuration"
@@ -32,7 +37,7 @@ def schema() -> str:
     for pattern, arm in arms.items():
         arms[pattern] = {"anyOf": [arm, {"type": "null", "description": "Removes an inherited arm."}]}
     properties["loss"] = {"description": description, "anyOf": [items, properties["loss"]]}
-    return json.dumps(_partial(document), indent=2)
+    return document
 
 
 def _partial(node: Any) -> Any:

@@ -136,7 +136,7 @@ class RegionLoss(SegmentationLoss):
         per_image: score each image by itself, average over its counted classes and then over the images with a valid
             pixel; otherwise pixels are pooled over the batch.
         classes: count the classes `present` in the target, or `all`.
-        class_weights: weigh the mean over classes, and nothing else; see `SegmentationLoss`.
+        class_weights: a list, or a scheme as of any loss; they weigh the mean over classes, and nothing else.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
             and classes, `none` gives `(C,)`, or `(N, C)` per image.
     """
