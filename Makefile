@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo ablation test lint types docs mutants soak setup clean
+.PHONY: demo ablation test lint types docs site mutants soak setup clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -27,6 +27,9 @@ docs: $(READY)  ## make the pages that are made from the code
 	$(BIN)/python -W ignore -m docs.models
 	$(BIN)/python -W ignore -m docs.configuration
 
+site: $(READY)  ## build the pages into site/, where a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate_losses.py
 
@@ -46,4 +49,4 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 clean:  ## remove the environment and the caches, not the runs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site

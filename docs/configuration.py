@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from docs.losses import as_yaml, escaped
+from docs.losses import as_yaml, escaped, prose
 from engine.schema import document
 
 FOLDER = Path(__file__).parent
@@ -148,7 +148,7 @@ def _references(node: Any) -> Iterator[str]:
 
 def _sentence(text: str) -> str:
     """On one line, with a capital and a full stop."""
-    text = " ".join(text.split())
+    text = prose(text)
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", ")")) or not text else ".")
 
 

@@ -128,11 +128,23 @@ ACW = """\
 
 def page() -> str:
     """The text of docs/losses.md, without what other libraries say."""
-    shared = (f"| `{name}` | {description_of(name, documentation_of(segloss.SegmentationLoss))} |" for name in GIVEN)
-    introduction = INTRODUCTION.replace("{SHARED}", "\n".join(shared))
     return "\n".join(
-        [introduction, *_contents(), *_losses(), FOLLOWING, *_weights(), *_acw(), *_figures(), *_references()]
+        [
+            INTRODUCTION.replace("{SHARED}", "\n".join(_shared())),
+            *_contents(),
+            *_losses(),
+            FOLLOWING,
+            *_weights(),
+            *_acw(),
+            *_figures(),
+            *_references(),
+        ]
     )
+
+
+def _shared() -> Iterator[str]:
+    for name in GIVEN:
+        yield f"| `{name}` | {escaped(description_of(name, documentation_of(segloss.SegmentationLoss)) or '')} |"
 
 
 def _contents() -> Iterator[str]:
@@ -251,7 +263,12 @@ def paragraphs_of(what: Any) -> list[str]:
     """The paragraphs of a docstring before its sections and examples."""
     text = inspect.getdoc(what) or ""
     text = re.split(r"\n\n(?:Args|Attributes|Raises|Returns|Warns|>>>)", text)[0]
-    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    return [prose(paragraph) for paragraph in text.split("\n\n")]
+
+
+def prose(text: str) -> str:
+    """Text on one line, in which no index of a formula, as in p_(k), begins emphasis."""
+    return re.sub(r"_(?=[({])", r"\_", " ".join(text.split()))
 
 
 def escaped(text: str) -> str:
