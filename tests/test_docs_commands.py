@@ -266,35 +266,31 @@ def reader(folder):
 
 
 LITTLE = ["train.epochs=1", "data.size=[32, 32]", "data.workers=0", "train.device=cpu"]
-PHANTOM = ["data.patients=8", "data.split.test=4", "data.split.val=1"]
-UNET = ["model.decoder_channels=[16, 8, 8, 8]"]
+DEMO = [*LITTLE, "data.patients=8", "data.split.val=1", "model.decoder_channels=[16, 8, 8, 8]"]
+MORE = {
+    "configs/demo.yaml": [*DEMO, "data.split.test=4"],
+    "configs/demo_ablation.yaml": [*DEMO, "--dry-run", "ablation.arms.acw_ce=null", "ablation.arms.dfl=null"],
+    "mine.yaml": LITTLE,
+}
+"""What is added to the commands of the quick start: little data, and an ablation is only planned."""
 
 
 def test_the_quick_start_runs(reader, module_program):
     """Its commands in their order, on 8 patients of 32×32 and as many images."""
-    run = []
+    page, told = (ROOT / "docs/index.md").read_text(), {}
     for block, text in blocks(ROOT / "docs/index.md", "sh"):
         assert not block["why"]
         for words in commands(text):
             if words[0] == "make":
-                made = subprocess.run(["make", "-n", words[1]], cwd=ROOT, capture_output=True, text=True).stdout
-                words = shlex.split(made.splitlines()[-1])
+                made = subprocess.run(["make", "-n", words[1]], cwd=ROOT, capture_output=True, text=True)
+                words = shlex.split(made.stdout.splitlines()[-1])
             assert words[:2] == [".venv/bin/python", "train_seg.py"]
-            little = LITTLE if words[2] in ("train", "check", "ablate") else []
-            if little and "configs/demo.yaml" in words:
-                little = [*LITTLE, *PHANTOM, *UNET]
-            if words[2] == "ablate":
-                little = [*LITTLE, "data.patients=8", "data.split.val=1", *UNET]
-                little += ["ablation.arms={ce: {loss: {name: ce}}, adfl: {loss: {name: adfl}}}"]
-            run.append((words[2], module_program(*words[2:], *little, check=0, cwd=reader).stdout))
-    verbs = [verb for verb, _ in run]
-    assert {"check", "train", "compare", "ablate", "evaluate", "predict"} == set(verbs)
-    assert "Fewer than 6" in run[verbs.index("compare")][1]
-    assert all(
-        (reader / path).exists() for path in re.findall(r"`(runs/[\w./-]+)`", (ROOT / "docs/index.md").read_text())
-    )
-    table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
-    files = re.findall(r"`([^`]+)`", " ".join(table))
-    assert len(files) == 9
-    assert all((reader / "runs/demo" / file).exists() for file in files)
+            verb, *arguments = words[2:]
+            told[verb] = module_program(verb, *arguments, *MORE.get(arguments[0], ()), check=0, cwd=reader).stdout
+    assert told.keys() == {"check", "train", "compare", "ablate", "evaluate", "predict"}
+    assert "Fewer than 6" in told["compare"]
+    paths = re.findall(r"`(runs/[\w./-]+)`", page)
+    files = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
+    assert (len(paths), len(files)) == (2, 9)
+    assert all((reader / path).exists() for path in [*paths, *(f"runs/demo/{file}" for file in files)])
     assert len([*(reader / "predicted/masks").iterdir()]) == 8
