@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         files: of `docs/`, those that are left out of the site among them.
     """
     folder = Path(config.docs_dir, page.file.src_uri).parent
-    on_site = {Path(file.abs_src_path or "") for file in files if file.inclusion.is_included()}
+    on_site = {Path(file.abs_src_path or "") for file in files if file.inclusion is InclusionLevel.INCLUDED}
 
     def told(link: re.Match[str]) -> str:
         label, target = link[1], (folder / link[2]).resolve()

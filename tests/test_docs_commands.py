@@ -97,7 +97,7 @@ def check(folder, door, monkeypatch):
     monkeypatch.chdir(folder)
 
     def checked(words, prose=False):
-        while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        while re.fullmatch(r"[A-Z_0-9]+=.*", words[0]):
             words = words[1:]
         if words[0] == "srun":
             words = words[next(index for index, word in enumerate(words) if index and not word.startswith("-")) :]
