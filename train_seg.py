@@ -75,6 +75,12 @@ goes on where it was interrupted, and trains only what is new after an arm or a 
 
   python train_seg.py ablate configs/demo_ablation.yaml
   python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
+
+Cells are processes of this machine, or go to a Dask scheduler's workers, or as jobs to SLURM or PBS (docs/scale.md):
+
+  python train_seg.py ablate prostate_ablation.yaml --scheduler tcp://node1:8786
+  python train_seg.py ablate prostate_ablation.yaml 'ablation.cluster={name: slurm, cores: 8, memory: 32GB,
+      walltime: "24:00:00", gpus: 1}'
 """
 COMPARE = """\
 Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, or any
@@ -154,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     ablate.add_argument("config", type=Path, help="a YAML file with a section ablation")
     ablate.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
     ablate.add_argument("--dry-run", action="store_true", help="list the cells and estimate the time")
+    ablate.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://…")
     compare = verbs.add_parser("compare", help="compare two methods", description=COMPARE, formatter_class=raw)
     compare.add_argument("a", type=Path, help="a run, an arm, or a scores.json")
     compare.add_argument("b", type=Path, help="what it is compared with")
@@ -213,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
-    from engine.signals import Stop, Stopped, leash
+    from engine.signals import STOPPED, Stop, Stopped, leash
 
     try:
         with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
@@ -222,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(options, stop)
     except Stopped:
         print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
-        return 0
+        return STOPPED if options.verb == "train" and options.leashed else 0
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130
@@ -243,9 +250,9 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         elif options.verb == "reproduce":
             return 0 if reproduce.reproduce(options.run, options.overrides, Display(), stop) else 1
         elif options.verb == "train":
-            verbs.train(options.config, options.overrides, Display(), stop)
+            verbs.train(options.config, options.overrides, Display(), stop, waits=options.leashed)
         elif options.verb == "ablate":
-            ablate.ablate(options.config, options.overrides, options.dry_run, Display())
+            ablate.ablate(options.config, options.overrides, options.dry_run, options.scheduler, Display())
         elif options.verb == "compare":
             ablate.compare(options.a, options.b, options.ref, options.overrides, options.smallest, Display())
         elif options.verb == "evaluate" and options.pred is not None:

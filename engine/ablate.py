@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from datasets.files import write_atomically
 from segloss.compare import FEWEST
 
-from . import cells, results
+from . import results
 from .ablation import NOISE_FLOOR, Ablation, Cell
+from .cluster import Local, Place
 from .comparison import Method, not_paired
-from .config import Config
 from .display import Display
 from .documents import arms_of, method, scores_files
 from .errors import UsageError
 from .forest import class_bars, forest, trajectories
+from .grid import place_of, train
 from .lock import Lock
 from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
 from .report import Section
-from .run import Run, mark_of, read_json, to_yaml, write_json
+from .run import Run, mark_of, read_json, write_json
 from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
 
 
-def ablate(path: Path, overrides: Sequence[str], dry: bool, display: Display) -> None:
+def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | None, display: Display) -> None:
     """Train all arms of an ablation on every fold with every seed, and compare them with the baseline.
 
     Args:
         path: a YAML file with a section `ablation`.
         overrides: `key=value`.
         dry: only list the cells and estimate how long they take.
+        scheduler: the address of a Dask scheduler whose workers train the cells; None for this machine, or for the
+            jobs of a queue that the file asks for.
         display: where progress is shown.
 
     Raises:
@@ -45,19 +46,15 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, display: Display) ->
     every = list(ablation.cells())
     for cell in every:
         Run.of(cell.config)  # refuses another configuration under the same name
-    gpus = _gpus(ablation.config)
-    workers = ablation.section.workers or max(1, len(gpus))
-    threads = ablation.section.threads or max(1, (os.cpu_count() or 1) // workers)
+    place = place_of(ablation, scheduler)
     left = [cell for cell in every if not cell.run.finished]
     finished = len(every) - len(left)
-    display.line(
-        f"{ablation.path}: {len(every)} cells, {finished} finished; {workers} at a time, {threads} threads each"
-    )
+    display.line(f"{ablation.path}: {len(every)} cells, {finished} finished; {place}")
     with Lock(ablation.path):
-        _tell_plan(ablation, every, left, workers, dry, display)
+        _tell_plan(ablation, every, left, place, dry, display)
         if dry:
             return
-        failed = _train(left, workers, threads, gpus, display)
+        failed = train(ablation, left, place, display)
         _conclude(ablation, every, display)
     if failed:
         raise UsageError("\n".join(failed))
@@ -107,82 +104,43 @@ def _method(path: Path, reference: Path | None, overrides: Sequence[str], displa
 
 
 def _tell_plan(
-    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], workers: int, dry: bool, display: Display
+    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], place: Place, dry: bool, display: Display
 ) -> None:
     """The cells where only they are wanted, and what a few steps of every arm tell."""
     if dry:
         for cell in every:
             display.line(f"  {cell.title}: {'finished' if cell.run.finished else 'to train'}")
-    probes = _probes(ablation, every, display)
-    rows = [
-        [name, f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}", ", ".join(ablation.changed(name)) or "-"]
-        for name, one in probes.items()
-    ]
+    probes = _probes(ablation, every, dry or isinstance(place, Local), display)
+    rows = []
+    for name in ablation.arms:
+        one = probes.get(name)
+        told = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
+        rows.append([name, *told, ", ".join(ablation.changed(name)) or "-"])
     columns = ["arm", "first gradient norm", "minutes a cell", "starts otherwise in"]
     display.section(Section("arms", columns=columns, rows=rows))
-    seconds = sum(probes[cell.arm].seconds for cell in left)
-    if left:
-        display.line(f"{len(left)} cells to train: about {seconds / 60 / min(workers, len(left)):.0f} minutes")
+    if left and all(cell.arm in probes for cell in left):
+        minutes = sum(probes[cell.arm].seconds for cell in left) / 60
+        together = "" if place.workers else ", one after the other"
+        display.line(
+            f"{len(left)} cells to train: about {minutes / min(place.workers or 1, len(left)):.0f} minutes{together}"
+        )
 
 
-def _probes(ablation: Ablation, every: Sequence[Cell], display: Display) -> dict[str, Probe]:
-    """A few steps of every arm, kept in probe.json: they are tried once, until the arm is another."""
+def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Display) -> dict[str, Probe]:
+    """A few steps of every arm, only where `tries` says so; kept in probe.json until the arm is another."""
     kept = ablation.path / "probe.json"
     known = read_json(kept) if kept.is_file() else {}
     firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR}
     marks = {arm: mark_of(cell.config) for arm, cell in firsts.items()}
-    wanted = [cell for arm, cell in firsts.items() if known.get(arm, {}).get("of") != marks[arm]]
+    known = {arm: one for arm, one in known.items() if one.get("of") == marks.get(arm)}
+    wanted = [cell for arm, cell in firsts.items() if tries and arm not in known]
     for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
         known[cell.arm] = probe(cell.config, Display(Console(quiet=True)))._asdict() | {"of": marks[cell.arm]}
     ablation.path.mkdir(parents=True, exist_ok=True)
     write_json(kept, known)
     probes = {arm: Probe(known[arm]["gradient_norm"], known[arm]["seconds"]) for arm in ablation.arms if arm in known}
-    return probes | ({NOISE_FLOOR: probes[ablation.section.baseline]} if NOISE_FLOOR in ablation.arms else {})
-
-
-def _train(left: Sequence[Cell], workers: int, threads: int, gpus: Sequence[str], display: Display) -> list[str]:
-    """Train cells; a line for each that failed, with the end of its log."""
-    jobs = []
-    for cell in left:
-        base = cell.run.path.parent / cell.run.path.name
-        base.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(base.with_suffix(".yaml"), to_yaml(cell.config).encode())
-        jobs.append(cells.Job(base.with_suffix(".yaml"), base.with_suffix(".log"), threads, gpus))
-    failed: dict[int, str] = {}
-    if not jobs:
-        return []
-    epochs = [cell.config.train.epochs for cell in left]
-    done = 0
-    with display.bar("training cells", sum(epochs)) as advance:
-        for ended in cells.run(jobs, min(workers, len(jobs))):
-            for index, code in ended.items():
-                cell = left[index]
-                if cell.run.finished:
-                    display.line(f"{cell.title}: done")
-                else:
-                    failed[index] = _failure(jobs[index], cell, code)
-                    display.line(failed[index])
-            now = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(left)]
-            running = [
-                f"{cell.title}: {epoch}/{total}"
-                for cell, epoch, total in zip(left, now, epochs, strict=True)
-                if 0 < epoch < total
-            ]
-            advance(sum(now) - done, ", ".join(running[:workers]))
-            done = sum(now)
-    return [failed[index] for index in sorted(failed)]
-
-
-def _epochs(cell: Cell) -> int:
-    """Epochs that a cell has logged."""
-    log = cell.run.path / "log.jsonl"
-    return log.read_bytes().count(b"\n") if log.is_file() else 0
-
-
-def _failure(job: cells.Job, cell: Cell, code: int | str) -> str:
-    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if job.log.is_file() else []
-    reason = lines[-1].strip() if lines else f"ended with {code}"
-    return f"{cell.title} has failed ({reason}); its log: {job.log}; the same command tries it again"
+    baseline = ablation.section.baseline
+    return probes | ({NOISE_FLOOR: probes[baseline]} if NOISE_FLOOR in ablation.arms and baseline in probes else {})
 
 
 def _conclude(ablation: Ablation, every: Sequence[Cell], display: Display) -> None:
@@ -261,11 +219,3 @@ def _draw(ablation: Ablation, arms: Mapping[str, Method], told: Sequence[Verdict
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=110)
             figure.savefig(folder / f"{name}.svg")
-
-
-def _gpus(config: Config) -> list[str]:
-    """The devices that cells may be put on; none where they train on the CPU."""
-    if config.train.device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]

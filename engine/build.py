@@ -17,6 +17,7 @@ from segloss.base import Activation
 
 from .config import (
     AcwSection,
+    ClusterSection,
     DataSection,
     LossSection,
     MarginSection,
@@ -30,6 +31,7 @@ from .config import (
 from .initial import start_from
 from .named import parameters
 from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
+from .queues import CLUSTERS, Queue
 
 NORMALISATIONS: Mapping[str, Callable[..., Any]] = datasets.NORMALISATIONS
 Loss = segloss.SegmentationLoss | segloss.WeightedSum
@@ -163,3 +165,8 @@ def build_schedule(optim: OptimSection) -> Schedule:
     """The schedule of the learning rate."""
     section = optim.schedule
     return constant() if section is None else SCHEDULES[section.name](**parameters(section, ScheduleSection))
+
+
+def build_queue(section: ClusterSection) -> Queue:
+    """The queue whose jobs train the cells of an ablation."""
+    return CLUSTERS[section.name](**parameters(section, ClusterSection))

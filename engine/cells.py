@@ -1,86 +1,174 @@
-"""Trainings as processes, so many at a time: each ends with the worker that started it, and the others go on.
+"""Cells handed out to workers, one at a time each, until all are trained or have failed.
 
-Dask hands them out. A cell is `train_seg.py train` on a file of its own, at a leash: it stops, and saves, when the pipe
-to the worker closes, however the worker has ended.
+A cell whose worker is lost goes on elsewhere from its last checkpoint; the lock of its run decides who may write.
+Which worker trains what is decided here and not by Dask, which knows nothing of hours and GPUs.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
+from uuid import uuid4
 
-from distributed import Client, LocalCluster, TimeoutError, get_worker, wait
+import cloudpickle
+from distributed import Client, Future, KilledWorker
 
-PROGRAM = Path(__file__).resolve().parent.parent / "train_seg.py"
+from . import worker
+from .cluster import Pool
+from .errors import UsageError
+from .signals import STOPPED
+from .worker import Job
+
 POLL_SECONDS = 0.5
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+QUIET_SECONDS = 10.0
+"""How long no worker may be there before it is told."""
+LOSSES = 3
+"""How often in a row a cell may lose its worker without having saved anything new."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training process.
-
-    Attributes:
-        config: the YAML file to train.
-        log: where what it prints is appended to.
-        threads: that it computes with.
-        gpus: the devices to choose from; a worker takes one.
-    """
-
-    config: Path
-    log: Path
-    threads: int
-    gpus: Sequence[str] = ()
+@dataclass
+class _Attempt:
+    future: Future[int | str]
+    address: str
+    saved: int
 
 
-def train(job: Job) -> int:
-    """Train in a process of its own and wait for it; its exit code."""
-    environment = os.environ | dict.fromkeys(THREADS, str(job.threads))
-    if job.gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = job.gpus[int(get_worker().name) % len(job.gpus)]
-    command = [sys.executable, str(PROGRAM), "train", str(job.config), "--leashed"]
-    with (
-        job.log.open("ab") as log,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment) as cell,
-    ):
-        return cell.wait()
+def run(jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None]) -> Iterator[dict[int, int | str]]:
+    """Train all jobs.
 
-
-def run(jobs: Sequence[Job], workers: int) -> Iterator[dict[int, int | str]]:
-    """Train all jobs, `workers` at a time.
+    Args:
+        jobs: in the order in which they are begun.
+        pool: the workers.
+        tell: is told of workers that are lost, missing or unfit.
 
     Yields:
-        Twice a second, the jobs that have ended since, by index: the exit code, or what became of the worker.
+        Twice a second, the jobs that have ended since, by index: the exit code, or what went wrong.
+
+    Raises:
+        UsageError: no worker can train them; the scheduler is gone.
     """
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        left = {
-            client.submit(train, job, key=f"{index}-{job.config}", pure=False, priority=-index): index
-            for index, job in enumerate(jobs)
-        }
-        while left:
-            started = time.monotonic()
-            try:
-                done = wait(list(left), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                done = set()
-            ended: dict[int, int | str] = {}
-            for future in done:
-                error = future.exception()
-                ended[left.pop(future)] = future.result() if error is None else str(error)
-            yield ended
-            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)) if left else 0.0)
+    cloudpickle.register_pickle_by_value(worker)
+    grid = _Grid(jobs, pool, tell)
+    while grid.waiting or grid.trained:
+        started = time.monotonic()
+        ended = grid.step()
+        yield ended
+        if grid.waiting or grid.trained:
+            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+
+
+class _Grid:
+    """Which cells wait, which are trained, and where."""
+
+    def __init__(self, jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None]) -> None:
+        self.jobs, self.pool, self.tell = jobs, pool, tell
+        self.waiting = deque(range(len(jobs)))
+        self.trained: dict[int, _Attempt] = {}
+        self.losses = [0] * len(jobs)
+        self.unfit: dict[str, str] = {}
+        self.seen = time.monotonic()
+        self.quiet = False
+
+    def step(self) -> dict[int, int | str]:
+        """Take what has ended, and hand out what waits; the exit codes, or what went wrong, by index."""
+        workers = _workers(self.pool.client)
+        ended = {}
+        for index, attempt in [*self.trained.items()]:
+            if attempt.future.done() or (workers is not None and attempt.address not in workers):
+                del self.trained[index]
+                outcome = self._outcome(index, attempt)
+                if outcome is not None:
+                    ended[index] = outcome
+        if workers is not None:
+            self._hand_out(workers)
+        return ended
+
+    def _outcome(self, index: int, attempt: _Attempt) -> int | str | None:
+        """The exit code or what went wrong; None where the cell waits again."""
+        future = attempt.future
+        error = future.exception() if future.status == "error" else None
+        if error is not None and not isinstance(error, KilledWorker):
+            return f"{attempt.address}: {type(error).__name__}: {' '.join(str(error).split())}"
+        result = future.result() if future.status == "finished" else STOPPED
+        if isinstance(result, int) and result != STOPPED:
+            return result
+        future.cancel()
+        self.waiting.appendleft(index)
+        if isinstance(result, str):
+            self.unfit[attempt.address] = result
+            self.tell(f"{attempt.address} gets no cells: {result}")
+            return None
+        return self._lost(index, attempt)
+
+    def _lost(self, index: int, attempt: _Attempt) -> str | None:
+        job = self.jobs[index]
+        self.losses[index] = 1 if _saved(job) != attempt.saved else self.losses[index] + 1
+        if self.losses[index] > LOSSES:
+            self.waiting.remove(index)
+            return f"stopped or without its worker {LOSSES + 1} times, and never saved anything new"
+        self.tell(f"{job.title}: stopped, or its worker {attempt.address} is lost; goes on from its last checkpoint")
+        return None
+
+    def _hand_out(self, workers: set[str]) -> None:
+        busy = {attempt.address for attempt in self.trained.values()}
+        free = [address for address in sorted(workers - busy) if address not in self.unfit]
+        if not self.waiting:
+            if free:
+                self.pool.release(free)
+            return
+        self.pool.refill()
+        if busy or free:
+            self.seen, self.quiet = time.monotonic(), False
+        elif workers:
+            raise UsageError("\n".join(f"{address}: {self.unfit[address]}" for address in sorted(workers)))
+        elif not self.quiet and time.monotonic() - self.seen > QUIET_SECONDS:
+            self.quiet = True
+            self.tell("no worker is there; the cells wait until one comes")
+        for address in free[: self.pool.most - len(self.trained)]:
+            if self.waiting:
+                index = self.waiting.popleft()
+                self.trained[index] = self._begin(self.jobs[index], address)
+
+    def _begin(self, job: Job, address: str) -> _Attempt:
+        key = f"{job.title}-{uuid4()}"  # another one for every attempt: Dask would answer with what it knows
+        future = self.pool.client.submit(_Whole(partial(worker.train, job)), key=key, workers=[address])
+        return _Attempt(future, address, _saved(job))
+
+
+class _Whole:
+    """A call that is sent with its code: workers have no path to this package."""
+
+    def __init__(self, call: Callable[[], int | str]) -> None:
+        self.call = call
+
+    def __call__(self) -> int | str:
+        return self.call()
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return cloudpickle.loads, (cloudpickle.dumps(self.call),)
+
+
+def _workers(client: Client) -> set[str] | None:
+    """The addresses of the workers; None while the scheduler cannot be asked.
+
+    Raises:
+        UsageError: it is gone.
+    """
+    try:
+        return set(client.nthreads())
+    except (OSError, RuntimeError) as error:  # RuntimeError: the client has closed itself
+        if client.status in ("running", "connecting"):
+            return None
+        raise UsageError(
+            "the Dask scheduler is gone and does not come back; the cells stop, and save; start it again, then the "
+            "same command goes on"
+        ) from error
+
+
+def _saved(job: Job) -> int:
+    """When the cell has last saved; 0 for never."""
+    return job.saves.stat().st_mtime_ns if job.saves.exists() else 0

@@ -12,6 +12,7 @@ import segloss
 
 from .named import Strict, one_of
 from .optim import OPTIMIZERS, SCHEDULES
+from .queues import CLUSTERS
 
 Side = Annotated[int, Field(ge=1, le=2**15)]
 
@@ -219,6 +220,12 @@ class PaperSection(Strict):
     """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
 
 
+class ClusterSection(Strict):
+    """The queue whose jobs train the cells; see `engine.queues`."""
+
+    name: str
+
+
 class AblationSection(Strict):
     """An ablation: arms, each trained on every fold with every seed, and compared with a baseline."""
 
@@ -233,9 +240,11 @@ class AblationSection(Strict):
     smallest: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """The difference that would matter, for the statement of power."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Cells trained at a time; null for one a GPU, or one."""
+    """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Threads of each; null for the cores divided by the workers."""
+    """Threads of each; null for the cores divided by the workers, elsewhere than here for those of the Dask worker."""
+    cluster: ClusterSection | None = None
+    """Train the cells as jobs of a cluster's queue; null for this machine."""
     paper: PaperSection | None = None
     """What a paper printed for these arms."""
 
@@ -289,6 +298,10 @@ class _Optim(OptimSection):
     schedule: one_of(SCHEDULES, ScheduleSection) | None = None  # type: ignore[valid-type]
 
 
+class _Ablation(AblationSection):
+    cluster: one_of(CLUSTERS, ClusterSection) | None = None  # type: ignore[valid-type]
+
+
 class FullConfig(Config):
     """The configuration with every name resolved to its own parameters: what is validated, and the JSON Schema."""
 
@@ -296,3 +309,4 @@ class FullConfig(Config):
     model: one_of(models.MODELS, ModelSection)  # type: ignore[valid-type]
     loss: Annotated[list[one_of(segloss.LOSSES, LossSection)], BeforeValidator(as_list), Field(min_length=1)]  # type: ignore[valid-type]
     optim: one_of(OPTIMIZERS, _Optim)  # type: ignore[valid-type]
+    ablation: _Ablation | None = None

@@ -2,7 +2,8 @@
 
 The kernel's lock on `.lock` is what counts: it goes when its process dies, however that dies, and loader processes do
 not inherit it. The note in the file names the holder. Where the kernel cannot say (another machine on a file system
-whose locks are local, or one without locks) the holder's heartbeat does: it touches the file every few seconds.
+whose locks are local, or one without locks) the holder's heartbeat does: it touches the file every few seconds. A
+holder that was silent so long that another has taken the run over ends when it comes back, and writes nothing more.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import errno
 import json
 import os
 import socket
+import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,6 +33,12 @@ HEARTBEAT = 5.0
 """Seconds between two signs of life."""
 PATIENCE = 4 * HEARTBEAT
 """How long a holder that only its heartbeat can tell of may be silent."""
+SILENCE = 24 * HEARTBEAT
+"""How long a holder may be silent that the kernel says is there: file servers keep the locks of a dead machine."""
+
+
+class _HeldError(UsageError):
+    """Another process holds the run."""
 
 
 class Lock:
@@ -37,26 +46,26 @@ class Lock:
 
     Args:
         folder: the run's folder.
+        waits: wait for another process that holds it, and tell this; None to refuse.
 
     Raises:
-        UsageError: on entering, where another process holds it; the line names its process number and machine.
+        UsageError: on entering, where another process holds it, or has gone silent while it was waited for; the line
+            names its process number and machine.
         DataError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.path = folder, folder / ".lock"
+    def __init__(self, folder: Path, waits: Callable[[str], None] | None = None) -> None:
+        self.folder, self.path, self.waits = folder, folder / ".lock", waits
+        self._note: dict[str, Any] = {"process": os.getpid(), "host": socket.gethostname()}
         self._handle = -1
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Lock:
         try:
-            known = self._take()
-            note = json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode()
-            if not known:
-                self._await_silence()
+            self._hold()
             os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, note, 0)
+            os.pwrite(self._handle, json.dumps(self._note).encode(), 0)
         except OSError as error:
             self._close()
             raise DataError(f"{self.path}: {cannot_write(error, self.folder)}") from error
@@ -76,6 +85,30 @@ class Lock:
         self._close()
         with suppress(OSError):
             self.folder.rmdir()  # succeeds where nothing has come into it
+
+    def _hold(self) -> None:
+        """Take the file, from nobody who lives."""
+        told, changed, since = False, 0, time.monotonic()
+        while True:
+            try:
+                if not self._take():
+                    self._await_silence()
+                return
+            except _HeldError as held:
+                if self.waits is None:
+                    raise
+                if not told:
+                    self.waits(f"{self._at_work()}; waits for it")
+                    told = True
+                if os.fstat(self._handle).st_mtime_ns != changed:
+                    changed, since = os.fstat(self._handle).st_mtime_ns, time.monotonic()
+                elif time.monotonic() - since > SILENCE:
+                    raise UsageError(
+                        f"{self._at_work()}, but has given no sign of life for {SILENCE:.0f} seconds; if it is gone "
+                        f"with its machine, remove {self.path}"
+                    ) from held
+                self._close()
+                time.sleep(min(1.0, SILENCE / 4))
 
     def _take(self) -> bool:
         """Open and lock the file; whether the kernel's word is enough that nobody else holds it."""
@@ -111,11 +144,12 @@ class Lock:
                 raise self._refusal()
 
     def _refusal(self) -> UsageError:
+        return _HeldError(f"{self._at_work()}; wait for it or stop it, or give this one a name of its own")
+
+    def _at_work(self) -> str:
         holder = self._holder()
         who = f"process {holder.get('process')} on {holder.get('host')}" if holder else "another process"
-        return UsageError(
-            f"{self.folder}: {who} is at work on this run; wait for it or stop it, or give this one a name of its own"
-        )
+        return f"{self.folder}: {who} is at work on this run"
 
     def _holder(self) -> dict[str, Any]:
         """The note in the file; empty where there is none."""
@@ -129,6 +163,10 @@ class Lock:
         while not self._done.wait(HEARTBEAT):
             with suppress(OSError):
                 os.utime(self._handle)
+                if self._holder() != self._note or not os.path.samestat(self.path.stat(), os.fstat(self._handle)):
+                    sys.stderr.write(f"{self.folder}: taken over by another process while this one was silent\n")
+                    sys.stderr.flush()
+                    os._exit(2)  # at once: what this process would save is not the last word any more
 
     def _close(self) -> None:
         if self._handle >= 0:

@@ -21,6 +21,10 @@ def leash() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+STOPPED = 75
+"""The exit code of a cell that was stopped and has saved: to be tried again."""
+
+
 class Stopped(BaseException):
     """SIGTERM has come and all that was to be saved is saved: exit code 0, so that the job can be queued again."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,10 @@ from .signals import Stop
 from .training import Trainer
 
 
-def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) -> None:
+def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, waits: bool = False) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
+
+    With `waits` another process that is at work on the run is waited for, not refused.
 
     Raises:
         UsageError, DataError: bad input, one line that says what to do.
@@ -51,19 +53,21 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop) ->
         _train_folds(config, display, stop)
         return
     run = Run.of(config)
-    experiment = _train_one(config, run, display, stop)
+    experiment = _train_one(config, run, display, stop, waits)
     results.show(run.path, display)
     if experiment is not None:
         results.hint(path, overrides, run, experiment, display)
 
 
-def _train_one(config: Config, run: Run, display: Display, stop: Stop) -> Experiment | None:
+def _train_one(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> Experiment | None:
     """Train a run that is not finished; None where it is."""
     splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
     if isinstance(splitter, datasets.FromFile) and recorded.is_file():
         splitter.refuse_other(read_json(recorded), str(recorded))
     if not run.finished:
-        with Lock(run.path):
+        with ExitStack() as held:
+            with stop.interrupts():
+                held.enter_context(Lock(run.path, display.line if waits else None))
             Run.of(config)  # another process may have begun another run here, before this one had the lock
             if not run.finished:  # by another process, before this one had the lock
                 return fit(config, run, display, stop)
