@@ -158,15 +158,15 @@ def _workers(client: Client) -> set[str] | None:
     Raises:
         UsageError: it is gone.
     """
-    try:
-        return set(client.nthreads())
-    except (OSError, RuntimeError) as error:  # RuntimeError: the client has closed itself
-        if client.status in ("running", "connecting"):
-            return None
+    if client.status in ("closing", "closed"):  # it has tried to connect again for a while
         raise UsageError(
             "the Dask scheduler is gone and does not come back; the cells stop, and save; start it again, then the "
             "same command goes on"
-        ) from error
+        )
+    try:
+        return set(client.nthreads())
+    except OSError:
+        return None
 
 
 def _saved(job: Job) -> int:

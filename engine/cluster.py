@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Status
 
 from .errors import UsageError
 from .queues import Queue
@@ -113,7 +114,7 @@ def workers_of(place: Place, cells: int, tell: Callable[[str], None]) -> Iterato
         elif isinstance(place, Jobs):
             with place.queue.cluster(place.logs) as cluster, Client(cluster) as client:
                 handed = _HandedIn(place.queue.name, cluster, most, tell)
-                handed.hand_in()
+                handed.hand_in(first=True)
                 yield Pool(client, most, handed.refill, lambda addresses: client.retire_workers(addresses))
         else:
             with (
@@ -149,31 +150,40 @@ class _HandedIn:
         self.name, self.cluster, self.jobs, self.tell = name, cluster, jobs, tell
         self.asked = time.monotonic()
 
-    def hand_in(self) -> None:
-        """Hand in what is missing; `scale` would only log what the queue answers.
+    def hand_in(self, first: bool = False) -> None:
+        """Hand in the jobs that are missing; those that the queue refuses are told, and handed in again later.
 
         Raises:
-            UsageError: the queue refuses.
+            UsageError: it refuses all, at the first time.
         """
+        self.asked = time.monotonic()
+        refusal = self._ask()
+        for name in [name for name, job in self.cluster.workers.items() if job.job_id is None]:
+            self.cluster.workers.pop(name).status = Status.failed
+        if refusal is None:
+            return
+        line = f"ablation.cluster: {self.name} refuses a job: {refusal}"
+        if first and not self.cluster.workers:
+            raise UsageError(line)
+        self.tell(line)
+
+    def refill(self) -> None:
+        """Hand in anew the jobs that have ended, now and then."""
+        if time.monotonic() - self.asked > REFILL_SECONDS:
+            self.hand_in()
+
+    def _ask(self) -> str | None:
+        """Hand in, and return what the queue says where it refuses; `scale` would only log it."""
 
         async def ask() -> None:
             while len(self.cluster.worker_spec) < self.jobs:
                 self.cluster.worker_spec.update(self.cluster.new_worker_spec())
             await self.cluster
 
-        self.asked = time.monotonic()
         try:
             self.cluster.sync(ask)
         except (RuntimeError, ValueError, OSError) as error:
-            for name in [name for name, job in self.cluster.workers.items() if job.job_id is None]:
-                del self.cluster.workers[name]
+            clear_frames(error.__traceback__)  # they keep jobs alive, which closing the cluster takes for running ones
             said = str(error).partition("stderr:")[2] or str(error)
-            raise UsageError(f"ablation.cluster: {self.name} refuses a job: {' '.join(said.split())}") from error
-
-    def refill(self) -> None:
-        """Hand in anew the jobs that have ended; a refusal is told, and they are handed in again later."""
-        if time.monotonic() - self.asked > REFILL_SECONDS:
-            try:
-                self.hand_in()
-            except UsageError as error:
-                self.tell(str(error))
+            return " ".join(said.split())
+        return None

@@ -126,7 +126,8 @@ def unfit(job: Job) -> str | None:
     found = setup_of(job.python, job.program) if job.setup else {}
     other = [name for name in job.setup if found[name] != job.setup[name]]
     if other:
-        return f"{other[0]} is {found[other[0]]} there and {job.setup[other[0]]} here; use one environment and checkout"
+        here = f"{other[0]} is {found[other[0]]} there"
+        return f"{here} and was {job.setup[other[0]]} where the ablation began; use one environment and checkout"
     return None
 
 

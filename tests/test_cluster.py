@@ -230,7 +230,7 @@ def test_a_worker_checks_that_it_would_train_the_same(job, monkeypatch):
     assert worker.unfit(job) is None
     assert re.fullmatch(r"\d+\.\d+.*", job.setup["torch"])
     other = replace(job, setup={**job.setup, "torch": "1.0"})
-    assert worker.unfit(other).startswith(f"torch is {job.setup['torch']} there and 1.0 here; use one environment")
+    assert worker.unfit(other).startswith(f"torch is {job.setup['torch']} there and was 1.0 where the ablation began;")
     (job.folder / "engine/run.py").write_text("changed")
     assert worker.unfit(job).startswith("code is ")
     (job.folder / "cell.yaml").write_text("changed")
