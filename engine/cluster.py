@@ -20,6 +20,8 @@ CONNECT_SECONDS = 15.0
 """How long a scheduler may take to answer, and a connection that is lost to come back."""
 REFILL_SECONDS = 60.0
 """How often jobs that have ended are handed in again."""
+LOGGERS = ("distributed", "distributed.client")
+"""Those of Dask that are silenced: what is lost is told in our words."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,9 @@ def workers_of(place: Place, cells: int, tell: Callable[[str], None]) -> Iterato
         UsageError: the scheduler does not answer, the queue refuses the jobs.
     """
     most = min(place.workers or cells, cells)
-    level = logging.getLogger("distributed").level
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told in our words
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         if isinstance(place, Scheduler):
             with _client(place.address) as client:
@@ -129,7 +132,8 @@ def workers_of(place: Place, cells: int, tell: Callable[[str], None]) -> Iterato
             ):
                 yield Pool(client, most)
     finally:
-        logging.getLogger("distributed").setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _client(address: str) -> Client:
