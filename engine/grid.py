@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -124,6 +125,10 @@ def _epochs(cell: Cell) -> int:
 def _failure(job: Job, code: int | str) -> str:
     lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if job.log.is_file() else []
     reason = lines[-1].strip() if lines and isinstance(code, int) else f"ended with {code}"
+    if isinstance(code, int) and code < 0:
+        reason = f"ended by {signal.Signals(-code).name}" + (
+            ", out of memory perhaps" if code == -signal.SIGKILL else ""
+        )
     return f"{job.title} has failed ({reason}); its log: {job.log}; the same command tries it again"
 
 
