@@ -220,6 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
+    from engine.launcher import place
     from engine.signals import STOPPED, Stop, Stopped, leash
 
     try:
@@ -228,10 +229,12 @@ def main(arguments: list[str] | None = None) -> int:
                 leash()
             return _run(options, stop)
     except Stopped:
-        print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
+        if place().rank == 0:
+            print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
         return STOPPED if options.verb == "train" and options.leashed else 0
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
+        if place().rank == 0:
+            print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130
 
 
@@ -242,9 +245,12 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         from engine import ablate, lr_finder, reproduce, schema, verbs
         from engine.display import Display
         from engine.errors import UsageError
+        from engine.launcher import refuse_several
         from models import WeightsError
 
     try:
+        if options.verb != "train" or options.find_lr:
+            refuse_several("train --find-lr" if options.verb == "train" else options.verb)
         if options.verb == "train" and options.find_lr:
             lr_finder.find_lr(options.config, options.overrides, Display())
         elif options.verb == "reproduce":
@@ -277,17 +283,23 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         else:
             print(schema.schema())
     except (UsageError, DataError, WeightsError) as error:
-        print(error, file=sys.stderr)
+        _tell(str(error))
         return 2
     except OSError as error:
         if error.filename is None:
             raise
-        print(
-            f"{error.filename}: {error.strerror}; free space or permissions, then the same command again",
-            file=sys.stderr,
-        )
+        _tell(f"{error.filename}: {error.strerror}; free space or permissions, then the same command again")
         return 2
     return 0
+
+
+def _tell(line: str) -> None:
+    """Print an error: once a machine, or once in all where the processes of a training know each other."""
+    from engine.launcher import place
+    from engine.ranks import processes
+
+    if place().tells or processes() > 1:
+        print(line, file=sys.stderr)
 
 
 def _foreign_package() -> str | None:

@@ -22,7 +22,17 @@ from .phantom import Phantom
 from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
-from .samples import Draw, Sample, Samples, TrainingBatches, end_workers, evaluation_loader, plainly, training_loader
+from .samples import (
+    STANDS_IN,
+    Draw,
+    Sample,
+    Samples,
+    TrainingBatches,
+    end_workers,
+    evaluation_loader,
+    plainly,
+    training_loader,
+)
 from .slices import SliceRule, kept_slices
 from .split_file import FromFile, Recorded
 from .splits import SPLITS
@@ -56,6 +66,7 @@ __all__ = [
     "PARTS",
     "SAMPLERS",
     "SPLITS",
+    "STANDS_IN",
     "TRANSFORMS",
     "Adapter",
     "Augmentation",

@@ -22,11 +22,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .augment import Augmentation
 from .cached import CachedCase
+from .case import IGNORE
 from .errors import DataError
 from .samplers import Order
 
 GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
+STANDS_IN = -1
+"""In place of the number of a sample that only gives a process something to do."""
 
 
 class Draw(NamedTuple):
@@ -36,13 +39,15 @@ class Draw(NamedTuple):
     epoch: int
     position: int
     sample: int
+    stands_in: bool = False
+    """It is there so that a process has something to do: none of its pixels counts."""
 
 
 class Sample(TypedDict):
     """One 2D slice, or with a batch dimension in front, a batch of them.
 
-    `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, `index` the sample's number,
-    `case` the case's number, `slice` the slice in its case.
+    `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, `index` the sample's number
+    or `STANDS_IN`, `case` the case's number, `slice` the slice in its case.
     """
 
     image: Tensor
@@ -83,10 +88,12 @@ class Samples(Dataset[Sample]):
         image, mask = case.image(slice_index, self.context), case.mask(slice_index)
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
+        if isinstance(key, Draw) and key.stands_in:
+            mask = np.full_like(mask, IGNORE)
         return {
             "image": torch.from_numpy(normalised(image, case.mean, case.deviation)),
             "mask": torch.from_numpy(mask.astype(np.int64)),
-            "index": index,
+            "index": STANDS_IN if isinstance(key, Draw) and key.stands_in else index,
             "case": number,
             "slice": slice_index,
         }
@@ -102,19 +109,24 @@ class TrainingBatches(Sampler[list[Draw]]):
     """The batches of an epoch: an order by (seed, epoch), cut in pieces; it can start in the middle.
 
     A last batch of one sample is dropped, since batch normalisation cannot train on it; unless batches are of one.
+    Of n processes each takes every nth sample of a batch, so the batches are the same for any number of them. Where the
+    last batch has fewer samples than there are processes, its first stands in for the rest, all of its pixels ignored.
 
     Args:
         length: the number of samples.
         batch_size: samples a batch.
         seed: the seed of the run.
         order: `length` sample numbers by a generator; None for every sample once, in random order.
+        share: the number of this process, from 0, and how many there are.
 
     Raises:
         DataError: too few samples for one batch.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, order: Order | None = None) -> None:
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+    def __init__(
+        self, length: int, batch_size: int, seed: int, order: Order | None = None, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.length, self.batch_size, self.seed, self.share = length, batch_size, seed, share
         self.order = order or (lambda rng: rng.permutation(length))
         self.epoch = self.start = 0
         if not len(self):
@@ -129,11 +141,17 @@ class TrainingBatches(Sampler[list[Draw]]):
         full, rest = divmod(self.length, self.batch_size)
         return full + (rest > 1)
 
+    def size(self, batch: int) -> int:
+        """The samples of a batch, those of all processes."""
+        return min(self.batch_size, self.length - batch * self.batch_size)
+
     def __iter__(self) -> Iterator[list[Draw]]:
         order = self.order(np.random.default_rng([self.seed, self.epoch])).tolist()
+        number, processes = self.share
         draws = [Draw(self.seed, self.epoch, position, index) for position, index in enumerate(order)]
         for batch in range(self.start, len(self)):
-            yield draws[batch * self.batch_size : (batch + 1) * self.batch_size]
+            whole = draws[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield whole[number::processes] or [whole[0]._replace(stands_in=True)]
 
 
 def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
@@ -160,17 +178,22 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
 def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
     """A loader of every sample once, in order, not augmented; a batch holds images of one size.
 
+    The batches are the same whichever cases are wanted, so that the same comes out of them to the bit; those that hold
+    none of these cases are left out.
+
     Args:
         samples: what to load.
         batch_size: the largest batch.
         workers: processes that load; 0 loads in this one.
         cases: the numbers of the cases wanted, ascending, None for all.
     """
-    wanted = [index for index, (case, _) in enumerate(samples.slices) if cases is None or case in cases]
-    batches = []
-    for _, run in groupby(wanted, key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
+    batches: list[list[int]] = []
+    for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
         equal = list(run)
         batches += [equal[start : start + batch_size] for start in range(0, len(equal), batch_size)]
+    if cases is not None:
+        wanted = set(cases)
+        batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
     return DataLoader(
         samples,
         batch_sampler=batches,

@@ -45,6 +45,11 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | Non
     ablation = Ablation.load(path, overrides)
     every = list(ablation.cells())
     for cell in every:
+        if cell.config.train.devices > 1:
+            raise UsageError(
+                f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
+                "many at a time; leave it at 1"
+            )
         Run.of(cell.config)  # refuses another configuration under the same name
     place = place_of(ablation, scheduler)
     left = [cell for cell in every if not cell.run.finished]

@@ -17,7 +17,7 @@ from uuid import uuid4
 import cloudpickle
 from distributed import Client, Future, KilledWorker
 
-from . import worker
+from . import launcher, worker
 from .cluster import Pool
 from .errors import UsageError
 from .signals import STOPPED
@@ -51,7 +51,8 @@ def run(jobs: Sequence[Job], pool: Pool, tell: Callable[[str], None]) -> Iterato
     Raises:
         UsageError: no worker can train them; the scheduler is gone.
     """
-    cloudpickle.register_pickle_by_value(worker)
+    for module in (launcher, worker):
+        cloudpickle.register_pickle_by_value(module)
     grid = _Grid(jobs, pool, tell)
     while grid.waiting or grid.trained:
         started = time.monotonic()

@@ -143,7 +143,7 @@ class TrainSection(Strict):
     epochs: Annotated[int, Field(ge=1)] = 30
     """Passes over the training samples."""
     batch_size: Annotated[int, Field(ge=1)] = 4
-    """Samples a micro-batch."""
+    """Samples a micro-batch, of all devices together."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Micro-batches an optimizer step; the loss is divided by the pixels of all of them."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -164,6 +164,9 @@ class TrainSection(Strict):
     """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
+    devices: Annotated[int, Field(ge=1, le=1024)] = 1
+    """GPUs of this machine that share each batch, or processes on the CPU; what torchrun or srun starts needs no such
+    number."""
     compile: bool = False
     """Run the network through torch.compile."""
     upsampled_loss: bool = False

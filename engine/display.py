@@ -13,6 +13,7 @@ from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
 
+from .launcher import place
 from .report import Section
 
 Item = TypeVar("Item")
@@ -22,11 +23,11 @@ class Display:
     """Writes to a console.
 
     Args:
-        console: where to; standard output by default.
+        console: where to; by default standard output, of the first process where several train together.
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False, soft_wrap=True, quiet=place().rank > 0)
 
     def line(self, text: str) -> None:
         """Print one line as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ import datasets
 from segloss.calibration import Calibration
 from segloss.scores import SegmentationScores
 
+from . import ranks
 from .build import background_class
 from .experiment import Experiment
 from .inference import describe, infer, labels_of, on_own_grid
-from .volumes import VolumeScores
+from .volumes import Row, VolumeScores
 
 
 class Scores(NamedTuple):
@@ -71,10 +72,13 @@ def predict(
         calibration: is shown the logits that are compared, and their reference.
     """
     config = experiment.config
+    wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
     model.eval()
     loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases)
     for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
+        if number not in wanted:
+            continue
         case = samples.cases[number]
         original = config.scores.grid == "original"
         shape = case.original if original else case.shape
@@ -111,7 +115,7 @@ def score(
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
     thorough: bool = False,
 ) -> Scores:
-    """The scores of a part.
+    """The scores of a part; several processes share its cases, and each gives the scores of all of them.
 
     Args:
         model: the trained network, set up by Fabric.
@@ -128,18 +132,20 @@ def score(
     calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
     scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
     volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
-    names: list[dict[str, Any]] = []
-    predictions = predict(model, samples, experiment, fabric, calibration=calibration)
-    for found in track(predictions, len(samples.cases)):
+    lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
+    starts = [0, *accumulate(lengths)]
+    mine = ranks.block(lengths, ranks.rank(), ranks.processes())
+    predictions = predict(model, samples, experiment, fabric, mine, calibration)
+    for found in track(predictions, len(mine)):
         cached, slices = samples.cases[found.case], len(found.labels)
-        images = list(range(len(names), len(names) + slices))
+        images = list(range(starts[found.case], starts[found.case + 1]))
         scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
-        names += [{"case": cached.case.id, "group": cached.case.group, "slice": index} for index in range(slices)]
         if thorough and cached.spacing is not None and cached.voxel_ml is not None:
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
             volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
+    scores, calibration, volumes.rows = _merged(scores, calibration, volumes.rows)
     cases = [cached.case for cached in samples.cases]
     split: Any = config.data.split
     document = scores.document(
@@ -153,5 +159,27 @@ def score(
         part=part,
     )
     document = volumes.into(document) | {"calibration": calibration.document(classes) if calibration else None}
+    names = [
+        {"case": case.id, "group": case.group, "slice": index}
+        for case, slices in zip(cases, lengths, strict=True)
+        for index in range(slices)
+    ]
     rows = scores.image_rows(classes, names) if experiment.adapter.volumetric else []
     return Scores(document, rows)
+
+
+def _merged(
+    scores: SegmentationScores, calibration: Calibration | None, rows: list[Row]
+) -> tuple[SegmentationScores, Calibration | None, list[Row]]:
+    """What was counted of the cases of all processes, which are runs of neighbours by their numbers."""
+    if ranks.processes() == 1:
+        return scores, calibration, rows
+    counted = {key: [tensor.cpu() for tensor in tensors] for key, tensors in scores.metric_state.items()}
+    sums = None if calibration is None else calibration.sums.cpu()
+    found = ranks.gathered((counted, sums, rows))
+    merged = SegmentationScores(scores.num_classes, scores.ignore_index, scores.background)
+    for each, _, _ in found:
+        merged.merge_state(each)
+    if calibration is not None:
+        calibration.sums = torch.stack([each for _, each, _ in found if each is not None]).sum(0)
+    return merged, calibration, [row for _, _, each in found for row in each]

@@ -15,10 +15,11 @@ import segloss
 from models import SegmentationModel
 from segloss.base import Activation
 
-from . import build
+from . import build, ranks
 from .config import Config, HeadlineSection, TrainSection
 from .determinism import settle
 from .errors import UsageError
+from .joint import ALONE, joint
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Experiment:
             background=build.background_class(adapter),
             batch_size=config.train.batch_size,
         )
-        return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order)
+        share = (ranks.rank(), ranks.processes())
+        return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order, share)
 
     def samples(self, part: datasets.Part) -> datasets.Samples:
         """The samples of a part as they are; a `DataError` where there are none."""
@@ -139,8 +141,13 @@ class Experiment:
         return value
 
 
-def launch(train: TrainSection) -> Fabric:
-    """Device, precision and determinism; a `UsageError` where the device is not there."""
+def launch(train: TrainSection, together: bool = False) -> Fabric:
+    """Device, precision and determinism; a `UsageError` where the device is not there.
+
+    Args:
+        train: what is asked for.
+        together: train with several processes, as many as torchrun or srun has started or else as `train.devices` says.
+    """
     settle(train.deterministic)
     if train.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("train.device: cuda, but torch sees no GPU on this machine; use auto or cpu")
@@ -152,7 +159,8 @@ def launch(train: TrainSection) -> Fabric:
     precision = train.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)
+    options = joint(train, device) if together else ALONE
+    fabric = Fabric(accelerator=device, precision=precision, **options)
     fabric.launch()
     return fabric
 

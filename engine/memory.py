@@ -84,18 +84,21 @@ def gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-def advice(attempt: Callable[[int], Any], images: Tensor, train: TrainSection, reason: str) -> str:
+def advice(attempt: Callable[[int], Any] | None, images: Tensor, train: TrainSection, reason: str) -> str:
     """What is told of a batch that did not fit: its size, the device's numbers, the batch that fits.
 
     Args:
-        attempt: see `largest_batch`.
+        attempt: see `largest_batch`; None where this process cannot try by itself.
         images: of the batch that failed.
         train: how large a step is to be.
         reason: what torch said, told where the device has no numbers.
     """
     held = usage(torch.device("cuda")) if torch.cuda.is_initialized() else ""
     size = "x".join(map(str, images.shape[1:]))
-    remedy = smaller(largest_batch(attempt, len(images)), train.batch_size, train.accumulate)
+    if attempt is None:
+        remedy = "lower train.batch_size, and raise train.accumulate for the same step in parts"
+    else:
+        remedy = smaller(largest_batch(attempt, len(images)), train.batch_size, train.accumulate)
     return f"out of memory with {len(images)} images of {size} a batch ({held or reason}); {remedy} (and another name)"
 
 

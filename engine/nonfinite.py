@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from torch import Tensor
 import datasets
 from datasets.files import write_atomically
 
+from . import ranks
 from .errors import UsageError
 from .palette import coloured, palette
 from .run import Run
@@ -82,11 +83,11 @@ class Watch:
                 self._report(step, *flags)
 
     def _report(self, step: Step, loss: bool, gradient: bool) -> None:
+        step = replace(step, group=ranks.whole(step.group))
         what = "loss" if loss else "gradient"
         line = f"{self.run.path}: the {what} became NaN or infinite in epoch {step.epoch}, step {step.number}"
         folder = self.run.path / "nonfinite"
-        if len(list(folder.glob("*.json"))) < MOST_KEPT:
-            folder.mkdir(exist_ok=True)
+        if ranks.gathered(len(list(folder.glob("*.json"))))[0] < MOST_KEPT:
             line += f" (its samples: {self._keep(step, loss, gradient)})"
         poor = [row for row in self._samples(step) if not row["finite"]]
         if poor:
@@ -107,9 +108,12 @@ class Watch:
             "samples": self._samples(step),
         }
         tensors = {f"{key}.{n}": batch[key] for n, batch in enumerate(step.group) for key in ("image", "mask")}
-        write_atomically(path.with_suffix(".safetensors"), save({k: t.contiguous() for k, t in tensors.items()}))
-        picture(step.group[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
-        write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
+        if self.run.writes:
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path.with_suffix(".safetensors"), save({k: t.contiguous() for k, t in tensors.items()}))
+            picture(step.group[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
+            write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
+        ranks.meet()
         return str(path)
 
     def _samples(self, step: Step) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ from .determinism import use_threads
 from .difference import differences, log_difference, tensor_difference
 from .display import Display
 from .errors import UsageError
+from .experiment import launch
 from .folds import Folds
 from .lock import Lock
 from .run import FREE, Run
@@ -41,8 +42,8 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         Whether log, weights, optimizer and scores are the same to the bit.
 
     Raises:
-        UsageError: no finished run, or one whose files are damaged; an override that would make it another run; a run
-            NAME-reproduced that is not one of these.
+        UsageError: no finished run, one of several processes, or one whose files are damaged; an override that would
+            make it another run; a run NAME-reproduced that is not one of these.
     """
     if Folds.holds(path):
         same = [reproduce(run.path, overrides, display, stop) for run in Folds(path).runs]
@@ -60,6 +61,11 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     run.history()
     run.read_json("scores.json")
     split = run.read_json("split.json")
+    if (together := run.environment().get("processes", 1)) != 1:
+        raise UsageError(
+            f"{path}: trained by {together} processes, whose sums one process rounds otherwise; train it again under "
+            "another name by the command it was trained with, and compare the two"
+        )
     config = load_config(run.config_file, [f"name={path.resolve().name}-reproduced", *beside, *overrides])
     again = Run.of(config)
     use_threads(run.threads())
@@ -72,7 +78,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
             display.line(f"{again.path}: compared as it was left; remove it to train it again")
         else:
             again.write_json("split.json", split)
-            fit(config, again, display, stop)
+            fit(config, again, launch(config.train), display, stop)
         found = list(compare(run, again))
         for line in found:
             display.line(f"differs: {line}")

@@ -23,12 +23,14 @@ from .checking import load_config
 from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UsageError
+from .ranks import processes
 
 FREE = (
     "output",
     "data.workers",
     "data.cache",
     "train.device",
+    "train.devices",
     "train.tensorboard",
     "train.checkpoint_steps",
     "train.checkpoint_minutes",
@@ -55,19 +57,20 @@ class Run:
 
     Args:
         path: the folder.
+        writes: false where another process of the same training writes it: then writing does nothing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
 
     @classmethod
-    def of(cls, config: Config) -> Run:
+    def of(cls, config: Config, writes: bool = True) -> Run:
         """The folder of a configuration, which may not exist yet; nothing is written.
 
         Raises:
             UsageError: it holds another run, or something else.
         """
-        run = cls(Path(config.output) / config.name)
+        run = cls(Path(config.output) / config.name, writes)
         if run.config_file.is_file():
             run._refuse_other(config)
         elif run.path.exists() and (not run.path.is_dir() or any(p.name[0] != "." for p in run.path.iterdir())):
@@ -76,6 +79,8 @@ class Run:
 
     def create(self, config: Config) -> None:
         """Make the folder, unless it is there; a `DataError` where that cannot be."""
+        if not self.writes:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.config_file.is_file():
@@ -183,9 +188,15 @@ class Run:
             raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
         return loaded
 
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint `last` or `best`; a `DataError` where the disk is full, the previous one still whole."""
+        if self.writes:
+            checkpoint.save(self.checkpoint(name))
+
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run; a `DataError` where the disk is full."""
-        write_json(self.path / name, content)
+        if self.writes:
+            write_json(self.path / name, content)
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of the run; a `UsageError` where it is missing or damaged."""
@@ -193,6 +204,8 @@ class Run:
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to log.jsonl and flush it; a `DataError` where the disk is full."""
+        if not self.writes:
+            return
         path = self.path / "log.jsonl"
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -216,6 +229,8 @@ class Run:
             )
         for number, line in enumerate(kept, start=1):
             self._entry(number, line)
+        if not self.writes:
+            return
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
 
     def _log_lines(self) -> list[str]:
@@ -280,6 +295,7 @@ def environment() -> dict[str, Any]:
         "git": _git(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
         "threads": torch.get_num_threads(),
+        "processes": processes(),
     }
 
 

@@ -37,10 +37,12 @@ class Stop:
 
     Attributes:
         asked: whether SIGTERM has come.
+        alone: false where several processes train together: they must leave at the same step, so none does at once.
     """
 
     def __init__(self, listens: bool = True) -> None:
         self.asked = False
+        self.alone = True
         self._at_once = False
         self._before: object = None
         self._listens = listens and threading.current_thread() is threading.main_thread()  # Python's rule
@@ -59,9 +61,9 @@ class Stop:
     @contextmanager
     def interrupts(self) -> Iterator[None]:
         """Within, SIGTERM raises `Stopped` at once: for work that leaves nothing half done."""
-        if self.asked:
+        if self.asked and self.alone:
             raise Stopped
-        self._at_once = True
+        self._at_once = self.alone
         try:
             yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import datasets
 import segloss
 from models import SegmentationModel
 
-from . import build
+from . import build, ranks
 from .config import Config
 from .guard import Guard
 from .optim import scheduled
@@ -46,16 +47,21 @@ class Stepper:
         self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
 
     def take(self, group: Sequence[datasets.Sample]) -> Tensor:
-        """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite."""
+        """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite.
+
+        Of several processes each has its share of the micro-batches; the loss is that of all of them.
+        """
         images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
         masks = [self.fabric.to_device(b["mask"]) for b in group]
-        denominator = torch.stack([self.loss.denominator(mask) for mask in masks]).sum(0)
+        denominator = ranks.global_denominator([self.loss.denominator(mask) for mask in masks], masks)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
-        for image, mask in zip(images, masks, strict=True):
-            loss = self.loss_of(image, mask, denominator)
-            self.fabric.backward(loss)
+        for left, image, mask in zip(reversed(range(len(group))), images, masks, strict=True):
+            with self.fabric.no_backward_sync(self.forward) if left else nullcontext():
+                loss = self.loss_of(image, mask, denominator)
+                self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()
+        ranks.summed(total)
         if self.config.clip_norm is not None:
             self.fabric.clip_gradients(
                 self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False

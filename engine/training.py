@@ -15,7 +15,7 @@ from torch import Tensor
 
 import datasets
 
-from . import build, memory
+from . import build, memory, ranks
 from .checkpoint import (
     Checkpoint,
     load_model,
@@ -64,12 +64,16 @@ class Trainer:
         self.batches = experiment.training_batches(samples)
         counts = experiment.class_counts(samples)
         torch.manual_seed(config.seed)
-        model = place(experiment.network(trained=run.checkpoint("last").is_file()), fabric)
+        with fabric.rank_zero_first():
+            network = experiment.network(trained=run.checkpoint("last").is_file())
+        model = ranks.share_statistics(place(network, fabric), fabric.device)
+        ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
         loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
-        self.probe = SharesProbe(samples, self.config.batch_size, fabric, config.scores.window)
+        probed = -(-self.config.batch_size // fabric.world_size)
+        self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
         self.validates = bool(experiment.data.parts["val"])
         if loss.follows_validation and not self.validates:
             raise UsageError(
@@ -106,10 +110,10 @@ class Trainer:
         total = self.config.epochs * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
-        tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard)
+        tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
         with tensorboard as show, self.display.bar("training", total, done) as advance:
             while self.state.epoch < self.config.epochs and not self.state.stopped:
-                if self.stop.asked:
+                if ranks.any_of(self.stop.asked)[0]:
                     raise Stopped
                 entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
@@ -158,11 +162,12 @@ class Trainer:
         started, images, shown = time.monotonic(), 0, 0.0
         for group in self.groups(self.state.epoch, self.state.batch):
             loss = self.step(group)
-            position = (self.state.batch - len(group)) * self.config.batch_size
+            first = self.state.batch - len(group)
+            position = first * self.config.batch_size
             self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.stepper.guard.flags)
             self.loss_sum += torch.where(self.stepper.guard.bad, 0.0, loss)
             self.skipped += self.stepper.guard.bad
-            images += sum(len(batch["image"]) for batch in group)
+            images += sum(map(self.batches.size, range(first, self.state.batch)))
             now = time.monotonic()
             note = None
             if now - shown > NOTE_SECONDS:
@@ -173,9 +178,10 @@ class Trainer:
             advance(len(group), note)
             every = self.config.checkpoint_steps
             old = now - self.saved > 60 * self.config.checkpoint_minutes
-            if self.stop.asked or old or (every and self.state.step % every == 0):
+            asked, old = ranks.any_of(self.stop.asked, old)
+            if asked or old or (every and self.state.step % every == 0):
                 self._save()
-            if self.stop.asked:
+            if asked:
                 raise Stopped
         self.watch.read()
         return time.monotonic() - started, images
@@ -194,6 +200,7 @@ class Trainer:
     def step(self, group: Sequence[datasets.Sample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
         try:
+            ranks.draw_apart(self.experiment.config.seed, self.state.step)
             with refusals():
                 loss = self.stepper.take(group)
             self.state.step += 1
@@ -204,7 +211,7 @@ class Trainer:
                 raise
             reason = str(error).splitlines()[0]
         # here the error, and with it the tensors of the step, is gone
-        attempt = partial(self.stepper.probe, group[0])
+        attempt = partial(self.stepper.probe, group[0]) if self.fabric.world_size == 1 else None
         raise UsageError(f"{self.run.path}: {memory.advice(attempt, group[0]['image'], self.config, reason)}")
 
     def _validate(self, entry: dict[str, Any]) -> None:
@@ -213,6 +220,7 @@ class Trainer:
         due = epoch % self.config.validate_every == 0 or epoch == self.config.epochs
         if not due:
             return
+        ranks.take_statistics_of_first(self.stepper.model)
         with memory.scoring():
             entry["shares"] = self.probe.shares(self.stepper.forward, self.stepper.loss)
         if not self.validates:
@@ -249,12 +257,12 @@ class Trainer:
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
         }
-        Checkpoint(tensors, state).save(self.run.checkpoint("last"))
+        self.run.save("last", Checkpoint(tensors, state))
         self.saved = time.monotonic()
 
     def _save_best(self, epoch: int) -> None:
         state = {"run": self.run.mark(), "progress": {"epoch": epoch, "score": self.state.best}}
-        Checkpoint(prefixed("model", self.stepper.model.state_dict()), state).save(self.run.checkpoint("best"))
+        self.run.save("best", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))

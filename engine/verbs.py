@@ -8,6 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 import datasets
 import models
 import segloss
@@ -15,7 +17,7 @@ from datasets.files import write_atomically
 from datasets.labels import looks_like_background
 from models import SegmentationModel
 
-from . import build, memory, results
+from . import build, memory, ranks, results
 from .checking import load_config
 from .checkpoint import load_model
 from .config import Config
@@ -34,6 +36,7 @@ from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import page
 from .run import LABELS, Run, read_json
 from .signals import Stop
+from .together import Together
 from .training import Trainer
 
 
@@ -60,46 +63,57 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
 
 
 def _train_one(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> Experiment | None:
-    """Train a run that is not finished; None where it is."""
+    """Train a run that is not finished, with all processes; None where it is."""
     splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
     if isinstance(splitter, datasets.FromFile) and recorded.is_file():
         splitter.refuse_other(read_json(recorded), str(recorded))
     if not run.finished:
-        with ExitStack() as held:
-            with stop.interrupts():
-                held.enter_context(Lock(run.path, display.line if waits else None))
-            Run.of(config)  # another process may have begun another run here, before this one had the lock
-            if not run.finished:  # by another process, before this one had the lock
-                return fit(config, run, display, stop)
+        with stop.interrupts():
+            fabric = launch(config.train, together=True)
+        stop.alone = fabric.world_size == 1
+        with Together(), ExitStack() as held:
+            if fabric.is_global_zero:
+                with stop.interrupts():
+                    held.enter_context(Lock(run.path, display.line if waits else None))
+            ranks.meet()  # the first process has the lock
+            run = Run.of(config, fabric.is_global_zero)  # another may have begun another run here before
+            if not run.finished:  # by another, before this one had the lock
+                return fit(config, run, fabric, display, stop)
     display.line(f"{run.path}: finished already; choose another name to train again")
     return None
 
 
-def fit(config: Config, run: Run, display: Display, stop: Stop) -> Experiment:
+def fit(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) -> Experiment:
     """Train a run in its folder, which must be locked, and score the best weights once; see `train`."""
     if use_threads(run.threads()):
         display.line(f"computes with {run.threads()} threads, as this run began: sums depend on it")
     with stop.interrupts():
-        fabric = launch(config.train)
-        experiment = prepare(config, run, display)
+        with fabric.rank_zero_first():
+            experiment = prepare(config, run, display)
         _describe(experiment, display)
         with _warnings_shown(display):
             trainer = Trainer(experiment, run, fabric, display, stop)
+    _describe_processes(trainer, display)
     run.create(config)
     if told := build.told(experiment.adapter):
         run.write_json(LABELS, told)
     run.write_json("split.json", experiment.data.split)
+    ranks.meet()  # the folder is there
     with closing(trainer):
         trainer.fit()
+    ranks.meet()  # the best checkpoint is there
     with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
         scores = score(model, "test", experiment, fabric, display.track("scoring test"), thorough=True)
         scores.document["header"] |= origin
-        results.draw(run, experiment, fabric, model, scores.document)
-    baselines = results.baselines(experiment)
-    if baselines:
-        run.write_json("baseline.json", baselines)
-    results.write(run.path, scores)
+        if fabric.is_global_zero:
+            results.draw(run, experiment, fabric, model, scores.document)
+    if fabric.is_global_zero:
+        baselines = results.baselines(experiment)
+        if baselines:
+            run.write_json("baseline.json", baselines)
+        results.write(run.path, scores)
+    ranks.meet()  # all is written
     return experiment
 
 
@@ -116,10 +130,11 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
     folds = Folds(folder, len(configs))
-    scores = results.pool(folds.runs)
-    results.draw_scores(folder / "figures", scores.document)
-    results.write(folder, scores)
-    results.show_folds(folds, display)
+    if ranks.rank() == 0:
+        scores = results.pool(folds.runs)
+        results.draw_scores(folder / "figures", scores.document)
+        results.write(folder, scores)
+        results.show_folds(folds, display)
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
@@ -309,6 +324,20 @@ def _describe(experiment: Experiment, display: Display) -> None:
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
     size = sum(file.stat().st_size for file in files)
     display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")
+
+
+def _describe_processes(trainer: Trainer, display: Display) -> None:
+    """How several processes share a training, and what does not come out as in one."""
+    count, device = ranks.processes(), trainer.fabric.device.type
+    if count == 1:
+        return
+    size = trainer.config.batch_size
+    display.line(f"{count} processes ({device}) share each batch of {size}, {-(-size // count)} samples at most each")
+    if device == "cpu" and ranks.has_batch_statistics(trainer.stepper.model):
+        display.line(
+            "warning: on the CPU each process normalises by its own share of a batch, and the running statistics are "
+            "those of the first; on GPUs they are of the whole batch"
+        )
 
 
 def _trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import datasets
 from segloss.surface import SURFACE_RULE, SURFACE_SCORES, surface_scores
 
+Row = dict[str, float | None]
 MEANS = (*SURFACE_SCORES, "volume_error_ml", "relative_volume_error")
 
 
@@ -24,7 +25,7 @@ class VolumeScores:
 
     def __init__(self, classes: Sequence[str], background: int | None, tolerance: float) -> None:
         self.classes, self.background, self.tolerance = classes, background, tolerance
-        self.rows: list[dict[str, float | None]] = []
+        self.rows: list[Row] = []
 
     def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float], voxel_ml: float) -> None:
         """Score one volume; its cases come in the order of the document, one row a class.

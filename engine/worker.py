@@ -1,6 +1,6 @@
 """What a Dask worker does: train one cell in a process of its own, as long as it is wanted.
 
-`train` is sent to the worker as a whole, so that workers need no path to this package: it calls nothing of ours.
+`train` is sent to the worker as a whole, with what it calls of ours, so that workers need no path to this package.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from distributed import Status, get_worker
 
+from .launcher import apart
 from .run import PACKAGES
 
 ROOMS = ("datasets", "engine", "models", "segloss")
@@ -77,7 +78,7 @@ def train(job: Job) -> int | str:
         if (reason := unfit(job)) is not None:
             return reason
         worker = get_worker()
-        environment = os.environ | dict.fromkeys(THREADS, str(job.threads or worker.state.nthreads))
+        environment = apart(os.environ) | dict.fromkeys(THREADS, str(job.threads or worker.state.nthreads))
         if job.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = job.gpus[int(worker.name) % len(job.gpus)]
         return _watch(job, worker, environment)

@@ -41,16 +41,19 @@ def small_yaml(folder):
     return path
 
 
-def trainer(path, *overrides, display=None):
+def trainer(path, *overrides, display=None, together=False):
     config = load_config(path, [f"output={path.parent / 'runs'}", *overrides])
-    experiment = Experiment.prepare(config)
-    run = Run.of(config)
+    fabric = launch(config.train, together)
+    with fabric.rank_zero_first():
+        experiment = Experiment.prepare(config)
+    run = Run.of(config, fabric.is_global_zero)
     run.create(config)
-    return Trainer(experiment, run, launch(config.train), display or Display())
+    return Trainer(experiment, run, fabric, display or Display())
 
 
-def _work(folder, arguments, save_seconds):
+def _work(folder, arguments, save_seconds, environment):
     os.setsid()
+    os.environ.update(environment)
     os.chdir(folder)
     multiprocessing.set_start_method("fork", force=True)  # its loaders are to be its own children
     torch.set_num_threads(1)
@@ -81,13 +84,17 @@ class Started:
         folder: where it is started.
         arguments: of the command line.
         save_seconds: how much longer flushing a file takes.
+        environment: variables to set in it.
+        target: what it runs in place of the program, `_work`.
     """
 
-    def __init__(self, folder, *arguments, save_seconds=0.0):
+    def __init__(self, folder, *arguments, save_seconds=0.0, environment=None, target=None):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))  # where it looks for `runs`
             forkserver.ensure_running()
-        self.process = CONTEXT.Process(target=_work, args=(folder, arguments, save_seconds))
+        self.process = CONTEXT.Process(
+            target=target or _work, args=(folder, arguments, save_seconds, environment or {})
+        )
         self.process.start()
 
     def until(self, condition, seconds=120.0):
