@@ -37,6 +37,7 @@ Any key can be overridden as key=value; values are YAML:
   python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
   python train_seg.py train configs/demo.yaml name=cv 'data.split={kind: kfold, folds: 4, fold: all}'
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
+  python train_seg.py train configs/demo.yaml name=wide train.devices=4
 
 With --find-lr nothing is trained: up to 100 steps, each at a higher learning rate, are drawn to output/name-lr.
 """

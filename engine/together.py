@@ -24,7 +24,7 @@ from .errors import UsageError
 from .signals import Stopped
 
 POLL_SECONDS = 0.2
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 5.0
 """How long a process that has told its error waits for the others to know, and they for it."""
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
 """What torch says when another process is gone."""
