@@ -31,11 +31,13 @@ def document() -> dict[str, Any]:
     items["oneOf"].append({"$ref": "#/$defs/LossSection_adfl"})
     description = properties["loss"].pop("description", "")
     for section in definitions.values():
-        if "sampler" in section.get("properties", {}):
-            section["properties"]["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
-    arms = definitions["AblationSection"]["properties"]["arms"]["patternProperties"]
-    for pattern, arm in arms.items():
-        arms[pattern] = {"anyOf": [arm, {"type": "null", "description": "Removes an inherited arm."}]}
+        keys = section.get("properties", {})
+        if "sampler" in keys:
+            keys["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
+        if "arms" in keys:
+            arms = keys["arms"]["patternProperties"]
+            removed = {"type": "null", "description": "Removes an inherited arm."}
+            arms |= {pattern: {"anyOf": [arm, removed]} for pattern, arm in arms.items()}
     properties["loss"] = {"description": description, "anyOf": [items, properties["loss"]]}
     return document
 
