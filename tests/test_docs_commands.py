@@ -33,7 +33,7 @@ BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n+)?(?P<indent> *)```(?P<kind>\w*)[^\n]*\n(?P<text>.*?)^ *```$", re.M | re.S
 )
 SHELL = ("bash", "console", "sh", "shell")
-PROGRAMS = r"(?:\S*/)?(?:python3?|pip|make|pytest|torchrun|srun|sbatch|mkdocs)"
+PROGRAMS = r"(?:\S*/)?(?:python3?|pip|make|pytest|torchrun|srun|sbatch|dask|mkdocs)"
 LINE = re.compile(rf"^ *(?:\$ )?(?:{PROGRAMS}|train_seg\.py) \S")
 SPAN = re.compile(r"`((?:\S*/)?(?:(?:python3?|pip|make|pytest|torchrun) |train_seg\.py)[^`\n]*)`")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -118,6 +118,9 @@ def check(folder, door, monkeypatch):
             options = get_args_parser().parse_args(rest)
             assert options.training_script == "train_seg.py"
             _verb(door, options.training_script_args, prose)
+        elif program == "dask":
+            command = importlib.import_module(f"distributed.cli.dask_{rest[0]}").main
+            command.make_context(rest[0], rest[1:]).close()
         elif program == "make":
             dry = subprocess.run(["make", "-n", *rest], cwd=ROOT, capture_output=True, text=True)
             assert dry.returncode == 0, dry.stderr

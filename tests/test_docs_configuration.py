@@ -55,7 +55,7 @@ def test_every_section_of_the_page_is_one_of_the_schema():
 @pytest.mark.parametrize(
     ("section", "row"),
     [
-        ("train", "| `batch_size` | whole number ≥ 1 | `4` | Samples a micro-batch. |"),
+        ("train", "| `batch_size` | whole number ≥ 1 | `4` | Samples a micro-batch, of all devices together. |"),
         ("scores", "| `overlap` | number ≥ 0 and < 1 | `0.25` | How much of a window its neighbour covers too. |"),
         ("optim.schedule: step", "| `every` | whole number |  | Epochs, ≥ 1. |"),
         ("data", "| `split` | [a mapping](#datasplit) |  | How cases are divided"),
