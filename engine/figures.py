@@ -97,12 +97,12 @@ def save_overlays(
     """
     samples = experiment.samples(part)
     folder.mkdir(parents=True, exist_ok=True)
-    ranked = _ranked(scores)
+    order = ranked(scores)
     numbers = {case.case.id: number for number, case in enumerate(samples.cases)}
-    places = {round(at * (len(ranked) - 1)) for at in (0, 0.25, 0.5, 0.75, 1)} if ranked else set()
+    places = {round(at * (len(order) - 1)) for at in (0, 0.25, 0.5, 0.75, 1)} if order else set()
     titles = {
-        numbers[name]: f"{name}: mDSC {value:.3f}, place {place + 1} of {len(ranked)} from the worst"
-        for place, (name, value) in enumerate(ranked)
+        numbers[name]: f"{name}: mDSC {value:.3f}, place {place + 1} of {len(order)} from the worst"
+        for place, (name, value) in enumerate(order)
         if place in places
     }
     written = []
@@ -131,7 +131,7 @@ def save_overlays(
     return written
 
 
-def _ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
+def ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
     """The cases with their mean DSC over the classes that count, the worst first."""
     found: dict[str, list[float]] = {}
     for row in scores["cases"]:

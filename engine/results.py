@@ -17,6 +17,7 @@ from segloss.readings import READINGS
 from . import figures
 from .baseline import best_threshold, mean_mask
 from .build import background_class
+from .chart import DPI, save
 from .config import Config
 from .diagnostics import confusion_picture, features_picture, reliability_picture
 from .display import Display
@@ -26,8 +27,6 @@ from .features import features, principal_components
 from .folds import Folds, by_fold, pooled, read_images
 from .inside import inside
 from .run import Run, read_json, write_json
-
-DPI = 110
 
 
 def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
@@ -40,27 +39,39 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict
         model: the trained network, set up by Fabric.
         scores: of the test part.
     """
-    history, headline, classes = run.history(), experiment.headline, experiment.adapter.classes
-    run.figures.mkdir(exist_ok=True)
-    curves = figures.curves(history, f"{headline.reading} {headline.score}")
-    curves.savefig(run.figures / "curves.png", dpi=DPI)
-    by_class = inside(history, classes, headline.reading, headline.score.removeprefix("m"))
-    if by_class is not None:
-        by_class.savefig(run.figures / "inside.png", dpi=DPI)
-        by_class.savefig(run.figures / "inside.svg")
+    headline = experiment.headline
+    draw_history(run.figures, run.history(), experiment.adapter.classes, headline.reading, headline.score)
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
     figures.save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
+
+
+def draw_history(
+    folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], reading: str, score: str
+) -> None:
+    """The curves of a run as far as its log has come, and those of every class.
+
+    Args:
+        folder: where they go.
+        history: the log.
+        classes: their names; nothing where they are not known.
+        reading: of the headline score, `dataset`, `case` or `image`.
+        score: `mDSC` or `mIoU`.
+    """
+    folder.mkdir(exist_ok=True)
+    save(figures.curves(history, f"{reading} {score}"), folder / "curves")
+    by_class = inside(history, classes, reading, score.removeprefix("m")) if classes else None
+    if by_class is not None:
+        save(by_class, folder / "inside")
 
 
 def draw_scores(folder: Path, scores: dict[str, Any]) -> None:
     """The confusion matrix and the reliability curves of a scores document, where it holds them."""
     folder.mkdir(exist_ok=True)
     if scores["confusion"] is not None:
-        picture = confusion_picture(scores["confusion"], scores["header"]["classes"])
-        picture.savefig(folder / "confusion.png", dpi=DPI)
+        save(confusion_picture(scores["confusion"], scores["header"]["classes"]), folder / "confusion")
     if scores["calibration"] is not None:
-        reliability_picture(scores["calibration"]).savefig(folder / "calibration.png", dpi=DPI)
+        save(reliability_picture(scores["calibration"]), folder / "calibration")
 
 
 def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
