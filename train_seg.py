@@ -10,6 +10,7 @@ python train_seg.py evaluate --pred theirs/ --ref masks/          score the mask
 python train_seg.py predict runs/demo images/ --out masks         masks for images without a reference
 python train_seg.py ablate configs/demo_ablation.yaml             arms on every fold and seed, compared
 python train_seg.py compare runs/demo runs/b                      two runs, patient by patient
+python train_seg.py report runs/demo-ablation                     the page of a run or an ablation, to be sent
 python train_seg.py schema                                        the JSON Schema of a YAML file
 """
 
@@ -94,6 +95,15 @@ scores.json, of ours or of another trainer (header.classes; cases: case, group, 
 Folders of masks are scored against --ref, with the options of `evaluate --pred`. Of two ablations every arm that
 both have is compared.
 """
+REPORT = """\
+Write one HTML file about a run, all folds of one, or an ablation: verdict, tables, curves, cases to look at. It needs
+no network and nothing beside it, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
+make it at their end; this makes it anew, of what is finished so far. Several are joined, such as the ablations
+of several data sets:
+
+  python train_seg.py report runs/demo
+  python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
+"""
 PREDICT = """\
 Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
 data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
@@ -170,6 +180,9 @@ def parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("overrides", nargs="*", metavar="key=value", help="with --ref: what the masks mean")
     compare.add_argument("--smallest", type=float, default=0.01, help="the difference that would matter; default 0.01")
+    report = verbs.add_parser("report", help="write a page", description=REPORT, formatter_class=raw)
+    report.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, or an ablation")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder")
     verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
     return top
 
@@ -179,7 +192,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     top = parser()
     options, rest = top.parse_known_args(arguments)
     strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
-    if strange or (rest and options.verb == "schema"):
+    if strange or (rest and options.verb in ("report", "schema")):
         top.error(f"unrecognized argument {(strange or rest)[0]!r}")
     if rest and options.verb != "predict":
         options.overrides += rest
@@ -243,7 +256,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     """Call the engine, whose libraries take seconds to import."""
     with stop.interrupts():
         from datasets import DataError
-        from engine import ablate, lr_finder, reproduce, schema, verbs
+        from engine import ablate, lr_finder, reporting, reproduce, schema, verbs
         from engine.display import Display
         from engine.errors import UsageError
         from engine.launcher import refuse_several
@@ -262,6 +275,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
             ablate.ablate(options.config, options.overrides, options.dry_run, options.scheduler, Display())
         elif options.verb == "compare":
             ablate.compare(options.a, options.b, options.ref, options.overrides, options.smallest, Display())
+        elif options.verb == "report":
+            reporting.report(options.paths, options.out, Display())
         elif options.verb == "evaluate" and options.pred is not None:
             verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
         elif options.verb == "check":

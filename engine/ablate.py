@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from datasets.files import write_atomically
-from segloss.compare import FEWEST
 
 from . import results
 from .ablation import NOISE_FLOOR, Ablation, Cell
 from .cluster import Local, Place
 from .comparison import Method, not_paired
+from .conclusion import Conclusion, told_sections
 from .display import Display
 from .documents import arms_of, method, scores_files
 from .errors import UsageError
-from .forest import class_bars, forest, trajectories
 from .grid import place_of, train
 from .lock import Lock
 from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
+from .record import Record
 from .report import Section
+from .reporting import report_of
 from .run import Run, mark_of, read_json, write_json
-from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, latex, markdown, scores_of, verdicts
+from .verdicts import latex, markdown, verdicts
 
 
 def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | None, display: Display) -> None:
@@ -59,8 +59,9 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | Non
         _tell_plan(ablation, every, left, place, dry, display)
         if dry:
             return
+        Record.of(ablation).write(ablation.path)
         failed = train(ablation, left, place, display)
-        _conclude(ablation, every, display)
+        _conclude(ablation, display)
     if failed:
         raise UsageError("\n".join(failed))
 
@@ -96,7 +97,7 @@ def compare(
         found = {str(path): _method(path, reference, overrides, display) for path in pair}
         if left_out := not_paired(*found.values()):
             display.section(Section("not paired", left_out))
-        for section in _told(verdicts(found, str(pair[1]), smallest)):
+        for section in told_sections(verdicts(found, str(pair[1]), smallest)):
             display.section(section)
 
 
@@ -148,79 +149,18 @@ def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Dis
     return probes | ({NOISE_FLOOR: probes[baseline]} if NOISE_FLOOR in ablation.arms and baseline in probes else {})
 
 
-def _conclude(ablation: Ablation, every: Sequence[Cell], display: Display) -> None:
-    """The tables and pictures of what is finished."""
-    arms = _methods(ablation, every, display)
-    if ablation.section.baseline not in arms:
-        display.line(f"no seed of {ablation.section.baseline} has all of its folds: nothing to compare with")
-        return
-    floor = NOISE_FLOOR if NOISE_FLOOR in arms else None
-    told = verdicts(arms, ablation.section.baseline, ablation.section.smallest, floor) if len(arms) > 1 else []
-    sections = [scores_of(arms), *_told(told, floor)]
-    if ablation.section.paper is not None:
-        sections.append(beside_paper(arms, ablation.section.paper))
-    for section in sections:
-        display.section(section)
+def _conclude(ablation: Ablation, display: Display) -> None:
+    """The tables, the pictures and the page of what is finished."""
     path = ablation.path
-    write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
-    write_atomically(path / "table.tex", latex(sections).encode())
-    results.write_csv(path / "table.csv", [row for one in told for row in one.flat()])
-    _draw(ablation, arms, told, every)
-    display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
-
-
-def _methods(ablation: Ablation, every: Sequence[Cell], display: Display) -> dict[str, Method]:
-    """The scores of every arm, of seeds that have all of their folds; the noise floor's under those of its pairs."""
-    arms: dict[str, Method] = {}
-    for arm in ablation.arms:
-        documents: dict[int | None, list[dict[str, Any]]] = {}
-        for seed, pair in zip(ablation.seeds_of(arm), ablation.seeds, strict=True):
-            runs = [cell.run for cell in every if (cell.arm, cell.seed) == (arm, seed)]
-            if all(run.finished for run in runs):
-                documents[pair] = [results.read(run.path) for run in runs]
-            else:
-                display.line(f"{arm} seed {seed}: not all folds are finished; left out of the tables")
-        if documents:
-            arms[arm] = Method(arm, documents)
-    return arms
-
-
-def _told(told: Sequence[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
-    """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ."""
-    if not told:
-        return
-    first, *others = told
-    lines = first.lines()
-    if noise_floor is not None:
-        same = first.found[noise_floor].difference
-        lines.append(f"noise floor: with other seeds the baseline differs by {same:+.4f}; that much means nothing")
-    yield Section(f"{first.measure.title} against {first.baseline}", lines, COLUMNS, first.rows())
-    if others:
-        found = [
-            line
-            for one in others
-            for line, known in zip(one.lines(), one.found.values(), strict=True)
-            if known.distinguishable
-        ]
-        rows = [row for one in others for row in one.rows()]
-        yield Section(f"one by one, against {first.baseline}", found, COLUMNS, rows)
-    fewest = min(one.groups for one in first.found.values())
-    few = [] if fewest >= FEWEST else [f"Fewer than {FEWEST} {first.units}: nothing is tested."]
-    yield Section("how this is worked out", [METHOD, *few])
-
-
-def _draw(ablation: Ablation, arms: Mapping[str, Method], told: Sequence[Verdicts], every: Sequence[Cell]) -> None:
-    folder = ablation.path / "figures"
-    folder.mkdir(exist_ok=True)
-    header = arms[ablation.section.baseline].header
-    volumes = header["background"] is not None
-    histories = {arm: [cell.run.history() for cell in every if cell.arm == arm and cell.run.finished] for arm in arms}
-    pictures = {
-        "forest": forest(told) if told else None,
-        "classes": class_bars(arms, "case" if volumes else "dataset", "DSC" if volumes else "IoU"),
-        "acw": trajectories(histories, header["classes"]),
-    }
-    for name, figure in pictures.items():
-        if figure is not None:
-            figure.savefig(folder / f"{name}.png", dpi=110)
-            figure.savefig(folder / f"{name}.svg")
+    found = Conclusion.of(path)
+    for line in found.missing:
+        display.line(line)
+    if found.record.baseline in found.arms:
+        sections = list(found.sections())
+        for section in sections:
+            display.section(section)
+        write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
+        write_atomically(path / "table.tex", latex(sections).encode())
+        results.write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
+        display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
+    display.line(f"page: {report_of(path)}")

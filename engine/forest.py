@@ -68,6 +68,34 @@ def class_bars(arms: Mapping[str, Method], reading: str, score: str) -> Figure:
     return figure
 
 
+def courses(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figure | None:
+    """Training loss and validation score over the epochs: a colour an arm, a thin line a run, their mean thick.
+
+    Args:
+        histories: by arm, the log of each of its runs.
+    """
+    logged = {arm: runs for arm, runs in histories.items() if runs and all(runs)}
+    if not logged:
+        return None
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, key, title in zip(axes, ("loss", "score"), ("training loss", "validation score"), strict=True):
+        for (arm, runs), colour in zip(logged.items(), palette(len(logged)), strict=True):
+            shortest = min(map(len, runs))
+            values = np.array([[entry[key] for entry in run[:shortest]] for run in runs], dtype=np.float64)
+            epochs = np.array([entry["epoch"] for entry in runs[0][:shortest]])
+            known = np.isfinite(values).all(0)
+            if known.any():
+                axis.plot(epochs[known], values[:, known].T, color=colour, linewidth=0.6, alpha=0.4)
+                axis.plot(epochs[known], values[:, known].mean(0), color=colour, linewidth=2, label=arm)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), fontsize=8, frameon=False)
+    return figure
+
+
 def trajectories(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], classes: Sequence[str]) -> Figure | None:
     """The adaptive class weights over the epochs: a panel an arm that has them, a thin line a run, their mean thick.
 

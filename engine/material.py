@@ -25,6 +25,7 @@ import datasets
 from datasets.files import write_atomically
 from datasets.grid import nearest_slices, resize_image, resize_mask
 
+from . import ranks
 from .errors import UsageError
 from .evaluation import Prediction
 from .mistakes import Mistakes
@@ -111,6 +112,12 @@ class Material:
             tiles = [resize_mask(masks[slices], (len(slices), *size)) for masks in (reference, labels)]
             self.labels[found.case] = (png(tiled(tiles[0])), png(tiled(tiles[1])))
             yield found
+
+    def gather(self) -> None:
+        """Take in what the other processes of the training have looked at."""
+        for mistakes, labels in ranks.gathered((self.mistakes, self.labels)):
+            self.mistakes |= mistakes
+            self.labels |= labels
 
     def write(self, run: Path, ranked: Sequence[str], grid: str) -> None:
         """Write the folder `cases` anew, its index last.

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
-STYLE = """\
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; }
-th, td { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8884; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.problems li { color: #b3261e; } @media (prefers-color-scheme: dark) { .problems li { color: #ff8a80; } }
-img { max-width: 100%; background: white; }
-"""
+from .viewer import Viewer
 
 
 @dataclass(frozen=True)
@@ -31,6 +20,9 @@ class Section:
         rows: of its table, as text.
         picture: a PNG file.
         bad: the lines are problems.
+        charts: by caption, SVG or PNG files; on a page alone.
+        viewer: the cases to look at; on a page alone.
+        folded: closed on a page until it is clicked.
     """
 
     title: str
@@ -39,30 +31,19 @@ class Section:
     rows: Sequence[Sequence[str]] = field(default_factory=list)
     picture: Path | None = None
     bad: bool = False
+    charts: Mapping[str, Path] = field(default_factory=dict)
+    viewer: Viewer | None = None
+    folded: bool = False
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """The report as HTML that needs nothing else, its pictures within."""
-    body = "\n".join(_html(section) for section in sections)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n"
-        "</body>\n</html>\n"
-    )
+@dataclass(frozen=True)
+class Subject:
+    """What a page, or a part of one, is about: a data set, a run, an ablation.
 
+    Attributes:
+        title: its name.
+        sections: in the order of the page.
+    """
 
-def _html(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"]
-    if section.lines and section.bad:
-        parts.append(f'<ul class="problems">{"".join(f"<li>{escape(line)}</li>" for line in section.lines)}</ul>')
-    else:
-        parts += [f"<p>{escape(line)}</p>" for line in section.lines]
-    if section.columns:
-        head = "".join(f"<th>{escape(column)}</th>" for column in section.columns)
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in section.rows)
-        parts.append(f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
-    if section.picture is not None:
-        data = base64.b64encode(section.picture.read_bytes()).decode()
-        parts.append(f'<img alt="{escape(section.title)}" src="data:image/png;base64,{data}">')
-    return "\n".join(parts)
+    title: str
+    sections: Sequence[Section]

@@ -325,14 +325,15 @@ def mark_of(config: Config) -> str:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in _flat(config.document()) if key not in FREE}
+    return {key: value for key, value in flat(config.document()) if key not in FREE}
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, each with its dotted key."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+            yield from flat(inner, f"{prefix}.{key}" if prefix else key)
     elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        yield from _flat({str(index): inner for index, inner in enumerate(value)}, prefix)
+        yield from flat({str(index): inner for index, inner in enumerate(value)}, prefix)
     else:
         yield prefix, value

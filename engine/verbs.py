@@ -26,14 +26,18 @@ from .display import Display
 from .errors import UsageError
 from .evaluation import score
 from .experiment import Experiment, launch, place
+from .figures import ranked
 from .findings import samples_picture, sections
 from .folds import Folds, fold_configs
 from .inference import Ensemble
 from .inspection import inspect
 from .lock import Lock
 from .masks import Options, masks_in, score_masks
+from .material import Material
+from .page import page
 from .prediction import inputs, predict_file, write_classes, write_prediction
-from .report import page
+from .report import Subject
+from .reporting import PAGE, report_of
 from .run import LABELS, Run, read_json
 from .signals import Stop
 from .together import Together
@@ -58,6 +62,8 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
     run = Run.of(config)
     experiment = _train_one(config, run, display, stop, waits)
     results.show(run.path, display)
+    if experiment is not None or not (run.path / PAGE).is_file():
+        display.line(f"page:     {report_of(run.path)}")
     if experiment is not None:
         results.hint(path, overrides, run, experiment, display)
 
@@ -104,10 +110,15 @@ def fit(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) 
     ranks.meet()  # the best checkpoint is there
     with stop.interrupts(), memory.scoring():
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
-        scores = score(model, "test", experiment, fabric, display.track("scoring test"), thorough=True)
+        adapter, track = experiment.adapter, display.track("scoring test")
+        material = Material(experiment.samples("test"), len(adapter.classes), build.background_class(adapter))
+        watched = lambda found, total: material.watch(track(found, total))  # noqa: E731
+        scores = score(model, "test", experiment, fabric, watched, thorough=True)
         scores.document["header"] |= origin
+        material.gather()
         if fabric.is_global_zero:
             results.draw(run, experiment, fabric, model, scores.document)
+            material.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
     if fabric.is_global_zero:
         baselines = results.baselines(experiment)
         if baselines:
@@ -135,6 +146,7 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
         results.show_folds(folds, display)
+        display.line(f"page: {report_of(folder)}")
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
@@ -164,7 +176,8 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
     for section in told:
         display.section(section)
     if html:
-        write_atomically(folder / "check.html", page(f"{config.name}: the data", told).encode())
+        title = f"{config.name}: the data"
+        write_atomically(folder / "check.html", page(title, [Subject(title, told)]).encode())
         display.line(f"page: {folder / 'check.html'}")
     cache = _cache(config)
     display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")
