@@ -55,7 +55,8 @@ def inlined(path: Path, prefix: str, label: str) -> str:
         root.attrib.pop(key, None)
     root.set("role", "img")
     root.set("aria-label", label)
-    root.set("style", f"max-width: {float(root.get('viewBox', '0 0 600 0').split()[2]) * 1.25:.0f}px")
+    points = float(root.get("viewBox", "0 0 600 0").split()[2])
+    root.set("style", f"min-width: {0.9 * points:.0f}px; max-width: {1.25 * points:.0f}px")  # small text must be read
     return ElementTree.tostring(root, encoding="unicode")
 
 

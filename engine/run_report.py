@@ -45,7 +45,7 @@ def run_subject(path: Path, most_bytes: int) -> Subject:
         document = documents[0] if documents else None
     else:
         document = results.pool(finished).document if finished else None
-    title = path.resolve().name
+    title = _title(path.resolve())
     sections = [_result(runs, finished, document)]
     if document is not None:
         sections += _tables(document)
@@ -59,6 +59,12 @@ def run_subject(path: Path, most_bytes: int) -> Subject:
         sections.append(Section("how this is worked out", rule))
     sections += settings({title: runs[0]})
     return Subject(title, sections)
+
+
+def _title(path: Path) -> str:
+    """The name of a run; of a fold or a seed with those above it."""
+    inner = path.name.startswith(("fold-", "seed-"))
+    return f"{_title(path.parent)}, {path.name}" if inner else path.name
 
 
 def _result(runs: Sequence[Run], finished: Sequence[Run], document: dict[str, Any] | None) -> Section:
@@ -80,28 +86,26 @@ def headline(document: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
     units = "patients" if header["background"] is not None else "groups"
     score = "mDSC" if header["background"] is not None else "mIoU"
     cases = len({(row["case"], row.get("fold")) for row in document["cases"]})
-    lines = [f"{reading} {score} {percent(document[reading][score])} on {cases} held-out cases of {groups} {units}."]
+    overall = percent(document[reading][score])
+    lines = [f"{score} {overall} (reading: {reading}) on {cases} held-out cases of {groups} {units}."]
     values = [one.score for one in order]
     if len(values) > 1:
         lines.append(
             f"By case, mDSC: mean {mean(values):.4f}, standard deviation {stdev(values):.4f}, median "
             f"{median(values):.4f}, from {values[0]:.4f} ({order[0].case}) to {values[-1]:.4f} ({order[-1].case})."
         )
-    lines += _baselines(runs)
+    lines += _compared(runs)
     if order:
         why = reason(order[0], runs, header)
         lines.append(f"Worst case: {order[0].case}, mDSC {order[0].score:.3f}{f'; {why}' if why else ''}.")
     return lines
 
 
-def _baselines(runs: Sequence[Run]) -> Iterator[str]:
+def _compared(runs: Sequence[Run]) -> Iterator[str]:
     """What no network is needed for."""
-    found = [read_json(run.path / "baseline.json") for run in runs if (run.path / "baseline.json").is_file()]
-    masks = [row["DSC"] for one in found for row in one.get("mean_mask", []) if row["DSC"] is not None]
-    if masks:
-        yield f"For comparison, the mean training mask reaches a mean DSC of {mean(masks):.4f}."
-    thresholds = [one["threshold_DSC"] for one in found if "threshold_DSC" in one]
-    if thresholds:
+    if masks := _mean_masks(runs):
+        yield f"For comparison, the mean training mask reaches a mean DSC of {mean(row['DSC'] for row in masks):.4f}."
+    if thresholds := [one["threshold_DSC"] for one in _baselines(runs) if "threshold_DSC" in one]:
         yield f"The best global threshold, chosen in hindsight, reaches a DSC of {mean(thresholds):.4f}."
 
 
@@ -118,42 +122,53 @@ def _tables(document: Mapping[str, Any]) -> Iterator[Section]:
     found = document[reading]["classes"]
     more = [key for key in ("HD95", "ASSD") if any(values.get(key) is not None for values in found.values())]
     columns = ["class", *CLASS_SCORES, *(MILLIMETRES[key] for key in more)]
-    rows = [[name, *(percent(values[key]) for key in (*CLASS_SCORES, *more))] for name, values in found.items()]
+    rows = [[name, *(_text(key, values[key]) for key in (*CLASS_SCORES, *more))] for name, values in found.items()]
     yield Section(f"by class, reading: {reading}", columns=columns, rows=rows)
 
 
 def _cases(document: Mapping[str, Any], runs: Sequence[Run]) -> Section:
     """A row a case, the worst first: of one class all of its scores, of several the DSC of each."""
-    header = document["header"]
-    classes = [name for name in header["classes"] if name != header["background"]]
-    rows: dict[tuple[str, Any], dict[str, Mapping[str, Any]]] = {}
+    classes = [name for name in document["header"]["classes"] if name != document["header"]["background"]]
+    table = _of_one_class(document["cases"], classes[0], runs) if len(classes) == 1 else _of_classes(document, classes)
+    return Section("by case, the worst first", columns=table[0], rows=table[1:])
+
+
+def _of_one_class(rows: Sequence[Mapping[str, Any]], name: str, runs: Sequence[Run]) -> list[list[str]]:
+    rows = sorted((row for row in rows if row["class"] == name), key=lambda row: (row["DSC"] is None, row["DSC"]))
+    keys = [*CLASS_SCORES, *(key for key in MILLIMETRES if any(row.get(key) is not None for row in rows))]
+    trivial = {row["case"]: row["DSC"] for row in _mean_masks(runs) if row["class"] == name}
+    table = [["case", *(MILLIMETRES.get(key, key) for key in keys), *(["mean mask's DSC"] if trivial else [])]]
+    for row in rows:
+        beside = [percent(trivial.get(row["case"]))] if trivial else []
+        table.append([row["case"], *(_text(key, row.get(key)) for key in keys), *beside])
+    return table
+
+
+def _of_classes(document: Mapping[str, Any], classes: Sequence[str]) -> list[list[str]]:
+    cases: dict[tuple[str, Any], dict[str, float | None]] = {}
     for row in document["cases"]:
-        rows.setdefault((row["case"], row.get("fold")), {})[row["class"]] = row
-    trivial = _mean_masks(runs)
-    scores = list(CLASS_SCORES) if len(classes) == 1 else []
-    scores += [key for key in MILLIMETRES if scores and any(row.get(key) is not None for row in document["cases"])]
-    columns = ["case", *(MILLIMETRES.get(key, key) for key in scores)]
-    columns += ["mean mask's DSC"] if scores and trivial else []
-    columns += [] if scores else ["mDSC", *(f"DSC {name}" for name in classes)]
-    told = []
-    for (case, _), by_class in rows.items():
-        of_classes = [by_class[name] for name in classes]
-        known = [row["DSC"] for row in of_classes if row["DSC"] is not None]
-        values = [of_classes[0].get(key) for key in scores] if scores else [mean(known) if known else None]
-        values += [] if scores else [row["DSC"] for row in of_classes]
-        values += [trivial.get((case, classes[0]))] if scores and trivial else []
-        told.append((mean(known) if known else 2.0, [case, *map(percent, values)]))
-    told.sort(key=lambda pair: pair[0])
-    return Section("by case, the worst first", columns=columns, rows=[row for _, row in told])
+        cases.setdefault((row["case"], row.get("fold")), {})[row["class"]] = row["DSC"]
+    means = {}
+    for key, found in cases.items():
+        known = [value for name in classes if (value := found[name]) is not None]
+        means[key] = mean(known) if known else None
+    order = sorted(cases, key=lambda key: (means[key] is None, means[key]))
+    rows = [[key[0], percent(means[key]), *(percent(cases[key][name]) for name in classes)] for key in order]
+    return [["case", "mDSC", *(f"DSC {name}" for name in classes)], *rows]
 
 
-def _mean_masks(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
-    found = {}
-    for run in runs:
-        path = run.path / "baseline.json"
-        for row in read_json(path).get("mean_mask", []) if path.is_file() else []:
-            found[row["case"], row["class"]] = row["DSC"]
-    return found
+def _text(key: str, value: float | None) -> str:
+    """A score as a fraction, millimetres and millilitres with one digit."""
+    return percent(value) if value is None or key not in MILLIMETRES else f"{value:.1f}"
+
+
+def _mean_masks(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What the mean training mask reaches: a row a case and class of volumes."""
+    return [row for one in _baselines(runs) for row in one.get("mean_mask", []) if row["DSC"] is not None]
+
+
+def _baselines(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    return [read_json(run.path / "baseline.json") for run in runs if (run.path / "baseline.json").is_file()]
 
 
 def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:

@@ -126,11 +126,11 @@ def test_a_run_and_its_folds_have_pages(ablation, module_program, tmp_path):
     said = module_program("report", folder, "--out", tmp_path / "folds.html", check=0, cwd=tmp_path).stdout
     assert re.search(r"page: .*folds\.html \(\d\.\d MB\)", said)
     text = text_of((tmp_path / "folds.html").read_text())
-    assert "on 12 held-out cases of 12 patients." in text
+    assert "(reading: case) on 12 held-out cases of 12 patients." in text
     assert "by fold, reading: case" in text
     module_program("report", folder / "fold-1", "--out", tmp_path / "one.html", check=0, cwd=tmp_path)
     text = text_of((tmp_path / "one.html").read_text())
-    assert "on 6 held-out cases of 6 patients." in text
+    assert "(reading: case) on 6 held-out cases of 6 patients." in text
     assert "Worst case: p" in text
 
 
