@@ -11,6 +11,7 @@ from datasets.files import write_atomically
 
 from . import results
 from .ablation import NOISE_FLOOR, Ablation, Cell
+from .ablation_report import ablation_subject
 from .cluster import Local, Place
 from .comparison import Method, not_paired
 from .conclusion import Conclusion, told_sections
@@ -23,7 +24,7 @@ from .masks import Options, masks_in, score_masks
 from .probe import Probe, probe
 from .record import Record
 from .report import Section
-from .reporting import report_of
+from .reporting import write_page
 from .run import Run, mark_of, read_json, write_json
 from .verdicts import latex, markdown, verdicts
 
@@ -163,4 +164,4 @@ def _conclude(ablation: Ablation, display: Display) -> None:
         write_atomically(path / "table.tex", latex(sections).encode())
         results.write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
-    display.line(f"page: {report_of(path)}")
+    display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from . import results
@@ -14,7 +13,7 @@ from .run import Run, read_json
 from .run_report import CHARTS, drawn
 from .settings import settings
 from .verdicts import beside_paper, scores_of
-from .viewer import viewer
+from .viewer import BYTES, viewer
 from .worst import Scored, background, places, reason, scored, spread
 
 
@@ -48,17 +47,16 @@ class Seed:
         return None
 
 
-def ablation_subject(folder: Path, most_bytes: int) -> Subject:
+def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     """The report of an ablation as far as it is finished; its pictures are drawn on the way.
 
     Args:
-        folder: of the ablation.
+        found: what is known of it.
         most_bytes: of the pictures of cases.
 
     Raises:
-        UsageError: no ablation, or a file of it that is damaged.
+        UsageError: a file of it is damaged.
     """
-    found = Conclusion.of(folder)
     if found.arms:
         found.draw()
     seed = Seed.first(found)
@@ -76,7 +74,9 @@ def ablation_subject(folder: Path, most_bytes: int) -> Subject:
     if seed:
         sections += [_worst(seed, orders), *_inside(seed), _cases(seed, most_bytes)]
     sections += [how] if tables else []
-    sections += [_arms(found), *settings(_begun(found))]
+    sections.append(_arms(found))
+    if begun := _begun(found):
+        sections += settings(begun)
     return Subject(found.record.name, sections)
 
 

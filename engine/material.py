@@ -36,8 +36,8 @@ SIDE, STILL = 256, 512
 """Pixels of the longer side of a slice, and of a still, at most."""
 SLICES = 64
 """Of a case, evenly spaced."""
-PIXELS = 48_000_000
-"""Of all tiles of a run: about 700 slices."""
+PIXELS = 80_000_000
+"""Of all tiles of a run: about 1,200 slices."""
 STEEPEST = 8.0
 QUALITY = 85
 REMEDY = "restore it, or remove the folder: the report is then without pictures of cases"

@@ -47,22 +47,18 @@ def report(paths: Sequence[Path], out: Path | None, display: Display) -> None:
         raise UsageError(f"{wanted}: a folder; --out is a file, such as {wanted / PAGE}")
     if not wanted.parent.is_dir():
         raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another --out")
-    subjects = [subject(path, BYTES // len(paths)) for path in paths]
+    found = {path: Conclusion.of(path) for path in paths if kind(path) == "ablation"}
+    share = BYTES // len(paths)
+    subjects = [ablation_subject(found[path], share) if path in found else run_subject(path, share) for path in paths]
     title = ", ".join(one.title for one in subjects)
-    write_atomically(wanted, page(title, subjects, joined(paths)).encode())
+    write_atomically(wanted, page(title, subjects, joined(list(found.values()))).encode())
     display.line(f"page: {wanted} ({wanted.stat().st_size / 1e6:.1f} MB)")
 
 
-def report_of(path: Path) -> Path:
+def write_page(folder: Path, subject: Subject) -> Path:
     """Write the page of a run or an ablation into its folder; the file."""
-    one = subject(path, BYTES)
-    write_atomically(path / PAGE, page(one.title, [one]).encode())
-    return path / PAGE
-
-
-def subject(path: Path, most_bytes: int) -> Subject:
-    """The report of a run, of the folds of one, or of an ablation; see `kind`."""
-    return ablation_subject(path, most_bytes) if kind(path) == "ablation" else run_subject(path, most_bytes)
+    write_atomically(folder / PAGE, page(subject.title, [subject]).encode())
+    return folder / PAGE
 
 
 def kind(path: Path) -> str:
@@ -76,10 +72,9 @@ def kind(path: Path) -> str:
     raise UsageError(f"{path}: neither a run nor an ablation; give the folder that train or ablate made, output/name")
 
 
-def joined(paths: Sequence[Path]) -> Subject | None:
+def joined(ablations: Sequence[Conclusion]) -> Subject | None:
     """The mean ranks of the arms that several ablations share; None where there are no two of either."""
-    found = [Conclusion.of(path) for path in paths if kind(path) == "ablation"]
-    found = [one for one in found if one.told]
+    found = [one for one in ablations if one.told]
     shared = [arm for arm in found[0].arms if all(arm in one.arms for one in found)] if found else []
     if len(found) < 2 or len(shared) < 2:
         return None

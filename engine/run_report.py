@@ -16,7 +16,7 @@ from .folds import Folds, by_fold
 from .report import Section, Subject
 from .run import Run, read_json
 from .settings import settings
-from .viewer import viewer
+from .viewer import BYTES, viewer
 from .worst import background, places, reason, scored
 
 CHARTS = {
@@ -28,7 +28,7 @@ CHARTS = {
 MILLIMETRES = {"HD95": "HD95 mm", "ASSD": "ASSD mm", "volume_ml": "ml", "reference_ml": "reference ml"}
 
 
-def run_subject(path: Path, most_bytes: int) -> Subject:
+def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
     """The report of a run, or of the folder with the folds of one; unfinished ones too.
 
     Args:

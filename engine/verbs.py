@@ -37,8 +37,9 @@ from .material import Material
 from .page import page
 from .prediction import inputs, predict_file, write_classes, write_prediction
 from .report import Subject
-from .reporting import PAGE, report_of
+from .reporting import PAGE, write_page
 from .run import LABELS, Run, read_json
+from .run_report import run_subject
 from .signals import Stop
 from .together import Together
 from .training import Trainer
@@ -61,9 +62,11 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
         return
     run = Run.of(config)
     experiment = _train_one(config, run, display, stop, waits)
+    if ranks.rank() != 0:
+        return
     results.show(run.path, display)
     if experiment is not None or not (run.path / PAGE).is_file():
-        display.line(f"page:     {report_of(run.path)}")
+        display.line(f"page:     {write_page(run.path, run_subject(run.path))}")
     if experiment is not None:
         results.hint(path, overrides, run, experiment, display)
 
@@ -146,7 +149,7 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
         results.show_folds(folds, display)
-        display.line(f"page: {report_of(folder)}")
+        display.line(f"page: {write_page(folder, run_subject(folder))}")
 
 
 def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:

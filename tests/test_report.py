@@ -150,6 +150,16 @@ def test_what_is_missing_is_said(ablation, module_program, tmp_path):
     assert 'aria-label="loss and headline score by epoch"' in page
 
 
+def test_an_ablation_that_has_not_begun_has_a_page(ablation, module_program, tmp_path):
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    shutil.copy(ablation / "ablation.json", folder)
+    module_program("report", folder, check=0, cwd=tmp_path)
+    text = text_of(page_of(folder))
+    assert "Nothing can be compared yet." in text
+    assert "4 of 4 trainings are not finished" in text
+
+
 def test_ablations_are_joined_by_ranks(ablation, module_program, tmp_path):
     other = make_ablation(tmp_path / "other", arms=(("ce", 1), ("adfl", 3)), names=NAMES[3:7], folds=1)
     module_program("report", ablation, other, "--out", "both.html", check=0, cwd=tmp_path)
