@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from datasets import DataError
 from datasets.files import write_atomically
 
 from . import results
@@ -142,7 +143,12 @@ def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Dis
     known = {arm: one for arm, one in known.items() if one.get("of") == marks.get(arm)}
     wanted = [cell for arm, cell in firsts.items() if tries and arm not in known]
     for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
-        known[cell.arm] = probe(cell.config, Display(Console(quiet=True)))._asdict() | {"of": marks[cell.arm]}
+        try:
+            found = probe(cell.config, Display(Console(quiet=True)))
+        except (DataError, UsageError, RuntimeError, ValueError) as error:
+            display.line(f"{cell.arm}: a few steps of it fail: {error}")
+        else:
+            known[cell.arm] = found._asdict() | {"of": marks[cell.arm]}
     ablation.path.mkdir(parents=True, exist_ok=True)
     write_json(kept, known)
     probes = {arm: Probe(known[arm]["gradient_norm"], known[arm]["seconds"]) for arm in ablation.arms if arm in known}

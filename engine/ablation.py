@@ -22,6 +22,8 @@ FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.gr
 """What an arm cannot change: the same patients are held out in every arm."""
 SCORED = ("scores.background", "scores.grid")
 """Nor these: arms that are not scored alike cannot be compared."""
+TAKEN = ("ablation.json", "figures", "jobs", "probe.json", "report.html", "table.csv", "table.md", "table.tex")
+"""What else lies in the folder of an ablation."""
 NOISE_FLOOR = "noise_floor"
 OTHER_SEEDS = 10_000
 """The seeds of the noise floor are those of the baseline and so many more."""
@@ -163,6 +165,8 @@ def _problems(section: AblationSection, node: Node) -> Iterator[str]:
     if NOISE_FLOOR in section.arms:
         yield f"{arms.value[NOISE_FLOOR].at}: ablation.arms.{NOISE_FLOOR}: is the name of the baseline with other seeds"
     for name, changes in arms.value.items():
+        if name in TAKEN:
+            yield f"{changes.at}: ablation.arms.{name}: is the name of a file of every ablation; choose another"
         for key in (*FIXED, *SCORED):
             place, found = changes.find(key.split("."))
             if len(found) == len(key.split(".")):

@@ -133,6 +133,14 @@ def not_paired(a: Method, b: Method) -> list[str]:
         common = [seed for seed in a.documents if seed in b.documents]
         used = f"compared are the pairs of {_listed(map(str, common))}" if common else "each method's are averaged"
         told.append(f"seeds of {a.name}: {_listed(seeds[0])}; of {b.name}: {_listed(seeds[1])}; {used}")
+    for one in (a, b):
+        folds = {seed: len(documents) for seed, documents in one.documents.items()}
+        most = max(folds.values())
+        short = {seed: count for seed, count in folds.items() if count < most}
+        told += [
+            f"seed {seed} of {one.name} has {count} of {most} folds: only what these hold out is compared"
+            for seed, count in short.items()
+        ]
     references = [_references(one) for one in (a, b)]
     for index, (mine, other) in enumerate(((a, b), (b, a))):
         alone = sorted({case for case, _ in references[index]} - {case for case, _ in references[1 - index]})

@@ -124,7 +124,7 @@ def told_sections(told: list[Verdicts], noise_floor: str | None = None) -> Itera
             if known.distinguishable
         ]
         rows = [row for one in others for row in one.rows()]
-        yield Section(f"one by one, against {first.baseline}", found, COLUMNS, rows)
+        yield Section(f"one by one, against {first.baseline}, not corrected for their number", found, COLUMNS, rows)
     fewest = min(one.groups for one in first.found.values())
     few = [] if fewest >= FEWEST else [f"Fewer than {FEWEST} {first.units}: nothing is tested."]
     yield Section("how this is worked out", [METHOD, *few])
@@ -134,6 +134,10 @@ def in_words(first: Verdicts, noise_floor: str | None) -> list[str]:
     """A sentence for each arm, and one on the noise floor."""
     lines = first.lines()
     if noise_floor in first.found:
-        same = first.found[noise_floor].difference
-        lines.append(f"noise floor: with other seeds the baseline differs by {same:+.4f}; that much means nothing")
+        same = first.found[noise_floor]
+        within = "" if same.low is None else f" (95 % CI {same.low:+.4f} to {same.high:+.4f})"
+        lines.append(
+            f"noise floor: with other seeds the baseline differs by {same.difference:+.4f}{within}; differences of "
+            "that size mean nothing"
+        )
     return lines

@@ -256,7 +256,9 @@ def test_what_is_not_paired_is_told():
     assert not_paired(a, arm("c", 0.05, seeds=(0, 1, 2))) == []
     b.documents[0][1]["cases"], b.documents[1][1]["cases"] = [], []
     b.documents[1][0]["cases"][0]["fn"] += 7
-    seeds, alone, grid = not_paired(a, b)
+    del a.documents[2][1]
+    seeds, short, alone, grid = not_paired(a, b)
+    assert short == "seed 2 of a has 1 of 2 folds: only what these hold out is compared"
     assert seeds == "seeds of a: 0, 1, 2; of b: 0, 1; compared are the pairs of 0, 1"
     assert alone.startswith("only a has p1, p11, p3, p5, p7 and 1 more: left out")
     assert grid.startswith("p0: the reference has 1000 pixels of background in a, 1007 in b")
