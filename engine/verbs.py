@@ -17,7 +17,7 @@ from datasets.files import write_atomically
 from datasets.labels import looks_like_background
 from models import SegmentationModel
 
-from . import build, memory, ranks, results
+from . import build, launcher, memory, ranks, results
 from .checking import load_config
 from .checkpoint import load_model
 from .config import Config
@@ -144,7 +144,7 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
     folds = Folds(folder, len(configs))
-    if ranks.rank() == 0:
+    if launcher.place().rank == 0:
         scores = results.pool(folds.runs)
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
