@@ -83,7 +83,12 @@ class Together:
             word = self._store.compare_set("failed", "", mine).decode()
             if word != mine:
                 self._leave(word)
-            self._until_known()
+            atexit.register(self._told)
+            self._until("known", ranks.processes() - 1)
+
+    def _told(self) -> None:
+        with suppress(RuntimeError):
+            self._store.add("told", 1)
 
     def _listen(self) -> None:
         while not self._done.wait(POLL_SECONDS):
@@ -101,13 +106,14 @@ class Together:
         first = ranks.rank() == 0
         self._store.add("known", 1)
         if first:  # its store must last until all others know
-            self._until_known()
+            self._until("known", ranks.processes() - 1)
+            self._until("told", 1)  # who started the first process waits for it alone
         os._exit(int(word.split()[1]) if first else 0)
 
-    def _until_known(self) -> None:
-        """Wait until all processes but the one that failed know of it, for a while."""
+    def _until(self, key: str, count: int) -> None:
+        """Wait until so many processes know of the error, or have told it, for a while."""
         until = time.monotonic() + GRACE_SECONDS
-        while self._store.add("known", 0) < ranks.processes() - 1 and time.monotonic() < until:
+        while self._store.add(key, 0) < count and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
 
 
