@@ -62,7 +62,7 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
         return
     run = Run.of(config)
     experiment = _train_one(config, run, display, stop, waits)
-    if ranks.rank() != 0:
+    if launcher.place().rank != 0:
         return
     results.show(run.path, display)
     if experiment is not None or not (run.path / PAGE).is_file():
