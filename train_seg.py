@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from engine.signals import Stop
+    from engine.training.signals import Stop
 
 HERE = Path(__file__).resolve().parent
 TRAIN = """\
@@ -234,8 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
-    from engine.launcher import place
-    from engine.signals import STOPPED, Stop, Stopped, leash
+    from engine.processes.launcher import place
+    from engine.training.signals import STOPPED, Stop, Stopped, leash
 
     try:
         with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
@@ -256,10 +256,14 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     """Call the engine, whose libraries take seconds to import."""
     with stop.interrupts():
         from datasets import DataError
-        from engine import ablate, lr_finder, reporting, reproduce, schema, verbs
+        from engine import verbs
+        from engine.ablation import ablate
+        from engine.configuration import schema
         from engine.display import Display
         from engine.errors import UsageError
-        from engine.launcher import refuse_several
+        from engine.processes.launcher import refuse_several
+        from engine.report import reporting
+        from engine.training import lr_finder, reproduce
         from models import WeightsError
 
     try:
@@ -311,8 +315,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
 
 def _tell(line: str) -> None:
     """Print an error: once a machine, or once in all where the processes of a training know each other."""
-    from engine.launcher import place
-    from engine.ranks import processes
+    from engine.processes.launcher import place
+    from engine.processes.ranks import processes
 
     if place().tells or processes() > 1:
         print(line, file=sys.stderr)

@@ -23,12 +23,12 @@ import torch
 from rich.console import Console
 
 from engine.build import build_loss
-from engine.checking import load_config
-from engine.config import Config
+from engine.configuration.checking import load_config
+from engine.configuration.config import Config
 from engine.display import Display
 from engine.experiment import Experiment, launch
-from engine.run import Run
-from engine.training import Trainer
+from engine.run.folder import Run
+from engine.training.trainer import Trainer
 
 
 class BareLoop:

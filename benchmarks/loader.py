@@ -19,12 +19,12 @@ import datasets
 from datasets.grid import network_shape, resize_image, resize_mask
 from datasets.samples import normalised
 from engine import build
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 from engine.display import Display
 from engine.experiment import Experiment, launch
-from engine.folds import Folds, fold_configs
-from engine.run import Run
-from engine.training import Trainer
+from engine.run.folder import Run
+from engine.run.folds import Folds, fold_configs
+from engine.training.trainer import Trainer
 
 
 def decoded(experiment: Experiment) -> Iterator[torch.Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.losses import as_yaml, escaped, prose
-from engine.schema import document
+from engine.configuration.schema import document
 
 FOLDER = Path(__file__).parent
 Schema = Mapping[str, Any]

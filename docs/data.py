@@ -21,7 +21,7 @@ from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
 from datasets.phantom import SPACING, make_patient
 from datasets.still import read_mask
-from engine.palette import palette
+from engine.pictures.palette import palette
 
 FOLDER = Path(__file__).parent / "data"
 Picture = NDArray[np.uint8]

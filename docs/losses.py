@@ -13,7 +13,7 @@ import torch
 
 import segloss
 from docs import plots
-from engine.named import description_of, documentation_of
+from engine.configuration.named import description_of, documentation_of
 from segloss.build import parameters_of
 
 FOLDER = Path(__file__).parent

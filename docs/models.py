@@ -11,8 +11,8 @@ import torch
 
 import models
 from docs.losses import default_of, escaped, paragraphs_of
-from engine.config import ModelSection
-from engine.named import describe, description_of, documentation_of
+from engine.configuration.config import ModelSection
+from engine.configuration.named import describe, description_of, documentation_of
 
 FOLDER = Path(__file__).parent
 REFERENCES = {

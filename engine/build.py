@@ -15,7 +15,8 @@ import models
 import segloss
 from segloss.base import Activation
 
-from .config import (
+from .ablation.queues import CLUSTERS, Queue
+from .configuration.config import (
     AcwSection,
     ClusterSection,
     DataSection,
@@ -28,10 +29,9 @@ from .config import (
     ScheduleSection,
     SplitSection,
 )
-from .initial import start_from
-from .named import parameters
-from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
-from .queues import CLUSTERS, Queue
+from .configuration.named import parameters
+from .training.initial import start_from
+from .training.optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
 
 NORMALISATIONS: Mapping[str, Callable[..., Any]] = datasets.NORMALISATIONS
 Loss = segloss.SegmentationLoss | segloss.WeightedSum

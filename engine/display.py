@@ -13,8 +13,8 @@ from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
 
-from .launcher import place
-from .report import Section
+from .processes.launcher import place
+from .report.sections import Section
 
 Item = TypeVar("Item")
 

@@ -15,11 +15,12 @@ import segloss
 from models import SegmentationModel
 from segloss.base import Activation
 
-from . import build, ranks
-from .config import Config, HeadlineSection, TrainSection
-from .determinism import settle
+from . import build
+from .configuration.config import Config, HeadlineSection, TrainSection
 from .errors import UsageError
-from .joint import ALONE, joint
+from .processes import ranks
+from .processes.joint import ALONE, joint
+from .training.determinism import settle
 
 
 @dataclass(frozen=True)

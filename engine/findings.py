@@ -18,8 +18,8 @@ import segloss
 from datasets.counts import add_counts, no_counts
 
 from .inspection import Facts, Inspection, total_pixels
-from .palette import coloured, palette
-from .report import Section
+from .pictures.palette import coloured, palette
+from .report.sections import Section
 
 SHOWN = 8
 """Samples in the picture."""

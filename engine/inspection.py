@@ -16,7 +16,7 @@ from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
 
 from . import build
-from .config import Config, DataSection
+from .configuration.config import Config, DataSection
 
 
 @dataclass(frozen=True)

@@ -17,32 +17,35 @@ from datasets.files import write_atomically
 from datasets.labels import looks_like_background
 from models import SegmentationModel
 
-from . import build, launcher, memory, ranks, results
-from .checking import load_config
-from .checkpoint import load_model
-from .config import Config
-from .determinism import use_threads
+from . import build
+from .configuration.checking import load_config
+from .configuration.config import Config
 from .display import Display
 from .errors import UsageError
-from .evaluation import score
 from .experiment import Experiment, launch, place
-from .figures import ranked
 from .findings import samples_picture, sections
-from .folds import Folds, fold_configs
-from .inference import Ensemble
 from .inspection import inspect
-from .lock import Lock
-from .masks import Options, masks_in, score_masks
-from .material import Material
-from .page import page
-from .prediction import inputs, predict_file, write_classes, write_prediction
-from .report import Subject
-from .reporting import PAGE, write_page
-from .run import LABELS, Run, read_json
-from .run_report import run_subject
-from .signals import Stop
-from .together import Together
-from .training import Trainer
+from .pictures.figures import ranked
+from .processes import launcher, ranks
+from .processes.together import Together
+from .report.material import Material
+from .report.page import page
+from .report.reporting import PAGE, write_page
+from .report.run_report import run_subject
+from .report.sections import Subject
+from .run.checkpoint import load_model
+from .run.folder import LABELS, Run, read_json
+from .run.folds import Folds, fold_configs
+from .run.lock import Lock
+from .scoring import results
+from .scoring.evaluation import score
+from .scoring.inference import Ensemble
+from .scoring.masks import Options, masks_in, score_masks
+from .scoring.prediction import inputs, predict_file, write_classes, write_prediction
+from .training import memory
+from .training.determinism import use_threads
+from .training.signals import Stop
+from .training.trainer import Trainer
 
 
 def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, waits: bool = False) -> None:

@@ -48,10 +48,10 @@ from datasets import metaimage, still
 from datasets.cache import Cache
 from datasets.case import Case
 from datasets.normalise import NORMALISATIONS
-from engine.checking import load_config
-from engine.checkpoint import Checkpoint
+from engine.configuration.checking import load_config
 from engine.errors import UsageError
-from engine.run import Run
+from engine.run.checkpoint import Checkpoint
+from engine.run.folder import Run
 from models import WeightsError
 from models.weights import read_weights
 

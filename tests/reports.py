@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 import datasets
-from engine import results
-from engine.checking import load_config
-from engine.evaluation import Prediction
-from engine.figures import ranked
-from engine.material import Material
-from engine.record import Arm, Record
-from engine.run import Run
+from engine.ablation.record import Arm, Record
+from engine.configuration.checking import load_config
+from engine.pictures.figures import ranked
+from engine.report.material import Material
+from engine.run.folder import Run
+from engine.scoring import results
+from engine.scoring.evaluation import Prediction
 from segloss.scores import SegmentationScores
 
 GLAND = ("background", "gland")

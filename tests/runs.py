@@ -15,11 +15,11 @@ from conftest import ROOT, make_camvid
 from safetensors.torch import load_file
 
 import engine.verbs  # noqa: F401  # for the processes
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 from engine.display import Display
 from engine.experiment import Experiment, launch
-from engine.run import Run
-from engine.training import Trainer
+from engine.run.folder import Run
+from engine.training.trainer import Trainer
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["runs"])  # imported once: starting a run takes no seconds

@@ -14,18 +14,18 @@ from conftest import ROOT
 from grids import grid_yaml
 from PIL import Image
 
-from engine import ablate
-from engine.ablation import Ablation
-from engine.comparison import Measure, Method, compared, measures, not_paired
-from engine.config import PaperSection
+from engine.ablation import ablate
+from engine.ablation.arms import Ablation
+from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
+from engine.ablation.documents import method
+from engine.ablation.probe import Probe
+from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
+from engine.configuration.config import PaperSection
 from engine.display import Display
-from engine.documents import method
 from engine.errors import ConfigError, UsageError
 from engine.experiment import Experiment
-from engine.forest import class_bars, forest, trajectories
-from engine.probe import Probe
-from engine.report import Section
-from engine.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
+from engine.pictures.forest import class_bars, forest, trajectories
+from engine.report.sections import Section
 
 
 @pytest.fixture(scope="module")

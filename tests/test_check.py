@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from engine import build
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 
 YAML = """\
 name: look

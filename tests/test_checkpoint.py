@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from datasets import DataError
-from engine.checkpoint import (
+from engine.errors import UsageError
+from engine.run.checkpoint import (
     Checkpoint,
     load_model,
     load_optimizer,
@@ -14,7 +15,6 @@ from engine.checkpoint import (
     prefixed,
     random_state,
 )
-from engine.errors import UsageError
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])

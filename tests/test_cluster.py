@@ -17,14 +17,15 @@ import psutil
 import pytest
 from test_ablation import grid_yaml
 
-from engine import cells, cluster, lock, worker
-from engine.ablation import Ablation
-from engine.cluster import Pool, workers_of
+from engine.ablation import cells, cluster, worker
+from engine.ablation.arms import Ablation
+from engine.ablation.cluster import Pool, workers_of
+from engine.ablation.grid import _jobs, place_of
+from engine.ablation.queues import Pbs, Slurm
 from engine.errors import ConfigError, UsageError
-from engine.grid import _jobs, place_of
-from engine.lock import Lock
-from engine.queues import Pbs, Slurm
-from engine.signals import STOPPED
+from engine.run import lock
+from engine.run.lock import Lock
+from engine.training.signals import STOPPED
 
 HOST = "127.0.0.1"
 

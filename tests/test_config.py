@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from engine.checking import load_config
-from engine.config import FullConfig
+from engine.configuration.checking import load_config
+from engine.configuration.config import FullConfig
+from engine.configuration.schema import schema
+from engine.configuration.source import load, parse_overrides
 from engine.errors import ConfigError
-from engine.run import to_yaml
-from engine.schema import schema
-from engine.source import load, parse_overrides
+from engine.run.folder import to_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = """\

@@ -14,7 +14,7 @@ from datasets import DataError, Dicom, Phantom, Trus, Volume, phantom, phantom_t
 from datasets.case import IGNORE
 from datasets.dicom_folder import field_of_view
 from engine.build import build_adapter
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 
 RUN = """\
 name: trus

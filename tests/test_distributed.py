@@ -19,11 +19,11 @@ from segmentation_models_pytorch.encoders import get_encoder
 from timm.layers import convert_sync_batchnorm
 
 import datasets
-from engine import ranks
 from engine.errors import UsageError
-from engine.evaluation import score
-from engine.launcher import Place, apart, place, refuse_several
-from engine.stepper import Stepper
+from engine.processes import ranks
+from engine.processes.launcher import Place, apart, place, refuse_several
+from engine.scoring.evaluation import score
+from engine.training.stepper import Stepper
 
 CASES = {
     "plain": ["loss.name=ce", "train.batch_size=5"],

@@ -23,10 +23,10 @@ from conftest import ROOT
 from ruamel.yaml import YAML
 
 import segloss
-from engine.ablation import Ablation
-from engine.checking import load_config
+from engine.ablation.arms import Ablation
+from engine.configuration.checking import load_config
 from engine.errors import UsageError
-from engine.masks import Options
+from engine.scoring.masks import Options
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from docs import configuration
-from engine.schema import schema
+from engine.configuration.schema import schema
 
 PAGE = (ROOT / "docs/configuration.md").read_text()
 SCHEMA = json.loads(schema())

@@ -11,7 +11,7 @@ from PIL import Image
 import datasets
 from datasets.camvid701 import COLOURS
 from docs import data
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 
 PAGE = (ROOT / "docs/data.md").read_text()
 REST = "\nname: a\nmodel: {name: unet}\nloss: {name: ce}\noptim: {name: adam, lr: 1e-3}\n"

@@ -113,7 +113,7 @@ def test_a_full_disk_and_then_space(program, camvid_yaml, tmp_path, monkeypatch)
         subprocess.run(["mount", "-o", "remount,size=3m", str(disk)], check=True)
         assert "but the checkpoints need" in told(program("train", camvid_yaml, f"output={disk}"))
         with monkeypatch.context() as patch:  # as if another program took the space meanwhile
-            patch.setattr("engine.training.refuse_small_disk", lambda *_: None)
+            patch.setattr("engine.training.trainer.refuse_small_disk", lambda *_: None)
             assert ".safetensors: the disk is full" in told(program("train", camvid_yaml, f"output={disk}"))
         assert [path.name for path in (disk / "small/checkpoints").iterdir()] == []
         subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)

@@ -9,11 +9,11 @@ from runs import log, trainer
 from safetensors.torch import load_file
 from torch import nn
 
-from engine import memory
-from engine.disk import refuse_small_disk
 from engine.errors import UsageError
-from engine.guard import Guard, fuse, gradient_norm
-from engine.nonfinite import Watch
+from engine.run.disk import refuse_small_disk
+from engine.training import memory
+from engine.training.guard import Guard, fuse, gradient_norm
+from engine.training.nonfinite import Watch
 
 
 class Poison(nn.Module):
@@ -200,7 +200,7 @@ def test_out_of_memory_while_scoring(program, camvid_yaml, monkeypatch):
     def score(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
 
-    monkeypatch.setattr("engine.training.score", score)
+    monkeypatch.setattr("engine.training.trainer.score", score)
     said = program("train", camvid_yaml, check=2).stderr
     assert said.startswith("out of memory while scoring (CUDA out of memory. Tried to allocate 9.00 GiB.); predict")
     assert said.count("\n") == 1

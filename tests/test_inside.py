@@ -10,11 +10,11 @@ from test_models import build
 from torch import nn
 
 import models
-from engine.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
 from engine.experiment import launch
-from engine.features import POINTS, _Drawn, _head_input, features, principal_components
-from engine.figures import curves
-from engine.inside import inside
+from engine.pictures.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
+from engine.pictures.figures import curves
+from engine.pictures.inside import inside
+from engine.scoring.features import POINTS, _Drawn, _head_input, features, principal_components
 from segloss.calibration import Calibration
 
 
@@ -34,7 +34,7 @@ class Stills:
 
 @pytest.fixture(scope="module")
 def fabric(tmp_path_factory):
-    from engine.config import TrainSection
+    from engine.configuration.config import TrainSection
 
     return launch(TrainSection(epochs=1, batch_size=1, device="cpu"))
 

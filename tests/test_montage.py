@@ -7,8 +7,8 @@ import pytest
 from matplotlib.path import Path as Line
 from PIL import Image
 
-from engine.figures import overlay
-from engine.montage import montage
+from engine.pictures.figures import overlay
+from engine.pictures.montage import montage
 
 
 def contours(figure, index=0):

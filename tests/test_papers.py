@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 import datasets
 from engine import build
-from engine.checking import load_config
-from engine.source import Node, load, merge
+from engine.configuration.checking import load_config
+from engine.configuration.source import Node, load, merge
 
 FILES = sorted((ROOT / "configs/papers").glob("*.yaml"))
 OWN = {path.stem: YAML(typ="safe", pure=True).load(path) for path in FILES}  # what a file says itself, without extends

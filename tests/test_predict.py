@@ -9,8 +9,8 @@ from PIL import Image
 from test_adapters import make_cityscapes
 
 import datasets
-from engine.config import ScoresSection
-from engine.inference import infer
+from engine.configuration.config import ScoresSection
+from engine.scoring.inference import infer
 
 
 @pytest.fixture

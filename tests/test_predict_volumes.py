@@ -12,7 +12,7 @@ from PIL import Image
 
 from datasets import DataError, NiftiFolder
 from datasets.labels import LabelMap
-from engine.prediction import inputs
+from engine.scoring.prediction import inputs
 
 YAML = """\
 name: zones

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
 
-from engine import material
-from engine.chart import inlined, save
-from engine.evaluation import Prediction
-from engine.material import Material, tiled, untiled
-from engine.mistakes import Mistakes, span
-from engine.run import Run
-from engine.viewer import LEVELS, viewer
-from engine.worst import places, scored
+from engine.pictures.chart import inlined, save
+from engine.report import material
+from engine.report.material import Material, tiled, untiled
+from engine.report.mistakes import Mistakes, span
+from engine.report.viewer import LEVELS, viewer
+from engine.report.worst import places, scored
+from engine.run.folder import Run
+from engine.scoring.evaluation import Prediction
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from test_samples import assert_equal
 
 from datasets import SAMPLERS, DataError, Folder, Samples, TrainingBatches, training_loader
 from datasets.samplers import Foreground, Rare, Uniform
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 from engine.errors import ConfigError
 
 # Ten samples, three classes: all hold class 0, four class 1, one class 2.

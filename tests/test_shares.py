@@ -9,8 +9,8 @@ from conftest import make_camvid
 from losses import BY_BATCH, HARD_ONLY, NAMES, PIXELWISE, build, sample, seeded
 from runs import log, trainer
 
-from engine.shares import class_sums, pixel_losses, shares
-from engine.shares_probe import representative, spaced
+from engine.training.shares import class_sums, pixel_losses, shares
+from engine.training.shares_probe import representative, spaced
 from segloss import build_loss
 
 

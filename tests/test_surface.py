@@ -5,8 +5,8 @@ import pytest
 from test_data import cache
 
 from datasets import Phantom
-from engine.baseline import mean_mask
-from engine.volumes import VolumeScores
+from engine.scoring.baseline import mean_mask
+from engine.scoring.volumes import VolumeScores
 from segloss.surface import surface_scores
 
 SPACING = (3.0, 0.5, 0.75)

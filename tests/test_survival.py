@@ -13,11 +13,11 @@ import torch
 from conftest import ROOT
 from runs import Started, assert_same_run, saving, small_yaml, trainer
 
-from engine import lock
-from engine.checkpoint import Checkpoint
 from engine.errors import UsageError
-from engine.lock import Lock
-from engine.signals import Stop, Stopped
+from engine.run import lock
+from engine.run.checkpoint import Checkpoint
+from engine.run.lock import Lock
+from engine.training.signals import Stop, Stopped
 
 HISTORY = [
     "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}",
@@ -67,11 +67,11 @@ def test_a_run_killed_three_times_continues_to_the_bit(tmp_path):
 
 def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypatch):
     """The steps of the epoch are kept, and the log comes out as that of a run that was not stopped."""
-    import engine.training
+    import engine.training.trainer
 
     whole = trainer(camvid_yaml, "name=whole")
     whole.fit()
-    score, calls = engine.training.score, []
+    score, calls = engine.training.trainer.score, []
 
     def stopped_once(*arguments):
         calls.append(1)
@@ -79,7 +79,7 @@ def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypat
             signal.raise_signal(signal.SIGTERM)
         return score(*arguments)
 
-    monkeypatch.setattr("engine.training.score", stopped_once)
+    monkeypatch.setattr("engine.training.trainer.score", stopped_once)
     with Stop() as stop:
         cut = trainer(camvid_yaml, "name=cut")
         cut.stop = stop
@@ -106,7 +106,7 @@ def test_sigterm_is_answered_between_two_steps():
 def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
     made = trainer(camvid_yaml, "train.epochs=1", "train.checkpoint_minutes=1")
     saved, clock = [], [0.0]
-    monkeypatch.setattr("engine.training.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
+    monkeypatch.setattr("engine.training.trainer.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
     step, save = made.stepper.take, made._save
 
     def slow(group):
@@ -139,7 +139,7 @@ def test_a_log_that_lacks_what_the_checkpoint_has_seen_is_refused(program, camvi
 HOLD = """
 import sys, time
 from pathlib import Path
-from engine.lock import Lock
+from engine.run.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torchmetrics.classification import MulticlassCalibrationError
 
 import segloss
-from engine.checkpoint import Checkpoint
-from engine.evaluation import Scores, score
-from engine.run import Run
+from engine.run.checkpoint import Checkpoint
+from engine.run.folder import Run
+from engine.scoring.evaluation import Scores, score
 
 
 def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
@@ -151,7 +151,7 @@ def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch)
         return Scores(readings, [])
 
     scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
-    monkeypatch.setattr("engine.training.score", score)
+    monkeypatch.setattr("engine.training.trainer.score", score)
     made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2")
     made.fit()
     assert [entry["score"] for entry in log(made.run.path)] == [0.1, 0.5, 0.4, 0.6, 0.3, 0.2]

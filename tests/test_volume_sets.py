@@ -21,8 +21,8 @@ from datasets.grid import between_slices, network_shape, resize_image, resize_ma
 from datasets.labels import LabelMap, looks_like_background
 from datasets.scan import AXES, in_file, read_scan, with_scan_mask
 from datasets.slices import kept_slices, neighbours
-from engine.config import ScoresSection
-from engine.inference import labels_of, on_own_grid
+from engine.configuration.config import ScoresSection
+from engine.scoring.inference import labels_of, on_own_grid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MARKED = LabelMap({"background": [0], "gland": [1], "tumour": [2]})

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from test_models import build
 
 import models
-from engine.checking import load_config
+from engine.configuration.checking import load_config
 from engine.errors import ConfigError
 from models import WeightsError, WeightsWarning
 from segloss import AdaptiveClassWeight
@@ -182,8 +182,8 @@ def torch_file(run):
 
 
 def test_head_and_class_weights_stay_where_the_classes_are_others(tmp_path):
-    from engine.checkpoint import Checkpoint, prefixed
-    from engine.initial import start_from
+    from engine.run.checkpoint import Checkpoint, prefixed
+    from engine.training.initial import start_from
 
     other = build(seed=1, num_classes=7, acw=AdaptiveClassWeight(7, init=2.0))
     Checkpoint(prefixed("model", other.state_dict()), {}).save(tmp_path / "best.safetensors")

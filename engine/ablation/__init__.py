@@ -1,0 +1,1 @@
+"""Arms, folds and seeds: trained, compared, told."""

@@ -1,0 +1,173 @@
+"""Train every cell of an ablation that is not finished, and say what the arms differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from datasets import DataError
+from datasets.files import write_atomically
+
+from ..display import Display
+from ..errors import UsageError
+from ..report.ablation_report import ablation_subject
+from ..report.reporting import write_page
+from ..report.sections import Section
+from ..run.folder import Run, mark_of, read_json, write_json
+from ..run.lock import Lock
+from ..scoring import results
+from ..scoring.masks import Options, masks_in, score_masks
+from .arms import NOISE_FLOOR, Ablation, Cell
+from .cluster import Local, Place
+from .comparison import Method, not_paired
+from .conclusion import Conclusion, told_sections
+from .documents import arms_of, method, scores_files
+from .grid import place_of, train
+from .probe import Probe, probe
+from .record import Record
+from .verdicts import latex, markdown, verdicts
+
+
+def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | None, display: Display) -> None:
+    """Train all arms of an ablation on every fold with every seed, and compare them with the baseline.
+
+    Args:
+        path: a YAML file with a section `ablation`.
+        overrides: `key=value`.
+        dry: only list the cells and estimate how long they take.
+        scheduler: the address of a Dask scheduler whose workers train the cells; None for this machine, or for the
+            jobs of a queue that the file asks for.
+        display: where progress is shown.
+
+    Raises:
+        UsageError, DataError: bad input; cells that have failed, after all others are done.
+    """
+    ablation = Ablation.load(path, overrides)
+    every = list(ablation.cells())
+    for cell in every:
+        if cell.config.train.devices > 1:
+            raise UsageError(
+                f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
+                "many at a time; leave it at 1"
+            )
+        Run.of(cell.config)  # refuses another configuration under the same name
+    place = place_of(ablation, scheduler)
+    left = [cell for cell in every if not cell.run.finished]
+    finished = len(every) - len(left)
+    display.line(f"{ablation.path}: {len(every)} cells, {finished} finished; {place}")
+    with Lock(ablation.path):
+        _tell_plan(ablation, every, left, place, dry, display)
+        if dry:
+            return
+        Record.of(ablation).write(ablation.path)
+        failed = train(ablation, left, place, display)
+        _conclude(ablation, display)
+    if failed:
+        raise UsageError("\n".join(failed))
+
+
+def compare(
+    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: float, display: Display
+) -> None:
+    """Compare two methods, group by group; of two ablations every arm that both have.
+
+    Args:
+        a: a run, an arm, an ablation, a scores document, or a folder of masks.
+        b: what it is compared with.
+        reference: the masks that folders of masks are scored against.
+        overrides: what the masks mean; see `masks.Options`.
+        smallest: the difference that would matter.
+        display: where the verdicts are shown.
+
+    Raises:
+        UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
+    """
+    if not 0 < smallest < 1:
+        raise UsageError(f"--smallest: must lie between 0 and 1, got {smallest:g}")
+    if a.resolve() == b.resolve():
+        raise UsageError(f"{a}: compared with itself; give two")
+    if reference is None and overrides:
+        raise UsageError(f"command line: {overrides[0]}: says what masks mean; give their reference with --ref")
+    pairs = [(a, b)]
+    if arms_of(a) and arms_of(b):
+        pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
+        if not pairs:
+            raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
+    for pair in pairs:
+        found = {str(path): _method(path, reference, overrides, display) for path in pair}
+        if left_out := not_paired(*found.values()):
+            display.section(Section("not paired", left_out))
+        for section in told_sections(verdicts(found, str(pair[1]), smallest)):
+            display.section(section)
+
+
+def _method(path: Path, reference: Path | None, overrides: Sequence[str], display: Display) -> Method:
+    """The scores under a path, or of the masks in it."""
+    if reference is None or scores_files(path):
+        return method(path)
+    scores = score_masks(masks_in(path), reference, Options.parse(overrides), display.track(f"scoring {path}"))
+    return Method(str(path), {None: [scores.document]})
+
+
+def _tell_plan(
+    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], place: Place, dry: bool, display: Display
+) -> None:
+    """The cells where only they are wanted, and what a few steps of every arm tell."""
+    if dry:
+        for cell in every:
+            display.line(f"  {cell.title}: {'finished' if cell.run.finished else 'to train'}")
+    probes = _probes(ablation, every, dry or isinstance(place, Local), display)
+    rows = []
+    for name in ablation.arms:
+        one = probes.get(name)
+        told = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
+        rows.append([name, *told, ", ".join(ablation.changed(name)) or "-"])
+    columns = ["arm", "first gradient norm", "minutes a cell", "starts otherwise in"]
+    display.section(Section("arms", columns=columns, rows=rows))
+    if left and all(cell.arm in probes for cell in left):
+        minutes = sum(probes[cell.arm].seconds for cell in left) / 60
+        together = "" if place.workers else ", one after the other"
+        display.line(
+            f"{len(left)} cells to train: about {minutes / min(place.workers or 1, len(left)):.0f} minutes{together}"
+        )
+
+
+def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Display) -> dict[str, Probe]:
+    """A few steps of every arm, only where `tries` says so; kept in probe.json until the arm is another."""
+    kept = ablation.path / "probe.json"
+    known = read_json(kept) if kept.is_file() else {}
+    firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR}
+    marks = {arm: mark_of(cell.config) for arm, cell in firsts.items()}
+    known = {arm: one for arm, one in known.items() if one.get("of") == marks.get(arm)}
+    wanted = [cell for arm, cell in firsts.items() if tries and arm not in known]
+    for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
+        try:
+            found = probe(cell.config, Display(Console(quiet=True)))
+        except (DataError, UsageError, RuntimeError, ValueError) as error:
+            display.line(f"{cell.arm}: a few steps of it fail: {error}")
+        else:
+            known[cell.arm] = found._asdict() | {"of": marks[cell.arm]}
+    ablation.path.mkdir(parents=True, exist_ok=True)
+    write_json(kept, known)
+    probes = {arm: Probe(known[arm]["gradient_norm"], known[arm]["seconds"]) for arm in ablation.arms if arm in known}
+    baseline = ablation.section.baseline
+    return probes | ({NOISE_FLOOR: probes[baseline]} if NOISE_FLOOR in ablation.arms and baseline in probes else {})
+
+
+def _conclude(ablation: Ablation, display: Display) -> None:
+    """The tables, the pictures and the page of what is finished."""
+    path = ablation.path
+    found = Conclusion.of(path)
+    for line in found.missing:
+        display.line(line)
+    if found.record.baseline in found.arms:
+        sections = list(found.sections())
+        for section in sections:
+            display.section(section)
+        write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
+        write_atomically(path / "table.tex", latex(sections).encode())
+        results.write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
+        display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
+    display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -1,0 +1,182 @@
+"""An ablation: one configuration, changed by arms, trained on every fold with every seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segloss.names import unknown
+
+from ..configuration.checking import check
+from ..configuration.config import AblationSection, Config
+from ..configuration.source import Node, load, merge
+from ..errors import ConfigError
+from ..run.folder import Run
+from ..run.folds import Folds, fold_configs
+
+FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
+"""What an arm cannot change: the same patients are held out in every arm."""
+SCORED = ("scores.background", "scores.grid")
+"""Nor these: arms that are not scored alike cannot be compared."""
+TAKEN = ("ablation.json", "figures", "jobs", "probe.json", "report.html", "table.csv", "table.md", "table.tex")
+"""What else lies in the folder of an ablation."""
+NOISE_FLOOR = "noise_floor"
+OTHER_SEEDS = 10_000
+"""The seeds of the noise floor are those of the baseline and so many more."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of an ablation: an ordinary run.
+
+    Attributes:
+        arm: its name.
+        seed: of the training.
+        fold: that is held out.
+        config: of the run.
+    """
+
+    arm: str
+    seed: int
+    fold: int
+    config: Config
+
+    @property
+    def run(self) -> Run:
+        """Its folder, output/name/arm/seed-S/fold-F."""
+        return Run(Path(self.config.output) / self.config.name)
+
+    @property
+    def title(self) -> str:
+        """How it is called."""
+        return f"{self.arm} seed {self.seed} fold {self.fold}"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Arms, folds and seeds over one configuration.
+
+    Attributes:
+        config: the configuration without arms.
+        section: what is asked for.
+        arms: the configuration of each arm, the noise floor's among them where it is asked for.
+    """
+
+    config: Config
+    section: AblationSection
+    arms: dict[str, Config]
+
+    @classmethod
+    def load(cls, path: Path, overrides: Sequence[str] = ()) -> Ablation:
+        """Read and check an ablation and every one of its arms.
+
+        Raises:
+            ConfigError: every problem found, one a line.
+        """
+        root = load(path, overrides)
+        config = check(deepcopy(root))
+        section = config.ablation
+        if section is None:
+            raise ConfigError(
+                [f"{path}:1:1: ablation: missing; it holds baseline and arms: configs/demo_ablation.yaml"]
+            )
+        node = root.value.pop("ablation")
+        problems = list(_problems(section, node))
+        arms: dict[str, Config] = {}
+        for name, changes in node.value["arms"].value.items():
+            try:
+                arms[name] = check(deepcopy(merge(root, changes)))
+            except ConfigError as error:
+                problems += error.problems
+        size = arms.get(section.baseline, config).data.size
+        for name, arm in arms.items():
+            if arm.scores.grid == "network" and arm.data.size != size:
+                problems.append(
+                    f"{node.value['arms'].value[name].at}: ablation.arms.{name}: data.size is the grid that "
+                    "scores.grid: network scores on, so it is the same in every arm; use scores.grid: original"
+                )
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
+        if section.noise_floor:
+            arms[NOISE_FLOOR] = arms[section.baseline]
+        return cls(config, section, arms)
+
+    @property
+    def path(self) -> Path:
+        """Its folder, output/name."""
+        return Path(self.config.output) / self.config.name
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the trainings."""
+        return self.section.seeds or [self.config.seed]
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """The seeds of an arm, in the order of those that they are compared with."""
+        return [(seed + OTHER_SEEDS) % 2**32 if arm == NOISE_FLOOR else seed for seed in self.seeds]
+
+    def cells(self) -> Iterator[Cell]:
+        """Every training, those of one seed and fold together, so that early results can be compared."""
+        for index in range(len(self.seeds)):
+            for arm, config in self.arms.items():
+                seed = self.seeds_of(arm)[index]
+                yield from self._cells(arm, seed, config)
+
+    def _cells(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
+        folder = str(self.path / arm)
+        cache = config.data.cache or str(Path(self.config.output) / ".cache")
+        data = config.data.model_copy(update={"cache": cache})
+        changes = {"seed": seed, "name": f"seed-{seed}", "output": folder, "data": data}
+        whole = config.model_copy(update=changes)
+        if Folds.wanted(config):
+            folds = fold_configs(whole)
+        else:
+            number = getattr(config.data.split, "fold", 0)
+            folds = [whole.model_copy(update={"name": f"fold-{number}", "output": f"{folder}/seed-{seed}"})]
+        for one in folds:
+            yield Cell(arm, seed, int(one.name.removeprefix("fold-")), one)
+
+    def changed(self, arm: str) -> list[str]:
+        """What of `data` and `model` an arm leaves otherwise than the baseline: its batches or first weights differ.
+
+        Adaptive class weights draw no random number, so they are not counted.
+        """
+        mine, base = (_parts(self.arms[name]) for name in (arm, self.section.baseline))
+        return [name for name in mine if mine[name] != base[name]]
+
+
+def _parts(config: Config) -> dict[str, Any]:
+    document = config.document()
+    document["model"].pop("acw")
+    return {"data": document["data"], "model": document["model"], "batch size": document["train"]["batch_size"]}
+
+
+def _problems(section: AblationSection, node: Node) -> Iterator[str]:
+    """What the types do not say."""
+    arms = node.value["arms"]
+    if section.baseline not in section.arms:
+        yield f"{node.value['baseline'].at}: ablation.baseline: {unknown('arm', section.baseline, section.arms)}"
+    if section.seeds is not None and len(set(section.seeds)) < len(section.seeds):
+        yield f"{node.value['seeds'].at}: ablation.seeds: a seed is given twice, got {section.seeds}"
+    if NOISE_FLOOR in section.arms:
+        yield f"{arms.value[NOISE_FLOOR].at}: ablation.arms.{NOISE_FLOOR}: is the name of the baseline with other seeds"
+    for name, changes in arms.value.items():
+        if name in TAKEN:
+            yield f"{changes.at}: ablation.arms.{name}: is the name of a file of every ablation; choose another"
+        for key in (*FIXED, *SCORED):
+            place, found = changes.find(key.split("."))
+            if len(found) == len(key.split(".")):
+                yield f"{place.at}: ablation.arms.{name}: {key} is the same in every arm; set it outside of ablation"
+    for name in section.paper.values if section.paper is not None else ():
+        if name not in section.arms:
+            place, _ = node.find(["paper", "values", name])
+            yield f"{place.at}: ablation.paper.values: {unknown('arm', name, section.arms)}"
+        for score in section.paper.values[name] if section.paper is not None else ():
+            if not re.fullmatch(r"mDSC|mIoU|(DSC|IoU) .+", score):
+                place, _ = node.find(["paper", "values", name, score])
+                known = "mDSC, mIoU, DSC and the name of a class, IoU and the name of a class"
+                yield f"{place.at}: ablation.paper.values.{name}: unknown score {score!r}; allowed: {known}"

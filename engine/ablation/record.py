@@ -1,0 +1,94 @@
+"""What is recorded of an ablation in its folder, so that it can be told of without its YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from ..configuration.config import PaperSection
+from ..errors import UsageError
+from ..run.folder import Run, read_json, write_json
+from .arms import NOISE_FLOOR, Ablation
+
+FILE = "ablation.json"
+
+
+class Arm(BaseModel):
+    """An arm.
+
+    Attributes:
+        seeds: of its trainings, in the order of those that they are compared with.
+        changed: what of data and model it leaves otherwise than the baseline.
+    """
+
+    seeds: list[int]
+    changed: list[str]
+
+
+class Record(BaseModel):
+    """The arms, seeds and folds of an ablation.
+
+    Attributes:
+        name: it is called.
+        baseline: the arm that the others are compared with.
+        smallest: the difference that would matter.
+        seeds: that arms are compared in.
+        folds: their numbers.
+        arms: by name.
+        paper: what a paper printed for them.
+    """
+
+    name: str
+    baseline: str
+    smallest: float
+    seeds: list[int]
+    folds: list[int]
+    arms: dict[str, Arm]
+    paper: PaperSection | None = None
+
+    @classmethod
+    def of(cls, ablation: Ablation) -> Record:
+        """The record of an ablation."""
+        return cls(
+            name=ablation.config.name,
+            baseline=ablation.section.baseline,
+            smallest=ablation.section.smallest,
+            seeds=ablation.seeds,
+            folds=sorted({cell.fold for cell in ablation.cells()}),
+            arms={arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm)) for arm in ablation.arms},
+            paper=ablation.section.paper,
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """The record in the folder of an ablation; a `UsageError` where it is missing or damaged."""
+        path = folder / FILE
+        if not path.is_file():
+            raise UsageError(f"{path}: missing; give the command `ablate` again: it trains nothing that is finished")
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            raise UsageError(f"{path}: {error.errors()[0]['msg']}; restore it, or give `ablate` again") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the record; a `DataError` where the disk is full."""
+        write_json(folder / FILE, self.model_dump())
+
+    def runs(self, folder: Path, arm: str, pair: int) -> list[Run]:
+        """The runs of all folds of an arm, of the seed that is compared with a seed."""
+        seed = self.arms[arm].seeds[self.seeds.index(pair)]
+        return [Run(folder / arm / f"seed-{seed}" / f"fold-{fold}") for fold in self.folds]
+
+    def every(self, folder: Path) -> Iterator[tuple[str, int, int, Run]]:
+        """Arm, seed, fold and run of every training."""
+        for arm, one in self.arms.items():
+            for pair, seed in zip(self.seeds, one.seeds, strict=True):
+                for fold, run in zip(self.folds, self.runs(folder, arm, pair), strict=True):
+                    yield arm, seed, fold, run
+
+    @property
+    def noise_floor(self) -> str | None:
+        """The arm of that name, where there is one."""
+        return NOISE_FLOOR if NOISE_FLOOR in self.arms else None

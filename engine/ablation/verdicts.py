@@ -1,0 +1,252 @@
+"""The tables of a comparison of arms with a baseline, as sections of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any
+
+from segloss import compare
+from segloss.compare import Comparison
+from segloss.readings import READINGS
+
+from ..configuration.config import PaperSection
+from ..display import percent
+from ..errors import NothingInCommonError, UsageError
+from ..report.sections import Section
+from ..run.folds import pooled
+from .comparison import Measure, Method, compared, measures
+
+METHOD = (
+    "Differences are paired by group, over the seeds that both arms have. Interval: 95 %, bootstrap of groups with the "
+    "seeds' share of the error. p: sign-flip permutation test of the mean, two-sided, adjusted for the number of arms "
+    "(Holm), not for the number of classes. d_z: mean over standard deviation of the groups' differences."
+)
+
+COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p"]
+COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
+
+BAR = r"\|"
+LATEX = str.maketrans(
+    {character: "\\" + character for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$"}
+)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What one measure says of every arm.
+
+    Attributes:
+        measure: the score.
+        baseline: the arm that all are compared with.
+        found: by arm, the comparison; p-values are adjusted for their number.
+        units: what the groups are.
+        smallest: the difference that would matter.
+    """
+
+    measure: Measure
+    baseline: str
+    found: dict[str, Comparison]
+    units: str
+    smallest: float
+
+    def lines(self) -> list[str]:
+        """A sentence for each arm."""
+        return [
+            one.verdict(arm, self.baseline, self.measure.title, self.units, self.smallest, self.measure.lower)
+            for arm, one in self.found.items()
+        ]
+
+    def rows(self) -> list[list[str]]:
+        """The numbers, an arm a row, under `COLUMNS`."""
+        return [
+            [
+                self.measure.title,
+                arm,
+                percent(one.mean_a),
+                percent(one.mean_b),
+                f"{one.difference:+.4f}",
+                "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}",
+                chance(one.p_value),
+                str(one.groups),
+                f"{self._wins(one)[0]}/{one.ties}/{self._wins(one)[1]}",
+                chance(one.wilcoxon),
+                "-" if one.d_z is None else f"{one.d_z:.2f}",
+            ]
+            for arm, one in self.found.items()
+        ]
+
+    def _wins(self, one: Comparison) -> tuple[int, int]:
+        """Groups in which the arm is better, and in which the baseline is."""
+        return (one.losses, one.wins) if self.measure.lower else (one.wins, one.losses)
+
+    def flat(self) -> Iterator[dict[str, Any]]:
+        """The numbers at full precision, for a CSV file."""
+        for arm, one in self.found.items():
+            yield {
+                "reading": self.measure.reading,
+                "measure": self.measure.title,
+                "arm": arm,
+                "baseline": self.baseline,
+                "score": one.mean_a,
+                "baseline_score": one.mean_b,
+                "difference": one.difference,
+                "low": one.low,
+                "high": one.high,
+                "p_holm": one.p_value,
+                "wilcoxon_p": one.wilcoxon,
+                "d_z": one.d_z,
+                "wins": self._wins(one)[0],
+                "ties": one.ties,
+                "losses": self._wins(one)[1],
+                "groups": one.groups,
+                "seeds": one.seeds,
+                "seed_variance": one.networks.variance,
+            }
+
+
+def verdicts(
+    arms: Mapping[str, Method], baseline: str, smallest: float, noise_floor: str | None = None
+) -> list[Verdicts]:
+    """Compare every arm with the baseline in every measure; of those after the first, where both have it.
+
+    Args:
+        arms: by name, those with scores.
+        baseline: one of them.
+        smallest: the difference that would matter.
+        noise_floor: the arm whose p-value is no part of the family that Holm's correction is for.
+    """
+    base = arms[baseline]
+    header, rows = base.header, base.rows(next(iter(base.documents)))
+    units = "patients" if header["background"] is not None else "groups"
+    told: list[Verdicts] = []
+    wanted = measures(header, rows)
+    if not wanted:
+        raise UsageError(f"{base.name}: no class but {header['background']}: nothing to compare")
+    for measure in wanted:
+        found: dict[str, Comparison] = {}
+        for name, arm in arms.items():
+            if name == baseline:
+                continue
+            try:
+                found[name] = compared(arm, base, measure)
+            except NothingInCommonError:  # a class that no held-out case has, HD95 of another trainer's scores
+                if not told:
+                    raise
+        if not found:
+            continue
+        family = [name for name in found if name != noise_floor]
+        found |= dict(zip(family, compare.holm([found[name] for name in family]), strict=True))
+        told.append(Verdicts(measure, baseline, found, units, smallest))
+    return told
+
+
+def scores_of(arms: Mapping[str, Method]) -> Section:
+    """Every arm in every reading: the mean over seeds, and its standard deviation."""
+    columns = ["arm", "seeds", *(f"{reading} {score}" for reading in READINGS for score in ("mDSC", "mIoU"))]
+    rows = []
+    for name, arm in arms.items():
+        cells = [_spread(reading_of(arm, reading, score)) for reading in READINGS for score in ("mDSC", "mIoU")]
+        rows.append([name, str(len(arm.documents)), *cells])
+    return Section("scores of the held-out cases, mean over seeds ± standard deviation", columns=columns, rows=rows)
+
+
+def reading_of(arm: Method, reading: str, score: str) -> list[float]:
+    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
+    found = []
+    for documents in arm.documents.values():
+        document = documents[0] if len(documents) == 1 else _mean_of_folds(documents, reading)
+        values = document[reading]
+        kind, _, name = score.partition(" ")
+        value = values["classes"].get(name, {}).get(kind) if name else values.get(score)
+        if value is not None:
+            found.append(float(value))
+    return found
+
+
+def beside_paper(arms: Mapping[str, Method], paper: PaperSection) -> Section:
+    """Our numbers and a paper's, and whether the arms come in the same order."""
+    rows, lines = [], [f"{paper.source}; our reading: {paper.reading}"]
+    scores = list(dict.fromkeys(score for values in paper.values.values() for score in values))
+    for score in scores:
+        pairs = {
+            name: (mean(ours), values[score])
+            for name, values in paper.values.items()
+            if score in values and name in arms and (ours := reading_of(arms[name], paper.reading, score))
+        }
+        rows += [
+            [name, score, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}"]
+            for name, (ours, theirs) in pairs.items()
+        ]
+        if len(pairs) > 1:
+            mine, printed = (sorted(pairs, key=lambda name: -pairs[name][side]) for side in (0, 1))
+            same = "the arms come in the paper's order" if mine == printed else "the order is another"
+            lines.append(f"{score}: {same}: {' > '.join(mine)} here, {' > '.join(printed)} there")
+    return Section("beside the paper", lines, ["arm", "score", "here", "paper", "difference"], rows)
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """Sections as Markdown."""
+    parts = []
+    for section in sections:
+        parts.append(f"## {section.title}")
+        parts += [f"- {line}" for line in section.lines]
+        if section.columns:
+            lines = [section.columns, ["---", *["---:"] * (len(section.columns) - 1)], *section.rows]
+            parts.append("\n".join(f"| {' | '.join(cell.replace('|', BAR) for cell in line)} |" for line in lines))
+    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
+
+
+def latex(sections: Sequence[Section]) -> str:
+    """The tables of sections for LaTeX, with booktabs."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for section in sections:
+        if not section.columns:
+            continue
+        head, *body = [
+            " & ".join(cell.translate(LATEX) for cell in line) + r" \\" for line in (section.columns, *section.rows)
+        ]
+        rules = [r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+        tabular = [rf"\begin{{tabular}}{{l{'r' * (len(section.columns) - 1)}}}", *rules, r"\end{tabular}"]
+        parts.append("\n".join([f"% {section.title}", *tabular]))
+    return "\n\n".join(parts) + "\n"
+
+
+def chance(p_value: float | None) -> str:
+    """A p-value as tables print it."""
+    if p_value is None:
+        return "-"
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _mean_of_folds(documents: Sequence[dict[str, Any]], reading: str) -> dict[str, Any]:
+    """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
+
+    They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
+    """
+    units = [document["image"]["units"] for document in documents]
+    stills = units == [len(document["cases"]) // len(document["header"]["classes"]) for document in documents]
+    if reading != "image" or stills:
+        return pooled(documents, [[] for _ in documents])
+    classes = documents[0]["header"]["classes"]
+    keys = ("DSC", "IoU")
+
+    def weighted(values: Sequence[float | None]) -> float | None:
+        counted = (one["image"]["units"] - one["image"]["left_out"] for one in documents)
+        known = [(value, weight) for value, weight in zip(values, counted, strict=True) if value is not None]
+        total = sum(weight for _, weight in known)
+        return sum(value * weight for value, weight in known) / total if total else None
+
+    each = {
+        name: {key: weighted([d["image"]["classes"][name][key] for d in documents]) for key in keys} for name in classes
+    }
+    overall = {score: weighted([d["image"][score] for d in documents]) for score in ("mDSC", "mIoU")}
+    return {"image": {**overall, "classes": each}}
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")

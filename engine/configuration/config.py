@@ -1,0 +1,315 @@
+"""The configuration: what a YAML file may say, as types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+import datasets
+import models
+import segloss
+
+from ..ablation.queues import CLUSTERS
+from ..training.optim import OPTIMIZERS, SCHEDULES
+from .named import Strict, one_of
+
+Side = Annotated[int, Field(ge=1, le=2**15)]
+
+
+class SplitSection(Strict):
+    """How cases are divided into training, validation and test; see `datasets.splits`."""
+
+    kind: str
+
+
+class NormaliseSection(Strict):
+    """What an image is scaled by; see `datasets.normalise`."""
+
+    name: str
+
+
+class SamplerSection(Strict):
+    """Which training images an epoch shows; see `datasets.samplers`."""
+
+    name: str
+
+
+class AugmentSection(Strict):
+    """One transform of albumentations, with its own parameters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """The transform's class in albumentations, such as `HorizontalFlip`."""
+
+
+class MarginSection(Strict):
+    """Slices with foreground and some around them."""
+
+    margin: Annotated[int, Field(ge=0)]
+    """Slices kept before and after each slice that holds foreground."""
+
+
+Millimetres = Annotated[float, Field(gt=0)]
+
+
+class DataSection(Strict):
+    """A data set, and how it is divided, loaded and augmented."""
+
+    name: str
+    size: Annotated[tuple[Side, Side], Field(strict=False)] | None = None
+    """[height, width] of the network's grid; null for each image's own."""
+    spacing: (
+        Annotated[tuple[Millimetres | None, Millimetres | None, Millimetres | None], Field(strict=False)] | None
+    ) = None
+    """Volumes: resample to [slices, rows, columns] millimetres, null entries keep the scan's own; predictions are
+    brought back to the scan's grid."""
+    slices: Literal["all", "foreground"] | MarginSection = "all"
+    """Volumes: which slices are trained on; every slice of a held-out scan is predicted and scored."""
+    context: Annotated[int, Field(ge=0, le=16)] = 0
+    """Volumes: neighbouring slices on each side that the network sees as further channels (2.5D)."""
+    workers: Annotated[int, Field(ge=0, le=128)] = 2
+    """Processes that load; what they load does not depend on their number."""
+    split: SplitSection
+    """How cases are divided into training, validation and test part: always whole groups."""
+    group: str | None = None
+    """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
+    sampler: SamplerSection | None = None
+    """Which training images an epoch shows, a plain name or with options; null for every image once."""
+    augment: list[AugmentSection] = Field(default=[])
+    """Transforms of albumentations, in order."""
+    normalise: NormaliseSection | None = None
+    """What an image is scaled by; null for the data set's own: ImageNet's mean and deviation for RGB stills,
+    percentiles of the case for scans."""
+    cache: str | None = None
+    """The folder of the decoded cases; null for `<output>/.cache`."""
+
+
+class AcwSection(Strict):
+    """The adaptive class-weight layer."""
+
+    init: float | list[float] = 1.0
+    """The first weight, one number or one a class."""
+    constraint: Literal["none", "positive"] = "none"
+    """`positive`: the weights are exp(v), v learnt."""
+
+
+class ModelSection(Strict):
+    """A network."""
+
+    name: str
+    acw: bool | AcwSection | None = None
+    """Put an adaptive class-weight layer before softmax: true, or its options."""
+    head: models.Head = "linear"
+    """The last layer: `linear`, or `cosine` for the cosine of features and class vectors, as `ldam` wants it."""
+    head_bias: models.HeadBias | None = None
+    """Where the bias of a linear head starts: `zero`, `prior` for −log((1−π)/π) with π = 1/C, as the sigmoid losses
+    want it; null for the network's own way."""
+    pretrained: str | None = None
+    """`imagenet` for published weights of the encoder, a .safetensors file of the encoder's or the whole network's
+    weights, null for random ones."""
+    init_from: str | None = None
+    """Start from the weights of another run: its folder, for its best checkpoint, or a checkpoint."""
+
+
+class LossSection(Strict):
+    """A loss, or one of a weighted sum."""
+
+    name: str
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Its weight in the sum."""
+
+
+class ScheduleSection(Strict):
+    """How the learning rate changes."""
+
+    name: str
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly before the schedule has its way."""
+
+
+class OptimSection(Strict):
+    """An optimizer and its schedule."""
+
+    name: str
+    schedule: ScheduleSection | None = None
+    """How the learning rate changes; null for a constant one."""
+
+
+class TrainSection(Strict):
+    """The training loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """Passes over the training samples."""
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    """Samples a micro-batch, of all devices together."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches an optimizer step; the loss is divided by the pixels of all of them."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """The largest norm of the gradient; null for no clipping."""
+    validate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two validations."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations without a better score; null to train all epochs."""
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Save within an epoch too, every so many optimizer steps; null for no such count."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Save within an epoch too, when the last checkpoint is so many minutes old."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """After a step whose loss or gradient is not finite, which changes no weight: stop, or go on without it."""
+    deterministic: bool = False
+    """On a GPU, refuse what does not come out the same to the bit, and pay for it; the CPU always repeats itself."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    devices: Annotated[int, Field(ge=1, le=1024)] = 1
+    """GPUs of this machine that share each batch, or processes on the CPU; what torchrun or srun starts needs no such
+    number."""
+    compile: bool = False
+    """Run the network through torch.compile."""
+    upsampled_loss: bool = False
+    """Hand the network's small logits to the loss, which upsamples them slab by slab: less memory, the same gradient.
+    Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
+
+
+class HeadlineSection(Strict):
+    """The one score that chooses the best checkpoint."""
+
+    reading: Literal["dataset", "case", "image"]
+    """Pooled over all pixels, mean over cases, or mean over 2D images."""
+    score: Literal["mDSC", "mIoU"]
+    """The mean over classes of the Dice similarity coefficient, or of intersection over union."""
+
+
+class ScoresSection(Strict):
+    """What is scored, and how."""
+
+    headline: HeadlineSection | None = None
+    """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes."""
+    background: Literal["include", "exclude"] | None = None
+    """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
+    grid: Literal["original", "network"] = "original"
+    """Score at each image's own size, or at the network's as the papers do."""
+    window: Annotated[tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]], Field(strict=False)] | None = (
+        None
+    )
+    """Predict in overlapping windows of [height, width], for images larger than those trained on; null: whole."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """How much of a window its neighbour covers too."""
+    flip: bool = False
+    """Average the logits with those of the mirrored image."""
+    largest_component: bool = False
+    """Keep the largest connected part of each class of a case, in 3D of a volume; the rest becomes background."""
+    tolerance: Millimetres = 1.0
+    """Volumes: how far apart, in mm, surfaces may lie to count as equal in the surface DSC."""
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Value = Annotated[float, Field(ge=0, le=1)]
+
+
+class PaperSection(Strict):
+    """What a paper printed for the arms of an ablation; it is shown beside ours."""
+
+    source: str
+    """Paper, table and data set."""
+    reading: Literal["dataset", "case", "image"]
+    """The reading of ours that comes nearest to the paper's."""
+    values: dict[str, dict[str, Value]]
+    """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
+
+
+class ClusterSection(Strict):
+    """The queue whose jobs train the cells; see `engine.ablation.queues`."""
+
+    name: str
+
+
+class AblationSection(Strict):
+    """An ablation: arms, each trained on every fold with every seed, and compared with a baseline."""
+
+    baseline: str
+    """The arm that the others are compared with."""
+    arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    """By name what an arm changes, laid over the configuration as `extends` does."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] | None = None
+    """Of the trainings; null for the configuration's own."""
+    noise_floor: bool = False
+    """Train the baseline with other seeds too: how large a difference means nothing."""
+    smallest: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The difference that would matter, for the statement of power."""
+    workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Threads of each; null for the cores divided by the workers, elsewhere than here for those of the Dask worker."""
+    cluster: ClusterSection | None = None
+    """Train the cells as jobs of a cluster's queue; null for this machine."""
+    paper: PaperSection | None = None
+    """What a paper printed for these arms."""
+
+
+class Config(Strict):
+    """A run of segloss: data, network, loss, optimizer, training, scores."""
+
+    name: Name
+    """The run's folder is output/name."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the initial weights, the order of the samples and every augmentation."""
+    data: DataSection
+    """A data set, and how it is divided, loaded and augmented."""
+    model: ModelSection
+    """A network, and its adaptive class-weight layer."""
+    loss: list[LossSection]
+    """A loss, or a list that is summed."""
+    optim: OptimSection
+    """An optimizer and its schedule."""
+    train: TrainSection = TrainSection()
+    """The training loop."""
+    scores: ScoresSection = ScoresSection()
+    """What is scored, and how."""
+    output: str = "runs"
+    """Where run folders are made."""
+    ablation: AblationSection | None = None
+    """Arms to compare, for `train_seg.py ablate`."""
+
+    def document(self) -> dict[str, Any]:
+        """What makes a run, as plain data, every default filled in."""
+        return self.model_dump(mode="json", exclude={"ablation"})
+
+
+def as_list(value: Any) -> Any:
+    """A single loss as a sum of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+def as_named(value: Any) -> Any:
+    """A plain name as a section without options."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class _Data(DataSection):
+    split: one_of(datasets.SPLITS, SplitSection, key="kind")  # type: ignore[valid-type]
+    sampler: Annotated[one_of(datasets.SAMPLERS, SamplerSection) | None, BeforeValidator(as_named)] = None  # type: ignore[valid-type]
+    normalise: one_of(datasets.NORMALISATIONS, NormaliseSection) | None = None  # type: ignore[valid-type]
+
+
+class _Optim(OptimSection):
+    schedule: one_of(SCHEDULES, ScheduleSection) | None = None  # type: ignore[valid-type]
+
+
+class _Ablation(AblationSection):
+    cluster: one_of(CLUSTERS, ClusterSection) | None = None  # type: ignore[valid-type]
+
+
+class FullConfig(Config):
+    """The configuration with every name resolved to its own parameters: what is validated, and the JSON Schema."""
+
+    data: one_of(datasets.ADAPTERS, _Data)  # type: ignore[valid-type]
+    model: one_of(models.MODELS, ModelSection)  # type: ignore[valid-type]
+    loss: Annotated[list[one_of(segloss.LOSSES, LossSection)], BeforeValidator(as_list), Field(min_length=1)]  # type: ignore[valid-type]
+    optim: one_of(OPTIMIZERS, _Optim)  # type: ignore[valid-type]
+    ablation: _Ablation | None = None

@@ -1,0 +1,152 @@
+"""Pictures of a run: learning curves and overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from torch import nn
+
+import datasets
+from datasets.grid import nearest_slices
+
+from .. import build
+from ..experiment import Experiment
+from ..scoring.evaluation import predict
+from .montage import montage, steepness
+from .palette import OKABE_ITO, coloured, palette
+
+matplotlib.use("Agg")
+
+ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
+
+
+def curves(history: Sequence[dict[str, Any]], headline: str) -> Figure:
+    """Loss and headline score over the epochs; `engine.pictures.inside` has those of the classes."""
+    epochs = [entry["epoch"] for entry in history]
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    axes[0].plot(epochs, [entry["loss"] for entry in history], color=OKABE_ITO[5], marker=".")
+    axes[0].set(title="training loss", xlabel="epoch")
+    scored = [(entry["epoch"], entry["score"]) for entry in history if entry["score"] is not None]
+    if scored:
+        axes[1].plot(*zip(*scored, strict=True), color=OKABE_ITO[6], marker=".")
+        best = max(scored, key=lambda pair: pair[1])
+        axes[1].annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 6), ha="center")
+    axes[1].set(title=f"validation {headline}", xlabel="epoch", ylim=(0, 1.05))
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def overlay(
+    image: NDArray[np.floating[Any]],
+    reference: NDArray[np.integer[Any]],
+    labels: NDArray[np.integer[Any]],
+    classes: Sequence[str],
+    background: int | None,
+    title: str,
+) -> Figure:
+    """Image, reference, prediction and error map side by side, and what the colours mean.
+
+    Args:
+        image: `(rows, columns, channels)` in [0, 1].
+        reference: `(rows, columns)` class indices, 255 where ignored.
+        labels: the predicted ones.
+        classes: the names of the classes.
+        background: the class left transparent, or None.
+        title: what is shown.
+    """
+    grey = image[..., 0] if image.shape[-1] != 3 else None
+    colours = palette(len(classes))
+    shown = sorted({*np.unique(reference), *np.unique(labels)} - {datasets.IGNORE, background})
+    figure = Figure(figsize=(13, 13 / 4 * steepness(*reference.shape) + 0.9), layout="constrained")
+    axes = figure.subplots(1, 4)
+    rows, columns = reference.shape
+    for axis, name in zip(axes, ("image", "reference", "prediction", "errors"), strict=True):
+        axis.imshow(image if grey is None else grey, cmap="gray", vmin=0, vmax=1, extent=(0, columns, rows, 0))
+        axis.set_title(name, fontsize=10)
+        axis.set_axis_off()
+    for axis, mask in zip(axes[1:3], (reference, labels), strict=True):
+        axis.imshow(coloured(mask, colours, background), extent=(0, columns, rows, 0), interpolation="nearest")
+    axes[3].imshow(_errors(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
+    names = [Patch(color=colours[index], label=classes[index]) for index in shown]
+    if background is None:
+        names += [Patch(color=ERROR["invented"], label="wrong class")]
+    else:
+        names += [Patch(color=ERROR["missed"], label="missed"), Patch(color=ERROR["invented"], label="invented")]
+    figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def save_overlays(
+    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, scores: dict[str, Any], folder: Path
+) -> list[Path]:
+    """Pictures of the worst, the median and the best case of a part and of those halfway between.
+
+    Of each its overlay, of a volume that of the slice with most foreground, and of a volume a montage of its slices.
+    """
+    samples = experiment.samples(part)
+    folder.mkdir(parents=True, exist_ok=True)
+    order = ranked(scores)
+    numbers = {case.case.id: number for number, case in enumerate(samples.cases)}
+    places = {round(at * (len(order) - 1)) for at in (0, 0.25, 0.5, 0.75, 1)} if order else set()
+    titles = {
+        numbers[name]: f"{name}: mDSC {value:.3f}, place {place + 1} of {len(order)} from the worst"
+        for place, (name, value) in enumerate(order)
+        if place in places
+    }
+    written = []
+    for found in predict(model, samples, experiment, fabric, sorted(titles)):
+        case, title = samples.cases[found.case], titles[found.case]
+        reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
+        background = build.background_class(experiment.adapter)
+        planes = [case.image(index) for index in nearest_slices(case.shape[0], len(labels)).tolist()]
+        image = np.stack([plane / np.float32(255 if plane.dtype == np.uint8 else 1) for plane in planes])
+        counted = (reference != datasets.IGNORE) & (reference != (-1 if background is None else background))
+        chosen = int(counted.sum((1, 2)).argmax())
+        name = case.case.id.replace("/", "_")
+        where = f", slice {chosen}" if len(labels) > 1 else ""
+        classes = experiment.adapter.classes
+        figure = overlay(
+            image[chosen], reference[chosen], labels[chosen], classes, experiment.background, title + where
+        )
+        figures = {folder / f"{name}.png": figure}
+        if len(labels) > 1 and case.spacing is not None:
+            masks, fields = {"reference": reference, "prediction": labels}, np.multiply(case.spacing, case.original)
+            _, row, column = (fields / labels.shape).tolist()
+            figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title, (row, column))
+        for path, figure in figures.items():
+            figure.savefig(path, dpi=110)
+            written.append(path)
+    return written
+
+
+def ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
+    """The cases with their mean DSC over the classes that count, the worst first."""
+    found: dict[str, list[float]] = {}
+    for row in scores["cases"]:
+        if row["class"] != scores["header"]["background"] and row["DSC"] is not None:
+            found.setdefault(row["case"], []).append(row["DSC"])
+    return sorted(((name, sum(values) / len(values)) for name, values in found.items()), key=lambda pair: pair[1])
+
+
+def _errors(
+    reference: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], background: int | None
+) -> NDArray[np.float64]:
+    """RGBA: where foreground is missed, and where it is invented or of the wrong class; clear elsewhere."""
+    wrong = (reference != labels) & (reference != datasets.IGNORE)
+    missed = wrong & (labels == background) if background is not None else np.zeros_like(wrong)
+    rgba = np.zeros((*wrong.shape, 4))
+    rgba[wrong] = to_rgba(ERROR["invented"])
+    rgba[missed] = to_rgba(ERROR["missed"])
+    return rgba

@@ -1,0 +1,128 @@
+"""Pictures of an ablation: differences with their intervals, classes side by side, weights over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..ablation.comparison import Method
+from ..ablation.verdicts import Verdicts, reading_of
+from .palette import OKABE_ITO, palette
+
+DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
+
+
+def forest(told: Sequence[Verdicts]) -> Figure:
+    """A panel a measure: each arm's difference from the baseline and its 95 % interval."""
+    columns = min(3, len(told))
+    lines = -(-len(told) // columns)
+    arms = len(told[0].found)
+    figure = Figure(figsize=(4.2 * columns, (0.38 * arms + 1.3) * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis in axes[len(told) :]:
+        axis.set_axis_off()
+    for axis, one in zip(axes, told, strict=False):
+        for place, found in enumerate(reversed(one.found.values())):
+            colour = DISTINGUISHABLE if found.distinguishable else NOT
+            if found.low is not None and found.high is not None:
+                axis.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
+            axis.plot(found.difference, place, "s", color=colour)
+            axis.annotate(
+                f"{found.difference:+.3f}", (found.difference, place), xytext=(0, 5), textcoords="offset points",
+                ha="center", fontsize=7,
+            )  # fmt: skip
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(yticks=range(len(one.found)), yticklabels=list(reversed(one.found)), ylim=(-0.6, len(one.found) - 0.3))
+        better = "lower is better" if one.measure.lower else "higher is better"
+        axis.set_title(f"{one.measure.title} against {one.baseline}", fontsize=9)
+        axis.set_xlabel(f"difference ({better})", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.grid(axis="x", alpha=0.3)
+    figure.supxlabel("95 % intervals; blue: p < 0.05 after Holm's correction", fontsize=8)
+    return figure
+
+
+def class_bars(arms: Mapping[str, Method], reading: str, score: str) -> Figure:
+    """Every class's score by every arm: the mean over seeds, with its standard deviation."""
+    header = next(iter(arms.values())).header
+    classes = [name for name in header["classes"] if name != header["background"]]
+    figure = Figure(figsize=(max(5.0, 0.22 * len(classes) * (len(arms) + 1) + 1.5), 3.6), layout="constrained")
+    axis = figure.subplots()
+    width = 0.85 / len(arms)
+    for index, (arm, colour) in enumerate(zip(arms, palette(max(len(arms), 2)), strict=False)):
+        values = [reading_of(arms[arm], reading, f"{score} {name}") for name in classes]
+        means = [mean(found) if found else np.nan for found in values]
+        errors = [stdev(found) if len(found) > 1 else 0.0 for found in values]
+        places = np.arange(len(classes)) + (index - (len(arms) - 1) / 2) * width
+        axis.bar(places, means, width, yerr=errors if any(errors) else None, color=colour, label=arm, alpha=0.85)
+    axis.set(xticks=range(len(classes)), ylabel=f"{score}, reading: {reading}", ylim=(0, 1.02))
+    axis.set_xticklabels(classes, rotation=30 if len(classes) > 3 else 0, ha="right" if len(classes) > 3 else "center")
+    axis.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=min(len(arms), 6), fontsize=8, frameon=False)
+    return figure
+
+
+def courses(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figure | None:
+    """Training loss and validation score over the epochs: a colour an arm, a thin line a run, their mean thick.
+
+    Args:
+        histories: by arm, the log of each of its runs.
+    """
+    logged = {arm: runs for arm, runs in histories.items() if runs and all(runs)}
+    if not logged:
+        return None
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for axis, key, title in zip(axes, ("loss", "score"), ("training loss", "validation score"), strict=True):
+        for (arm, runs), colour in zip(logged.items(), palette(len(logged)), strict=True):
+            shortest = min(map(len, runs))
+            values = np.array([[entry[key] for entry in run[:shortest]] for run in runs], dtype=np.float64)
+            epochs = np.array([entry["epoch"] for entry in runs[0][:shortest]])
+            known = np.isfinite(values).all(0)
+            if known.any():
+                axis.plot(epochs[known], values[:, known].T, color=colour, linewidth=0.6, alpha=0.4)
+                axis.plot(epochs[known], values[:, known].mean(0), color=colour, linewidth=2, label=arm)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), fontsize=8, frameon=False)
+    return figure
+
+
+def trajectories(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], classes: Sequence[str]) -> Figure | None:
+    """The adaptive class weights over the epochs: a panel an arm that has them, a thin line a run, their mean thick.
+
+    Args:
+        histories: by arm, the log of each of its runs.
+        classes: their names.
+    """
+    weighted = {
+        arm: [[entry["acw"] for entry in run] for run in runs]
+        for arm, runs in histories.items()
+        if runs and all(run and run[0]["acw"] is not None for run in runs)
+    }
+    if not weighted:
+        return None
+    figure = Figure(figsize=(4.6 * len(weighted), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(weighted), squeeze=False, sharey=True)[0]
+    colours = palette(len(classes))
+    for axis, (arm, runs) in zip(axes, weighted.items(), strict=True):
+        shortest = min(map(len, runs))
+        values = np.array([run[:shortest] for run in runs])
+        epochs = np.arange(1, shortest + 1)
+        for index, name in enumerate(classes):
+            axis.plot(epochs, values[:, :, index].T, color=colours[index], linewidth=0.6, alpha=0.4)
+            axis.plot(epochs, values[:, :, index].mean(0), color=colours[index], linewidth=2, label=name)
+        axis.set(title=arm, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("adaptive class weight")
+    axes[-1].legend(fontsize=7, ncols=1 + len(classes) // 8)
+    return figure

@@ -1,0 +1,149 @@
+"""What the processes of one training tell each other; where there is one process, each function gives what it is given.
+
+Numbers that a GPU works out are summed on the GPUs; all else goes from processor to processor, and waits for no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, zip_longest
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import datasets
+from models import SegmentationModel
+
+from ..errors import UsageError
+
+Value = TypeVar("Value")
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process among them, from 0."""
+    return distributed.get_rank() if processes() > 1 else 0
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the processes, on its device; the tensor itself holds it afterwards."""
+    if processes() > 1:
+        distributed.all_reduce(tensor)
+    return tensor
+
+
+def gathered(value: Value) -> list[Value]:
+    """What each process gives, by their numbers."""
+    if processes() == 1:
+        return [value]
+    values: list[Value | None] = [None] * processes()
+    distributed.all_gather_object(values, value)
+    return values  # type: ignore[return-value]
+
+
+def any_of(*flags: bool) -> list[bool]:
+    """Of each flag, whether it is set in any process."""
+    found: list[bool] = summed(torch.tensor(flags, dtype=torch.int32)).bool().tolist()
+    return found
+
+
+def meet() -> None:
+    """Wait until all processes have come here."""
+    any_of(False)
+
+
+def draw_apart(seed: int, step: int) -> None:
+    """Seed what this process draws in a step, dropout say: others than its neighbours, and the same after a resume."""
+    if processes() > 1:
+        torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
+
+
+def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """What the losses of all micro-batches and processes are divided by.
+
+    Args:
+        denominators: of the micro-batches of this process, `loss.denominator`.
+        masks: of the same.
+
+    Returns:
+        Their sum; over several processes without those batches that hold no pixel which counts, and 1 where none does.
+    """
+    if processes() == 1:
+        return torch.stack(list(denominators)).sum(0)
+    counted = [d * (mask != datasets.IGNORE).any() for d, mask in zip(denominators, masks, strict=True)]
+    total = summed(torch.stack(counted).sum(0))
+    return torch.where(total == 0, 1, total)
+
+
+def whole(group: Sequence[datasets.Sample]) -> Sequence[datasets.Sample]:
+    """Batches that processes have divided among them, as `datasets.TrainingBatches` does, put together again."""
+    if processes() == 1:
+        return group
+    return [_interleaved(parts) for parts in zip(*gathered(group), strict=True)]
+
+
+def _interleaved(parts: Sequence[datasets.Sample]) -> datasets.Sample:
+    joined: Any = {}
+    for key in parts[0]:
+        each: list[Any] = [torch.as_tensor(part[key]).unbind() for part in parts]  # type: ignore[literal-required]
+        joined[key] = torch.stack([row for rows in zip_longest(*each) for row in rows if row is not None])
+    there = joined["index"] != datasets.STANDS_IN
+    return {key: rows[there] for key, rows in joined.items()}  # type: ignore[return-value]
+
+
+def block(sizes: Sequence[int], number: int, count: int) -> list[int]:
+    """The items that a process works on: of `count` runs of neighbours, about equal in size, the one of its number."""
+    middles = [end - size / 2 for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    return [item for item, middle in enumerate(middles) if int(middle * count / sum(sizes)) == number]
+
+
+def share_statistics(model: SegmentationModel, device: torch.device) -> SegmentationModel:
+    """The model, its batch normalisation over the batches of all processes where they have GPUs; its names stay.
+
+    Raises:
+        UsageError: on the CPU, where each process normalises by itself, a network that cannot by one image.
+    """
+    if processes() == 1:
+        return model
+    if device.type != "cpu":
+        shared: SegmentationModel = convert_sync_batchnorm(model)  # that of torch would drop activations of timm
+        return shared
+    if model.pools_image:
+        raise UsageError(
+            "model: has batch normalisation over one value an image, and on the CPU each process normalises by its own "
+            "share of a batch; train with GPUs, or with one process"
+        )
+    return model
+
+
+def take_statistics_of_first(model: nn.Module) -> None:
+    """Give all processes the running statistics of the first, where they may differ."""
+    if processes() > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
+
+
+def leave_out_unused(model: SegmentationModel, channels: int) -> None:
+    """Mark the parameters that no logit depends on as not trained: the processes would wait for their gradients."""
+    if processes() == 1:
+        return
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval()
+    images = torch.zeros(1, channels, 8, 8, device=wanted[0].device)
+    slopes = torch.autograd.grad(model(images).sum(), wanted, allow_unused=True)
+    model.train()
+    for parameter, slope in zip(wanted, slopes, strict=True):
+        parameter.requires_grad_(slope is not None)
+
+
+def has_batch_statistics(model: nn.Module) -> bool:
+    """Whether a network normalises by the batch."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())

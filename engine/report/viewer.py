@@ -1,0 +1,240 @@
+"""The cases of one run or of several arms as data for a page: the same slices of each, as small as the page needs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
+from numpy.typing import NDArray
+
+import datasets
+from datasets.grid import resize_image, resize_mask
+
+from ..pictures.palette import OKABE_ITO, coloured, palette
+from . import material
+from .material import Kept, jpeg, png, tiled
+
+MOST_CASES = 20
+BYTES = 7_000_000
+"""Of all pictures of a page, as base64."""
+THUMB = 112
+ERRORS = {"missed": OKABE_ITO[2], "invented": OKABE_ITO[6], "wrong class": OKABE_ITO[4]}
+"""They differ in lightness too, and are drawn filled, striped and dotted."""
+
+
+class Level(NamedTuple):
+    """How small pictures are made.
+
+    Attributes:
+        side: pixels of the longer side, at most.
+        slices: of a case, at most.
+        quality: of JPEG.
+    """
+
+    side: int
+    slices: int
+    quality: int
+
+
+LEVELS = [Level(512, 64, 80), Level(256, 64, 70), Level(224, 48, 65), Level(192, 48, 60), Level(160, 32, 55)]
+LEVELS += [Level(128, 24, 50), Level(96, 16, 45), Level(64, 8, 40)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A case to be shown.
+
+    Attributes:
+        case: its id.
+        fold: the position of its run among those of an arm.
+        note: `worst`, `median`, `best` or nothing.
+        scores: by arm, as text.
+    """
+
+    case: str
+    fold: int
+    note: str
+    scores: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the viewer of a page shows.
+
+    Attributes:
+        data: for the page's script.
+        thumbs: of each case its name, its note and by arm a picture (data URI) with its score: the mistakes in the
+            slice that has most.
+        lines: how cases were chosen, and what was left out.
+    """
+
+    data: Mapping[str, Any]
+    thumbs: Sequence[Mapping[str, Any]]
+    lines: Sequence[str] = field(default_factory=list)
+
+
+class _Case(NamedTuple):
+    """A case with its kept tiles; the predictions by arm."""
+
+    place: Place
+    kept: Mapping[str, Kept]
+    image: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    predictions: Mapping[str, NDArray[np.uint8]]
+
+
+def viewer(
+    arms: Mapping[str, Sequence[Path]],
+    order: Sequence[Place],
+    classes: Sequence[str],
+    background: int | None,
+    lines: Sequence[str],
+    most_bytes: int = BYTES,
+) -> Viewer | None:
+    """The cases that every arm has kept; None where there are none.
+
+    Args:
+        arms: by name, the folders of its runs, one a fold.
+        order: the cases to choose from, the worst first.
+        classes: their names.
+        background: the class that is no foreground, or None.
+        lines: said of the order.
+        most_bytes: of the pictures.
+
+    Raises:
+        UsageError: a file of a run is missing or damaged.
+    """
+    known = {
+        arm: {(kept.case, fold): kept for fold, run in enumerate(runs) for kept in material.read(run)}
+        for arm, runs in arms.items()
+    }
+    places = [
+        place for place in order if _comparable([of_arm.get((place.case, place.fold)) for of_arm in known.values()])
+    ]
+    if not places:
+        return None
+    cases = [_load(places[at], arms, known) for at in _spread(places)]
+    told = list(lines)
+    if len(cases) < len(order):
+        told.append(f"{len(cases)} of {len(order)} cases are shown, evenly spread from the worst to the best.")
+    for level in LEVELS:
+        entries = [_entry(case, level, background) for case in cases]
+        if sum(map(_size, entries)) <= most_bytes or level == LEVELS[-1]:
+            break
+    widest = max(max(case.kept[arm].size) for case in cases for arm in arms)
+    if widest > level.side:
+        told.append(f"Pictures are reduced to {level.side} pixels a side.")
+    if any(len(case.image) > level.slices for case in cases):
+        told.append(f"At most {level.slices} slices of a case are shown, evenly spaced.")
+    data = {
+        "classes": list(classes),
+        "colours": [to_hex(tuple(colour)) for colour in palette(len(classes)).tolist()],
+        "background": background,
+        "ignore": datasets.IGNORE,
+        "errors": ERRORS,
+        "arms": list(arms),
+        "cases": entries,
+    }
+    thumbs = [_thumbs(case, len(classes), background) for case in cases]
+    return Viewer(data, thumbs, told)
+
+
+def _comparable(kept: Sequence[Kept | None]) -> bool:
+    """Whether every arm has kept pictures of a case, of the same slices."""
+    found = [one for one in kept if one is not None and one.stem is not None]
+    return len(found) == len(kept) and all(one.slices == found[0].slices for one in found)
+
+
+def _spread(places: Sequence[Place]) -> list[int]:
+    """Which of them are shown: from the first to the last, and the median."""
+    if len(places) <= MOST_CASES:
+        return list(range(len(places)))
+    even = np.linspace(0, len(places) - 1, MOST_CASES - 1).round().astype(int).tolist()
+    return sorted({*even, *(at for at, place in enumerate(places) if place.note)})
+
+
+def _load(place: Place, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, Kept]]) -> _Case:
+    kept = {arm: known[arm][place.case, place.fold] for arm in arms}
+    runs = {arm: folders[place.fold] for arm, folders in arms.items()}
+    first = next(iter(arms))
+    image, reference = (material.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
+    predictions = {arm: material.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
+    return _Case(place, kept, image, reference, predictions)
+
+
+def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
+    """A case for the script, its pictures as data URIs."""
+    first = next(iter(case.kept.values()))
+    count, size = len(first.slices), np.array(first.size)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, level.slices)).round().astype(int))
+    rows, columns = np.maximum(1, np.rint(size * min(1.0, level.side / size.max()))).astype(int).tolist()
+    shape = (len(chosen), rows, columns)
+    masks = {arm: resize_mask(tiles[chosen], shape) for arm, tiles in case.predictions.items()}
+    reference = resize_mask(case.reference[chosen], shape)
+    image = case.image[chosen] if case.image.ndim == 4 else case.image[chosen][..., None]
+    image = resize_image(image, shape)
+    wrong = np.sum([one.mistakes.each for one in case.kept.values()], axis=0)[np.array(first.slices)[chosen]]
+    return {
+        "id": case.place.case,
+        "note": case.place.note,
+        "scores": dict(case.place.scores),
+        "slices": np.array(first.slices)[chosen].tolist(),
+        "of": len(first.mistakes.missed),
+        "size": [rows, columns],
+        "start": int(wrong.argmax()) if wrong.any() else _fullest(reference, background),
+        "image": _uri(jpeg(tiled(image if image.shape[-1] == 3 else image[..., 0]), level.quality), "jpeg"),
+        "reference": _uri(png(tiled(reference)), "png"),
+        "predictions": [_uri(png(tiled(mask)), "png") for mask in masks.values()],
+    }
+
+
+def _fullest(reference: NDArray[np.uint8], background: int | None) -> int:
+    """The slice with most foreground."""
+    return int(((reference != background) & (reference != datasets.IGNORE)).sum((1, 2)).argmax())
+
+
+def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]:
+    """The mistakes of each arm in the slice that holds most of them, or of a perfect one the reference."""
+    first = next(iter(case.kept.values()))
+    wrong = np.sum([one.mistakes.each for one in case.kept.values()], axis=0)[first.slices]
+    at = int(wrong.argmax()) if wrong.any() else _fullest(case.reference, background)
+    size = np.array(first.size)
+    shape = (1, *np.maximum(1, np.rint(size * min(1.0, THUMB / size.max()))).astype(int).tolist())
+    image = case.image[at : at + 1] if case.image.ndim == 4 else case.image[at : at + 1, ..., None]
+    ground = np.broadcast_to(resize_image(image, shape)[0], (*shape[1:], 3)) / 255
+    reference = resize_mask(case.reference[at : at + 1], shape)[0]
+    pictures = []
+    for arm, tiles in case.predictions.items():
+        labels = resize_mask(tiles[at : at + 1], shape)[0]
+        rgba = _mistakes(reference, labels, background)
+        if not wrong.any():
+            rgba = coloured(reference, palette(classes), background)
+        mixed = ground * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
+        picture = _uri(jpeg(np.rint(255 * mixed).astype(np.uint8), 75), "jpeg")
+        pictures.append({"arm": arm, "picture": picture, "score": case.place.scores[arm]})
+    where = f"slice {first.slices[at]}" if len(first.mistakes.missed) > 1 else ""
+    return {"id": case.place.case, "note": case.place.note, "where": where, "pictures": pictures}
+
+
+def _mistakes(reference: NDArray[np.uint8], labels: NDArray[np.uint8], background: int | None) -> NDArray[np.float64]:
+    """RGBA as the page's script draws it, but for stripes and dots."""
+    wrong = (reference != labels) & (reference != datasets.IGNORE)
+    rgba = np.zeros((*wrong.shape, 4))
+    rgba[wrong] = (*to_rgb(ERRORS["wrong class"]), 0.9)
+    if background is not None:
+        rgba[wrong & (labels == background)] = (*to_rgb(ERRORS["missed"]), 0.9)
+        rgba[wrong & (reference == background)] = (*to_rgb(ERRORS["invented"]), 0.9)
+    return rgba
+
+
+def _size(entry: Mapping[str, Any]) -> int:
+    return sum(map(len, (entry["image"], entry["reference"], *entry["predictions"])))
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

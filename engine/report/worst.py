@@ -1,0 +1,80 @@
+"""The cases of some runs from the worst to the best, and what is wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from datasets.labels import background_of
+
+from ..pictures.figures import ranked
+from ..run.folder import Run
+from ..scoring import results
+from . import material
+from .viewer import Place
+
+
+class Scored(NamedTuple):
+    """A case of a run.
+
+    Attributes:
+        case: its id.
+        fold: the position of its run.
+        score: the mean DSC over its classes that count.
+    """
+
+    case: str
+    fold: int
+    score: float
+
+
+def scored(runs: Sequence[Run]) -> list[Scored]:
+    """The held-out cases of the finished ones among some runs, the worst first."""
+    found = [
+        Scored(case, fold, score)
+        for fold, run in enumerate(runs)
+        if run.finished
+        for case, score in ranked(results.read(run.path))
+    ]
+    return sorted(found, key=lambda one: one.score)
+
+
+def background(header: Mapping[str, Any]) -> int | None:
+    """The index of the class that is no foreground, by the header of a scores document, or None."""
+    name = background_of(header["classes"])
+    return None if name is None else header["classes"].index(name)
+
+
+def reason(one: Scored, runs: Sequence[Run], header: Mapping[str, Any]) -> str:
+    """What is wrong with a case, as far as its run has kept that; else nothing."""
+    for kept in material.read(runs[one.fold].path):
+        if kept.case == one.case:
+            return kept.mistakes.told(header["classes"], background(header))
+    return ""
+
+
+def places(arms: Mapping[str, Sequence[Run]], by: str) -> list[Place]:
+    """The cases for a viewer, in the order of one arm's scores.
+
+    Args:
+        arms: by name, the runs of all folds.
+        by: the arm whose scores count.
+    """
+    order = scored(arms[by])
+    scores = {arm: {(one.case, one.fold): one.score for one in scored(runs)} for arm, runs in arms.items()}
+    notes = {0: "worst", len(order) // 2: "median", len(order) - 1: "best"} if len(order) > 2 else {}
+    return [
+        Place(
+            one.case,
+            one.fold,
+            notes.get(at, ""),
+            {arm: f"{found[one[:2]]:.3f}" if one[:2] in found else "-" for arm, found in scores.items()},
+        )
+        for at, one in enumerate(order)
+    ]
+
+
+def spread(order: Sequence[Scored]) -> str:
+    """The median of some cases, as text."""
+    return f"{median(one.score for one in order):.4f}"

@@ -1,0 +1,339 @@
+"""A run is a folder: its configuration, its environment, its split, its log, its checkpoints, its scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from datasets import DataError
+from datasets.files import cannot_write, leftovers, write_atomically
+
+from .. import build
+from ..configuration.checking import load_config
+from ..configuration.config import Config
+from ..errors import UsageError
+from ..processes.ranks import processes
+from .checkpoint import Checkpoint
+
+FREE = (
+    "output",
+    "data.workers",
+    "data.cache",
+    "train.device",
+    "train.devices",
+    "train.tensorboard",
+    "train.checkpoint_steps",
+    "train.checkpoint_minutes",
+    "train.nonfinite",
+)
+"""What may change between two starts of one run: it decides where and how fast, not what comes out."""
+SCORED = (
+    "data.root",
+    "scores.grid",
+    "scores.window",
+    "scores.overlap",
+    "scores.flip",
+    "scores.largest_component",
+    "scores.tolerance",
+)
+"""What may be told anew when a trained run is scored, or predicts."""
+LABELS = "labels.json"
+"""What a file of the data set said of its classes when the run began; see `build.told`."""
+PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
+
+
+class Run:
+    """The folder of one run.
+
+    Args:
+        path: the folder.
+        writes: false where another process of the same training writes it: then writing does nothing.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+
+    @classmethod
+    def of(cls, config: Config, writes: bool = True) -> Run:
+        """The folder of a configuration, which may not exist yet; nothing is written.
+
+        Raises:
+            UsageError: it holds another run, or something else.
+        """
+        run = cls(Path(config.output) / config.name, writes)
+        if run.config_file.is_file():
+            run._refuse_other(config)
+        elif run.path.exists() and (not run.path.is_dir() or any(p.name[0] != "." for p in run.path.iterdir())):
+            raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
+        return run
+
+    def create(self, config: Config) -> None:
+        """Make the folder, unless it is there; a `DataError` where that cannot be."""
+        if not self.writes:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.config_file.is_file():
+                write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
+            if not (self.path / "environment.json").is_file():
+                self.write_json("environment.json", environment() | {"seed": config.seed, "run": mark_of(config)})
+            self.checkpoints.mkdir(exist_ok=True)
+            for path in leftovers(self.checkpoints, "*"):
+                path.unlink()
+        except OSError as error:
+            raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """An existing run; a `UsageError` where the folder is none."""
+        run = cls(path)
+        if not run.config_file.is_file():
+            raise UsageError(f"{path}: not a run (no config.yaml in it); give the folder that train made, output/name")
+        return run
+
+    def config(self, overrides: list[str] | None = None, apart: bool = False) -> Config:
+        """The run's configuration; overrides may change only what is no part of its identity, or where data lies.
+
+        Args:
+            overrides: `a.b=value` arguments.
+            apart: without its data set: with the classes that a file of it named when the run began, whatever that file
+                says today.
+
+        Raises:
+            UsageError: an override that would make it another run.
+        """
+        for override in overrides or []:
+            key = override.split("=")[0]
+            if key not in (*FREE, *SCORED):
+                allowed = ", ".join((*FREE, *SCORED))
+                raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
+        told = self.told() if apart else {}
+        kept = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
+        return load_config(self.config_file, [*(overrides or []), *kept], trained=True)
+
+    def told(self) -> dict[str, Any]:
+        """What a file of the data set said of its classes when the run began; empty for most."""
+        told: dict[str, Any] = self.read_json(LABELS) if (self.path / LABELS).is_file() else {}
+        return told
+
+    def refuse_other_labels(self, config: Config) -> None:
+        """Raise a `UsageError` where a file of the data set does not name the classes that the run began with."""
+        recorded = self.told()
+        found = build.told(build.build_adapter(config.data)) if recorded else {}
+        for key, value in recorded.items():
+            if value != found.get(key):
+                root = config.document()["data"]["root"]
+                raise UsageError(
+                    f"{self.path}: trained with the {key} {value!r}, but {root} says {found.get(key)!r}; restore its "
+                    "dataset.json, or train under another name"
+                )
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `last` and `best`."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of curves and overlays."""
+        return self.path / "figures"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is trained and scored: the scores are written last."""
+        return (self.path / "scores.json").is_file()
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of the checkpoint `last` or `best`."""
+        return self.checkpoints / f"{name}.safetensors"
+
+    def environment(self) -> dict[str, Any]:
+        """What the run began with; empty where that was not written."""
+        known = (self.path / "environment.json").is_file()
+        found = self.read_json("environment.json") if known else {}
+        if not isinstance(found, dict):
+            raise UsageError(f"{self.path / 'environment.json'}: damaged; restore it, or remove it")
+        return found
+
+    def mark(self) -> str | None:
+        """What the checkpoints of this run are told from others by."""
+        mark: str | None = self.environment().get("run")
+        return mark
+
+    def threads(self) -> int | None:
+        """How many threads its sums are made with."""
+        threads = self.environment().get("threads")
+        return threads if isinstance(threads, int) and threads > 0 else None
+
+    def load(self, name: str) -> Checkpoint:
+        """The checkpoint `last` or `best`; a `UsageError` where it is missing, damaged or of another run."""
+        path = self.checkpoint(name)
+        loaded = Checkpoint.load(path)
+        if loaded.state.get("run") != (mark := self.mark()) and mark is not None:
+            raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
+        return loaded
+
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint `last` or `best`; a `DataError` where the disk is full, the previous one still whole."""
+        if self.writes:
+            checkpoint.save(self.checkpoint(name))
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the run; a `DataError` where the disk is full."""
+        if self.writes:
+            write_json(self.path / name, content)
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the run; a `UsageError` where it is missing or damaged."""
+        return read_json(self.path / name)
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to log.jsonl and flush it; a `DataError` where the disk is full."""
+        if not self.writes:
+            return
+        path = self.path / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # the checkpoint that counts this line must not outlive it
+        except OSError as error:
+            raise DataError(f"{path}: {cannot_write(error, self.path)}") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """The whole lines of log.jsonl; a `UsageError` where one is damaged."""
+        return [self._entry(number, line) for number, line in enumerate(self._log_lines(), start=1)]
+
+    def cut_log(self, lines: int) -> None:
+        """Keep the first lines of log.jsonl: those that the checkpoint has seen; a `UsageError` where they are not."""
+        kept = self._log_lines()[:lines]
+        if len(kept) < lines:
+            raise UsageError(
+                f"{self.path / 'log.jsonl'}: holds {len(kept)} of the {lines} lines that the checkpoint has seen; "
+                "restore it, or train under another name"
+            )
+        for number, line in enumerate(kept, start=1):
+            self._entry(number, line)
+        if not self.writes:
+            return
+        write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+
+    def _log_lines(self) -> list[str]:
+        path = self.path / "log.jsonl"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return text.split("\n")[:-1]  # the last is a part, or empty
+
+    def _entry(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise UsageError(f"{self.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name")
+        return entry
+
+    def _refuse_other(self, config: Config) -> None:
+        self.refuse_other_labels(config)
+        mine, theirs = _identity(config), _identity(load_config(self.config_file, trained=True))
+        other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+        if other:
+            key = other[0]
+            more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
+            raise UsageError(
+                f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
+                f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
+            )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run; a `UsageError` where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file; a `DataError` where the disk is full."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def to_yaml(config: Config) -> str:
+    """A configuration as YAML, every default filled in."""
+    text = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(config.document(), text)
+    return text.getvalue()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code and machine, as far as they may decide what comes out."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git": _git(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": processes(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*arguments: str) -> str:
+        answer = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+        return answer.stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def mark_of(config: Config) -> str:
+    """A hash of all that makes a run but its name."""
+    return hashlib.sha256(json.dumps({**_identity(config), "name": None}).encode()).hexdigest()[:16]
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in flat(config.document()) if key not in FREE}
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings, each with its dotted key."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flat(inner, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        yield from flat({str(index): inner for index, inner in enumerate(value)}, prefix)
+    else:
+        yield prefix, value

@@ -1,0 +1,143 @@
+"""A run with every fold: ordinary runs beside each other, and the scores of all held-out cases together."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from datasets import DataError
+from segloss.calibration import pooled_calibration
+from segloss.readings import READINGS, reading
+
+from .. import build
+from ..configuration.config import Config
+from ..report.sections import Section
+from ..scoring.volumes import with_means
+from .folder import Run
+
+COUNTS = ("tp", "fp", "fn")
+
+
+class Folds:
+    """The folder output/name of a configuration with `data.split.fold: all`: fold-0, fold-1, … are its runs.
+
+    Args:
+        path: the folder.
+        count: how many folds there are; None for those that have begun.
+    """
+
+    def __init__(self, path: Path, count: int | None = None) -> None:
+        self.path, self.count = path, count
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of the folds in order."""
+        if self.count is not None:
+            return [Run(self.path / f"fold-{fold}") for fold in range(self.count)]
+        found = {path.parent.name.removeprefix("fold-"): path.parent for path in self.path.glob("fold-*/config.yaml")}
+        return [Run(found[number]) for number in sorted(filter(str.isdecimal, found), key=int)]
+
+    def unfinished(self, config: Config) -> list[str]:
+        """The names of the folds that have not begun or are not finished, by the configuration of one."""
+        try:
+            count = build.build_splitter(config.data.split).divisions()
+        except DataError:  # the split's file is gone: no other folds are known than those that have begun
+            count = None
+        return [run.path.name for run in Folds(self.path, count).runs if not run.finished]
+
+    @staticmethod
+    def wanted(config: Config) -> bool:
+        """Whether a configuration asks for every fold."""
+        return getattr(config.data.split, "fold", None) == "all"
+
+    @classmethod
+    def holds(cls, path: Path) -> bool:
+        """Whether a folder holds the runs of folds."""
+        return not (path / "config.yaml").is_file() and bool(cls(path).runs)
+
+
+def fold_configs(config: Config) -> list[Config]:
+    """The configuration of each fold: a run of its own in the folder output/name, with one cache for all."""
+    folder = Path(config.output) / config.name
+    cache = config.data.cache or str(Path(config.output) / ".cache")
+    configs = []
+    for fold in range(build.build_splitter(config.data.split).divisions()):
+        split = config.data.split.model_copy(update={"fold": fold})
+        data = config.data.model_copy(update={"split": split, "cache": cache})
+        configs.append(config.model_copy(update={"data": data, "name": f"fold-{fold}", "output": str(folder)}))
+    return configs
+
+
+def pooled(documents: Sequence[dict[str, Any]], images: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    """The scores document of all held-out cases together: every case counts once for each fold that held it out.
+
+    Args:
+        documents: the scores document of each fold.
+        images: the rows of the slices of each fold, empty for stills.
+    """
+    header = documents[0]["header"]
+    classes = header["classes"]
+    left_out = {None if header["background"] is None else classes.index(header["background"]), header["ignore_index"]}
+    rows = [{**row, "fold": fold} for fold, document in enumerate(documents) for row in document["cases"]]
+    of_cases = _counts(rows, len(classes))
+    of_images = _counts([row for of_fold in images for row in of_fold], len(classes))
+    units = {"dataset": of_cases.sum(1, keepdim=True), "case": of_cases}
+    units["image"] = of_images if of_images.shape[1] else of_cases
+    readings = {}
+    for name in READINGS:
+        tp, fp, fn = units[name]
+        readings[name] = reading(tp, fp, fn, classes, left_out)
+    readings["case"] = with_means(readings["case"], rows) if "HD95" in rows[0] else readings["case"]
+    kept = {key: value for key, value in header.items() if key not in ("fold", "epoch")}
+    confusion, calibration = (_of_all(documents, key) for key in ("confusion", "calibration"))
+    return {
+        "header": {**kept, "fold": None, "folds": len(documents)},
+        **readings,
+        "confusion": torch.tensor(confusion).sum(0).tolist() if confusion else None,
+        "cases": rows,
+        "calibration": pooled_calibration(calibration) if calibration else None,
+    }
+
+
+def by_fold(documents: Sequence[dict[str, Any]], reading_name: str) -> Section:
+    """A table of the folds with their mean and standard deviation."""
+    columns = ("mDSC", "mIoU")
+    found = [[document[reading_name][column] for column in columns] for document in documents]
+    units = [str(document[reading_name]["units"]) for document in documents]
+    rows = [
+        [f"{fold}", count, *(_shown(value) for value in values)]
+        for fold, (count, values) in enumerate(zip(units, found, strict=True))
+    ]
+    defined = [[value for value in column if value is not None] for column in zip(*found, strict=True)]
+    rows.append(["mean", "", *(_shown(mean(column) if column else None) for column in defined)])
+    rows.append(["sd", "", *(_shown(stdev(column) if len(column) > 1 else None) for column in defined)])
+    return Section(f"by fold, reading: {reading_name}", columns=["fold", "units", *columns], rows=rows)
+
+
+def read_images(path: Path) -> list[dict[str, Any]]:
+    """The rows of images.csv, their counts as numbers; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{**row, **{key: int(row[key]) for key in COUNTS}} for row in csv.DictReader(file)]
+
+
+def _of_all(documents: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    """What each document holds under a key; nothing where one holds nothing, as those of older runs."""
+    found = [document.get(key) for document in documents]
+    return [] if None in found else found
+
+
+def _counts(rows: Sequence[dict[str, Any]], classes: int) -> torch.Tensor:
+    """`(3, U, C)` of rows that come class by class."""
+    counts = torch.tensor([[row[key] for row in rows] for key in COUNTS], dtype=torch.int64)
+    return counts.reshape(3, -1, classes)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""Predictions, scores, and the files they go into."""

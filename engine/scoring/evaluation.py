@@ -1,0 +1,185 @@
+"""Predictions and scores of a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+import datasets
+from segloss.calibration import Calibration
+from segloss.scores import SegmentationScores
+
+from ..build import background_class
+from ..experiment import Experiment
+from ..processes import ranks
+from .inference import describe, infer, labels_of, on_own_grid
+from .volumes import Row, VolumeScores
+
+
+class Scores(NamedTuple):
+    """The scores of a part.
+
+    Attributes:
+        document: what `scores.json` holds: `SegmentationScores.document` and, as `calibration`, `Calibration.document`
+            or None.
+        images: of volumes a row for each slice and class, for `images.csv`.
+    """
+
+    document: dict[str, Any]
+    images: list[dict[str, Any]]
+
+
+class Prediction(NamedTuple):
+    """One predicted case.
+
+    Attributes:
+        case: the case's number.
+        labels: `(slices, H, W)` int64, on the device; a still has one slice.
+        reference: `(slices, H, W)` int64, on the device; 255 where ignored.
+    """
+
+    case: int
+    labels: Tensor
+    reference: Tensor
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    samples: datasets.Samples,
+    experiment: Experiment,
+    fabric: Fabric,
+    cases: Sequence[int] | None = None,
+    calibration: Calibration | None = None,
+) -> Iterator[Prediction]:
+    """Predict cases in order.
+
+    With `scores.grid: original` the logits are brought back to each case's own grid before the argmax, and compared
+    with its own mask; with `network` both stay on the network's grid, as in the papers.
+
+    Args:
+        model: maps images to logits, set up by Fabric; put into evaluation mode, and back.
+        samples: what to predict, every slice of its cases.
+        experiment: its configuration gives grid, batch size and workers.
+        fabric: the device and the precision.
+        cases: the numbers of the cases wanted, ascending, None for all.
+        calibration: is shown the logits that are compared, and their reference.
+    """
+    config = experiment.config
+    wanted = set(range(len(samples.cases)) if cases is None else cases)
+    was_training = model.training
+    model.eval()
+    loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases)
+    for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
+        if number not in wanted:
+            continue
+        case = samples.cases[number]
+        original = config.scores.grid == "original"
+        shape = case.original if original else case.shape
+        logits = on_own_grid((plane for _, plane in planes), case.shape[0], shape)
+        masks = torch.from_numpy(case.references() if original else case.masks())
+        reference = fabric.to_device(masks).long()
+        if calibration is not None:
+            logits = _shown(logits, reference, calibration)
+        labels = labels_of(logits, config.scores, background_class(experiment.adapter))
+        yield Prediction(number, fabric.to_device(labels), reference)
+    model.train(was_training)
+
+
+def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration) -> Iterator[Tensor]:
+    """The logits `(C, rows, columns)` of each slice, once they have been shown."""
+    for plane, labels in zip(logits, reference, strict=True):
+        calibration.update(plane.unsqueeze(0), labels.unsqueeze(0))
+        yield plane
+
+
+def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
+    """The number of the case and the logits `(C, h, w)` of each sample."""
+    batch: Any
+    for batch in datasets.plainly(loader):
+        logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
+        yield from zip(batch["case"].tolist(), logits, strict=True)
+
+
+def score(
+    model: nn.Module,
+    part: datasets.Part,
+    experiment: Experiment,
+    fabric: Fabric,
+    track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
+    thorough: bool = False,
+) -> Scores:
+    """The scores of a part; several processes share its cases, and each gives the scores of all of them.
+
+    Args:
+        model: the trained network, set up by Fabric.
+        part: train, val or test.
+        experiment: the data and the rules.
+        fabric: the device and the precision.
+        track: shows progress: is given the predictions as they come and their number, and gives them on.
+        thorough: score the calibration too, where the loss trains probabilities, and of scans the surfaces and volumes
+            in mm and ml, which takes a while.
+    """
+    samples, config = experiment.samples(part), experiment.config
+    classes = experiment.adapter.classes
+    activation = experiment.activation if thorough else "none"
+    calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
+    scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
+    volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
+    lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
+    starts = [0, *accumulate(lengths)]
+    mine = ranks.block(lengths, ranks.rank(), ranks.processes())
+    predictions = predict(model, samples, experiment, fabric, mine, calibration)
+    for found in track(predictions, len(mine)):
+        cached, slices = samples.cases[found.case], len(found.labels)
+        images = list(range(starts[found.case], starts[found.case + 1]))
+        scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
+        if thorough and cached.spacing is not None and cached.voxel_ml is not None:
+            shape = found.labels.shape
+            spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
+            voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
+            volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
+    scores, calibration, volumes.rows = _merged(scores, calibration, volumes.rows)
+    cases = [cached.case for cached in samples.cases]
+    split: Any = config.data.split
+    document = scores.document(
+        classes,
+        [case.id for case in cases],
+        [case.group for case in cases],
+        grid=config.scores.grid,
+        inference=describe(config.scores),
+        seed=config.seed,
+        fold=getattr(split, "fold", None),
+        part=part,
+    )
+    document = volumes.into(document) | {"calibration": calibration.document(classes) if calibration else None}
+    names = [
+        {"case": case.id, "group": case.group, "slice": index}
+        for case, slices in zip(cases, lengths, strict=True)
+        for index in range(slices)
+    ]
+    rows = scores.image_rows(classes, names) if experiment.adapter.volumetric else []
+    return Scores(document, rows)
+
+
+def _merged(
+    scores: SegmentationScores, calibration: Calibration | None, rows: list[Row]
+) -> tuple[SegmentationScores, Calibration | None, list[Row]]:
+    """What was counted of the cases of all processes, which are runs of neighbours by their numbers."""
+    if ranks.processes() == 1:
+        return scores, calibration, rows
+    counted = {key: [tensor.cpu() for tensor in tensors] for key, tensors in scores.metric_state.items()}
+    sums = None if calibration is None else calibration.sums.cpu()
+    found = ranks.gathered((counted, sums, rows))
+    merged = SegmentationScores(scores.num_classes, scores.ignore_index, scores.background)
+    for each, _, _ in found:
+        merged.merge_state(each)
+    if calibration is not None:
+        calibration.sums = torch.stack([each for _, each, _ in found if each is not None]).sum(0)
+    return merged, calibration, [row for _, _, each in found for row in each]

@@ -1,0 +1,113 @@
+"""From images to logits and labels at test time: windows, mirror images, the way back to a case's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from datasets.grid import Shape, between_slices
+
+from ..configuration.config import ScoresSection
+
+WINDOWS_AT_ONCE = 4
+
+
+class Ensemble(nn.Module):
+    """Several networks as one: the mean of their logits.
+
+    Args:
+        networks: of the same classes.
+    """
+
+    def __init__(self, networks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`(N, channels, H, W)` to `(N, C, H, W)` float32."""
+        return torch.stack([network(images).float() for network in self.networks]).mean(0)
+
+
+def infer(model: Any, images: Tensor, scores: ScoresSection) -> Tensor:
+    """Logits `(N, C, H, W)` in float32 of images `(N, channels, H, W)`.
+
+    Args:
+        model: maps images to logits, in evaluation mode.
+        images: on the model's device.
+        scores: `window` and `overlap` of the windows, `flip` for the mean with the mirrored image's logits.
+    """
+    logits = _logits(model, images, scores)
+    if scores.flip:
+        logits = (logits + _logits(model, images.flip(-1), scores).flip(-1)) / 2
+    return logits
+
+
+def describe(scores: ScoresSection) -> str:
+    """How labels come about, in words."""
+    words = "whole image"
+    if scores.window is not None:
+        words = f"windows of {scores.window[0]}x{scores.window[1]}, overlap {scores.overlap:g}"
+    words += ", with its mirror image" if scores.flip else ""
+    return words + (", largest component of each class" if scores.largest_component else "")
+
+
+def on_own_grid(planes: Iterable[Tensor], count: int, shape: Shape) -> Iterator[Tensor]:
+    """The logits of each slice of a case on its own grid, from those on the network's, linearly between them.
+
+    Args:
+        planes: `count` slices in order, `(C, h, w)`.
+        count: the slices on the network's grid.
+        shape: (slices, rows, columns) of the case's own grid; both cover the same field of view.
+
+    Yields:
+        `(C, rows, columns)`; not more than two planes are held at a time.
+    """
+    slices, rows, columns = shape
+    resized = (F.interpolate(p[None], (rows, columns), mode="bilinear", align_corners=False)[0] for p in planes)
+    if slices == count:
+        yield from resized
+        return
+    held: dict[int, Tensor] = {}
+    arriving = enumerate(resized)
+    for low, high, part in between_slices(count, slices):
+        while high not in held:
+            number, plane = next(arriving)
+            held[number] = plane
+        held = {number: plane for number, plane in held.items() if number >= low}
+        yield torch.lerp(held[low], held[high], part)
+
+
+def labels_of(logits: Iterable[Tensor], scores: ScoresSection, background: int | None) -> Tensor:
+    """The labels `(slices, rows, columns)` int64 of the slices of a case, on the device of the logits.
+
+    With `scores.largest_component` every class but the background keeps its largest connected part (26 neighbours, 8
+    in a still); the rest becomes background.
+    """
+    labels = torch.stack([plane.argmax(0) for plane in logits])
+    if not scores.largest_component:
+        return labels
+    kept = labels.cpu().numpy().copy()
+    for index in set(kept.ravel().tolist()) - {background}:
+        parts, found = ndimage.label(kept == index, structure=ndimage.generate_binary_structure(3, 3))
+        if found > 1:
+            sizes = torch.from_numpy(parts).flatten().bincount()[1:]
+            kept[(parts > 0) & (parts != int(sizes.argmax()) + 1)] = background
+    return torch.from_numpy(kept).to(labels.device)
+
+
+def _logits(model: Any, images: Tensor, scores: ScoresSection) -> Tensor:
+    images = images.contiguous(memory_format=torch.channels_last)
+    if scores.window is None:
+        whole: Tensor = model(images).float()
+        return whole
+    from monai.inferers.utils import sliding_window_inference
+
+    blended: Tensor = sliding_window_inference(  # weighted by a Gaussian around the centre of each window
+        images, scores.window, WINDOWS_AT_ONCE, lambda window: model(window).float(), scores.overlap, mode="gaussian"
+    )
+    return blended

@@ -1,0 +1,240 @@
+"""Masks for images that no data set knows: a run's network on files, on their own grid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+import datasets
+from datasets.cache import refuse_non_finite
+from datasets.dicom_file import SUFFIXES as DICOM
+from datasets.dicom_file import is_dicom
+from datasets.dicom_seg_write import write_seg
+from datasets.files import write_atomically
+from datasets.grid import network_shape, resize_image
+from datasets.samples import normalised
+from datasets.scan import in_file
+from datasets.slices import neighbours
+from datasets.volume import volume_suffix
+
+from .. import build
+from ..configuration.config import Config
+from ..pictures.montage import montage
+from ..pictures.palette import palette
+from .inference import infer, labels_of, on_own_grid
+
+OUTPUTS = ("masks", "preview", "probabilities")
+"""The folders that predictions are written to."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to predict.
+
+    Attributes:
+        path: the image, a file or the folder of a DICOM series.
+        name: what its outputs are called, without suffix; with the sub-folder it was found in.
+        suffix: of the image; of DICOM ".dcm", whatever its files are called.
+    """
+
+    path: Path
+    name: str
+    suffix: str
+
+
+def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[Input]:
+    """The images among files and folders, in order; folders with their sub-folders, but without what is written there.
+
+    Raises:
+        DataError: a path that is not there, a folder without images, two images of one name.
+    """
+    written = {out.resolve() / name for name in OUTPUTS}
+    kind = "images (.png, .jpg, .tif, .bmp)"
+    if adapter.volumetric:
+        kind = f"scans ({'DICOM' if isinstance(adapter, datasets.Dicom) else '.nii, .nii.gz, .hdr, .mha, .mhd'})"
+    found: dict[str, Input] = {}
+    for path in dict.fromkeys(paths):
+        if not path.exists():
+            raise datasets.DataError(f"{path}: no such file or folder")
+        files = [path] if path.is_file() else [path, *sorted(path.rglob("*"))]
+        files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
+        files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
+        if not files:
+            raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
+        for file in files:
+            relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
+            name, suffix = _name(relative, file)
+            if isinstance(adapter, datasets.NiftiFolder):
+                name = adapter.name_of(name)
+            if name in found:
+                raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
+            found[name] = Input(file, name, suffix)
+    return list(found.values())
+
+
+def _name(relative: str, file: Path) -> tuple[str, str]:
+    """What the outputs of an image are called, and its suffix."""
+    suffix = volume_suffix(file) or file.suffix
+    if file.is_dir() or is_dicom(file):
+        known = relative.lower().endswith(DICOM) and file.is_file()
+        return relative[: -len(suffix)] if known else relative, ".dcm"
+    return relative[: -len(suffix)], suffix
+
+
+class Predicted(NamedTuple):
+    """The prediction of an image.
+
+    Attributes:
+        image: as it was read.
+        shown: `(slices, rows, columns, channels)`, the same pixels scaled to uint8 or to [0, 1].
+        labels: `(slices, rows, columns)` class indices.
+        probabilities: `(slices, C, rows, columns)` float32, or None.
+    """
+
+    image: datasets.Pixels
+    shown: NDArray[Any]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32] | None
+
+
+@torch.no_grad()
+def predict_file(
+    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: str | None = None
+) -> Predicted:
+    """Predict an image file on its own grid.
+
+    Args:
+        path: a still, or a volume.
+        model: the trained network, set up by Fabric, in evaluation mode.
+        adapter: reads the file as it reads the images of its data set.
+        config: of the run: the network's grid, the normalisation, how to infer.
+        fabric: the device and the precision.
+        activation: `softmax` or `sigmoid` where probabilities are wanted.
+
+    Raises:
+        DataError: the file is unreadable, or of another kind than the data set's.
+    """
+    image = adapter.read_image(path)
+    refuse_non_finite(image.array, path)
+    scaled = build.build_normalisation(config.data.normalise, adapter)(image.array)
+    slices, rows, columns = image.array.shape[:3]
+    spacing = None if image.geometry is None else image.geometry.spacing
+    shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
+    seen = resize_image(scaled.image, shape)
+    planes = _planes(seen, scaled, model, config, fabric)
+    kept: list[NDArray[np.float32]] = []
+    logits = on_own_grid(planes, shape[0], (slices, rows, columns))
+    if activation is not None:
+        logits = map(partial(_keep, into=kept, activation=activation), logits)
+    labels = labels_of(logits, config.scores, build.background_class(adapter))
+    return Predicted(image, scaled.image, labels.cpu().numpy(), np.stack(kept) if kept else None)
+
+
+def _planes(
+    seen: NDArray[Any], scaled: datasets.Normalised, model: Any, config: Config, fabric: Fabric
+) -> Iterator[Tensor]:
+    """The logits `(C, h, w)` of each slice on the network's grid."""
+    context, size = config.data.context, config.train.batch_size
+    for start in range(0, len(seen), size):
+        batch = []
+        for index in range(start, min(start + size, len(seen))):
+            plane = np.concatenate([seen[at] for at in neighbours(index, len(seen), context)], axis=-1)
+            batch.append(torch.from_numpy(normalised(plane, scaled.mean, scaled.deviation)))
+        yield from infer(model, fabric.to_device(torch.stack(batch)), config.scores)
+
+
+def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> Tensor:
+    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
+    into.append(shares.cpu().numpy())
+    return logits
+
+
+def write_prediction(
+    found: Predicted,
+    one: Input,
+    out: Path,
+    adapter: datasets.Adapter,
+    wanted: str | None = None,
+    anonymous: bool = False,
+) -> list[Path]:
+    """Write the mask in the data set's own values, a preview, and the probabilities where there are some.
+
+    A still becomes `masks/NAME.png`, with a coloured `preview/NAME.png`. A volume becomes `masks/NAME` of the wanted
+    format, or its own, on its own grid; its preview is a montage of slices, its probabilities have
+    the same format and one channel a class. Those of a still are `probabilities/NAME.npy`, `(1, C, rows, columns)`.
+    DICOM's own format is SEG, which holds the patient's name, ID and birth date unless it is to be `anonymous`; its
+    probabilities are NIfTI.
+    """
+    values = adapter.labels.values_of(found.labels)
+    suffix = ".png"
+    if adapter.volumetric:
+        suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
+    mask, preview = out / "masks" / f"{one.name}{suffix}", out / "preview" / f"{one.name}.png"
+    shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
+    probabilities = out / "probabilities" / f"{one.name}{shares}"
+    written = [mask, preview, *([] if found.probabilities is None else [probabilities])]
+    for path in written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if adapter.volumetric:
+        assert found.image.geometry is not None
+        volume = in_file(values, found.image)
+        if suffix == ".dcm" and found.image.series is not None:
+            named = zip(
+                adapter.labels.values_of(np.arange(len(adapter.classes))).tolist(), adapter.classes, strict=True
+            )
+            segments = {value: name for value, name in named if value and name != adapter.background}
+            write_seg(volume.array, found.image.series, segments, mask, anonymous)
+        else:
+            datasets.write_volume(volume, mask, like=one.path)
+        title, background = f"{one.name}: prediction", build.background_class(adapter)
+        grey = found.shown.astype(np.float32)
+        sides = found.image.geometry.spacing[1:]
+        figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title, sides)
+        content = BytesIO()
+        figure.savefig(content, dpi=110, format="png")
+        write_atomically(preview, content.getvalue())
+    else:
+        _write(mask, Image.fromarray(values[0]))
+        _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
+    if found.probabilities is not None and adapter.volumetric:
+        datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities, one.path)
+    elif found.probabilities is not None:
+        content = BytesIO()
+        np.save(content, found.probabilities)
+        write_atomically(probabilities, content.getvalue())
+    return written
+
+
+def write_classes(out: Path, adapter: datasets.Adapter) -> None:
+    """`classes.json`: the value and the colour in the preview of each class."""
+    colours = (palette(len(adapter.classes)) * 255).round().astype(int).tolist()
+    values = adapter.labels.values_of(np.arange(len(adapter.classes))).tolist()
+    each = zip(adapter.classes, values, colours, strict=True)
+    content = {name: {"value": value, "colour": colour} for name, value, colour in each}
+    write_atomically(out / "classes.json", json.dumps(content, indent=1).encode())
+
+
+def _preview(plane: NDArray[Any], labels: NDArray[np.integer[Any]], classes: int) -> Image.Image:
+    """The image, half covered by the colours of the classes."""
+    grey = plane.astype(np.float32) / (255 if plane.dtype == np.uint8 else 1)
+    rgb = grey if grey.shape[-1] == 3 else np.repeat(grey[..., :1], 3, axis=-1)
+    blended = 0.5 * rgb + 0.5 * palette(classes)[labels]
+    return Image.fromarray((blended.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    content = BytesIO()
+    image.save(content, format="PNG")
+    write_atomically(path, content.getvalue())

@@ -1,0 +1,212 @@
+"""The results of a run, or of all of its folds: written, and shown."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from datasets.files import write_atomically
+from segloss.readings import READINGS
+
+from ..build import background_class
+from ..configuration.config import Config
+from ..display import Display
+from ..experiment import Experiment
+from ..pictures import figures
+from ..pictures.chart import DPI, save
+from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
+from ..pictures.inside import inside
+from ..run.folder import Run, read_json, write_json
+from ..run.folds import Folds, by_fold, pooled, read_images
+from .baseline import best_threshold, mean_mask
+from .evaluation import Scores
+from .features import features, principal_components
+
+
+def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
+    """The curves of a run, what its network confuses, how sure it is and what its head sees, pictures of test cases.
+
+    Args:
+        run: the folder.
+        experiment: data and configuration.
+        fabric: the device and the precision.
+        model: the trained network, set up by Fabric.
+        scores: of the test part.
+    """
+    headline = experiment.headline
+    draw_history(run.figures, run.history(), experiment.adapter.classes, headline.reading, headline.score)
+    draw_scores(run.figures, scores)
+    _draw_features(run.figures, experiment, fabric, model)
+    figures.save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
+
+
+def draw_history(
+    folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], reading: str, score: str
+) -> None:
+    """The curves of a run as far as its log has come, and those of every class.
+
+    Args:
+        folder: where they go.
+        history: the log.
+        classes: their names; nothing where they are not known.
+        reading: of the headline score, `dataset`, `case` or `image`.
+        score: `mDSC` or `mIoU`.
+    """
+    folder.mkdir(exist_ok=True)
+    save(figures.curves(history, f"{reading} {score}"), folder / "curves")
+    by_class = inside(history, classes, reading, score.removeprefix("m")) if classes else None
+    if by_class is not None:
+        save(by_class, folder / "inside")
+
+
+def draw_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """The confusion matrix and the reliability curves of a scores document, where it holds them."""
+    folder.mkdir(exist_ok=True)
+    if scores["confusion"] is not None:
+        save(confusion_picture(scores["confusion"], scores["header"]["classes"]), folder / "confusion")
+    if scores["calibration"] is not None:
+        save(reliability_picture(scores["calibration"]), folder / "calibration")
+
+
+def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
+    """The penultimate features of test pixels in two dimensions, as a picture and as CSV."""
+    samples, classes = experiment.samples("test"), experiment.adapter.classes
+    found = features(model.module, model, samples, fabric, experiment.config.scores.window)
+    points, shares = principal_components(found.vectors)
+    features_picture(points, found.labels, shares, classes).savefig(folder / "features.png", dpi=DPI)
+    places = [samples.slices[index] for index in found.samples]
+    rows = [
+        {"case": samples.cases[case].case.id, "slice": index, "class": classes[label], "pc1": x, "pc2": y}
+        for (case, index), label, (x, y) in zip(places, found.labels, points.tolist(), strict=True)
+    ]
+    write_csv(folder / "features.csv", rows)
+
+
+def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
+    """The name of the folder that the scores of another part, checkpoint or grid go to."""
+    return f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
+
+
+def write(folder: Path, scores: Scores) -> None:
+    """scores.json, and as CSV its rows of cases, those of slices and the classes of each reading; the JSON last."""
+    classes = [
+        {"reading": reading, "class": name, **values}
+        for reading in READINGS
+        for name, values in scores.document[reading]["classes"].items()
+    ]
+    write_csv(folder / "cases.csv", scores.document["cases"])
+    write_csv(folder / "classes.csv", classes)
+    if scores.images:
+        write_csv(folder / "images.csv", scores.images)
+    write_json(folder / "scores.json", scores.document)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The scores document of a folder."""
+    document: dict[str, Any] = read_json(folder / "scores.json")
+    return document
+
+
+def pool(runs: Sequence[Run], where: str = "") -> Scores:
+    """The scores of all held-out cases of some folds together.
+
+    Args:
+        runs: one a fold.
+        where: the folder in each run's folder that holds them.
+    """
+    images = [read_images(run.path / where / "images.csv") for run in runs]
+    document = pooled([read(run.path / where) for run in runs], images)
+    return Scores(document, [{**row, "fold": fold} for fold, rows in enumerate(images) for row in rows])
+
+
+def baselines(experiment: Experiment) -> dict[str, Any]:
+    """What no network is needed for: by one threshold, and of volumes by the mean training mask; empty for others."""
+    adapter = experiment.adapter
+    found: dict[str, Any] = {}
+    if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
+        found["threshold_DSC"] = best_threshold(experiment.samples("test"))
+    if adapter.volumetric:
+        parts = experiment.data.parts
+        scores = mean_mask(parts["train"], parts["test"], len(adapter.classes), background_class(adapter))
+        cases = [cached.case.id for cached in parts["test"]]
+        found["mean_mask"] = [
+            {"case": case, "class": name, "DSC": value}
+            for case, values in zip(cases, scores, strict=True)
+            for name, value in zip(adapter.classes, values, strict=True)
+            if name != adapter.background
+        ]
+    return found
+
+
+def show(folder: Path, display: Display) -> None:
+    """The scores of a run that has been trained."""
+    display.scores(f"{folder}: test part, best checkpoint", read(folder))
+    found = read_json(folder / "baseline.json") if (folder / "baseline.json").is_file() else {}
+    _show_cases(read(folder), found.get("mean_mask", []), display)
+    if "threshold_DSC" in found:
+        threshold = found["threshold_DSC"]
+        display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
+
+
+def show_folds(folds: Folds, display: Display) -> None:
+    """The scores of every fold, and of all held-out cases together."""
+    documents, found = [read(run.path) for run in folds.runs], []
+    for run in folds.runs:
+        if (run.path / "baseline.json").is_file():
+            found += read_json(run.path / "baseline.json").get("mean_mask", [])
+    document = read(folds.path)
+    display.scores(f"{folds.path}: the held-out cases of all {len(documents)} folds", document)
+    display.section(by_fold(documents, display.reading(document)))
+    _show_cases(document, found, display)
+    display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
+
+
+def _show_cases(document: dict[str, Any], baseline: Sequence[dict[str, Any]], display: Display) -> None:
+    """Of volumes, how the DSC of the cases is spread, beside the mean training mask's."""
+    for name in document["header"]["classes"] if baseline else []:
+        rows = [row for row in document["cases"] if row["class"] == name and row["DSC"] is not None]
+        trivial = [row["DSC"] for row in baseline if row["class"] == name and row["DSC"] is not None]
+        if not rows or not trivial:
+            continue
+        worst = min(rows, key=lambda row: row["DSC"])
+        values = [row["DSC"] for row in rows]
+        display.line(
+            f"{name} by case: DSC mean {mean(values):.4f}, median {median(values):.4f}, worst {worst['DSC']:.4f} "
+            f"({worst['case']}); by the mean training mask: mean {mean(trivial):.4f}, median {median(trivial):.4f}"
+        )
+
+
+def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
+    """Where the results lie, and two commands to go on with."""
+    display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
+    display.line(f"pictures: {run.figures / 'curves.png'}, inside.png, confusion.png and others beside it, overlays/")
+    kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
+    acw = ["model.acw=true"] if experiment.config.model.acw is True else []
+    other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
+    again = [*dict.fromkeys([*kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw])]
+    display.line("next: the same training with another loss, and the scores of the last epoch:")
+    display.line(f"  {command('train', path, *again)}")
+    display.line(f"  {command('evaluate', run.path, '--checkpoint', 'last')}")
+
+
+def command(verb: str, *arguments: object) -> str:
+    """A command line of this program, quoted for the shell."""
+    python = Path(sys.executable)
+    python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
+    return shlex.join([str(python), "train_seg.py", verb, *map(str, arguments)])
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as CSV; the columns are the keys in the order they come."""
+    text = StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""The training loop, what guards it, and what repeats it."""

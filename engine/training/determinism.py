@@ -1,0 +1,55 @@
+"""The same to the bit: which algorithms the libraries may choose, and with how many threads they sum.
+
+The CPU repeats itself for one number of threads. On a GPU cuDNN's repeatable convolutions are always chosen, and never
+by trying which is fastest; atomic additions in scatter, gather and interpolation are what `train.deterministic`
+replaces or refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..errors import UsageError
+
+
+def settle(deterministic: bool) -> None:
+    """Choose the algorithms of this process.
+
+    Args:
+        deterministic: only those that repeat themselves, on the GPU too; those that cannot raise a `RuntimeError`.
+    """
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    if deterministic == torch.are_deterministic_algorithms_enabled():
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the GPU is first used
+    torch.use_deterministic_algorithms(deterministic)
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # a debugging aid that costs time
+
+
+def use_threads(threads: int | None) -> bool:
+    """Compute with as many threads as a run began with; whether that is a change."""
+    if threads is None or threads == torch.get_num_threads():
+        return False
+    torch.set_num_threads(threads)
+    return True
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Within, what torch refuses under `train.deterministic` is a `UsageError` that names the operation."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.match(r"(\S+) does not have a deterministic implementation", str(error))
+        if found is None:
+            raise
+        raise UsageError(
+            f"train.deterministic: true, but {found[1]} has no form on this device that repeats itself to the bit; "
+            "choose another network or loss, train.device: cpu, or train.deterministic: false"
+        ) from error

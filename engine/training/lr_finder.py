@@ -1,0 +1,125 @@
+"""A learning rate from a short sweep: the rate grows with every step until the loss does (Smith 2017)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..configuration.checking import load_config
+from ..configuration.config import Config
+from ..display import Display
+from ..errors import UsageError
+from ..experiment import launch
+from ..pictures.palette import OKABE_ITO
+from ..run.folder import Run, write_json
+from ..run.folds import Folds, fold_configs
+from ..run.lock import Lock
+from ..scoring.results import command
+from ..verbs import prepare
+from .trainer import Trainer
+
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+WIDTH = 3.0
+"""The deviation, in steps, of the mean around a step: the loss of one batch says little."""
+DIVERGED = 4.0
+"""The sweep ends where the loss is so many times the lowest one so far."""
+BELOW = 10.0
+"""The rate at the lowest loss is about to be too high: training takes one so many times lower."""
+
+
+def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
+    """Sweep the learning rate over up to 100 steps on the training part, draw the losses and name a rate.
+
+    The run itself is not touched: curve and numbers go to output/name-lr.
+
+    Raises:
+        UsageError, DataError: bad input; a loss that falls at no rate.
+    """
+    config = load_config(path, overrides)
+    folder = Path(config.output) / f"{config.name}-lr"
+    config = fold_configs(config)[0] if Folds.wanted(config) else config
+    with Lock(folder):
+        rates, losses = _try_rates(config, Run(folder), display)
+        best = suggestion(rates, losses)
+        write_json(folder / "lr.json", {"suggestion": best, "rates": rates, "losses": losses})
+        curve(rates, losses, best).savefig(folder / "lr.png", dpi=110)
+    display.line(f"curve: {folder / 'lr.png'}, its numbers beside it")
+    if best is None:
+        raise UsageError(
+            f"{folder / 'lr.json'}: the loss falls at no learning rate from {LOWEST:g} to {HIGHEST:g}; look at the "
+            "data (train_seg.py check) and the loss"
+        )
+    display.line(f"learning rate: {best:.1e}, a tenth of the one that led to the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
+    display.line(f"  {command('train', path, *overrides, f'optim.lr={best:.1e}')}")
+
+
+def _try_rates(config: Config, scratch: Run, display: Display) -> tuple[list[float], list[float]]:
+    """The rates that were tried, until the loss diverged, and the loss before the step at each."""
+    trainer = Trainer(prepare(config, scratch, display), scratch, launch(config.train), display)
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
+    losses: list[float] = []
+    with closing(trainer):
+        for loss in display.track("trying learning rates")(sweep(trainer, rates), STEPS):
+            if not math.isfinite(loss):
+                break
+            losses.append(loss)
+            means = smoothed(losses)
+            if means[-1] > DIVERGED * means.min():
+                break
+    return rates[: len(losses)], losses
+
+
+def sweep(trainer: Trainer, rates: Sequence[float]) -> Iterator[float]:
+    """Take one step at each learning rate, over as many epochs as that needs; gives the loss of each."""
+    stepper = trainer.stepper
+    base = float(stepper.schedule.base_lrs[0])
+    last = len(rates) - 1
+    stepper.schedule = LambdaLR(stepper.optimizer.optimizer, lambda step: rates[min(step, last)] / base)
+    stepper.forward.train()
+    for epoch in count():
+        for group in trainer.groups(epoch):
+            yield float(trainer.step(group))
+            if trainer.state.step == len(rates):
+                return
+
+
+def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
+    """The mean of the losses around each step, Gaussian, so that it lags neither way."""
+    steps = np.arange(len(losses))
+    weights = np.exp(-0.5 * ((steps - steps[:, None]) / WIDTH) ** 2)
+    return np.asarray(weights @ np.asarray(losses) / weights.sum(1), dtype=np.float64)
+
+
+def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """A tenth of the rate that led to the lowest smoothed loss; None where it never falls below its start.
+
+    Args:
+        rates: of each step.
+        losses: of each step, before its update: that of a step comes of the rates before.
+    """
+    if len(losses) < 2:
+        return None
+    lowest = int(smoothed(losses).argmin())
+    return rates[lowest - 1] / BELOW if lowest else None
+
+
+def curve(rates: Sequence[float], losses: Sequence[float], best: float | None) -> Figure:
+    """The losses over the learning rates, as they are and smoothed, and the rate to take."""
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(rates, losses, ".", color=OKABE_ITO[2], label="loss of a batch")
+    axis.plot(rates, smoothed(losses), color=OKABE_ITO[5], label="smoothed")
+    if best is not None:
+        axis.axvline(best, color=OKABE_ITO[6], linestyle="--", label=f"suggestion {best:.1e}")
+    axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure

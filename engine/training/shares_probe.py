@@ -1,0 +1,105 @@
+"""A few training samples that show, again and again, whom the loss speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+import datasets
+
+from ..build import Loss
+from .shares import class_sums, shares
+
+PROBED = 8
+"""Samples: enough to hold rare classes, few enough to cost little."""
+PIXELS = 2**22
+"""The most that go through the network at once: training may have seen crops of these images only."""
+
+
+class SharesProbe:
+    """A few samples of the training part, as they are, always the same: `representative` of what they hold.
+
+    Looking at them changes nothing: the network is in evaluation mode and every random generator is left as it was.
+
+    Args:
+        samples: of the training part.
+        batch_size: the most that go through the network at once.
+        fabric: the device and the precision.
+        window: the height and width of what is looked at: the centre of larger images; None for all of them.
+    """
+
+    def __init__(
+        self, samples: datasets.Samples, batch_size: int, fabric: Fabric, window: tuple[int, int] | None = None
+    ) -> None:
+        self.samples, self.batch_size, self.fabric, self.window = samples, batch_size, fabric, window
+        self.indices = representative(samples.counts()[0], PROBED)
+
+    def shares(self, model: Any, loss: Loss) -> dict[str, list[float] | None]:
+        """The shares of the classes in pixels, loss and gradient at the logits; see `engine.training.shares`.
+
+        The batches are weighed as the micro-batches of one step are.
+
+        Args:
+            model: the network, set up by Fabric; its mode is put back.
+            loss: in its current state.
+        """
+        was_training, device = model.training, self.fabric.device
+        batches = list(self._batches())
+        denominator = torch.stack([loss.denominator(masks) for _, masks in batches]).sum(0)
+        found = []
+        generators = [device] if device.type == "cuda" else []
+        model.eval()
+        with torch.random.fork_rng(generators):
+            for images, masks in batches:
+                with torch.no_grad():
+                    logits = model(images)
+                found.append(class_sums(logits, masks, loss, denominator))
+        model.train(was_training)
+        return shares(found)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and masks of one size, on the device."""
+        probed = [central(self.samples[index], self.window) for index in self.indices]
+        for shape, equal in groupby(probed, key=lambda pair: pair[1].shape):
+            run, most = list(equal), max(1, min(self.batch_size, PIXELS // shape.numel()))
+            for start in range(0, len(run), most):
+                images, masks = map(torch.stack, zip(*run[start : start + most], strict=True))
+                channels_last = self.fabric.to_device(images).contiguous(memory_format=torch.channels_last)
+                yield channels_last, self.fabric.to_device(masks)
+
+
+def central(sample: datasets.Sample, window: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+    """Image `(C, h, w)` and mask `(h, w)` of a sample: the centre, not larger than the window; None for all of it."""
+    image, mask = sample["image"], sample["mask"]
+    for axis, most in zip((-2, -1), window or mask.shape, strict=True):
+        size = min(most, mask.shape[axis])
+        start = (mask.shape[axis] - size) // 2
+        image, mask = image.narrow(axis, start, size), mask.narrow(axis, start, size)
+    return image, mask
+
+
+def representative(pixels: NDArray[np.int64], most: int) -> list[int]:
+    """Up to `most` samples, ascending: evenly spaced in the order of how much they hold of rare classes.
+
+    So the sample that holds most is among them, and one that holds least. Evenly spaced in the order of the files, all
+    might be the first slices of volumes.
+
+    Args:
+        pixels: `(samples, C)` pixels of each class in each sample.
+        most: samples wanted.
+    """
+    held = (pixels / pixels.sum(0).clip(1)).sum(1)
+    return sorted(np.argsort(held, kind="stable")[spaced(len(pixels), most)].tolist())
+
+
+def spaced(count: int, most: int) -> list[int]:
+    """Up to `most` of the numbers 0 … count − 1, evenly spaced, the first and the last among them."""
+    places: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+    return places

@@ -1,0 +1,92 @@
+"""One optimizer step: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+import datasets
+import segloss
+from models import SegmentationModel
+
+from .. import build
+from ..configuration.config import Config
+from ..processes import ranks
+from .guard import Guard
+from .optim import scheduled
+
+
+class Stepper:
+    """The network with its loss, optimizer and schedule, and a step of theirs.
+
+    Args:
+        config: what is asked for.
+        model: the network, on its device.
+        loss: what it is trained with.
+        fabric: device and precision.
+        steps: optimizer steps an epoch.
+
+    Attributes:
+        forward: the network as Fabric runs it, compiled where that is asked for.
+        guard: skips the update of a step that is not finite.
+    """
+
+    def __init__(self, config: Config, model: SegmentationModel, loss: build.Loss, fabric: Fabric, steps: int) -> None:
+        self.config, self.model, self.loss, self.fabric = config.train, model, loss, fabric
+        fabric.to_device(loss)
+        optimizer = build.build_optimizer(config.optim, model)
+        self.guard = Guard(model, optimizer)
+        network: Any = torch.compile(model) if self.config.compile else model
+        self.forward: Any
+        self.forward, self.optimizer = fabric.setup(network, optimizer)
+        warmup = config.optim.schedule.warmup if config.optim.schedule else 0
+        self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
+
+    def take(self, group: Sequence[datasets.Sample]) -> Tensor:
+        """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite.
+
+        Of several processes each has its share of the micro-batches; the loss is that of all of them.
+        """
+        images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
+        masks = [self.fabric.to_device(b["mask"]) for b in group]
+        denominator = ranks.global_denominator([self.loss.denominator(mask) for mask in masks], masks)
+        total = torch.zeros((), device=self.fabric.device)
+        self.guard.begin()
+        for left, image, mask in zip(reversed(range(len(group))), images, masks, strict=True):
+            with self.fabric.no_backward_sync(self.forward) if left else nullcontext():
+                loss = self.loss_of(image, mask, denominator)
+                self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
+            total = total + loss.detach()
+        ranks.summed(total)
+        if self.config.clip_norm is not None:
+            self.fabric.clip_gradients(
+                self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False
+            )
+        self.guard.update(total)
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        return total
+
+    def probe(self, batch: datasets.Sample, samples: int) -> None:
+        """What a step on some samples of a batch holds at once, without changing a weight."""
+        self.optimizer.zero_grad()  # what the step that failed has left
+        room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
+        image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
+        mask = self.fabric.to_device(batch["mask"][:samples])
+        self.fabric.backward(self.loss_of(image, mask, self.loss.denominator(mask)))
+        self.optimizer.zero_grad()
+        del room
+
+    def loss_of(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
+        """The loss of one micro-batch."""
+        if self.config.upsampled_loss:
+            loss = segloss.upsampled(self.loss, self.model.padded_size(image))
+            value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
+        else:
+            value = self.loss(self.forward(image), mask, denominator=denominator)
+        return value

@@ -1,0 +1,289 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+import datasets
+
+from .. import build
+from ..display import Display, percent
+from ..errors import UsageError
+from ..experiment import Experiment, place
+from ..processes import ranks
+from ..run.checkpoint import (
+    Checkpoint,
+    load_model,
+    load_optimizer,
+    load_random,
+    optimizer_state,
+    prefixed,
+    random_state,
+)
+from ..run.disk import refuse_small_disk
+from ..run.folder import Run
+from ..run.state import State
+from ..scoring.evaluation import score
+from . import memory
+from .determinism import refusals
+from .events import events
+from .nonfinite import LATE, Watch
+from .shares_probe import SharesProbe
+from .signals import Stop, Stopped
+from .stepper import Stepper
+
+NOTE_SECONDS = 0.5
+"""How often the bar shows a loss: reading it waits for the device."""
+
+
+class Trainer:
+    """Trains one run, from its start or from its last checkpoint.
+
+    Args:
+        experiment: configuration and data.
+        run: the folder.
+        fabric: device and precision.
+        display: where progress is shown.
+        stop: asked after every step whether to save and leave.
+    """
+
+    def __init__(
+        self, experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop | None = None
+    ) -> None:
+        config = experiment.config
+        self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
+        self.config, self.stop = config.train, stop or Stop()
+        samples = experiment.training_samples()
+        self.batches = experiment.training_batches(samples)
+        counts = experiment.class_counts(samples)
+        torch.manual_seed(config.seed)
+        with fabric.rank_zero_first():
+            network = experiment.network(trained=run.checkpoint("last").is_file())
+        model = ranks.share_statistics(place(network, fabric), fabric.device)
+        ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
+        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
+        self.steps = -(-len(self.batches) // self.config.accumulate)
+        self.stepper = Stepper(config, model, loss, fabric, self.steps)
+        self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
+        probed = -(-self.config.batch_size // fabric.world_size)
+        self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
+        self.validates = bool(experiment.data.parts["val"])
+        if loss.follows_validation and not self.validates:
+            raise UsageError(
+                f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
+                "scores, but no sample validates; set data.split.val above 0, or use another loss"
+            )
+        self.watch = Watch(
+            run,
+            samples.cases,
+            len(experiment.adapter.classes),
+            stops=self.config.nonfinite == "stop",
+            late=LATE if self.stepper.guard.on_device else 0,
+            tell=display.line,
+        )
+        self.state = State()
+        self.loss_sum = torch.zeros((), device=fabric.device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
+        self.saved = time.monotonic()
+
+    def fit(self) -> None:
+        """Train what is left to train; afterwards the checkpoint `best` is there.
+
+        Raises:
+            DataError: the disk is full, or too small; the last checkpoint is still whole.
+            UsageError: the last checkpoint is damaged or belongs to another model; a step that is not finite or does
+                not fit into memory.
+            Stopped: SIGTERM has come; the state is saved.
+        """
+        if self.run.checkpoint("last").is_file():
+            self._resume(self.run.load("last"))
+            self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
+        if self.state.epoch < self.config.epochs:
+            refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
+        total = self.config.epochs * len(self.batches)
+        done = self.state.epoch * len(self.batches) + self.state.batch
+        self.saved = time.monotonic()
+        tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
+        with tensorboard as show, self.display.bar("training", total, done) as advance:
+            while self.state.epoch < self.config.epochs and not self.state.stopped:
+                if ranks.any_of(self.stop.asked)[0]:
+                    raise Stopped
+                entry = self.epoch(advance)
+                self.display.line(self._summary(entry))
+                show(entry)
+        if not self.validates or self.state.best is None:
+            self._save_best(self.state.epoch)
+
+    def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
+        """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
+
+        Args:
+            advance: called after each step with the micro-batches it took and a note.
+        """
+        seconds, images = self._train(advance)
+        skipped = int(self.skipped)
+        if skipped == self.steps:
+            raise UsageError(
+                f"{self.run.path}: no step of epoch {self.state.epoch + 1} had a finite loss and gradient; lower "
+                "optim.lr or set train.clip_norm, and give the run another name"
+            )
+        entry: dict[str, Any] = {
+            "epoch": self.state.epoch + 1,
+            "step": self.state.step,
+            "lr": self.stepper.schedule.base_lrs[0] * self.stepper.schedule.lr_lambdas[0](self.state.step - 1),
+            "loss": float(self.loss_sum) / (self.steps - skipped),
+            "skipped": skipped,
+            "score": None,
+            "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
+            "shares": None,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 2),
+        }
+        self._validate(entry)
+        self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        self.loss_sum.zero_()
+        self.skipped.zero_()
+        self.run.log(entry)
+        self.state.log_lines += 1
+        self._save()
+        return entry
+
+    def _train(self, advance: Callable[..., None]) -> tuple[float, int]:
+        """The steps that are left of this epoch; returns seconds and images."""
+        self.stepper.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
+        self.stepper.forward.train()
+        started, images, shown = time.monotonic(), 0, 0.0
+        for group in self.groups(self.state.epoch, self.state.batch):
+            loss = self.step(group)
+            first = self.state.batch - len(group)
+            position = first * self.config.batch_size
+            self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.stepper.guard.flags)
+            self.loss_sum += torch.where(self.stepper.guard.bad, 0.0, loss)
+            self.skipped += self.stepper.guard.bad
+            images += sum(map(self.batches.size, range(first, self.state.batch)))
+            now = time.monotonic()
+            note = None
+            if now - shown > NOTE_SECONDS:
+                shown = now
+                best = f" best {percent(self.state.best)}" if self.state.best is not None else ""
+                speed = f"{images / (now - started):.1f} images/s"
+                note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
+            advance(len(group), note)
+            every = self.config.checkpoint_steps
+            old = now - self.saved > 60 * self.config.checkpoint_minutes
+            asked, old = ranks.any_of(self.stop.asked, old)
+            if asked or old or (every and self.state.step % every == 0):
+                self._save()
+            if asked:
+                raise Stopped
+        self.watch.read()
+        return time.monotonic() - started, images
+
+    def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.Sample]]:
+        """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""
+        self.batches.set_epoch(epoch, start)
+        batches = iter(datasets.plainly(self.loader))
+        while group := list(islice(batches, self.config.accumulate)):
+            yield group
+
+    def close(self) -> None:
+        """End the loader's processes; call it when no more batches are wanted."""
+        datasets.end_workers(self.loader)
+
+    def step(self, group: Sequence[datasets.Sample]) -> Tensor:
+        """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
+        try:
+            ranks.draw_apart(self.experiment.config.seed, self.state.step)
+            with refusals():
+                loss = self.stepper.take(group)
+            self.state.step += 1
+            self.state.batch += len(group)
+            return loss
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            reason = str(error).splitlines()[0]
+        # here the error, and with it the tensors of the step, is gone
+        attempt = partial(self.stepper.probe, group[0]) if self.fabric.world_size == 1 else None
+        raise UsageError(f"{self.run.path}: {memory.advice(attempt, group[0]['image'], self.config, reason)}")
+
+    def _validate(self, entry: dict[str, Any]) -> None:
+        """Where it is due, look at the shares of the classes, score the validation part, and keep the best weights."""
+        epoch = entry["epoch"]
+        due = epoch % self.config.validate_every == 0 or epoch == self.config.epochs
+        if not due:
+            return
+        ranks.take_statistics_of_first(self.stepper.model)
+        with memory.scoring():
+            entry["shares"] = self.probe.shares(self.stepper.forward, self.stepper.loss)
+        if not self.validates:
+            return
+        try:
+            with self.stop.interrupts(), memory.scoring():
+                scores = score(self.stepper.forward, "val", self.experiment, self.fabric).document
+        except Stopped:
+            self._save()  # all steps of the epoch are done; when the run goes on it validates first
+            raise
+        self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
+        entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
+        entry["score"] = found = self.experiment.headline_of(scores)
+        if found is not None and (self.state.best is None or found > self.state.best):
+            self.state.best, self.state.best_epoch, self.state.stale = found, epoch, 0
+            self._save_best(epoch)
+        else:
+            self.state.stale += 1
+            self.state.stopped = self.config.patience is not None and self.state.stale >= self.config.patience
+
+    def _save(self) -> None:
+        self.watch.read()
+        moments, groups = optimizer_state(self.stepper.optimizer)
+        tensors = {
+            **prefixed("model", self.stepper.model.state_dict()),
+            **prefixed("optimizer", moments),
+            **prefixed("random", random_state()),
+            "loss_sum": self.loss_sum,
+            "skipped": self.skipped,
+        }
+        state = {
+            "run": self.run.mark(),
+            "progress": asdict(self.state),
+            "groups": groups,
+            "schedule": self.stepper.schedule.state_dict(),
+        }
+        self.run.save("last", Checkpoint(tensors, state))
+        self.saved = time.monotonic()
+
+    def _save_best(self, epoch: int) -> None:
+        state = {"run": self.run.mark(), "progress": {"epoch": epoch, "score": self.state.best}}
+        self.run.save("best", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))
+        try:
+            load_optimizer(self.stepper.optimizer, checkpoint.part("optimizer"), checkpoint.state["groups"])
+            load_random(checkpoint.part("random"))
+            self.stepper.schedule.load_state_dict(checkpoint.state["schedule"])
+            self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
+            self.skipped.copy_(checkpoint.tensors["skipped"])
+            self.state = State(**checkpoint.state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from ({error})") from error
+        self.run.cut_log(self.state.log_lines)
+
+    def _summary(self, entry: dict[str, Any]) -> str:
+        headline = self.experiment.headline
+        found = f"  val {headline.reading} {headline.score} {percent(entry['score'])}" if self.validates else ""
+        mark = " *" if self.validates and self.state.best_epoch == entry["epoch"] else ""
+        return (
+            f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "
+            f"{entry['images_per_second']:.1f} images/s"
+        )
