@@ -434,6 +434,7 @@ def test_the_tables_lie_in_the_folder(trained):
         rows = list(csv.DictReader(file))
     assert {row["arm"] for row in rows} == {"adfl"}
     assert rows[0]["groups"] == "11"
+    assert "verdict" in (path / "report.html").read_text()
     for name in ("forest", "classes", "acw"):
         assert (path / f"figures/{name}.png").stat().st_size > 5000
         assert (path / f"figures/{name}.svg").read_text().startswith("<?xml")

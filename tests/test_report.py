@@ -144,6 +144,10 @@ def test_what_is_missing_is_said(ablation, module_program, tmp_path):
     assert "2 of 4 trainings are not finished" in text
     assert "ce seed 0 fold 0 (not begun), adfl seed 0 fold 1 (3 epochs)" in text
     assert "Nothing can be compared yet." in text
+    module_program("report", folder / "ce/seed-0", check=0, cwd=tmp_path)
+    text = text_of(page_of(folder / "ce/seed-0"))
+    assert "Not finished: fold-0 (not begun); the same `train` command goes on" in text
+    assert "on 6 held-out cases of 6 patients." in text
     module_program("report", folder / "adfl/seed-0/fold-1", check=0, cwd=tmp_path)
     page = page_of(folder / "adfl/seed-0/fold-1")
     assert "Not finished: fold-1 (3 epochs)" in text_of(page)

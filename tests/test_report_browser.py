@@ -126,6 +126,11 @@ def test_numbers_sort_as_numbers(page):
 
 def test_slices_views_and_opacity_change_the_picture(page):
     assert slice_shown(page) == "4 of 0–5"  # with most mistakes
+    page.locator(".opacity").fill("100")
+    assert colour(page, 0, 0.59, 0.76) == [0xE6, 0x9F, 0x00]  # the gland of this slice, not of the one before
+    page.locator(".slice").fill("3")
+    assert colour(page, 0, 0.59, 0.76) != [0xE6, 0x9F, 0x00]
+    page.locator(".slice").fill("4")
     errors = picture(page)
     page.locator(".slice").fill("0")
     assert slice_shown(page) == "0 of 0–5"

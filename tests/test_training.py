@@ -23,7 +23,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     run = tmp_path / "runs/small"
     for name in ("config.yaml", "environment.json", "split.json", "log.jsonl", "scores.json", "cases.csv"):
         assert (run / name).is_file(), name
-    for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "figures/curves.png"):
+    for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "figures/curves.png", "report.html"):
         assert (run / name).stat().st_size > 1000, name
     for name in ("inside.png", "inside.svg", "confusion.png", "calibration.png", "features.png"):
         assert (run / "figures" / name).stat().st_size > 1000, name

@@ -10,7 +10,7 @@ from ..ablation.conclusion import Conclusion, in_words, told_sections
 from ..ablation.verdicts import beside_paper, scores_of
 from ..run.folder import Run, read_json
 from ..scoring import results
-from .run_report import CHARTS, drawn
+from .run_report import CHARTS, drawn, progress
 from .sections import Section, Subject
 from .settings import settings
 from .viewer import BYTES, viewer
@@ -100,14 +100,10 @@ def _scores(one: Scored, orders: Mapping[str, Sequence[Scored]]) -> dict[str, fl
 def _missing(found: Conclusion) -> Iterator[Section]:
     """What is not finished."""
     every = list(found.record.every(found.folder))
-    left = [f"{arm} seed {seed} fold {fold} ({_state(run)})" for arm, seed, fold, run in every if not run.finished]
+    left = [f"{arm} seed {seed} fold {fold} ({progress(run)})" for arm, seed, fold, run in every if not run.finished]
     if left:
         title = f"{len(left)} of {len(every)} trainings are not finished; the same `ablate` command goes on"
         yield Section(title, [*found.missing, ", ".join(left)], bad=True)
-
-
-def _state(run: Run) -> str:
-    return f"{len(run.history())} epochs" if run.config_file.is_file() else "not begun"
 
 
 def _charts(title: str, found: Conclusion, *names: str) -> Iterator[Section]:

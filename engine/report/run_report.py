@@ -46,7 +46,7 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
     else:
         document = results.pool(finished).document if finished else None
     title = _title(path.resolve())
-    sections = [_result(runs, finished, document)]
+    sections = [_result(_unfinished(path, runs), finished, document)]
     if document is not None:
         sections += _tables(document)
         if len(documents) > 1:
@@ -67,12 +67,24 @@ def _title(path: Path) -> str:
     return f"{_title(path.parent)}, {path.name}" if inner else path.name
 
 
-def _result(runs: Sequence[Run], finished: Sequence[Run], document: dict[str, Any] | None) -> Section:
+def _unfinished(path: Path, runs: Sequence[Run]) -> list[Run]:
+    """The runs that have not begun or are not finished."""
+    if not Folds.holds(path):
+        return [run for run in runs if not run.finished]
+    return [Run(path / name) for name in Folds(path).unfinished(runs[0].config(apart=True))]
+
+
+def progress(run: Run) -> str:
+    """How far a run that is not finished has come."""
+    return f"{len(run.history())} epochs" if run.config_file.is_file() else "not begun"
+
+
+def _result(left: Sequence[Run], finished: Sequence[Run], document: dict[str, Any] | None) -> Section:
     """The result in sentences."""
     lines = []
-    if len(finished) < len(runs):
-        begun = ", ".join(f"{run.path.name} ({len(run.history())} epochs)" for run in runs if not run.finished)
-        lines.append(f"Not finished: {begun}; the same `train` command goes on, and makes this page anew.")
+    if left:
+        told = ", ".join(f"{run.path.name} ({progress(run)})" for run in left)
+        lines.append(f"Not finished: {told}; the same `train` command goes on, and makes this page anew.")
     if document is not None:
         lines += headline(document, finished)
     return Section("result", lines)
@@ -187,7 +199,7 @@ def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:
     end = {CHARTS[name]: figures / f"{name}.svg" for name in ("confusion", "calibration")}
     end = {caption: file for caption, file in end.items() if file.is_file()}
     features = figures / "features.png"
-    if end or features.is_file():
+    if end:
         yield Section("what is confused, and how sure it is", charts=end)
     if features.is_file():
         yield Section("what the last layer sees", picture=features)
