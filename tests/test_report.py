@@ -17,6 +17,7 @@ from engine.pictures.chart import inlined, save
 from engine.report import material
 from engine.report.material import Material, tiled, untiled
 from engine.report.mistakes import Mistakes, span
+from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
 from engine.report.worst import places, scored
 from engine.run.folder import Run
@@ -90,6 +91,24 @@ def test_a_page_asks_for_nothing_and_tells_of_nobody(ablation):
     assert "secret" not in bare
     assert "alice" not in bare
     assert str(ablation.parent) not in bare
+
+
+def test_settings_say_what_but_not_where(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "name: x\noutput: /home/alice/runs\ndata: {name: nifti, root: /home/alice, images: 'im/*.nii', size: [8, 8]}\n"
+        "model: {init_from: /home/alice/first, pretrained: 'C:\\Users\\alice\\w.safetensors', acw: true, depth: null}\n"
+        "list: [../alice/a, b]\n"
+    )
+    assert configuration(Run(tmp_path)) == {
+        "data.name": "nifti",
+        "data.images": "im/*.nii",
+        "data.size": "[8, 8]",
+        "model.init_from": "…/first",
+        "model.pretrained": "…/w.safetensors",
+        "model.acw": "true",
+        "model.depth": "null",
+        "list": "[…/a, b]",
+    }
 
 
 def test_labels_come_back_exactly(ablation):
