@@ -371,15 +371,29 @@ def test_a_probe_is_of_the_arm_as_it_is_now(shared, tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(ablate, "probe", lambda config, _: tried.append(config) or Probe(1.0, config.train.epochs))
 
-    def seconds(*overrides):
+    def seconds(*overrides, tries=True):
         ablation = Ablation.load(shared, [f"output={tmp_path}", *overrides])
-        return {arm: one.seconds for arm, one in ablate._probes(ablation, list(ablation.cells()), Display()).items()}
+        found = ablate._probes(ablation, list(ablation.cells()), tries, Display())
+        return {arm: one.seconds for arm, one in found.items()}
 
+    assert seconds(tries=False) == {}
     assert seconds() == seconds() == {"ce": 2, "adfl": 2}
     assert len(tried) == 2
     assert seconds("ablation.arms.adfl.loss.name=dice") == {"ce": 2, "adfl": 2}
     assert len(tried) == 3
     assert seconds("train.epochs=9") == {"ce": 9, "adfl": 9}
+
+
+def test_an_arm_whose_first_steps_fail_is_told_and_stops_no_other(shared, tmp_path, monkeypatch, capsys):
+    def fails(config, _):
+        if config.model.acw:
+            raise UsageError("too large")
+        return Probe(1.0, 2.0)
+
+    monkeypatch.setattr(ablate, "probe", fails)
+    ablation = Ablation.load(shared, [f"output={tmp_path}"])
+    assert [*ablate._probes(ablation, list(ablation.cells()), True, Display())] == ["ce"]
+    assert "adfl: a few steps of it fail: too large" in capsys.readouterr().out
 
 
 def test_slices_of_folds_weigh_by_those_that_count():

@@ -227,6 +227,7 @@ def test_files_and_what_is_none(tmp_path):
     assert volume_files(tmp_path / "v.nii") == [tmp_path / "v.nii"]
     (tmp_path / "folder.nii").mkdir()
     (tmp_path / "text.nii").write_text("hello")
+    (tmp_path / "v.png").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.nii")
     for name, says in [
         ("no.nii", "no such file"),
