@@ -17,6 +17,8 @@ from .processes.launcher import place
 from .report.sections import Section
 
 Item = TypeVar("Item")
+WIDEST = 500
+"""Characters of a table's line at most."""
 
 
 class Display:
@@ -74,10 +76,12 @@ class Display:
         if section.columns:
             table = Table(title=None if section.lines else section.title, title_justify="left")
             for index, column in enumerate(section.columns):
-                table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=not index)
+                table.add_column(column, justify="right" if index else "left", no_wrap=True)
             for row in section.rows:
                 table.add_row(*(escape(cell) for cell in row))
-            self.console.print(table)
+            natural = table.__rich_measure__(self.console, self.console.options.update(max_width=WIDEST))
+            table.width = natural.maximum  # whole numbers, however narrow the terminal is
+            self.console.print(table, crop=False)
         if section.picture is not None:
             self.line(f"  {section.picture}")
 
