@@ -58,6 +58,14 @@ def commands(text):
     return [words[: words.index(">")] if ">" in words else words for words in every if words]
 
 
+def recipe(*arguments):
+    """What make would run."""
+    command = ["make", "-n", "--no-print-directory", *arguments]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
 IN_BLOCKS = {
     shlex.join(words): words
     for page in PAGES
@@ -122,9 +130,7 @@ def check(folder, door, monkeypatch):
             command = importlib.import_module(f"distributed.cli.dask_{rest[0]}").main
             command.make_context(rest[0], rest[1:]).close()
         elif program == "make":
-            dry = subprocess.run(["make", "-n", *rest], cwd=ROOT, capture_output=True, text=True)
-            assert dry.returncode == 0, dry.stderr
-            for line in commands(dry.stdout):
+            for line in commands(recipe(*rest)):
                 if any(word.endswith("bin/python") for word in line):
                     checked(line)
         elif program == "pip":
@@ -285,8 +291,7 @@ def test_the_quick_start_runs(reader, module_program):
         assert not block["why"]
         for words in commands(text):
             if words[0] == "make":
-                made = subprocess.run(["make", "-n", words[1]], cwd=ROOT, capture_output=True, text=True)
-                words = shlex.split(made.stdout.splitlines()[-1])
+                words = commands(recipe(*words[1:]))[-1]
             assert words[:2] == [".venv/bin/python", "train_seg.py"]
             verb, *arguments = words[2:]
             told[verb] = module_program(verb, *arguments, *MORE.get(arguments[0], ()), check=0, cwd=reader).stdout
