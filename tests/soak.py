@@ -86,7 +86,8 @@ def grid(count: int, seed: int, folder: Path) -> None:
         subprocess.run([*command, "output=cut"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
         for table in ("table.csv", "table.md", "table.tex"):
             assert (folder / "cut/grid" / table).read_bytes() == (folder / "whole/grid" / table).read_bytes()
-        for run in (folder / "whole/grid").glob("*/seed-*/fold-*"):
+        for scores in (folder / "whole/grid").glob("*/seed-*/fold-*/scores.json"):
+            run = scores.parent
             assert_same_run(run, folder / "cut/grid" / run.relative_to(folder / "whole/grid"))
         shutil.rmtree(folder / "cut")
     print(f"{kills} kills of grids: tables and runs ended the same to the bit")
