@@ -257,7 +257,6 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     with stop.interrupts():
         from datasets import DataError
         from engine import verbs
-        from engine.ablation import ablate
         from engine.configuration import schema
         from engine.display import Display
         from engine.errors import UsageError
@@ -276,8 +275,12 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         elif options.verb == "train":
             verbs.train(options.config, options.overrides, Display(), stop, waits=options.leashed)
         elif options.verb == "ablate":
+            from engine.ablation import ablate  # here, since the cells of an ablation have no use for Dask
+
             ablate.ablate(options.config, options.overrides, options.dry_run, options.scheduler, Display())
         elif options.verb == "compare":
+            from engine.ablation import ablate
+
             ablate.compare(options.a, options.b, options.ref, options.overrides, options.smallest, Display())
         elif options.verb == "report":
             reporting.report(options.paths, options.out, Display())

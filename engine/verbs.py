@@ -118,8 +118,14 @@ def fit(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) 
         model, origin = _trained(run, experiment.network(trained=True), fabric, "best")
         adapter, track = experiment.adapter, display.track("scoring test")
         material = Material(experiment.samples("test"), len(adapter.classes), build.background_class(adapter))
-        watched = lambda found, total: material.watch(track(found, total))  # noqa: E731
-        scores = score(model, "test", experiment, fabric, watched, thorough=True)
+        scores = score(
+            model,
+            "test",
+            experiment,
+            fabric,
+            lambda found, total: material.watch(track(found, total)),
+            thorough=True,
+        )
         scores.document["header"] |= origin
         material.gather()
         if fabric.is_global_zero:

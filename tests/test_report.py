@@ -132,7 +132,7 @@ def test_labels_come_back_exactly(ablation):
 
 def test_the_order_of_cases_is_the_baselines(ablation):
     runs = {arm: [Run(ablation / arm / "seed-0" / f"fold-{fold}") for fold in (0, 1)] for arm in ("ce", "adfl")}
-    order = places(runs, "ce")
+    order = places({arm: scored(folds) for arm, folds in runs.items()}, "ce")
     assert order[0].case == NAMES[0]
     assert [place.note for place in order if place.note] == ["worst", "median", "best"]
     values = [one.score for one in scored(runs["ce"])]
@@ -313,7 +313,7 @@ def test_most_mistakes_are_in_the_fewest_slices(counts, expected):
 def test_a_page_is_made_smaller_until_it_fits(tmp_path):
     cases = [Case(f"c{number}", shape=(40, 96, 96), seed=number) for number in range(3)]
     run = make_run(tmp_path / "run", cases, [shifted(case, 3) for case in cases], fold=1)
-    order = places({"ce": [run]}, "ce")
+    order = places({"ce": scored([run])}, "ce")
     whole = viewer({"ce": [run.path]}, order, GLAND, 0, [])
     small = viewer({"ce": [run.path]}, order, GLAND, 0, [], most_bytes=320_000)
 

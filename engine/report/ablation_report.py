@@ -72,7 +72,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections += _charts("classes", found, "classes")
     sections += _charts("curves", found, "courses", "acw")
     if seed:
-        sections += [_worst(seed, orders), *_inside(seed), _cases(seed, most_bytes)]
+        sections += [_worst(seed, orders), *_inside(seed), _cases(seed, orders, most_bytes)]
     sections += [how] if tables else []
     sections.append(_arms(found))
     if begun := _begun(found):
@@ -141,14 +141,15 @@ def _inside(seed: Seed) -> Iterator[Section]:
             yield Section(title, charts=charts, folded=True)
 
 
-def _cases(seed: Seed, most_bytes: int) -> Section:
+def _cases(seed: Seed, orders: Mapping[str, Sequence[Scored]], most_bytes: int) -> Section:
     lines = [
         f"The networks of seed {seed.number}. Cases are ordered by the mDSC of {seed.lead}, the worst first; every arm "
         "is shown on the same cases and slices."
     ]
     folders = {arm: [run.path for run in runs] for arm, runs in seed.runs.items()}
-    order = places(seed.runs, seed.lead)
-    shown = viewer(folders, order, seed.header["classes"], background(seed.header), lines, most_bytes)
+    shown = viewer(
+        folders, places(orders, seed.lead), seed.header["classes"], background(seed.header), lines, most_bytes
+    )
     if shown is None:
         return Section("cases", ["No pictures of cases: none that every arm has kept."])
     return Section("cases", viewer=shown)

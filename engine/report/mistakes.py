@@ -42,11 +42,9 @@ class Mistakes:
             classes: how many there are.
             background: the class that is no foreground, or None.
         """
-        wrong = (reference != labels) & (reference != datasets.IGNORE)
-        ground = -1 if background is None else background
-        missed, invented = wrong & (labels == ground), wrong & (reference == ground)
-        confused = wrong & ~missed & ~invented
-        counts = [kind.sum((1, 2)).tolist() for kind in (missed, invented, confused)]
+        kinds = told_apart(reference, labels, background)
+        wrong = np.logical_or.reduce(kinds)
+        counts = [kind.sum((1, 2)).tolist() for kind in kinds]
         pairs = np.bincount(reference[wrong].astype(np.int64) * classes + labels[wrong], minlength=classes**2)
         frequent = [int(index) for index in np.argsort(-pairs, kind="stable")[:PAIRS] if pairs[index]]
         return cls(
@@ -79,6 +77,16 @@ class Mistakes:
             held = _share(sum(kinds[ranked[0]][first : last + 1]), sum(kinds[ranked[0]]))
             told += f"; {held} of those {ranked[0]} in {where} (of 0 to {len(self.missed) - 1})"
         return told
+
+
+def told_apart(
+    reference: NDArray[Any], labels: NDArray[Any], background: int | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The pixels that are missed, invented, and of the wrong class; see `Mistakes`."""
+    wrong = (reference != labels) & (reference != datasets.IGNORE)
+    ground = -1 if background is None else background
+    missed, invented = wrong & (labels == ground), wrong & (reference == ground)
+    return missed, invented, wrong & ~missed & ~invented
 
 
 def span(counts: Sequence[int]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from ..scoring import results
 from .sections import Section, Subject
 from .settings import settings
 from .viewer import BYTES, viewer
-from .worst import background, places, reason, scored
+from .worst import Scored, background, places, reason, scored
 
 CHARTS = {
     "curves": "loss and headline score by epoch",
@@ -45,8 +45,8 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
         document = documents[0] if documents else None
     else:
         document = results.pool(finished).document if finished else None
-    title = _title(path.resolve())
-    sections = [_result(_unfinished(path, runs), finished, document)]
+    title, order = _title(path.resolve()), scored(finished)
+    sections = [_result(_unfinished(path, runs), finished, document, order)]
     if document is not None:
         sections += _tables(document)
         if len(documents) > 1:
@@ -54,7 +54,7 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
         sections.append(_cases(document, finished))
     sections += _course(path, runs)
     if document is not None:
-        sections.append(_looked_at(document, finished, most_bytes))
+        sections.append(_looked_at(document, finished, order, most_bytes))
         rule = [document["header"][key] for key in ("rule", "surface_rule") if key in document["header"]]
         sections.append(Section("how this is worked out", rule))
     sections += settings({title: runs[0]})
@@ -79,20 +79,22 @@ def progress(run: Run) -> str:
     return f"{len(run.history())} epochs" if run.config_file.is_file() else "not begun"
 
 
-def _result(left: Sequence[Run], finished: Sequence[Run], document: dict[str, Any] | None) -> Section:
+def _result(
+    left: Sequence[Run], finished: Sequence[Run], document: dict[str, Any] | None, order: Sequence[Scored]
+) -> Section:
     """The result in sentences."""
     lines = []
     if left:
         told = ", ".join(f"{run.path.name} ({progress(run)})" for run in left)
         lines.append(f"Not finished: {told}; the same `train` command goes on, and makes this page anew.")
     if document is not None:
-        lines += headline(document, finished)
+        lines += headline(document, finished, order)
     return Section("result", lines)
 
 
-def headline(document: Mapping[str, Any], runs: Sequence[Run]) -> list[str]:
+def headline(document: Mapping[str, Any], runs: Sequence[Run], order: Sequence[Scored]) -> list[str]:
     """The score with its spread over cases, what a trivial method reaches, and the worst case with its reason."""
-    header, order = document["header"], scored(runs)
+    header = document["header"]
     reading = Display.reading(dict(document))
     groups = len({row["group"] for row in document["cases"]})
     units = "patients" if header["background"] is not None else "groups"
@@ -226,13 +228,13 @@ def _headline_of(history: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return "dataset", "mIoU"
 
 
-def _looked_at(document: Mapping[str, Any], runs: Sequence[Run], most_bytes: int) -> Section:
+def _looked_at(document: Mapping[str, Any], runs: Sequence[Run], order: Sequence[Scored], most_bytes: int) -> Section:
     header = document["header"]
     lines = ["Cases are ordered by their mDSC, the worst first."]
-    arms = {"prediction": runs}
     folders = {"prediction": [run.path for run in runs]}
-    order = places(arms, "prediction")
-    shown = viewer(folders, order, header["classes"], background(header), lines, most_bytes)
+    shown = viewer(
+        folders, places({"prediction": order}, "prediction"), header["classes"], background(header), lines, most_bytes
+    )
     if shown is None:
         return Section("cases", ["No pictures of cases: an older program has scored this run."])
     return Section("cases", viewer=shown)

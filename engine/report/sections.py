@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .viewer import Viewer
+if TYPE_CHECKING:
+    from .viewer import Viewer
 
 
 @dataclass(frozen=True)

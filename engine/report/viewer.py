@@ -18,6 +18,7 @@ from datasets.grid import resize_image, resize_mask
 from ..pictures.palette import OKABE_ITO, coloured, palette
 from . import material
 from .material import Kept, jpeg, png, tiled
+from .mistakes import told_apart
 
 MOST_CASES = 20
 BYTES = 7_000_000
@@ -79,13 +80,20 @@ class Viewer:
 
 
 class _Case(NamedTuple):
-    """A case with its kept tiles; the predictions by arm."""
+    """A case with its kept tiles, the image's with their channels; the predictions by arm."""
 
     place: Place
     kept: Mapping[str, Kept]
     image: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     predictions: Mapping[str, NDArray[np.uint8]]
+
+    @property
+    def wrong(self) -> NDArray[np.int64]:
+        """The wrong pixels of all arms in each slice that is kept."""
+        first = next(iter(self.kept.values()))
+        found: NDArray[np.int64] = np.sum([one.mistakes.each for one in self.kept.values()], axis=0)[first.slices]
+        return found
 
 
 def viewer(
@@ -164,7 +172,7 @@ def _load(place: Place, arms: Mapping[str, Sequence[Path]], known: Mapping[str, 
     first = next(iter(arms))
     image, reference = (material.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
     predictions = {arm: material.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
-    return _Case(place, kept, image, reference, predictions)
+    return _Case(place, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
 
 
 def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
@@ -176,9 +184,8 @@ def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
     shape = (len(chosen), rows, columns)
     masks = {arm: resize_mask(tiles[chosen], shape) for arm, tiles in case.predictions.items()}
     reference = resize_mask(case.reference[chosen], shape)
-    image = case.image[chosen] if case.image.ndim == 4 else case.image[chosen][..., None]
-    image = resize_image(image, shape)
-    wrong = np.sum([one.mistakes.each for one in case.kept.values()], axis=0)[np.array(first.slices)[chosen]]
+    image = resize_image(case.image[chosen], shape)
+    wrong = case.wrong[chosen]
     return {
         "id": case.place.case,
         "note": case.place.note,
@@ -201,12 +208,11 @@ def _fullest(reference: NDArray[np.uint8], background: int | None) -> int:
 def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]:
     """The mistakes of each arm in the slice that holds most of them, or of a perfect one the reference."""
     first = next(iter(case.kept.values()))
-    wrong = np.sum([one.mistakes.each for one in case.kept.values()], axis=0)[first.slices]
+    wrong = case.wrong
     at = int(wrong.argmax()) if wrong.any() else _fullest(case.reference, background)
     size = np.array(first.size)
     shape = (1, *np.maximum(1, np.rint(size * min(1.0, THUMB / size.max()))).astype(int).tolist())
-    image = case.image[at : at + 1] if case.image.ndim == 4 else case.image[at : at + 1, ..., None]
-    ground = np.broadcast_to(resize_image(image, shape)[0], (*shape[1:], 3)) / 255
+    ground = np.broadcast_to(resize_image(case.image[at : at + 1], shape)[0], (*shape[1:], 3)) / 255
     reference = resize_mask(case.reference[at : at + 1], shape)[0]
     pictures = []
     for arm, tiles in case.predictions.items():
@@ -223,12 +229,9 @@ def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]
 
 def _mistakes(reference: NDArray[np.uint8], labels: NDArray[np.uint8], background: int | None) -> NDArray[np.float64]:
     """RGBA as the page's script draws it, but for stripes and dots."""
-    wrong = (reference != labels) & (reference != datasets.IGNORE)
-    rgba = np.zeros((*wrong.shape, 4))
-    rgba[wrong] = (*to_rgb(ERRORS["wrong class"]), 0.9)
-    if background is not None:
-        rgba[wrong & (labels == background)] = (*to_rgb(ERRORS["missed"]), 0.9)
-        rgba[wrong & (reference == background)] = (*to_rgb(ERRORS["invented"]), 0.9)
+    rgba = np.zeros((*reference.shape, 4))
+    for colour, pixels in zip(ERRORS.values(), told_apart(reference, labels, background), strict=True):
+        rgba[pixels] = (*to_rgb(colour), 0.9)
     return rgba
 
 

@@ -54,15 +54,15 @@ def reason(one: Scored, runs: Sequence[Run], header: Mapping[str, Any]) -> str:
     return ""
 
 
-def places(arms: Mapping[str, Sequence[Run]], by: str) -> list[Place]:
+def places(orders: Mapping[str, Sequence[Scored]], by: str) -> list[Place]:
     """The cases for a viewer, in the order of one arm's scores.
 
     Args:
-        arms: by name, the runs of all folds.
+        orders: by arm, its cases as `scored` gives them.
         by: the arm whose scores count.
     """
-    order = scored(arms[by])
-    scores = {arm: {(one.case, one.fold): one.score for one in scored(runs)} for arm, runs in arms.items()}
+    order = orders[by]
+    scores = {arm: {(one.case, one.fold): one.score for one in found} for arm, found in orders.items()}
     notes = {0: "worst", len(order) // 2: "median", len(order) - 1: "best"} if len(order) > 2 else {}
     return [
         Place(
