@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from engine.training.signals import Stop
+    from engine.console.display import Display
+    from engine.processes.signals import Stop
 
 HERE = Path(__file__).resolve().parent
 TRAIN = """\
@@ -139,7 +140,9 @@ def parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
     train.add_argument("config", type=Path, help="a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
-    train.add_argument("--leashed", action="store_true", help=argparse.SUPPRESS)  # stop when standard input closes
+    train.add_argument(
+        "--exit-with-parent", action="store_true", help=argparse.SUPPRESS
+    )  # stop when standard input closes
     train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
     again = verbs.add_parser("reproduce", help="run it again and compare", description=REPRODUCE, formatter_class=raw)
     again.add_argument("run", type=Path, help="the run's folder, output/name")
@@ -235,17 +238,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(foreign, file=sys.stderr)
         return 2
     from engine.processes.launcher import place
-    from engine.training.signals import STOPPED, Stop, Stopped, leash
+    from engine.processes.signals import STOPPED, Stop, Stopped, exit_with_parent
 
     try:
         with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
-            if options.verb == "train" and options.leashed:
-                leash()
+            if options.verb == "train" and options.exit_with_parent:
+                exit_with_parent()
             return _run(options, stop)
     except Stopped:
         if place().rank == 0:
             print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
-        return STOPPED if options.verb == "train" and options.leashed else 0
+        return STOPPED if options.verb == "train" and options.exit_with_parent else 0
     except KeyboardInterrupt:
         if place().rank == 0:
             print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
@@ -253,58 +256,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, stop: Stop) -> int:
-    """Call the engine, whose libraries take seconds to import."""
-    with stop.interrupts():
+    """Run a verb, and say in one line what the user can mend."""
+    with stop.interrupts():  # importing the libraries takes seconds
         from datasets import DataError
-        from engine import verbs
-        from engine.configuration import schema
-        from engine.display import Display
+        from engine.console.display import Display
         from engine.errors import UsageError
         from engine.processes.launcher import refuse_several
-        from engine.report import reporting
-        from engine.training import lr_finder, reproduce
         from models import WeightsError
 
     try:
         if options.verb != "train" or options.find_lr:
             refuse_several("train --find-lr" if options.verb == "train" else options.verb)
-        if options.verb == "train" and options.find_lr:
-            lr_finder.find_lr(options.config, options.overrides, Display())
-        elif options.verb == "reproduce":
-            return 0 if reproduce.reproduce(options.run, options.overrides, Display(), stop) else 1
-        elif options.verb == "train":
-            verbs.train(options.config, options.overrides, Display(), stop, waits=options.leashed)
-        elif options.verb == "ablate":
-            from engine.ablation import ablate  # here, since the cells of an ablation have no use for Dask
-
-            ablate.ablate(options.config, options.overrides, options.dry_run, options.scheduler, Display())
-        elif options.verb == "compare":
-            from engine.ablation import ablate
-
-            ablate.compare(options.a, options.b, options.ref, options.overrides, options.smallest, Display())
-        elif options.verb == "report":
-            reporting.report(options.paths, options.out, Display())
-        elif options.verb == "evaluate" and options.pred is not None:
-            verbs.evaluate_masks(options.pred, options.ref, options.overrides, options.out, Display())
-        elif options.verb == "check":
-            fine = verbs.check(options.config, options.overrides, options.html, options.clear_cache, Display())
-            return 0 if fine else 2
-        elif options.verb == "predict":
-            verbs.predict(
-                options.run,
-                options.inputs,
-                options.out,
-                options.checkpoint,
-                options.probabilities,
-                options.format,
-                options.anonymous,
-                options.overrides,
-                Display(),
-            )
-        elif options.verb == "evaluate":
-            verbs.evaluate(options.run, options.split, options.checkpoint, options.overrides, Display())
-        else:
-            print(schema.schema())
+        return _call(options, Display(), stop)
     except (UsageError, DataError, WeightsError) as error:
         _tell(str(error))
         return 2
@@ -313,15 +276,74 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
             raise
         _tell(f"{error.filename}: {error.strerror}; free space or permissions, then the same command again")
         return 2
+
+
+def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
+    """Call the verb, importing it alone; its exit code."""
+    match options.verb:
+        case "train" if options.find_lr:
+            from engine.verbs.find_lr import find_lr
+
+            find_lr(options.config, options.overrides, display)
+        case "train":
+            from engine.verbs.train import train
+
+            train(options.config, options.overrides, display, stop, waits=options.exit_with_parent)
+        case "reproduce":
+            from engine.verbs.reproduce import reproduce
+
+            return 0 if reproduce(options.run, options.overrides, display, stop) else 1
+        case "check":
+            from engine.verbs.check import check
+
+            return 0 if check(options.config, options.overrides, options.html, options.clear_cache, display) else 2
+        case "evaluate" if options.pred is not None:
+            from engine.verbs.evaluate import evaluate_masks
+
+            evaluate_masks(options.pred, options.ref, options.overrides, options.out, display)
+        case "evaluate":
+            from engine.verbs.evaluate import evaluate
+
+            evaluate(options.run, options.split, options.checkpoint, options.overrides, display)
+        case "predict":
+            from engine.verbs.predict import predict
+
+            predict(
+                options.run,
+                options.inputs,
+                options.out,
+                options.checkpoint,
+                options.probabilities,
+                options.format,
+                options.anonymous,
+                options.overrides,
+                display,
+            )
+        case "ablate":
+            from engine.verbs.ablate import ablate
+
+            ablate(options.config, options.overrides, options.dry_run, options.scheduler, display)
+        case "compare":
+            from engine.verbs.compare import compare
+
+            compare(options.a, options.b, options.ref, options.overrides, options.smallest, display)
+        case "report":
+            from engine.verbs.report import report
+
+            report(options.paths, options.out, display)
+        case "schema":
+            from engine.configuration.schema import schema
+
+            print(schema())
     return 0
 
 
 def _tell(line: str) -> None:
     """Print an error: once a machine, or once in all where the processes of a training know each other."""
     from engine.processes.launcher import place
-    from engine.processes.ranks import processes
+    from engine.processes.ranks import world_size
 
-    if place().tells or processes() > 1:
+    if place().tells or world_size() > 1:
         print(line, file=sys.stderr)
 
 

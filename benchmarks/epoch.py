@@ -22,12 +22,13 @@ import segmentation_models_pytorch as smp
 import torch
 from rich.console import Console
 
-from engine.build import build_loss
+from engine.configuration.build import build_loss
 from engine.configuration.checking import load_config
 from engine.configuration.config import Config
-from engine.display import Display
-from engine.experiment import Experiment, launch
-from engine.run.folder import Run
+from engine.console.display import Display
+from engine.experiment.device import launch
+from engine.experiment.experiment import Experiment
+from engine.experiment.run import Run
 from engine.training.trainer import Trainer
 
 

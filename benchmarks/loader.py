@@ -18,12 +18,13 @@ import torch
 import datasets
 from datasets.grid import network_shape, resize_image, resize_mask
 from datasets.samples import normalised
-from engine import build
+from engine.configuration import build
 from engine.configuration.checking import load_config
-from engine.display import Display
-from engine.experiment import Experiment, launch
-from engine.run.folder import Run
-from engine.run.folds import Folds, fold_configs
+from engine.console.display import Display
+from engine.experiment.device import launch
+from engine.experiment.experiment import Experiment
+from engine.experiment.folds import Folds, fold_configs
+from engine.experiment.run import Run
 from engine.training.trainer import Trainer
 
 

@@ -23,17 +23,18 @@ from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
 from .samples import (
-    STANDS_IN,
+    PADDING,
     Draw,
     Sample,
     Samples,
     TrainingBatches,
+    centre,
     end_workers,
     evaluation_loader,
-    plainly,
     training_loader,
+    unwrap_worker_errors,
 )
-from .slices import SliceRule, kept_slices
+from .slices import SliceRule, evenly_spaced, kept_slices
 from .split_file import FromFile, Recorded
 from .splits import SPLITS
 from .volume import (
@@ -63,10 +64,10 @@ __all__ = [
     "ADAPTERS",
     "IGNORE",
     "NORMALISATIONS",
+    "PADDING",
     "PARTS",
     "SAMPLERS",
     "SPLITS",
-    "STANDS_IN",
     "TRANSFORMS",
     "Adapter",
     "Augmentation",
@@ -106,17 +107,19 @@ __all__ = [
     "Volume",
     "add_slices",
     "build_transform",
+    "centre",
     "end_workers",
     "evaluation_loader",
+    "evenly_spaced",
     "kept_slices",
     "place_doubt",
-    "plainly",
     "prepare",
     "read_mask_volume",
     "read_volume",
     "refuse_mixed_sizes",
     "to_label_ids",
     "training_loader",
+    "unwrap_worker_errors",
     "volume_files",
     "volume_stem",
     "volume_suffix",

@@ -28,7 +28,7 @@ from .samplers import Order
 
 GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
-STANDS_IN = -1
+PADDING = -1
 """In place of the number of a sample that only gives a process something to do."""
 
 
@@ -47,7 +47,7 @@ class Sample(TypedDict):
     """One 2D slice, or with a batch dimension in front, a batch of them.
 
     `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, `index` the sample's number
-    or `STANDS_IN`, `case` the case's number, `slice` the slice in its case.
+    or `PADDING`, `case` the case's number, `slice` the slice in its case.
     """
 
     image: Tensor
@@ -93,7 +93,7 @@ class Samples(Dataset[Sample]):
         return {
             "image": torch.from_numpy(normalised(image, case.mean, case.deviation)),
             "mask": torch.from_numpy(mask.astype(np.int64)),
-            "index": STANDS_IN if isinstance(key, Draw) and key.stands_in else index,
+            "index": PADDING if isinstance(key, Draw) and key.stands_in else index,
             "case": number,
             "slice": slice_index,
         }
@@ -214,7 +214,7 @@ def end_workers(loader: Any) -> None:
         epoch._shutdown_workers()
 
 
-def plainly(loader: Iterable[Sample]) -> Iterator[Sample]:
+def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
     """The batches of a loader; what a loader process has to say of the data comes as its one line.
 
     Raises:
@@ -262,3 +262,13 @@ def normalised(image: NDArray[Any], mean: Sequence[float], deviation: Sequence[f
     divisor = np.tile(np.asarray(deviation, dtype=np.float32), repeats)
     factor, shift = np.float32(scale) / divisor, np.tile(np.asarray(mean, dtype=np.float32), repeats) / divisor
     return np.ascontiguousarray(planes * factor[:, None, None] - shift[:, None, None], dtype=np.float32)
+
+
+def centre(sample: Sample, window: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
+    """Image `(C, h, w)` and mask `(h, w)` of a sample: the centre, not larger than the window; None for all of it."""
+    image, mask = sample["image"], sample["mask"]
+    for axis, most in zip((-2, -1), window or mask.shape, strict=True):
+        size = min(most, mask.shape[axis])
+        start = (mask.shape[axis] - size) // 2
+        image, mask = image.narrow(axis, start, size), mask.narrow(axis, start, size)
+    return image, mask

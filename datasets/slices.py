@@ -32,3 +32,9 @@ def kept_slices(pixels: NDArray[np.int64], rule: SliceRule, background: int | No
 def neighbours(index: int, slices: int, context: int) -> list[int]:
     """A slice with `context` slices before and after it; beyond the ends the last one is repeated."""
     return [min(max(index + step, 0), slices - 1) for step in range(-context, context + 1)]
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Up to `most` of the numbers 0 … count − 1, evenly spaced, the first and the last among them."""
+    places: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
+    return places

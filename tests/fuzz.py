@@ -50,8 +50,8 @@ from datasets.case import Case
 from datasets.normalise import NORMALISATIONS
 from engine.configuration.checking import load_config
 from engine.errors import UsageError
-from engine.run.checkpoint import Checkpoint
-from engine.run.folder import Run
+from engine.experiment.run import Run
+from engine.store.checkpoint import Checkpoint
 from models import WeightsError
 from models.weights import read_weights
 

@@ -9,11 +9,11 @@ import torch
 import datasets
 from engine.ablation.record import Arm, Record
 from engine.configuration.checking import load_config
-from engine.pictures.figures import ranked
-from engine.report.material import Material
-from engine.run.folder import Run
+from engine.experiment.run import Run
 from engine.scoring import results
 from engine.scoring.evaluation import Prediction
+from engine.scoring.overlays import ranked
+from engine.scoring.snapshots import CaseSnapshots
 from segloss.scores import SegmentationScores
 
 GLAND = ("background", "gland")
@@ -72,7 +72,7 @@ def make_run(path, cases, predictions, fold=0, seed=0, loss="ce", classes=GLAND)
     run.create(config)
     ground = classes.index("background") if "background" in classes else None
     scores = SegmentationScores(len(classes), datasets.IGNORE, ground)
-    material = Material(SimpleNamespace(cases=cases), len(classes), ground)
+    material = CaseSnapshots(SimpleNamespace(cases=cases), len(classes), ground)
     found = [
         Prediction(number, torch.from_numpy(labels), torch.from_numpy(case.mask()))
         for number, (case, labels) in enumerate(zip(cases, predictions, strict=True))

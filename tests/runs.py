@@ -14,11 +14,12 @@ import torch
 from conftest import ROOT, make_camvid
 from safetensors.torch import load_file
 
-import engine.verbs  # noqa: F401  # for the processes
+import engine.verbs.train  # noqa: F401  # for the processes
 from engine.configuration.checking import load_config
-from engine.display import Display
-from engine.experiment import Experiment, launch
-from engine.run.folder import Run
+from engine.console.display import Display
+from engine.experiment.device import launch
+from engine.experiment.experiment import Experiment
+from engine.experiment.run import Run
 from engine.training.trainer import Trainer
 
 CONTEXT = multiprocessing.get_context("forkserver")

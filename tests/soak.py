@@ -108,10 +108,10 @@ def loader(epochs: int, folder: Path) -> None:
         seen, before = 0, {}
         for epoch in range(epochs):
             batches.set_epoch(epoch)
-            seen += sum(len(batch["image"]) for batch in datasets.plainly(training))
+            seen += sum(len(batch["image"]) for batch in datasets.unwrap_worker_errors(training))
             if epoch % 100 == 0 and epoch < epochs // 10:
                 scored = datasets.evaluation_loader(samples, 2, workers)
-                seen += sum(len(batch["image"]) for batch in datasets.plainly(scored))
+                seen += sum(len(batch["image"]) for batch in datasets.unwrap_worker_errors(scored))
             if epoch == epochs // 10:
                 before = held()
         after = held()

@@ -14,18 +14,18 @@ from conftest import ROOT
 from grids import grid_yaml
 from PIL import Image
 
-from engine.ablation import ablate
 from engine.ablation.arms import Ablation
 from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
 from engine.ablation.documents import method
-from engine.ablation.probe import Probe
+from engine.ablation.forest import class_bars, forest, trajectories
 from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
 from engine.configuration.config import PaperSection
-from engine.display import Display
+from engine.console.display import Display
+from engine.console.sections import Section
 from engine.errors import ConfigError, UsageError
-from engine.experiment import Experiment
-from engine.pictures.forest import class_bars, forest, trajectories
-from engine.report.sections import Section
+from engine.experiment.experiment import Experiment
+from engine.training.probe import Probe
+from engine.verbs import ablate
 
 
 @pytest.fixture(scope="module")

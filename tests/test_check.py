@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import build
+from engine.configuration import build
 from engine.configuration.checking import load_config
 
 YAML = """\

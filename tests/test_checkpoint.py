@@ -6,7 +6,7 @@ from torch import nn
 
 from datasets import DataError
 from engine.errors import UsageError
-from engine.run.checkpoint import (
+from engine.store.checkpoint import (
     Checkpoint,
     load_model,
     load_optimizer,

@@ -42,8 +42,8 @@ def test_effective_number_warns_when_it_weighs_nothing():
     better = float(str(caught[0].message).split("beta=")[2].split(" ")[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        told_apart = weights({"name": "effective_number", "beta": better}, [1e9, 1e7, 1e5, 1e3])
-    assert told_apart[0] < told_apart[1] < told_apart[2] < told_apart[3]
+        mistake_masks = weights({"name": "effective_number", "beta": better}, [1e9, 1e7, 1e5, 1e3])
+    assert mistake_masks[0] < mistake_masks[1] < mistake_masks[2] < mistake_masks[3]
 
 
 @pytest.mark.parametrize("counts", [[1e6, 1e6], [1.0, 1.0], [5.0, 1e9]])

@@ -23,9 +23,9 @@ from engine.ablation.cluster import Pool, workers_of
 from engine.ablation.grid import _jobs, place_of
 from engine.ablation.queues import Pbs, Slurm
 from engine.errors import ConfigError, UsageError
-from engine.run import lock
-from engine.run.lock import Lock
-from engine.training.signals import STOPPED
+from engine.processes.signals import STOPPED
+from engine.store import lock
+from engine.store.lock import Lock
 
 HOST = "127.0.0.1"
 

@@ -9,7 +9,7 @@ from engine.configuration.config import FullConfig
 from engine.configuration.schema import schema
 from engine.configuration.source import load, parse_overrides
 from engine.errors import ConfigError
-from engine.run.folder import to_yaml
+from engine.experiment.run import to_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = """\

@@ -13,7 +13,7 @@ import datasets
 from datasets import DataError, Dicom, Phantom, Trus, Volume, phantom, phantom_trus, read_volume, write_volume
 from datasets.case import IGNORE
 from datasets.dicom_folder import field_of_view
-from engine.build import build_adapter
+from engine.configuration.build import build_adapter
 from engine.configuration.checking import load_config
 
 RUN = """\

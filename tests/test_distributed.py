@@ -253,13 +253,13 @@ def test_what_stands_in_counts_nowhere(voids):
     assert torch.equal(there["image"], away["image"])
     assert (there["mask"] != datasets.IGNORE).any()
     assert (away["mask"] == datasets.IGNORE).all()
-    assert (there["index"], away["index"]) == (5, datasets.STANDS_IN)
+    assert (there["index"], away["index"]) == (5, datasets.PADDING)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("sizes", [[], [4], [1, 1, 1, 1, 1], [20, 1, 1, 1, 20, 3], [5] * 12])
 def test_every_case_is_scored_by_one_process(sizes, count):
-    blocks = [ranks.block(sizes, number, count) for number in range(count)]
+    blocks = [ranks.partition(sizes, number, count) for number in range(count)]
     assert [item for block in blocks for item in block] == list(range(len(sizes)))
     loads = [sum(sizes[item] for item in block) for block in blocks]
     assert max(loads) <= sum(sizes) / count + max(sizes, default=0)

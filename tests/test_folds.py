@@ -13,8 +13,8 @@ import datasets
 from datasets import DataError
 from datasets.split_file import FromFile
 from datasets.splits import Holdout, KFold
-from engine.run.folds import pooled
 from engine.scoring.inference import Ensemble
+from engine.scoring.pooling import pooled
 
 YAML = """\
 name: p

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from engine.errors import UsageError
-from engine.run.disk import refuse_small_disk
+from engine.store.disk import refuse_small_disk
 from engine.training import memory
 from engine.training.guard import Guard, fuse, gradient_norm
-from engine.training.nonfinite import Watch
+from engine.training.nonfinite import NonFiniteMonitor
 
 
 class Poison(nn.Module):
@@ -159,7 +159,7 @@ def test_a_run_without_any_finite_step_ends(camvid_yaml):
 def test_flags_are_read_a_bounded_number_of_steps_later(camvid_yaml):
     made = trainer(camvid_yaml)
     told = []
-    watch = Watch(made.run, made.loader.dataset.cases, 11, stops=False, late=3, tell=told.append)
+    watch = NonFiniteMonitor(made.run, made.loader.dataset.cases, 11, stops=False, late=3, tell=told.append)
     batch = next(iter(made.loader))
     for step in range(1, 10):
         watch.add(step, 1, 2 * step - 2, [batch], torch.tensor([step == 4, False]))

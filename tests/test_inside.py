@@ -10,10 +10,10 @@ from test_models import build
 from torch import nn
 
 import models
-from engine.experiment import launch
+from engine.experiment.device import launch
+from engine.pictures.class_curves import inside
 from engine.pictures.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
 from engine.pictures.figures import curves
-from engine.pictures.inside import inside
 from engine.scoring.features import POINTS, _Drawn, _head_input, features, principal_components
 from segloss.calibration import Calibration
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from engine.training.optim import OPTIMIZERS, SCHEDULES, scheduled
+from engine.configuration.optim import OPTIMIZERS, SCHEDULES, scheduled
 
 L = torch.optim.lr_scheduler
 

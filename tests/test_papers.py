@@ -13,7 +13,7 @@ from conftest import ROOT
 from ruamel.yaml import YAML
 
 import datasets
-from engine import build
+from engine.configuration import build
 from engine.configuration.checking import load_config
 from engine.configuration.source import Node, load, merge
 

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 from reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
 
+from engine.experiment.run import Run
 from engine.pictures.chart import inlined, save
-from engine.report import material
-from engine.report.material import Material, tiled, untiled
-from engine.report.mistakes import Mistakes, span
 from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
 from engine.report.worst import places, scored
-from engine.run.folder import Run
+from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
+from engine.scoring.mistakes import Mistakes, span
+from engine.scoring.snapshots import CaseSnapshots, tiled, untiled
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_every_arm_keeps_the_same_of_many_cases(tmp_path, monkeypatch):
     cases = [Case(f"c{number}", shape=(1, 8, 8)) for number in range(40)]
     chosen = []
     for arm, worst in (("a", ["c1", "c2", "c3"]), ("b", ["c30", "c31", "c32"])):
-        kept = Material(type("Samples", (), {"cases": cases}), 2, 0)
+        kept = CaseSnapshots(type("Samples", (), {"cases": cases}), 2, 0)
         found = [
             Prediction(n, torch.from_numpy(case.mask()), torch.from_numpy(case.mask())) for n, case in enumerate(cases)
         ]

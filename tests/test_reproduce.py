@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.training import lr_finder
-from engine.training.difference import log_difference, tensor_difference
+from engine.experiment.difference import log_difference, tensor_difference
+from engine.verbs import find_lr as lr_finder
 
 SMALL = "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2}"
 

@@ -14,10 +14,10 @@ from conftest import ROOT
 from runs import Started, assert_same_run, saving, small_yaml, trainer
 
 from engine.errors import UsageError
-from engine.run import lock
-from engine.run.checkpoint import Checkpoint
-from engine.run.lock import Lock
-from engine.training.signals import Stop, Stopped
+from engine.processes.signals import Stop, Stopped
+from engine.store import lock
+from engine.store.checkpoint import Checkpoint
+from engine.store.lock import Lock
 
 HISTORY = [
     "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}",
@@ -139,7 +139,7 @@ def test_a_log_that_lacks_what_the_checkpoint_has_seen_is_refused(program, camvi
 HOLD = """
 import sys, time
 from pathlib import Path
-from engine.run.lock import Lock
+from engine.store.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torchmetrics.classification import MulticlassCalibrationError
 
 import segloss
-from engine.run.checkpoint import Checkpoint
-from engine.run.folder import Run
+from engine.experiment.run import Run
 from engine.scoring.evaluation import Scores, score
+from engine.store.checkpoint import Checkpoint
 
 
 def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):

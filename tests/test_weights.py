@@ -182,8 +182,8 @@ def torch_file(run):
 
 
 def test_head_and_class_weights_stay_where_the_classes_are_others(tmp_path):
-    from engine.run.checkpoint import Checkpoint, prefixed
-    from engine.training.initial import start_from
+    from engine.store.checkpoint import Checkpoint, prefixed
+    from engine.store.initial import start_from
 
     other = build(seed=1, num_classes=7, acw=AdaptiveClassWeight(7, init=2.0))
     Checkpoint(prefixed("model", other.state_dict()), {}).save(tmp_path / "best.safetensors")

@@ -19,7 +19,7 @@ from distributed import Client, Future, KilledWorker
 
 from ..errors import UsageError
 from ..processes import launcher
-from ..training.signals import STOPPED
+from ..processes.signals import STOPPED
 from . import worker
 from .cluster import Pool
 from .worker import Job

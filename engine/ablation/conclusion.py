@@ -9,11 +9,11 @@ from typing import Any
 
 from segloss.compare import FEWEST
 
+from ..console.sections import Section
 from ..pictures.chart import save
-from ..pictures.forest import class_bars, courses, forest, trajectories
-from ..report.sections import Section
 from ..scoring import results
 from .comparison import Method
+from .forest import class_bars, courses, forest, trajectories
 from .record import Record
 from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, scores_of, verdicts
 

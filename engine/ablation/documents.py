@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from ..errors import UsageError
-from ..run.folder import read_json
+from ..store.files import read_json
 from .comparison import LOWER, Method
 
 

@@ -13,11 +13,11 @@ import torch
 
 from datasets.files import write_atomically
 
-from .. import build
+from ..configuration import build
 from ..configuration.config import Config
-from ..display import Display
+from ..console.display import Display
 from ..errors import UsageError
-from ..run.folder import Run, to_yaml
+from ..experiment.run import Run, to_yaml
 from . import cells
 from .arms import Ablation, Cell
 from .cluster import Jobs, Local, Place, Scheduler, workers_of

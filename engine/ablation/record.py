@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..configuration.config import PaperSection
 from ..errors import UsageError
-from ..run.folder import Run, read_json, write_json
+from ..experiment.run import Run
+from ..store.files import read_json, write_json
 from .arms import NOISE_FLOOR, Ablation
 
 FILE = "ablation.json"

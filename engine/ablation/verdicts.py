@@ -12,10 +12,10 @@ from segloss.compare import Comparison
 from segloss.readings import READINGS
 
 from ..configuration.config import PaperSection
-from ..display import percent
+from ..console.display import percent
+from ..console.sections import Section
 from ..errors import NothingInCommonError, UsageError
-from ..report.sections import Section
-from ..run.folds import pooled
+from ..scoring.pooling import pooled
 from .comparison import Measure, Method, compared, measures
 
 METHOD = (

@@ -16,8 +16,8 @@ from typing import Any
 
 from distributed import Status, get_worker
 
+from ..experiment.run import PACKAGES
 from ..processes.launcher import apart
-from ..run.folder import PACKAGES
 
 ROOMS = ("datasets", "engine", "models", "segloss")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -88,7 +88,7 @@ def train(job: Job) -> int | str:
 
 def _watch(job: Job, worker: Any, environment: dict[str, str]) -> int:
     key = worker.get_current_task()
-    command = [str(job.python), str(job.program), "train", str(job.config), "--leashed"]
+    command = [str(job.python), str(job.program), "train", str(job.config), "--exit-with-parent"]
     with (
         (job.folder / job.log).open("ab") as log,
         subprocess.Popen(

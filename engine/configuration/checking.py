@@ -21,8 +21,8 @@ import models
 import segloss
 from segloss.names import unknown
 
-from .. import build
 from ..errors import ConfigError, UsageError
+from . import build
 from .config import Config, DataSection, FullConfig, LossSection, ScoresSection
 from .explain import expected, explain
 from .source import Key, Node, load

@@ -11,8 +11,8 @@ import models
 import segloss
 
 from ..ablation.queues import CLUSTERS
-from ..training.optim import OPTIMIZERS, SCHEDULES
 from .named import Strict, one_of
+from .optim import OPTIMIZERS, SCHEDULES
 
 Side = Annotated[int, Field(ge=1, le=2**15)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,15 +11,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from torch import nn
 
 import datasets
-from datasets.grid import nearest_slices
 
-from .. import build
-from ..experiment import Experiment
-from ..scoring.evaluation import predict
-from .montage import montage, steepness
+from .montage import steepness
 from .palette import OKABE_ITO, coloured, palette
 
 matplotlib.use("Agg")
@@ -86,58 +80,6 @@ def overlay(
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def save_overlays(
-    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, scores: dict[str, Any], folder: Path
-) -> list[Path]:
-    """Pictures of the worst, the median and the best case of a part and of those halfway between.
-
-    Of each its overlay, of a volume that of the slice with most foreground, and of a volume a montage of its slices.
-    """
-    samples = experiment.samples(part)
-    folder.mkdir(parents=True, exist_ok=True)
-    order = ranked(scores)
-    numbers = {case.case.id: number for number, case in enumerate(samples.cases)}
-    places = {round(at * (len(order) - 1)) for at in (0, 0.25, 0.5, 0.75, 1)} if order else set()
-    titles = {
-        numbers[name]: f"{name}: mDSC {value:.3f}, place {place + 1} of {len(order)} from the worst"
-        for place, (name, value) in enumerate(order)
-        if place in places
-    }
-    written = []
-    for found in predict(model, samples, experiment, fabric, sorted(titles)):
-        case, title = samples.cases[found.case], titles[found.case]
-        reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
-        background = build.background_class(experiment.adapter)
-        planes = [case.image(index) for index in nearest_slices(case.shape[0], len(labels)).tolist()]
-        image = np.stack([plane / np.float32(255 if plane.dtype == np.uint8 else 1) for plane in planes])
-        counted = (reference != datasets.IGNORE) & (reference != (-1 if background is None else background))
-        chosen = int(counted.sum((1, 2)).argmax())
-        name = case.case.id.replace("/", "_")
-        where = f", slice {chosen}" if len(labels) > 1 else ""
-        classes = experiment.adapter.classes
-        figure = overlay(
-            image[chosen], reference[chosen], labels[chosen], classes, experiment.background, title + where
-        )
-        figures = {folder / f"{name}.png": figure}
-        if len(labels) > 1 and case.spacing is not None:
-            masks, fields = {"reference": reference, "prediction": labels}, np.multiply(case.spacing, case.original)
-            _, row, column = (fields / labels.shape).tolist()
-            figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title, (row, column))
-        for path, figure in figures.items():
-            figure.savefig(path, dpi=110)
-            written.append(path)
-    return written
-
-
-def ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
-    """The cases with their mean DSC over the classes that count, the worst first."""
-    found: dict[str, list[float]] = {}
-    for row in scores["cases"]:
-        if row["class"] != scores["header"]["background"] and row["DSC"] is not None:
-            found.setdefault(row["case"], []).append(row["DSC"])
-    return sorted(((name, sum(values) / len(values)) for name, values in found.items()), key=lambda pair: pair[1])
 
 
 def _errors(

@@ -23,46 +23,46 @@ from ..errors import UsageError
 Value = TypeVar("Value")
 
 
-def processes() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
     """The number of this process among them, from 0."""
-    return distributed.get_rank() if processes() > 1 else 0
+    return distributed.get_rank() if world_size() > 1 else 0
 
 
-def summed(tensor: Tensor) -> Tensor:
+def all_reduce(tensor: Tensor) -> Tensor:
     """The sum of a tensor over the processes, on its device; the tensor itself holds it afterwards."""
-    if processes() > 1:
+    if world_size() > 1:
         distributed.all_reduce(tensor)
     return tensor
 
 
-def gathered(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """What each process gives, by their numbers."""
-    if processes() == 1:
+    if world_size() == 1:
         return [value]
-    values: list[Value | None] = [None] * processes()
+    values: list[Value | None] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values  # type: ignore[return-value]
 
 
 def any_of(*flags: bool) -> list[bool]:
     """Of each flag, whether it is set in any process."""
-    found: list[bool] = summed(torch.tensor(flags, dtype=torch.int32)).bool().tolist()
+    found: list[bool] = all_reduce(torch.tensor(flags, dtype=torch.int32)).bool().tolist()
     return found
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes have come here."""
     any_of(False)
 
 
-def draw_apart(seed: int, step: int) -> None:
+def seed_rank(seed: int, step: int) -> None:
     """Seed what this process draws in a step, dropout say: others than its neighbours, and the same after a resume."""
-    if processes() > 1:
+    if world_size() > 1:
         torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
 
 
@@ -76,18 +76,18 @@ def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor]) 
     Returns:
         Their sum; over several processes without those batches that hold no pixel which counts, and 1 where none does.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return torch.stack(list(denominators)).sum(0)
     counted = [d * (mask != datasets.IGNORE).any() for d, mask in zip(denominators, masks, strict=True)]
-    total = summed(torch.stack(counted).sum(0))
+    total = all_reduce(torch.stack(counted).sum(0))
     return torch.where(total == 0, 1, total)
 
 
-def whole(group: Sequence[datasets.Sample]) -> Sequence[datasets.Sample]:
+def gather_batches(group: Sequence[datasets.Sample]) -> Sequence[datasets.Sample]:
     """Batches that processes have divided among them, as `datasets.TrainingBatches` does, put together again."""
-    if processes() == 1:
+    if world_size() == 1:
         return group
-    return [_interleaved(parts) for parts in zip(*gathered(group), strict=True)]
+    return [_interleaved(parts) for parts in zip(*all_gather(group), strict=True)]
 
 
 def _interleaved(parts: Sequence[datasets.Sample]) -> datasets.Sample:
@@ -95,11 +95,11 @@ def _interleaved(parts: Sequence[datasets.Sample]) -> datasets.Sample:
     for key in parts[0]:
         each: list[Any] = [torch.as_tensor(part[key]).unbind() for part in parts]  # type: ignore[literal-required]
         joined[key] = torch.stack([row for rows in zip_longest(*each) for row in rows if row is not None])
-    there = joined["index"] != datasets.STANDS_IN
+    there = joined["index"] != datasets.PADDING
     return {key: rows[there] for key, rows in joined.items()}  # type: ignore[return-value]
 
 
-def block(sizes: Sequence[int], number: int, count: int) -> list[int]:
+def partition(sizes: Sequence[int], number: int, count: int) -> list[int]:
     """The items that a process works on: of `count` runs of neighbours, about equal in size, the one of its number."""
     middles = [end - size / 2 for end, size in zip(accumulate(sizes), sizes, strict=True)]
     return [item for item, middle in enumerate(middles) if int(middle * count / sum(sizes)) == number]
@@ -111,7 +111,7 @@ def share_statistics(model: SegmentationModel, device: torch.device) -> Segmenta
     Raises:
         UsageError: on the CPU, where each process normalises by itself, a network that cannot by one image.
     """
-    if processes() == 1:
+    if world_size() == 1:
         return model
     if device.type != "cpu":
         shared: SegmentationModel = convert_sync_batchnorm(model)  # that of torch would drop activations of timm
@@ -126,14 +126,14 @@ def share_statistics(model: SegmentationModel, device: torch.device) -> Segmenta
 
 def take_statistics_of_first(model: nn.Module) -> None:
     """Give all processes the running statistics of the first, where they may differ."""
-    if processes() > 1:
+    if world_size() > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, 0)
 
 
 def leave_out_unused(model: SegmentationModel, channels: int) -> None:
     """Mark the parameters that no logit depends on as not trained: the processes would wait for their gradients."""
-    if processes() == 1:
+    if world_size() == 1:
         return
     wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()

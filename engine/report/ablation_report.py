@@ -8,10 +8,11 @@ from typing import Any
 
 from ..ablation.conclusion import Conclusion, in_words, told_sections
 from ..ablation.verdicts import beside_paper, scores_of
-from ..run.folder import Run, read_json
+from ..console.sections import Section, Subject
+from ..experiment.run import Run
 from ..scoring import results
+from ..store.files import read_json
 from .run_report import CHARTS, drawn, progress
-from .sections import Section, Subject
 from .settings import settings
 from .viewer import BYTES, viewer
 from .worst import Scored, background, places, reason, scored, spread

@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..console.sections import Subject
 from ..pictures.chart import inlined
-from .sections import Subject
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 

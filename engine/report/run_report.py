@@ -10,11 +10,13 @@ from typing import Any
 
 from segloss.readings import CLASS_SCORES, READINGS
 
-from ..display import Display, percent
-from ..run.folder import Run, read_json
-from ..run.folds import Folds, by_fold
+from ..console.display import Display, percent
+from ..console.sections import Section, Subject
+from ..experiment.folds import Folds
+from ..experiment.run import Run
 from ..scoring import results
-from .sections import Section, Subject
+from ..scoring.pooling import by_fold
+from ..store.files import read_json
 from .settings import settings
 from .viewer import BYTES, viewer
 from .worst import Scored, background, places, reason, scored

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..configuration import source
-from ..run.folder import FREE, Run, flat
-from .sections import Section
+from ..console.sections import Section
+from ..experiment.run import FREE, Run, flat
 
 PLACES = ("name", "data.root", *FREE)
 """Keys that say where a run lies and where it is computed."""

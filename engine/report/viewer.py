@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 import datasets
 from datasets.grid import resize_image, resize_mask
 
+from ..console.sections import Viewer
 from ..pictures.palette import OKABE_ITO, coloured, palette
-from . import material
-from .material import Kept, jpeg, png, tiled
-from .mistakes import told_apart
+from ..scoring import snapshots
+from ..scoring.mistakes import mistake_masks
+from ..scoring.snapshots import SavedCase, jpeg, png, tiled
 
 MOST_CASES = 20
 BYTES = 7_000_000
@@ -63,27 +64,11 @@ class Place:
     scores: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Viewer:
-    """What the viewer of a page shows.
-
-    Attributes:
-        data: for the page's script.
-        thumbs: of each case its name, its note and by arm a picture (data URI) with its score: the mistakes in the
-            slice that has most.
-        lines: how cases were chosen, and what was left out.
-    """
-
-    data: Mapping[str, Any]
-    thumbs: Sequence[Mapping[str, Any]]
-    lines: Sequence[str] = field(default_factory=list)
-
-
 class _Case(NamedTuple):
     """A case with its kept tiles, the image's with their channels; the predictions by arm."""
 
     place: Place
-    kept: Mapping[str, Kept]
+    kept: Mapping[str, SavedCase]
     image: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     predictions: Mapping[str, NDArray[np.uint8]]
@@ -118,7 +103,7 @@ def viewer(
         UsageError: a file of a run is missing or damaged.
     """
     known = {
-        arm: {(kept.case, fold): kept for fold, run in enumerate(runs) for kept in material.read(run)}
+        arm: {(kept.case, fold): kept for fold, run in enumerate(runs) for kept in snapshots.read(run)}
         for arm, runs in arms.items()
     }
     places = [
@@ -152,7 +137,7 @@ def viewer(
     return Viewer(data, thumbs, told)
 
 
-def _comparable(kept: Sequence[Kept | None]) -> bool:
+def _comparable(kept: Sequence[SavedCase | None]) -> bool:
     """Whether every arm has kept pictures of a case, of the same slices."""
     found = [one for one in kept if one is not None and one.stem is not None]
     return len(found) == len(kept) and all(one.slices == found[0].slices for one in found)
@@ -166,12 +151,12 @@ def _spread(places: Sequence[Place]) -> list[int]:
     return sorted({*even, *(at for at, place in enumerate(places) if place.note)})
 
 
-def _load(place: Place, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, Kept]]) -> _Case:
+def _load(place: Place, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, SavedCase]]) -> _Case:
     kept = {arm: known[arm][place.case, place.fold] for arm in arms}
     runs = {arm: folders[place.fold] for arm, folders in arms.items()}
     first = next(iter(arms))
-    image, reference = (material.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
-    predictions = {arm: material.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
+    image, reference = (snapshots.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
+    predictions = {arm: snapshots.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
     return _Case(place, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
 
 
@@ -230,7 +215,7 @@ def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]
 def _mistakes(reference: NDArray[np.uint8], labels: NDArray[np.uint8], background: int | None) -> NDArray[np.float64]:
     """RGBA as the page's script draws it, but for stripes and dots."""
     rgba = np.zeros((*reference.shape, 4))
-    for colour, pixels in zip(ERRORS.values(), told_apart(reference, labels, background), strict=True):
+    for colour, pixels in zip(ERRORS.values(), mistake_masks(reference, labels, background), strict=True):
         rgba[pixels] = (*to_rgb(colour), 0.9)
     return rgba
 

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from datasets.labels import background_of
 
-from ..pictures.figures import ranked
-from ..run.folder import Run
-from ..scoring import results
-from . import material
+from ..experiment.run import Run
+from ..scoring import results, snapshots
+from ..scoring.overlays import ranked
 from .viewer import Place
 
 
@@ -48,7 +47,7 @@ def background(header: Mapping[str, Any]) -> int | None:
 
 def reason(one: Scored, runs: Sequence[Run], header: Mapping[str, Any]) -> str:
     """What is wrong with a case, as far as its run has kept that; else nothing."""
-    for kept in material.read(runs[one.fold].path):
+    for kept in snapshots.read(runs[one.fold].path):
         if kept.case == one.case:
             return kept.mistakes.told(header["classes"], background(header))
     return ""

@@ -15,8 +15,8 @@ import datasets
 from segloss.calibration import Calibration
 from segloss.scores import SegmentationScores
 
-from ..build import background_class
-from ..experiment import Experiment
+from ..configuration.build import background_class
+from ..experiment.experiment import Experiment
 from ..processes import ranks
 from .inference import describe, infer, labels_of, on_own_grid
 from .volumes import Row, VolumeScores
@@ -102,7 +102,7 @@ def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration
 def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
     """The number of the case and the logits `(C, h, w)` of each sample."""
     batch: Any
-    for batch in datasets.plainly(loader):
+    for batch in datasets.unwrap_worker_errors(loader):
         logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
         yield from zip(batch["case"].tolist(), logits, strict=True)
 
@@ -134,7 +134,7 @@ def score(
     volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
     lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
-    mine = ranks.block(lengths, ranks.rank(), ranks.processes())
+    mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
     predictions = predict(model, samples, experiment, fabric, mine, calibration)
     for found in track(predictions, len(mine)):
         cached, slices = samples.cases[found.case], len(found.labels)
@@ -172,11 +172,11 @@ def _merged(
     scores: SegmentationScores, calibration: Calibration | None, rows: list[Row]
 ) -> tuple[SegmentationScores, Calibration | None, list[Row]]:
     """What was counted of the cases of all processes, which are runs of neighbours by their numbers."""
-    if ranks.processes() == 1:
+    if ranks.world_size() == 1:
         return scores, calibration, rows
     counted = {key: [tensor.cpu() for tensor in tensors] for key, tensors in scores.metric_state.items()}
     sums = None if calibration is None else calibration.sums.cpu()
-    found = ranks.gathered((counted, sums, rows))
+    found = ranks.all_gather((counted, sums, rows))
     merged = SegmentationScores(scores.num_classes, scores.ignore_index, scores.background)
     for each, _, _ in found:
         merged.merge_state(each)

@@ -14,8 +14,6 @@ from torch import Tensor
 import datasets
 from models import SegmentationModel
 
-from ..training.shares_probe import central, spaced
-
 PIXELS = 200
 """The most of a class: what a scatter plot can show."""
 POINTS = 2000
@@ -58,14 +56,16 @@ def features(
         window: the height and width of what goes through the network at once: the centre of larger images.
     """
     holds = samples.counts()[0].T > 0
-    looked = sorted({int(found[at]) for found in map(np.flatnonzero, holds) for at in spaced(len(found), SAMPLES)})
+    looked = sorted(
+        {int(found[at]) for found in map(np.flatnonzero, holds) for at in datasets.evenly_spaced(len(found), SAMPLES)}
+    )
     most = min(PIXELS, POINTS // len(holds))
     rng = np.random.default_rng(0)
     kept = [_Drawn(most) for _ in holds]
     was_training = model.training
     model.eval()
     for index in looked:
-        image, mask = central(samples[index], window)
+        image, mask = datasets.centre(samples[index], window)
         found = _head_input(network, model, fabric.to_device(image.unsqueeze(0)))
         labels = _nearest(mask, network.padded_size(image), found.shape[-2:]).flatten().numpy()
         vectors = found[0].flatten(1).T.cpu()

@@ -29,7 +29,7 @@ from datasets.scan import in_file
 from datasets.slices import neighbours
 from datasets.volume import volume_suffix
 
-from .. import build
+from ..configuration import build
 from ..configuration.config import Config
 from ..pictures.montage import montage
 from ..pictures.palette import palette

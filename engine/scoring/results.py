@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 import sys
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from datasets.files import write_atomically
 from segloss.readings import READINGS
 
-from ..build import background_class
+from ..configuration.build import background_class
 from ..configuration.config import Config
-from ..display import Display
-from ..experiment import Experiment
+from ..console.display import Display
+from ..experiment.experiment import Experiment
+from ..experiment.folds import Folds
+from ..experiment.run import Run
 from ..pictures import figures
 from ..pictures.chart import DPI, save
+from ..pictures.class_curves import inside
 from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
-from ..pictures.inside import inside
-from ..run.folder import Run, read_json, write_json
-from ..run.folds import Folds, by_fold, pooled, read_images
+from ..store.files import read_json, write_csv, write_json
 from .baseline import best_threshold, mean_mask
 from .evaluation import Scores
 from .features import features, principal_components
+from .overlays import save_overlays
+from .pooling import by_fold, pooled, read_images
 
 
 def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict
     draw_history(run.figures, run.history(), experiment.adapter.classes, headline.reading, headline.score)
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
-    figures.save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
+    save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
 
 
 def draw_history(
@@ -200,13 +200,3 @@ def command(verb: str, *arguments: object) -> str:
     python = Path(sys.executable)
     python = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else Path("python")
     return shlex.join([str(python), "train_seg.py", verb, *map(str, arguments)])
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as CSV; the columns are the keys in the order they come."""
-    text = StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())

@@ -16,9 +16,9 @@ import datasets
 from datasets.files import write_atomically
 
 from ..errors import UsageError
+from ..experiment.run import Run
 from ..pictures.palette import coloured, palette
 from ..processes import ranks
-from ..run.folder import Run
 
 LATE = 8
 """Steps after which a flag of the GPU is read: it has arrived by then, and nothing waits."""
@@ -46,7 +46,7 @@ class Step:
     flags: Callable[[], list[bool]]
 
 
-class Watch:
+class NonFiniteMonitor:
     """Reads the guard's flags some steps later, and keeps the samples of the steps that were skipped.
 
     Args:
@@ -83,11 +83,11 @@ class Watch:
                 self._report(step, *flags)
 
     def _report(self, step: Step, loss: bool, gradient: bool) -> None:
-        step = replace(step, group=ranks.whole(step.group))
+        step = replace(step, group=ranks.gather_batches(step.group))
         what = "loss" if loss else "gradient"
         line = f"{self.run.path}: the {what} became NaN or infinite in epoch {step.epoch}, step {step.number}"
         folder = self.run.path / "nonfinite"
-        if ranks.gathered(len(list(folder.glob("*.json"))))[0] < MOST_KEPT:
+        if ranks.all_gather(len(list(folder.glob("*.json"))))[0] < MOST_KEPT:
             line += f" (its samples: {self._keep(step, loss, gradient)})"
         poor = [row for row in self._samples(step) if not row["finite"]]
         if poor:
@@ -113,7 +113,7 @@ class Watch:
             write_atomically(path.with_suffix(".safetensors"), save({k: t.contiguous() for k, t in tensors.items()}))
             picture(step.group[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
             write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
-        ranks.meet()
+        ranks.barrier()
         return str(path)
 
     def _samples(self, step: Step) -> list[dict[str, object]]:

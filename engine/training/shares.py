@@ -14,7 +14,7 @@ import segloss
 from segloss.pixelwise import PixelwiseLoss
 from segloss.tensors import full
 
-from ..build import Loss
+from ..configuration.build import Loss
 
 
 class ClassSums(NamedTuple):

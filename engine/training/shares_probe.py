@@ -14,7 +14,7 @@ from torch import Tensor
 
 import datasets
 
-from ..build import Loss
+from ..configuration.build import Loss
 from .shares import class_sums, shares
 
 PROBED = 8
@@ -66,23 +66,13 @@ class SharesProbe:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and masks of one size, on the device."""
-        probed = [central(self.samples[index], self.window) for index in self.indices]
+        probed = [datasets.centre(self.samples[index], self.window) for index in self.indices]
         for shape, equal in groupby(probed, key=lambda pair: pair[1].shape):
             run, most = list(equal), max(1, min(self.batch_size, PIXELS // shape.numel()))
             for start in range(0, len(run), most):
                 images, masks = map(torch.stack, zip(*run[start : start + most], strict=True))
                 channels_last = self.fabric.to_device(images).contiguous(memory_format=torch.channels_last)
                 yield channels_last, self.fabric.to_device(masks)
-
-
-def central(sample: datasets.Sample, window: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
-    """Image `(C, h, w)` and mask `(h, w)` of a sample: the centre, not larger than the window; None for all of it."""
-    image, mask = sample["image"], sample["mask"]
-    for axis, most in zip((-2, -1), window or mask.shape, strict=True):
-        size = min(most, mask.shape[axis])
-        start = (mask.shape[axis] - size) // 2
-        image, mask = image.narrow(axis, start, size), mask.narrow(axis, start, size)
-    return image, mask
 
 
 def representative(pixels: NDArray[np.int64], most: int) -> list[int]:
@@ -96,10 +86,4 @@ def representative(pixels: NDArray[np.int64], most: int) -> list[int]:
         most: samples wanted.
     """
     held = (pixels / pixels.sum(0).clip(1)).sum(1)
-    return sorted(np.argsort(held, kind="stable")[spaced(len(pixels), most)].tolist())
-
-
-def spaced(count: int, most: int) -> list[int]:
-    """Up to `most` of the numbers 0 … count − 1, evenly spaced, the first and the last among them."""
-    places: list[int] = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
-    return places
+    return sorted(np.argsort(held, kind="stable")[datasets.evenly_spaced(len(pixels), most)].tolist())

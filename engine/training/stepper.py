@@ -14,11 +14,11 @@ import datasets
 import segloss
 from models import SegmentationModel
 
-from .. import build
+from ..configuration import build
 from ..configuration.config import Config
+from ..configuration.optim import scheduled
 from ..processes import ranks
 from .guard import Guard
-from .optim import scheduled
 
 
 class Stepper:
@@ -62,7 +62,7 @@ class Stepper:
                 loss = self.loss_of(image, mask, denominator)
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()
-        ranks.summed(total)
+        ranks.all_reduce(total)
         if self.config.clip_norm is not None:
             self.fabric.clip_gradients(
                 self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False

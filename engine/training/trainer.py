@@ -15,12 +15,17 @@ from torch import Tensor
 
 import datasets
 
-from .. import build
-from ..display import Display, percent
+from ..configuration import build
+from ..console.display import Display, percent
 from ..errors import UsageError
-from ..experiment import Experiment, place
+from ..experiment.device import to_device
+from ..experiment.experiment import Experiment
+from ..experiment.run import Run
 from ..processes import ranks
-from ..run.checkpoint import (
+from ..processes.determinism import refusals
+from ..processes.signals import Stop, Stopped
+from ..scoring.evaluation import score
+from ..store.checkpoint import (
     Checkpoint,
     load_model,
     load_optimizer,
@@ -29,16 +34,12 @@ from ..run.checkpoint import (
     prefixed,
     random_state,
 )
-from ..run.disk import refuse_small_disk
-from ..run.folder import Run
-from ..run.state import State
-from ..scoring.evaluation import score
+from ..store.disk import refuse_small_disk
+from ..store.state import State
 from . import memory
-from .determinism import refusals
 from .events import events
-from .nonfinite import LATE, Watch
+from .nonfinite import LATE, NonFiniteMonitor
 from .shares_probe import SharesProbe
-from .signals import Stop, Stopped
 from .stepper import Stepper
 
 NOTE_SECONDS = 0.5
@@ -68,7 +69,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         with fabric.rank_zero_first():
             network = experiment.network(trained=run.checkpoint("last").is_file())
-        model = ranks.share_statistics(place(network, fabric), fabric.device)
+        model = ranks.share_statistics(to_device(network, fabric), fabric.device)
         ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
         loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
         self.steps = -(-len(self.batches) // self.config.accumulate)
@@ -82,7 +83,7 @@ class Trainer:
                 f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
                 "scores, but no sample validates; set data.split.val above 0, or use another loss"
             )
-        self.watch = Watch(
+        self.watch = NonFiniteMonitor(
             run,
             samples.cases,
             len(experiment.adapter.classes),
@@ -191,7 +192,7 @@ class Trainer:
     def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.Sample]]:
         """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""
         self.batches.set_epoch(epoch, start)
-        batches = iter(datasets.plainly(self.loader))
+        batches = iter(datasets.unwrap_worker_errors(self.loader))
         while group := list(islice(batches, self.config.accumulate)):
             yield group
 
@@ -202,7 +203,7 @@ class Trainer:
     def step(self, group: Sequence[datasets.Sample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
         try:
-            ranks.draw_apart(self.experiment.config.seed, self.state.step)
+            ranks.seed_rank(self.experiment.config.seed, self.state.step)
             with refusals():
                 loss = self.stepper.take(group)
             self.state.step += 1
@@ -237,11 +238,13 @@ class Trainer:
         entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
         entry["score"] = found = self.experiment.headline_of(scores)
         if found is not None and (self.state.best is None or found > self.state.best):
-            self.state.best, self.state.best_epoch, self.state.stale = found, epoch, 0
+            self.state.best, self.state.best_epoch, self.state.epochs_without_improvement = found, epoch, 0
             self._save_best(epoch)
         else:
-            self.state.stale += 1
-            self.state.stopped = self.config.patience is not None and self.state.stale >= self.config.patience
+            self.state.epochs_without_improvement += 1
+            self.state.stopped = (
+                self.config.patience is not None and self.state.epochs_without_improvement >= self.config.patience
+            )
 
     def _save(self) -> None:
         self.watch.read()

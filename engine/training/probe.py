@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..configuration.config import Config
-from ..display import Display
-from ..experiment import Experiment, launch
-from ..run.folder import Run
+from ..console.display import Display
+from ..experiment.device import launch
+from ..experiment.experiment import Experiment, prepare
+from ..experiment.run import Run
 from ..scoring.evaluation import predict
-from ..training.trainer import Trainer
-from ..verbs import prepare
+from .trainer import Trainer
 
 STEPS = 4
 """Optimizer steps tried; the first, which warms up, is not timed."""

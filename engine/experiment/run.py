@@ -18,12 +18,13 @@ from ruamel.yaml import YAML
 from datasets import DataError
 from datasets.files import cannot_write, leftovers, write_atomically
 
-from .. import build
+from ..configuration import build
 from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..errors import UsageError
-from ..processes.ranks import processes
-from .checkpoint import Checkpoint
+from ..processes.ranks import world_size
+from ..store.checkpoint import Checkpoint
+from ..store.files import read_json, write_json
 
 FREE = (
     "output",
@@ -260,20 +261,6 @@ class Run:
             )
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run; a `UsageError` where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file; a `DataError` where the disk is full."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
-
-
 def to_yaml(config: Config) -> str:
     """A configuration as YAML, every default filled in."""
     text = StringIO()
@@ -295,7 +282,7 @@ def environment() -> dict[str, Any]:
         "git": _git(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
         "threads": torch.get_num_threads(),
-        "processes": processes(),
+        "processes": world_size(),
     }
 
 

@@ -42,7 +42,7 @@ class Mistakes:
             classes: how many there are.
             background: the class that is no foreground, or None.
         """
-        kinds = told_apart(reference, labels, background)
+        kinds = mistake_masks(reference, labels, background)
         wrong = np.logical_or.reduce(kinds)
         counts = [kind.sum((1, 2)).tolist() for kind in kinds]
         pairs = np.bincount(reference[wrong].astype(np.int64) * classes + labels[wrong], minlength=classes**2)
@@ -79,7 +79,7 @@ class Mistakes:
         return told
 
 
-def told_apart(
+def mistake_masks(
     reference: NDArray[Any], labels: NDArray[Any], background: int | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """The pixels that are missed, invented, and of the wrong class; see `Mistakes`."""

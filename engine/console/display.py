@@ -13,8 +13,8 @@ from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
 
-from .processes.launcher import place
-from .report.sections import Section
+from ..processes.launcher import place
+from .sections import Section
 
 Item = TypeVar("Item")
 WIDEST = 500

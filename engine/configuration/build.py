@@ -15,8 +15,9 @@ import models
 import segloss
 from segloss.base import Activation
 
-from .ablation.queues import CLUSTERS, Queue
-from .configuration.config import (
+from ..ablation.queues import CLUSTERS, Queue
+from ..store.initial import start_from
+from .config import (
     AcwSection,
     ClusterSection,
     DataSection,
@@ -29,9 +30,8 @@ from .configuration.config import (
     ScheduleSection,
     SplitSection,
 )
-from .configuration.named import parameters
-from .training.initial import start_from
-from .training.optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
+from .named import parameters
+from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
 
 NORMALISATIONS: Mapping[str, Callable[..., Any]] = datasets.NORMALISATIONS
 Loss = segloss.SegmentationLoss | segloss.WeightedSum

@@ -20,8 +20,8 @@ from datasets import DataError
 from models import WeightsError
 
 from ..errors import UsageError
-from ..training.signals import Stopped
 from . import ranks
+from .signals import Stopped
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0
@@ -30,7 +30,7 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 """What torch says when another process is gone."""
 
 
-class Together:
+class AbortTogether:
     """Within, an error of one process of the training ends all of them; in a single process it does nothing.
 
     The process whose error it is raises it. The others leave without a word; the exit code of the first process is
@@ -41,15 +41,15 @@ class Together:
     """
 
     def __init__(self) -> None:
-        self.alone = ranks.processes() == 1
+        self.alone = ranks.world_size() == 1
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def __enter__(self) -> Together:
+    def __enter__(self) -> AbortTogether:
         if not self.alone:
             first, host = ranks.rank() == 0, os.environ["MASTER_ADDR"]
             store = TCPStore(host, 0, is_master=True, wait_for_workers=False) if first else None
-            port = ranks.gathered(store.port if store else 0)[0]
+            port = ranks.all_gather(store.port if store else 0)[0]
             self._store = store or TCPStore(host, port, is_master=False)
             self._thread.start()
         return self
@@ -60,10 +60,10 @@ class Together:
         if self.alone:
             return
         if error is None or isinstance(error, Stopped):
-            ranks.meet()
+            ranks.barrier()
             self._done.set()
             self._thread.join()
-            ranks.meet()  # the first process keeps the store until nobody looks into it
+            ranks.barrier()  # the first process keeps the store until nobody looks into it
             atexit.register(_part)
             return
         if isinstance(error, KeyboardInterrupt):  # which the terminal gives to all of them
@@ -84,7 +84,7 @@ class Together:
             if word != mine:
                 self._leave(word)
             atexit.register(self._told)
-            self._until("known", ranks.processes() - 1)
+            self._until("known", ranks.world_size() - 1)
 
     def _told(self) -> None:
         with suppress(RuntimeError):
@@ -106,7 +106,7 @@ class Together:
         first = ranks.rank() == 0
         self._store.add("known", 1)
         if first:  # its store must last until all others know
-            self._until("known", ranks.processes() - 1)
+            self._until("known", ranks.world_size() - 1)
             self._until("told", 1)  # who started the first process waits for it alone
         os._exit(int(word.split()[1]) if first else 0)
 

@@ -15,16 +15,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..configuration.checking import load_config
 from ..configuration.config import Config
-from ..display import Display
+from ..console.display import Display
 from ..errors import UsageError
-from ..experiment import launch
+from ..experiment.device import launch
+from ..experiment.experiment import prepare
+from ..experiment.folds import Folds, fold_configs
+from ..experiment.run import Run
 from ..pictures.palette import OKABE_ITO
-from ..run.folder import Run, write_json
-from ..run.folds import Folds, fold_configs
-from ..run.lock import Lock
 from ..scoring.results import command
-from ..verbs import prepare
-from .trainer import Trainer
+from ..store.files import write_json
+from ..store.lock import Lock
+from ..training.trainer import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 WIDTH = 3.0

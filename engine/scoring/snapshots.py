@@ -27,8 +27,8 @@ from datasets.grid import nearest_slices, resize_image, resize_mask
 
 from ..errors import UsageError
 from ..processes import ranks
-from ..run.folder import read_json, write_json
-from ..scoring.evaluation import Prediction
+from ..store.files import read_json, write_json
+from .evaluation import Prediction
 from .mistakes import Mistakes
 
 FOLDER = "cases"
@@ -44,7 +44,7 @@ REMEDY = "restore it, or remove the folder: the report is then without pictures 
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedCase:
     """A case of the test part.
 
     Attributes:
@@ -62,18 +62,18 @@ class Kept:
     size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
 
-def read(run: Path) -> list[Kept]:
+def read(run: Path) -> list[SavedCase]:
     """What a run has kept; nothing where it has not been scored, or by an older program."""
     path = run / FOLDER / "cases.json"
     if not path.is_file():
         return []
     try:
-        return TypeAdapter(list[Kept]).validate_python(read_json(path))
+        return TypeAdapter(list[SavedCase]).validate_python(read_json(path))
     except ValidationError as error:
         raise UsageError(f"{path}: {error.errors()[0]['msg']}; {REMEDY}") from error
 
 
-def sprite(run: Path, kept: Kept, what: str) -> NDArray[np.uint8]:
+def sprite(run: Path, kept: SavedCase, what: str) -> NDArray[np.uint8]:
     """The tiles `(slices, rows, columns[, 3])` of `image`, `reference` or `prediction`.
 
     Raises:
@@ -88,7 +88,7 @@ def sprite(run: Path, kept: Kept, what: str) -> NDArray[np.uint8]:
         raise UsageError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
-class Material:
+class CaseSnapshots:
     """Looks at the predictions of a part as they are scored, and keeps what a report shows.
 
     Args:
@@ -115,7 +115,7 @@ class Material:
 
     def gather(self) -> None:
         """Take in what the other processes of the training have looked at."""
-        for mistakes, labels in ranks.gathered((self.mistakes, self.labels)):
+        for mistakes, labels in ranks.all_gather((self.mistakes, self.labels)):
             self.mistakes |= mistakes
             self.labels |= labels
 
@@ -149,7 +149,7 @@ class Material:
                 contents |= dict(zip(("reference.png", "prediction.png"), self.labels[number], strict=True))
                 for ending, content in contents.items():
                     write_atomically(folder / f"{stem}.{ending}", content, durable=False)
-            rows.append(asdict(Kept(name, mistakes, stem, slices, size)))
+            rows.append(asdict(SavedCase(name, mistakes, stem, slices, size)))
         write_json(folder / "cases.json", rows)
 
     def _chosen(self, ranked: Sequence[str], grid: str) -> set[str]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
-def leash() -> None:
+def exit_with_parent() -> None:
     """Send this process SIGTERM when its standard input closes: when who started it has ended."""
 
     def wait() -> None:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..configuration.checking import load_config
-from ..display import Display
+from ..console.display import Display
 from ..errors import UsageError
-from ..experiment import launch
-from ..run.folder import FREE, Run
-from ..run.folds import Folds
-from ..run.lock import Lock
-from ..verbs import fit
-from .determinism import use_threads
-from .difference import differences, log_difference, tensor_difference
-from .signals import Stop
+from ..experiment.device import launch
+from ..experiment.difference import differences, log_difference, tensor_difference
+from ..experiment.folds import Folds
+from ..experiment.run import FREE, Run
+from ..processes.determinism import use_threads
+from ..processes.signals import Stop
+from ..store.lock import Lock
+from .train import fit
 
 MAY_CHANGE = (*FREE, "data.root")
 WHY = ("python", "platform", "packages", "git", "device", "threads")

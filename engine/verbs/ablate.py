@@ -10,24 +10,21 @@ from rich.console import Console
 from datasets import DataError
 from datasets.files import write_atomically
 
-from ..display import Display
+from ..ablation.arms import NOISE_FLOOR, Ablation, Cell
+from ..ablation.cluster import Local, Place
+from ..ablation.conclusion import Conclusion
+from ..ablation.grid import place_of, train
+from ..ablation.record import Record
+from ..ablation.verdicts import latex, markdown
+from ..console.display import Display
+from ..console.sections import Section
 from ..errors import UsageError
+from ..experiment.run import Run, mark_of
 from ..report.ablation_report import ablation_subject
-from ..report.reporting import write_page
-from ..report.sections import Section
-from ..run.folder import Run, mark_of, read_json, write_json
-from ..run.lock import Lock
-from ..scoring import results
-from ..scoring.masks import Options, masks_in, score_masks
-from .arms import NOISE_FLOOR, Ablation, Cell
-from .cluster import Local, Place
-from .comparison import Method, not_paired
-from .conclusion import Conclusion, told_sections
-from .documents import arms_of, method, scores_files
-from .grid import place_of, train
-from .probe import Probe, probe
-from .record import Record
-from .verdicts import latex, markdown, verdicts
+from ..store.files import read_json, write_csv, write_json
+from ..store.lock import Lock
+from ..training.probe import Probe, probe
+from .report import write_page
 
 
 def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | None, display: Display) -> None:
@@ -66,49 +63,6 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | Non
         _conclude(ablation, display)
     if failed:
         raise UsageError("\n".join(failed))
-
-
-def compare(
-    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: float, display: Display
-) -> None:
-    """Compare two methods, group by group; of two ablations every arm that both have.
-
-    Args:
-        a: a run, an arm, an ablation, a scores document, or a folder of masks.
-        b: what it is compared with.
-        reference: the masks that folders of masks are scored against.
-        overrides: what the masks mean; see `masks.Options`.
-        smallest: the difference that would matter.
-        display: where the verdicts are shown.
-
-    Raises:
-        UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
-    """
-    if not 0 < smallest < 1:
-        raise UsageError(f"--smallest: must lie between 0 and 1, got {smallest:g}")
-    if a.resolve() == b.resolve():
-        raise UsageError(f"{a}: compared with itself; give two")
-    if reference is None and overrides:
-        raise UsageError(f"command line: {overrides[0]}: says what masks mean; give their reference with --ref")
-    pairs = [(a, b)]
-    if arms_of(a) and arms_of(b):
-        pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
-        if not pairs:
-            raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
-    for pair in pairs:
-        found = {str(path): _method(path, reference, overrides, display) for path in pair}
-        if left_out := not_paired(*found.values()):
-            display.section(Section("not paired", left_out))
-        for section in told_sections(verdicts(found, str(pair[1]), smallest)):
-            display.section(section)
-
-
-def _method(path: Path, reference: Path | None, overrides: Sequence[str], display: Display) -> Method:
-    """The scores under a path, or of the masks in it."""
-    if reference is None or scores_files(path):
-        return method(path)
-    scores = score_masks(masks_in(path), reference, Options.parse(overrides), display.track(f"scoring {path}"))
-    return Method(str(path), {None: [scores.document]})
 
 
 def _tell_plan(
@@ -168,6 +122,6 @@ def _conclude(ablation: Ablation, display: Display) -> None:
             display.section(section)
         write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
         write_atomically(path / "table.tex", latex(sections).encode())
-        results.write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
+        write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
     display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..ablation.comparison import Method
-from ..ablation.verdicts import Verdicts, reading_of
-from .palette import OKABE_ITO, palette
+from ..pictures.palette import OKABE_ITO, palette
+from .comparison import Method
+from .verdicts import Verdicts, reading_of
 
 DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
 

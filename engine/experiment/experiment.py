@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from lightning_fabric import Fabric
 
 import datasets
+import models
 import segloss
 from models import SegmentationModel
 from segloss.base import Activation
 
-from . import build
-from .configuration.config import Config, HeadlineSection, TrainSection
-from .errors import UsageError
-from .processes import ranks
-from .processes.joint import ALONE, joint
-from .training.determinism import settle
+from ..configuration import build
+from ..configuration.config import Config, HeadlineSection
+from ..console.display import Display
+from ..processes import ranks
+from .run import Run
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Experiment:
             background=build.background_class(adapter),
             batch_size=config.train.batch_size,
         )
-        share = (ranks.rank(), ranks.processes())
+        share = (ranks.rank(), ranks.world_size())
         return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order, share)
 
     def samples(self, part: datasets.Part) -> datasets.Samples:
@@ -142,31 +143,23 @@ class Experiment:
         return value
 
 
-def launch(train: TrainSection, together: bool = False) -> Fabric:
-    """Device, precision and determinism; a `UsageError` where the device is not there.
-
-    Args:
-        train: what is asked for.
-        together: train with several processes, as many as torchrun or srun has started or else as `train.devices` says.
-    """
-    settle(train.deterministic)
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("train.device: cuda, but torch sees no GPU on this machine; use auto or cpu")
-    if train.device == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("train.device: mps, but torch sees no Apple GPU on this machine; use auto or cpu")
-    device = train.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = train.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-    options = joint(train, device) if together else ALONE
-    fabric = Fabric(accelerator=device, precision=precision, **options)
-    fabric.launch()
-    return fabric
+def prepare(config: Config, run: Run, display: Display) -> Experiment:
+    """The experiment of a run: with the split it began with, or a new one."""
+    recorded = None
+    if (run.path / "split.json").is_file():
+        recorded = datasets.Recorded(run.read_json("split.json"), str(run.path / "split.json"))
+    with warnings_shown(display):
+        return Experiment.prepare(config, recorded, display.track("decoding"))
 
 
-def place(model: SegmentationModel, fabric: Fabric) -> SegmentationModel:
-    """The model on its device, its kernels in the memory order that convolutions are fastest in."""
-    fabric.to_device(model.to(memory_format=torch.channels_last))
-    return model
+@contextmanager
+def warnings_shown(display: Display) -> Iterator[None]:
+    """Show what the library and the data warn of as lines."""
+    kinds = (datasets.LeakageWarning, segloss.ClassWeightWarning, models.WeightsWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        for kind in kinds:
+            warnings.simplefilter("always", kind)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, kinds):
+            display.line(f"warning: {warning.message}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models import SegmentationModel, WeightsWarning, load_weights
 
-from ..run.checkpoint import Checkpoint
+from .checkpoint import Checkpoint
 
 
 def checkpoint_of(source: str) -> Path:

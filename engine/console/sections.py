@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from .viewer import Viewer
+
+@dataclass(frozen=True)
+class Viewer:
+    """What the viewer of a page shows.
+
+    Attributes:
+        data: for the page's script.
+        thumbs: of each case its name, its note and by arm a picture (data URI) with its score: the mistakes in the
+            slice that has most.
+        lines: how cases were chosen, and what was left out.
+    """
+
+    data: Mapping[str, Any]
+    thumbs: Sequence[Mapping[str, Any]]
+    lines: Sequence[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from datasets.labels import looks_like_background
 from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
 
-from . import build
-from .configuration.config import Config, DataSection
+from ..configuration import build
+from ..configuration.config import Config, DataSection
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Facts:
 
 
 @dataclass
-class Inspection:
+class DataCheck:
     """A data set, looked at.
 
     Attributes:
@@ -68,7 +68,7 @@ class Inspection:
 Track = Callable[[Iterable[datasets.Case], int], Iterable[datasets.Case]]
 
 
-def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection:
+def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
     """Open every file of a data set, one at a time, and divide the cases as training would.
 
     Args:
@@ -82,7 +82,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> Inspection
     cases = grouped(adapter.cases(), config.data.group)
     refuse_equal_ids(cases)
     cache = build.build_cache(config.data, config.output, adapter)
-    found = Inspection(adapter.classes)
+    found = DataCheck(adapter.classes)
     for case in track(cases, len(cases)):
         try:
             facts = _facts(case, adapter, cache, config.data)
@@ -138,7 +138,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     )
 
 
-def _divide(found: Inspection, cases: Sequence[datasets.Case], config: Config, adapter: datasets.Adapter) -> None:
+def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, adapter: datasets.Adapter) -> None:
     """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
     by_id = {facts.case.id: facts for facts in found.facts}
     ground = None if adapter.background is None else adapter.classes.index(adapter.background)

@@ -14,14 +14,14 @@ from ..ablation.conclusion import Conclusion
 from ..ablation.documents import arms_of
 from ..ablation.record import FILE
 from ..ablation.verdicts import chance
-from ..display import Display
+from ..console.display import Display
+from ..console.sections import Section, Subject
 from ..errors import UsageError
-from ..run.folds import Folds
-from .ablation_report import ablation_subject
-from .page import page
-from .run_report import run_subject
-from .sections import Section, Subject
-from .viewer import BYTES
+from ..experiment.folds import Folds
+from ..report.ablation_report import ablation_subject
+from ..report.page import page
+from ..report.run_report import run_subject
+from ..report.viewer import BYTES
 
 PAGE = "report.html"
 

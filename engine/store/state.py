@@ -15,7 +15,7 @@ class State:
         step: optimizer steps done.
         best: the best headline score on validation so far.
         best_epoch: the epoch it came from, counted from 1.
-        stale: validations since then.
+        epochs_without_improvement: validations since then.
         log_lines: lines of log.jsonl that belong to this state.
         stopped: whether early stopping has ended the training.
         class_accuracy: recall of each class in the last validation, null where it was absent; null before the first.
@@ -26,7 +26,7 @@ class State:
     step: int = 0
     best: float | None = None
     best_epoch: int = 0
-    stale: int = 0
+    epochs_without_improvement: int = 0
     log_lines: int = 0
     stopped: bool = False
     class_accuracy: list[float | None] | None = None

@@ -17,9 +17,9 @@ import datasets
 import segloss
 from datasets.counts import add_counts, no_counts
 
-from .inspection import Facts, Inspection, total_pixels
-from .pictures.palette import coloured, palette
-from .report.sections import Section
+from ..console.sections import Section
+from ..pictures.palette import coloured, palette
+from .check import DataCheck, Facts, total_pixels
 
 SHOWN = 8
 """Samples in the picture."""
@@ -27,7 +27,7 @@ MOST_LINES = 50
 """Problems that are listed; the rest are counted."""
 
 
-def sections(found: Inspection, picture: Path | None) -> Iterator[Section]:
+def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     """The report."""
     if found.problems:
         more = [f"… and {len(found.problems) - MOST_LINES} more"] if len(found.problems) > MOST_LINES else []
@@ -43,7 +43,7 @@ def sections(found: Inspection, picture: Path | None) -> Iterator[Section]:
         yield Section("Samples", picture=picture)
 
 
-def _overview(found: Inspection) -> Section:
+def _overview(found: DataCheck) -> Section:
     sizes = Counter(facts.size for facts in found.facts)
     shown = ", ".join(f"{columns}x{rows} ({count})" for (rows, columns), count in sizes.most_common(5))
     more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
@@ -58,7 +58,7 @@ def _overview(found: Inspection) -> Section:
     return Section("Data", lines)
 
 
-def _millimetres(found: Inspection) -> Iterator[str]:
+def _millimetres(found: DataCheck) -> Iterator[str]:
     """The voxel sizes of volumes, and which of them are cut across their slices."""
     sizes = Counter(tuple(round(mm, 2) for mm in facts.spacing) for facts in found.facts if facts.spacing)
     if not sizes:
@@ -74,7 +74,7 @@ def _millimetres(found: Inspection) -> Iterator[str]:
         )
 
 
-def _classes(found: Inspection) -> Section:
+def _classes(found: DataCheck) -> Section:
     pixels = total_pixels(found.facts, len(found.classes))
     ignored = sum(facts.ignored for facts in found.facts)
     total, counts = sum(pixels), _counts(found.facts, found.classes)
@@ -87,7 +87,7 @@ def _classes(found: Inspection) -> Section:
     return Section("Classes", columns=["class", "pixels", "share", "images", "components"], rows=rows)
 
 
-def _split(found: Inspection, name: str, split: Mapping[Any, Sequence[str]]) -> Section:
+def _split(found: DataCheck, name: str, split: Mapping[Any, Sequence[str]]) -> Section:
     by_id = {facts.case.id: facts for facts in found.facts}
     columns, shares = ["", *split], []
     parts = [[by_id[case] for case in cases] for cases in split.values()]
@@ -103,7 +103,7 @@ def _split(found: Inspection, name: str, split: Mapping[Any, Sequence[str]]) -> 
     return Section(f"Split {name}".strip(), columns=columns, rows=rows)
 
 
-def _weights(found: Inspection) -> Iterator[Section]:
+def _weights(found: DataCheck) -> Iterator[Section]:
     """The weights of each scheme on the training part of the first fold."""
     train = next(iter(found.splits.values()), {}).get("train", [])
     facts = [one for one in found.facts if one.case.id in set(train)]
@@ -138,7 +138,7 @@ def _share(part: int, whole: int) -> str:
     return "-" if not whole else f"{part / whole:.4%}" if part and part / whole < 0.01 else f"{part / whole:.2%}"
 
 
-def samples_picture(found: Inspection, adapter: datasets.Adapter) -> Figure:
+def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
     """Images and masks side by side: for each class in turn, rarest first, the case with most of it that is left."""
     chosen: list[Facts] = []
     rarest_first = np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist()

@@ -1,0 +1,1 @@
+"""The data check: what a data set holds, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""A run's folder, its folds, and what training and scoring share: data, network, device."""

@@ -1,0 +1,55 @@
+"""The device of a process: Lightning Fabric with its precision, and the network on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from models import SegmentationModel
+
+from ..configuration.config import TrainSection
+from ..errors import UsageError
+from ..processes.determinism import settle
+from ..processes.joint import ALONE, joint
+from ..store.checkpoint import load_model
+from .run import Run
+
+
+def launch(train: TrainSection, together: bool = False) -> Fabric:
+    """Device, precision and determinism; a `UsageError` where the device is not there.
+
+    Args:
+        train: what is asked for.
+        together: train with several processes, as many as torchrun or srun has started or else as `train.devices` says.
+    """
+    settle(train.deterministic)
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("train.device: cuda, but torch sees no GPU on this machine; use auto or cpu")
+    if train.device == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("train.device: mps, but torch sees no Apple GPU on this machine; use auto or cpu")
+    device = train.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = train.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    options = joint(train, device) if together else ALONE
+    fabric = Fabric(accelerator=device, precision=precision, **options)
+    fabric.launch()
+    return fabric
+
+
+def to_device(model: SegmentationModel, fabric: Fabric) -> SegmentationModel:
+    """The model on its device, its kernels in the memory order that convolutions are fastest in."""
+    fabric.to_device(model.to(memory_format=torch.channels_last))
+    return model
+
+
+def load_trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
+    """The run's network with the weights of a checkpoint, on its device, and where they come from."""
+    loaded = run.load(checkpoint)
+    model = to_device(network, fabric)
+    load_model(model, loaded, run.checkpoint(checkpoint))
+    return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}

@@ -1,0 +1,57 @@
+"""Look at a data set before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+from datasets.files import write_atomically
+
+from ..configuration import build
+from ..configuration.checking import load_config
+from ..configuration.config import Config
+from ..console.display import Display
+from ..console.sections import Subject
+from ..data_check.check import inspect
+from ..data_check.report import samples_picture, sections
+from ..report.page import page
+
+
+def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
+    """Open every file of the data set that a YAML file names, and tell what it holds and what is wrong.
+
+    With `clear_cache` remove the decoded cases instead; they are made anew when they are needed.
+
+    Returns:
+        Whether nothing is wrong.
+
+    Raises:
+        UsageError, DataError: the file is at fault, or the data cannot even be listed.
+    """
+    config = load_config(path, overrides)
+    if clear_cache:
+        cache = _cache(config)
+        display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")
+        return True
+    found = inspect(config, display.track("reading"))
+    folder = Path(config.output) / f"{config.name}-check"
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = None
+    if any(sum(facts.pixels) for facts in found.facts):
+        picture = folder / "samples.png"
+        samples_picture(found, build.build_adapter(config.data)).savefig(picture, dpi=90)
+    told = list(sections(found, picture))
+    for section in told:
+        display.section(section)
+    if html:
+        title = f"{config.name}: the data"
+        write_atomically(folder / "check.html", page(title, [Subject(title, told)]).encode())
+        display.line(f"page: {folder / 'check.html'}")
+    cache = _cache(config)
+    display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")
+    return not found.problems
+
+
+def _cache(config: Config) -> datasets.Cache:
+    return build.build_cache(config.data, config.output, build.build_adapter(config.data))

@@ -1,0 +1,69 @@
+"""Score a trained run, or the masks of any program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+
+from ..console.display import Display
+from ..errors import UsageError
+from ..experiment.device import launch, load_trained
+from ..experiment.experiment import prepare
+from ..experiment.folds import Folds
+from ..experiment.run import Run
+from ..scoring import results
+from ..scoring.evaluation import score
+from ..scoring.masks import Options, masks_in, score_masks
+from ..store.files import refuse_file
+from ..training import memory
+
+
+def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
+    """Score a trained run on one part, from its best or last checkpoint.
+
+    Raises:
+        UsageError: the folder is no run, or has no such checkpoint.
+    """
+    if Folds.holds(path):
+        for run in Folds(path).runs:
+            evaluate(run.path, part, checkpoint, overrides, display)
+        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides))
+        folder.mkdir(exist_ok=True)
+        results.write(folder, results.pool(Folds(path).runs, folder.name))
+        display.scores(f"{path}: {part} parts of all folds", results.read(folder))
+        return
+    run = Run.open(path)
+    config = run.config(overrides)
+    run.refuse_other_labels(config)
+    if not run.checkpoint(checkpoint).is_file():
+        raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
+    fabric = launch(config.train)
+    experiment = prepare(config, run, display)
+    model, origin = load_trained(run, experiment.network(trained=True), fabric, checkpoint)
+    with memory.scoring():
+        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), thorough=True)
+    scores.document["header"] |= origin
+    folder = run.path / results.evaluation_folder(part, checkpoint, config)
+    folder.mkdir(exist_ok=True)
+    results.write(folder, scores)
+    if not run.finished:
+        display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {origin['epoch']}")
+    display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores.document)
+    display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def evaluate_masks(
+    predicted: Path, reference: Path, overrides: Sequence[str], out: Path | None, display: Display
+) -> None:
+    """Score the mask files of a folder against those of another; see `masks.score_masks`."""
+    options = Options.parse(overrides)
+    refuse_file(out or predicted)
+    predicted = masks_in(predicted)
+    scores = score_masks(predicted, reference, options, display.track("scoring"))
+    folder = out or predicted
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write(folder, scores)
+    display.scores(f"{predicted} against {reference}", scores.document)
+    display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")

@@ -1,0 +1,82 @@
+"""Masks for images that need no reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+
+from ..configuration import build
+from ..configuration.config import Config
+from ..console.display import Display
+from ..errors import UsageError
+from ..experiment.device import launch, load_trained
+from ..experiment.folds import Folds
+from ..experiment.run import Run
+from ..scoring.inference import Ensemble
+from ..scoring.prediction import inputs, predict_file, write_classes, write_prediction
+from ..store.files import refuse_file
+
+
+def predict(
+    path: Path,
+    images: Sequence[Path],
+    out: Path,
+    checkpoint: str,
+    probabilities: bool,
+    suffix: str | None,
+    anonymous: bool,
+    overrides: list[str],
+    display: Display,
+) -> None:
+    """Write masks, previews and, where wanted, probabilities for images, on their own grid.
+
+    The folder of a run with every fold predicts by the mean of the logits of its networks.
+
+    Raises:
+        UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
+    """
+    runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
+    config = runs[0].config(overrides, apart=True)
+    adapter = build.build_adapter(config.data)
+    refuse_file(out)
+    if suffix is not None and not adapter.volumetric:
+        raise UsageError("--format is for volumes; masks of stills are PNG files")
+    wanted = inputs(images, adapter, out)
+    if anonymous and not any(one.suffix == ".dcm" for one in wanted):
+        raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
+    activation = _activation(config, len(adapter.classes)) if probabilities else None
+    fabric = launch(config.train)
+    section, channels = build.without_files(config.model), build.input_channels(config.data, adapter)
+    networks = []
+    for run in runs:
+        network = build.build_model(section, len(adapter.classes), channels, config.seed)
+        networks.append(load_trained(run, network, fabric, checkpoint)[0])
+    if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
+        display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
+    if len(networks) > 1:
+        display.line(f"the mean of {len(networks)} networks, one a fold")
+    model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
+    out.mkdir(parents=True, exist_ok=True)
+    write_classes(out, adapter)
+    refused = []
+    for one in display.track("predicting")(wanted, len(wanted)):
+        try:
+            found = predict_file(one.path, model, adapter, config, fabric, activation)
+            write_prediction(found, one, out, adapter, suffix, anonymous)
+        except datasets.DataError as error:
+            refused.append(str(error))
+    kept = " and probabilities" if probabilities else ""
+    display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside")
+    display.line(f"values and colours of the classes: {out / 'classes.json'}")
+    if refused:
+        raise datasets.DataError("\n".join(refused))
+
+
+def _activation(config: Config, classes: int) -> str:
+    """What makes probabilities of the logits; a `UsageError` where the loss trains none."""
+    activation = build.activation(config.loss, classes)
+    if activation == "none":
+        raise UsageError(f"--probabilities: the loss {config.loss[0].name} trains raw scores, no probabilities")
+    return activation
