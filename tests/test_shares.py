@@ -10,7 +10,7 @@ from losses import BY_BATCH, HARD_ONLY, NAMES, PIXELWISE, build, sample, seeded
 from runs import log, trainer
 
 from engine.training.shares import class_sums, pixel_losses, shares
-from engine.training.shares_probe import representative, spaced
+from engine.training.shares_probe import representative
 from segloss import build_loss
 
 
