@@ -9,6 +9,7 @@ from conftest import make_camvid
 from losses import BY_BATCH, HARD_ONLY, NAMES, PIXELWISE, build, sample, seeded
 from runs import log, trainer
 
+import datasets
 from engine.training.shares import class_sums, pixel_losses, shares
 from engine.training.shares_probe import representative
 from segloss import build_loss
@@ -87,9 +88,9 @@ def test_what_is_undefined_is_null():
 
 
 def test_evenly_spaced():
-    assert spaced(3, 8) == [0, 1, 2]
-    assert spaced(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert spaced(1, 8) == [0]
+    assert datasets.evenly_spaced(3, 8) == [0, 1, 2]
+    assert datasets.evenly_spaced(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert datasets.evenly_spaced(1, 8) == [0]
 
 
 def test_the_probe_holds_what_is_rare():
