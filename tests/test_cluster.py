@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,9 @@ from engine.ablation import cells, cluster, worker
 from engine.ablation.arms import Ablation
 from engine.ablation.cluster import Pool, workers_of
 from engine.ablation.grid import _jobs, place_of
-from engine.ablation.queues import Pbs, Slurm
+from engine.ablation.queues import jobqueue
+from engine.configuration import checking
+from engine.configuration.config import PbsSection, SlurmSection
 from engine.errors import ConfigError, UsageError
 from engine.processes.signals import STOPPED
 from engine.store import lock
@@ -241,17 +244,29 @@ def test_a_worker_checks_that_it_would_train_the_same(job, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("queue", "lines"),
+    ("name", "lines"),
     [
-        (Slurm, ["#SBATCH -p gpu", "#SBATCH -A me", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G"]),
-        (Slurm, ["#SBATCH -t 12:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --qos=low", "#SBATCH -J segloss"]),
-        (Pbs, ["#PBS -q gpu", "#PBS -A me", "#PBS -l select=1:ncpus=4:mem=15GB:ngpus=1", "#PBS -N segloss"]),
-        (Pbs, ["#PBS -l walltime=12:00:00", "#PBS --qos=low"]),
+        ("slurm", ["#SBATCH -p gpu", "#SBATCH -A me", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G"]),
+        ("slurm", ["#SBATCH -t 12:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --qos=low", "#SBATCH -J segloss"]),
+        ("pbs", ["#PBS -q gpu", "#PBS -A me", "#PBS -l select=1:ncpus=4:mem=15GB:ngpus=1", "#PBS -N segloss"]),
+        ("pbs", ["#PBS -l walltime=12:00:00", "#PBS --qos=low"]),
     ],
 )
-def test_the_script_of_a_job(queue, lines):
-    asked = queue(4, "16GB", "12:00:00", 1, "gpu", "me", "ib0", ["--qos=low"], ["module load cuda"])
-    script = asked._cluster_class().job_cls("tcp://head:1", name="x", **asked.options()).job_script().splitlines()
+def test_the_script_of_a_job(name, lines):
+    section = {"slurm": SlurmSection, "pbs": PbsSection}[name](
+        name=name,
+        cores=4,
+        memory="16GB",
+        walltime="12:00:00",
+        gpus=1,
+        queue="gpu",
+        account="me",
+        interface="ib0",
+        directives=["--qos=low"],
+        prologue=["module load cuda"],
+    )
+    cluster, options = jobqueue(section)
+    script = cluster.job_cls("tcp://head:1", name="x", **options).job_script().splitlines()
     assert not set(lines) - set(script)
     assert "module load cuda" in script
     [started] = [line for line in script if "distributed.cli.dask_worker" in line]
@@ -264,9 +279,12 @@ def test_the_script_of_a_job(queue, lines):
     ("more", "message"),
     [
         (", gpu: 1", "ablation.cluster: unknown key 'gpu'; did you mean 'gpus'?"),
-        (", gpus: -1", "ablation.cluster.gpus: must not be negative, got -1"),
-        (", memory: much", "ablation.cluster.memory: must be a number and KB, MB, GB or TB, such as 32GB, got 'much'"),
-        (", walltime: long", "ablation.cluster.walltime: must be hours, minutes and seconds"),
+        (", gpus: -1", "ablation.cluster.gpus: must be greater than or equal to 0, got -1"),
+        (", memory: much", 'ablation.cluster.memory: must be a number and KB, MB, GB or TB, such as 32GB, got "much"'),
+        (
+            ", walltime: long",
+            'ablation.cluster.walltime: must be hours, minutes and seconds, such as "24:00:00", got "long"',
+        ),
         (", name: slrum", "ablation.cluster.name: unknown cluster 'slrum'; did you mean 'slurm'?"),
     ],
 )
@@ -280,6 +298,15 @@ def test_mistakes_in_the_section_are_one_line_each(tmp_path, more, message):
         Ablation.load(path, [f"ablation.cluster={{{section}}}"])
     assert len(error.value.problems) == 1
     assert message in error.value.problems[0]
+
+
+def test_a_queue_needs_dask_jobqueue(tmp_path, monkeypatch):
+    monkeypatch.setattr(checking, "find_spec", lambda name: None if name == "dask_jobqueue" else find_spec(name))
+    path = grid_yaml(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        Ablation.load(path, ["ablation.cluster={name: pbs, cores: 1, memory: 1GB, walltime: '1:00:00'}"])
+    [line] = error.value.problems
+    assert line.endswith(": ablation.cluster.name: pbs needs dask-jobqueue: pip install '.[cluster]'")
 
 
 def command(folder, name, script):

@@ -13,8 +13,9 @@ from typing import Any
 
 from distributed import Client, LocalCluster, Status
 
+from ..configuration.config import ClusterSection
 from ..errors import UsageError
-from .queues import Queue
+from .queues import cluster_of
 
 CONNECT_SECONDS = 15.0
 """How long a scheduler may take to answer, and a connection that is lost to come back."""
@@ -61,17 +62,17 @@ class Jobs:
     """Jobs of a queue.
 
     Attributes:
-        queue: what each job asks for.
+        section: what each job asks for.
         workers: jobs at a time; None for one a cell.
         logs: where they write what they print.
     """
 
-    queue: Queue
+    section: ClusterSection
     workers: int | None
     logs: Path
 
     def __str__(self) -> str:
-        return f"{self.workers or 'all'} at a time, as jobs of {self.queue.name} (their logs: {self.logs})"
+        return f"{self.workers or 'all'} at a time, as jobs of {self.section.name} (their logs: {self.logs})"
 
 
 Place = Local | Scheduler | Jobs
@@ -115,8 +116,8 @@ def workers_of(place: Place, cells: int, tell: Callable[[str], None]) -> Iterato
             with _client(place.address) as client:
                 yield Pool(client, most)
         elif isinstance(place, Jobs):
-            with place.queue.cluster(place.logs) as cluster, Client(cluster) as client:
-                handed = _HandedIn(place.queue.name, cluster, most, tell)
+            with cluster_of(place.section, place.logs) as cluster, Client(cluster) as client:
+                handed = _HandedIn(place.section.name, cluster, most, tell)
                 handed.hand_in(first=True)
                 yield Pool(client, most, handed.refill, lambda addresses: client.retire_workers(addresses))
         else:

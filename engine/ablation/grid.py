@@ -13,7 +13,6 @@ import torch
 
 from datasets.files import write_atomically
 
-from ..configuration import build
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
@@ -49,7 +48,7 @@ def place_of(ablation: Ablation, scheduler: str | None) -> Place:
     if scheduler is not None:
         return Scheduler(scheduler, section.workers)
     if section.cluster is not None:
-        return Jobs(build.build_queue(section.cluster), section.workers, ablation.path / "jobs")
+        return Jobs(section.cluster, section.workers, ablation.path / "jobs")
     workers = section.workers or max(1, len(_gpus(ablation.config)))
     return Local(workers, section.threads or max(1, (os.cpu_count() or 1) // workers))
 

@@ -15,11 +15,9 @@ import models
 import segloss
 from segloss.base import Activation
 
-from ..ablation.queues import CLUSTERS, Queue
 from ..store.initial import start_from
 from .config import (
     AcwSection,
-    ClusterSection,
     DataSection,
     LossSection,
     MarginSection,
@@ -165,8 +163,3 @@ def build_schedule(optim: OptimSection) -> Schedule:
     """The schedule of the learning rate."""
     section = optim.schedule
     return constant() if section is None else SCHEDULES[section.name](**parameters(section, ScheduleSection))
-
-
-def build_queue(section: ClusterSection) -> Queue:
-    """The queue whose jobs train the cells of an ablation."""
-    return CLUSTERS[section.name](**parameters(section, ClusterSection))

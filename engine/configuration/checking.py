@@ -143,8 +143,9 @@ def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> lis
     if "data" in valid and "scores" in valid:
         attempt(["scores", "window"], lambda: _check_window(valid["scores"].window, valid["data"].size))
     cluster = getattr(valid.get("ablation"), "cluster", None)
-    if cluster is not None:
-        attempt(["ablation", "cluster"], lambda: build.build_queue(cluster))
+    if cluster is not None and find_spec("dask_jobqueue") is None:
+        message = f"name: {cluster.name} needs dask-jobqueue: pip install '.[cluster]'"
+        problems.append(_place(root, ["ablation", "cluster"], message))
     if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
         problems.append(_place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard"))
     return problems

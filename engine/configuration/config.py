@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 import datasets
 import models
 import segloss
 
-from ..ablation.queues import CLUSTERS
 from .named import Strict, one_of
 from .optim import OPTIMIZERS, SCHEDULES
 
@@ -223,10 +224,51 @@ class PaperSection(Strict):
     """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
 
 
-class ClusterSection(Strict):
-    """The queue whose jobs train the cells; see `engine.ablation.queues`."""
+def _like(pattern: str, meaning: str) -> AfterValidator:
+    """Text of a pattern; `meaning` completes the sentence "must be …"."""
 
-    name: str
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise PydanticCustomError("pattern", "must be {meaning}", {"meaning": meaning})
+        return text
+
+    return AfterValidator(check)
+
+
+class ClusterSection(Strict):
+    """Jobs of a cluster's queue, each a worker that trains one cell at a time."""
+
+    name: Literal["slurm", "pbs"]
+    cores: Annotated[int, Field(ge=1)]
+    """Of a job; a cell computes with as many threads, unless ablation.threads says otherwise."""
+    memory: Annotated[str, _like(r"\d+(\.\d+)? ?[KMGT]i?B", "a number and KB, MB, GB or TB, such as 32GB")]
+    """Of a job, such as 32GB."""
+    walltime: Annotated[str, _like(r"(\d+-)?\d+(:\d+){0,2}", 'hours, minutes and seconds, such as "24:00:00"')]
+    """After which a job ends, such as "24:00:00"; another job resumes its cell."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """Of a job."""
+    queue: str | None = None
+    """The queue or partition; null for the cluster's own."""
+    account: str | None = None
+    """That is charged."""
+    interface: str | None = None
+    """The network that workers and scheduler talk over, such as ib0."""
+    directives: list[str] | None = None
+    """Further lines of the job's head, without #SBATCH or #PBS."""
+    prologue: list[str] | None = None
+    """Commands before the worker starts, such as `module load cuda`."""
+
+
+class SlurmSection(ClusterSection):
+    """A cluster with SLURM."""
+
+    name: Literal["slurm"]
+
+
+class PbsSection(ClusterSection):
+    """A cluster with PBS."""
+
+    name: Literal["pbs"]
 
 
 class AblationSection(Strict):
@@ -246,7 +288,7 @@ class AblationSection(Strict):
     """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Threads of each; null for the cores divided by the workers, elsewhere than here for those of the Dask worker."""
-    cluster: ClusterSection | None = None
+    cluster: Annotated[SlurmSection | PbsSection, Field(discriminator="name")] | None = None
     """Train the cells as jobs of a cluster's queue; null for this machine."""
     paper: PaperSection | None = None
     """What a paper printed for these arms."""
@@ -301,10 +343,6 @@ class _Optim(OptimSection):
     schedule: one_of(SCHEDULES, ScheduleSection) | None = None  # type: ignore[valid-type]
 
 
-class _Ablation(AblationSection):
-    cluster: one_of(CLUSTERS, ClusterSection) | None = None  # type: ignore[valid-type]
-
-
 class FullConfig(Config):
     """The configuration with every name resolved to its own parameters: what is validated, and the JSON Schema."""
 
@@ -312,4 +350,3 @@ class FullConfig(Config):
     model: one_of(models.MODELS, ModelSection)  # type: ignore[valid-type]
     loss: Annotated[list[one_of(segloss.LOSSES, LossSection)], BeforeValidator(as_list), Field(min_length=1)]  # type: ignore[valid-type]
     optim: one_of(OPTIMIZERS, _Optim)  # type: ignore[valid-type]
-    ablation: _Ablation | None = None
