@@ -7,7 +7,7 @@ from .cache import Cache
 from .cached import CachedCase
 from .camvid import CamVid
 from .camvid701 import CamVid701
-from .case import IGNORE, PARTS, Adapter, Case, Decoded, Part, Pixels
+from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels
 from .cityscapes import Cityscapes, to_label_ids
 from .counts import Counts, add_slices
 from .dicom_folder import Dicom, Trus
@@ -86,6 +86,7 @@ __all__ = [
     "Folder",
     "FromFile",
     "Geometry",
+    "Kind",
     "LeakageWarning",
     "NiftiFolder",
     "Normalised",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .case import PARTS, Case, Decoded, Pixels
+from .case import PARTS, Case, Decoded, Kind, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .still import find_images, is_still, read_rgb, with_mask
@@ -44,7 +44,7 @@ class CamVid:
     """
 
     channels = 3
-    volumetric = False
+    kind: Kind = "still"
     normalise = "imagenet"
 
     def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:

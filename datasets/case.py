@@ -14,6 +14,8 @@ from .geometry import Geometry
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+Kind = Literal["volume", "still"]
+"""What a case is: a volume of slices, or a picture."""
 IGNORE = 255
 """The label of pixels that do not count, in every decoded mask."""
 
@@ -88,11 +90,11 @@ class Adapter(Protocol):
     """What a data set is to the rest of the package. Its constructor touches no file.
 
     Attributes:
-        volumetric: whether a case is a volume (scored by case) or a still (scored by data set).
+        kind: whether a case is a volume (scored by case) or a still (scored by data set).
         normalise: the name of its default normalisation, a key of `datasets.normalise.NORMALISATIONS`.
     """
 
-    volumetric: bool
+    kind: Kind
     normalise: str
 
     @property

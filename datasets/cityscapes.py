@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Part, Pixels
+from .case import IGNORE, Case, Decoded, Kind, Part, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .still import find_images, is_still, read_mask, read_rgb, same_size
@@ -79,7 +79,7 @@ class Cityscapes:
     """
 
     channels = 3
-    volumetric = False
+    kind: Kind = "still"
     normalise = "imagenet"
 
     def __init__(

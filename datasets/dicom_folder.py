@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Pixels
+from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dicom import Colour
 from .dicom_file import is_dicom, load
 from .dicom_frames import frames_of
@@ -50,7 +50,7 @@ class Dicom:
         ValueError: no `labels`, a threshold out of range; see `LabelMap`, `Pattern`.
     """
 
-    volumetric = True
+    kind: Kind = "volume"
     normalise = "percentile"
     own: LabelMap | None = None
     """The classes without `labels`."""

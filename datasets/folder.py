@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from .case import IGNORE, Case, Decoded, Pixels
+from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .pattern import Pattern, part_of
@@ -32,7 +32,7 @@ class Folder:
         ValueError: see `LabelMap` and `Pattern`; a mask pattern without `{name}`.
     """
 
-    volumetric = False
+    kind: Kind = "still"
 
     def __init__(
         self,

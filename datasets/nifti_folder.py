@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import IGNORE, Case, Decoded, Pixels
+from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map, own_classes
@@ -37,7 +37,7 @@ class NiftiFolder:
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
     """
 
-    volumetric = True
+    kind: Kind = "volume"
     normalise = "percentile"
 
     def __init__(

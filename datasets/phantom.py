@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import phantom_trus
-from .case import Case, Decoded, Pixels
+from .case import Case, Decoded, Kind, Pixels
 from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
@@ -51,7 +51,7 @@ class Phantom:
         ValueError: fewer than three patients, a negative seed; see `LabelMap`.
     """
 
-    volumetric = True
+    kind: Kind = "volume"
     normalise = "percentile"
     channels = 1
 

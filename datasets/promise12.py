@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .case import Case, Decoded, Pixels
+from .case import Case, Decoded, Kind, Pixels
 from .errors import DataError
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
@@ -28,7 +28,7 @@ class Promise12:
     """
 
     channels = 1
-    volumetric = True
+    kind: Kind = "volume"
     normalise = "percentile"
 
     def __init__(

@@ -166,11 +166,10 @@ def picture(name: str) -> Picture:
         adapter = PICTURES[name](Path(root))
         case = adapter.cases()[0]
         decoded = adapter.read(case)
-        index = int((decoded.mask % datasets.IGNORE > 0).sum((1, 2)).argmax()) if adapter.volumetric else 0
+        volume = adapter.kind == "volume"
+        index = int((decoded.mask % datasets.IGNORE > 0).sum((1, 2)).argmax()) if volume else 0
         image, mask = decoded.image.array[index], decoded.mask[index]
-        on_disk = (
-            mask * (mask != datasets.IGNORE) if adapter.volumetric else read_mask(case.mask, name == "camvid701")[0]
-        )
+        on_disk = mask * (mask != datasets.IGNORE) if volume else read_mask(case.mask, name == "camvid701")[0]
     if image.dtype != np.uint8:
         image = np.clip(image / np.percentile(image, 99.5) * 255, 0, 255).astype(np.uint8)
     if on_disk.ndim == 2:

@@ -277,7 +277,7 @@ def _check_background(scores: ScoresSection, adapter: datasets.Adapter) -> None:
 def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:
     """What is for volumes alone, and what of it does not go together."""
     for key, default in (("spacing", None), ("slices", "all"), ("context", 0)):
-        if not adapter.volumetric and getattr(data, key) != default:
+        if adapter.kind != "volume" and getattr(data, key) != default:
             raise ValueError(f"{key}: is for volumes, but {data.name} holds stills; leave it out")
     if data.slices != "all" and adapter.background is None:
         raise ValueError("slices: needs a class named background to tell foreground from; use all")

@@ -120,7 +120,7 @@ class Experiment:
     @property
     def background(self) -> int | None:
         """The class that is left out of means, or None."""
-        choice = self.config.scores.background or ("exclude" if self.adapter.volumetric else "include")
+        choice = self.config.scores.background or ("exclude" if self.adapter.kind == "volume" else "include")
         return None if choice == "include" else build.background_class(self.adapter)
 
     @property
@@ -133,7 +133,7 @@ class Experiment:
         """The score that chooses the best checkpoint."""
         if self.config.scores.headline is not None:
             return self.config.scores.headline
-        if self.adapter.volumetric:
+        if self.adapter.kind == "volume":
             return HeadlineSection(reading="case", score="mDSC")
         return HeadlineSection(reading="dataset", score="mIoU")
 

@@ -164,7 +164,7 @@ def score(
         for case, slices in zip(cases, lengths, strict=True)
         for index in range(slices)
     ]
-    rows = scores.image_rows(classes, names) if experiment.adapter.volumetric else []
+    rows = scores.image_rows(classes, names) if experiment.adapter.kind == "volume" else []
     return Scores(document, rows)
 
 

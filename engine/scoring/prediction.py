@@ -62,7 +62,7 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
     """
     written = {out.resolve() / name for name in OUTPUTS}
     kind = "images (.png, .jpg, .tif, .bmp)"
-    if adapter.volumetric:
+    if adapter.kind == "volume":
         kind = f"scans ({'DICOM' if isinstance(adapter, datasets.Dicom) else '.nii, .nii.gz, .hdr, .mha, .mhd'})"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
@@ -179,7 +179,7 @@ def write_prediction(
     """
     values = adapter.labels.values_of(found.labels)
     suffix = ".png"
-    if adapter.volumetric:
+    if adapter.kind == "volume":
         suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
     mask, preview = out / "masks" / f"{one.name}{suffix}", out / "preview" / f"{one.name}.png"
     shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
@@ -187,7 +187,7 @@ def write_prediction(
     written = [mask, preview, *([] if found.probabilities is None else [probabilities])]
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if adapter.volumetric:
+    if adapter.kind == "volume":
         assert found.image.geometry is not None
         volume = in_file(values, found.image)
         if suffix == ".dcm" and found.image.series is not None:
@@ -208,7 +208,7 @@ def write_prediction(
     else:
         _write(mask, Image.fromarray(values[0]))
         _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
-    if found.probabilities is not None and adapter.volumetric:
+    if found.probabilities is not None and adapter.kind == "volume":
         datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities, one.path)
     elif found.probabilities is not None:
         content = BytesIO()

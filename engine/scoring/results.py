@@ -131,7 +131,7 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
         found["threshold_DSC"] = best_threshold(experiment.samples("test"))
-    if adapter.volumetric:
+    if adapter.kind == "volume":
         parts = experiment.data.parts
         scores = mean_mask(parts["train"], parts["test"], len(adapter.classes), background_class(adapter))
         cases = [cached.case.id for cached in parts["test"]]

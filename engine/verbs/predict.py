@@ -41,7 +41,7 @@ def predict(
     config = runs[0].config(overrides, apart=True)
     adapter = build.build_adapter(config.data)
     refuse_file(out)
-    if suffix is not None and not adapter.volumetric:
+    if suffix is not None and adapter.kind != "volume":
         raise UsageError("--format is for volumes; masks of stills are PNG files")
     wanted = inputs(images, adapter, out)
     if anonymous and not any(one.suffix == ".dcm" for one in wanted):
