@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import segmentation_models_pytorch as smp
-
 from .network import Network
 from .smp import check_dropout, check_width, wrapped
 
@@ -37,7 +35,7 @@ def deeplabv3plus(
     """
     check_width("decoder_channels", decoder_channels)
     return wrapped(
-        smp.DeepLabV3Plus,
+        "DeepLabV3Plus",
         encoder,
         pretrained,
         num_classes,
@@ -78,7 +76,7 @@ def deeplabv3(
     check_width("decoder_channels", decoder_channels)
     check_dropout("dropout", dropout)
     return wrapped(
-        smp.DeepLabV3,
+        "DeepLabV3",
         encoder,
         pretrained,
         num_classes,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP
 from torch import Tensor, nn
 
 from .network import Network
@@ -109,6 +107,8 @@ def fastfcn(
     Raises:
         ValueError: an unknown encoder, a parameter out of its range.
     """
+    import segmentation_models_pytorch as smp
+
     check_encoder(encoder)
     check_width("width", width)
     check_dropout("dropout", dropout)
@@ -122,5 +122,7 @@ def fastfcn(
 
 
 def _aspp(before: int, after: int) -> nn.Sequential:
+    from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP
+
     pyramid: nn.Module = ASPP(before, after, [12, 24, 36], separable=False, dropout=0.5)
     return nn.Sequential(pyramid, _convolution(after, after))

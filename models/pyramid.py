@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import segmentation_models_pytorch as smp
-
 from .network import Network
 from .smp import check_dropout, check_width, wrapped
 
@@ -38,7 +36,7 @@ def fpn(
     check_width("decoder_channels", decoder_channels)
     check_dropout("dropout", dropout)
     return wrapped(
-        smp.FPN,
+        "FPN",
         encoder,
         pretrained,
         num_classes,
@@ -80,7 +78,7 @@ def pspnet(
     check_width("decoder_channels", decoder_channels)
     check_dropout("dropout", dropout)
     return wrapped(
-        smp.PSPNet,
+        "PSPNet",
         encoder,
         pretrained,
         num_classes,
@@ -118,7 +116,7 @@ def pan(
     """
     check_width("decoder_channels", decoder_channels)
     return wrapped(
-        smp.PAN,
+        "PAN",
         encoder,
         pretrained,
         num_classes,
@@ -153,7 +151,7 @@ def upernet(
     """
     check_width("decoder_channels", decoder_channels)
     return wrapped(
-        smp.UPerNet,
+        "UPerNet",
         encoder,
         pretrained,
         num_classes,

@@ -1,14 +1,12 @@
-"""What the architectures of segmentation-models-pytorch share."""
+"""What the architectures of segmentation-models-pytorch share.
+
+The library takes seconds to import, so it is imported where a network is built or the name of an encoder is looked up.
+"""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
 from typing import Any
-
-import segmentation_models_pytorch as smp
-import timm
-from segmentation_models_pytorch.encoders import encoders as encoder_settings
-from torch import nn
 
 from segloss.names import check_range
 
@@ -17,11 +15,15 @@ from .network import Network
 
 def encoders() -> list[str]:
     """The names of the encoders, without the `tu-…` ones of timm."""
+    import segmentation_models_pytorch as smp
+
     return sorted(smp.encoders.get_encoder_names())
 
 
 def check_encoder(encoder: str) -> None:
     """Raise a `ValueError` with the nearest names where there is no such encoder."""
+    import timm
+
     if encoder in encoders() or (encoder.startswith("tu-") and timm.is_model(encoder[3:])):
         return
     near = get_close_matches(encoder, encoders(), n=3)
@@ -31,7 +33,9 @@ def check_encoder(encoder: str) -> None:
 
 def weights_of(encoder: str) -> list[str]:
     """The names of the pretrained weights of an encoder; fetches nothing."""
-    known = encoder_settings.get(encoder)
+    from segmentation_models_pytorch.encoders import encoders as settings
+
+    known = settings.get(encoder)
     return ["imagenet"] if known is None else list(known["pretrained_settings"])
 
 
@@ -55,7 +59,7 @@ def widths_of(depth: int, decoder_channels: list[int] | None) -> list[int]:
 
 
 def wrapped(
-    architecture: type[nn.Module],
+    architecture: str,
     encoder: str,
     pretrained: str | None,
     num_classes: int,
@@ -67,7 +71,7 @@ def wrapped(
     """An architecture without its own last upsampling.
 
     Args:
-        architecture: a class of segmentation-models-pytorch.
+        architecture: the name of a class of segmentation-models-pytorch.
         encoder: the name of its encoder.
         pretrained: the name of the encoder's weights, or None.
         num_classes: C.
@@ -79,9 +83,11 @@ def wrapped(
     Raises:
         ValueError: an unknown encoder.
     """
+    import segmentation_models_pytorch as smp
+
     check_encoder(encoder)
     weights = pretrained is not None if encoder.startswith("tu-") else pretrained
-    module: Any = architecture(
+    module: Any = getattr(smp, architecture)(
         encoder, encoder_weights=weights or None, in_channels=channels, classes=num_classes, **parameters
     )
     stride: int = module.encoder.output_stride

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import segmentation_models_pytorch as smp
-
 from .network import Network
 from .smp import check_encoder, check_width, wrapped
 
@@ -32,7 +30,7 @@ def segformer(
     """
     check_width("decoder_channels", decoder_channels)
     return wrapped(
-        smp.Segformer,
+        "Segformer",
         encoder,
         pretrained,
         num_classes,
@@ -73,7 +71,7 @@ def dpt(
             f"encoder must be a vision transformer of timm, such as tu-vit_small_patch16_224, got {encoder!r}"
         )
     network = wrapped(
-        smp.DPT,
+        "DPT",
         encoder,
         pretrained,
         num_classes,

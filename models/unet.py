@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import segmentation_models_pytorch as smp
-
 from segloss.names import check_range
 
 from .network import Network
@@ -36,7 +34,7 @@ def unet(
         ValueError: an unknown encoder, a depth or a number of widths that does not fit.
     """
     return wrapped(
-        smp.Unet,
+        "Unet",
         encoder,
         pretrained,
         num_classes,
@@ -71,7 +69,7 @@ def unetplusplus(
         ValueError: an unknown encoder, a depth or a number of widths that does not fit.
     """
     return wrapped(
-        smp.UnetPlusPlus,
+        "UnetPlusPlus",
         encoder,
         pretrained,
         num_classes,
@@ -109,7 +107,7 @@ def manet(
     """
     check_width("attention_channels", attention_channels)
     return wrapped(
-        smp.MAnet,
+        "MAnet",
         encoder,
         pretrained,
         num_classes,
@@ -141,4 +139,4 @@ def linknet(
         ValueError: an unknown encoder, a depth that does not fit.
     """
     check_range("depth", depth, "in 3..5", lambda v: 3 <= v <= 5)
-    return wrapped(smp.Linknet, encoder, pretrained, num_classes, channels, encoder_depth=depth)
+    return wrapped("Linknet", encoder, pretrained, num_classes, channels, encoder_depth=depth)

@@ -6,8 +6,6 @@ from typing import Literal, cast, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import VGG19_BN_Weights, VGG19_Weights
-from torchvision.models.vgg import cfgs, make_layers
 
 from segloss.names import check_choice
 
@@ -37,6 +35,8 @@ class VggFcn(nn.Module):
     def __init__(
         self, channels: int, num_classes: int, stride: int, width: int, batch_norm: bool, dropout: float
     ) -> None:
+        from torchvision.models.vgg import cfgs, make_layers
+
         super().__init__()
         self.features = make_layers(cfgs["E"], batch_norm=batch_norm)
         if channels != 3:
@@ -119,6 +119,8 @@ def vgg19_fcn(
     check_dropout("dropout", dropout)
     module = VggFcn(channels, num_classes, STRIDES[variant], width, batch_norm, dropout)
     if pretrained is not None:
+        from torchvision.models import VGG19_BN_Weights, VGG19_Weights
+
         weights = VGG19_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG19_Weights.IMAGENET1K_V1
         module.load_imagenet(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     return Network(module, 32, tuple(f"scores.{index}" for index in range(len(module.scores))))

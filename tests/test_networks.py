@@ -5,9 +5,7 @@ import segmentation_models_pytorch as smp
 import torch
 from test_models import build
 from torch import nn
-from torchvision.models import vgg19, vgg19_bn
-
-import models
+from torchvision.models import VGG19_Weights, vgg19, vgg19_bn
 
 
 def count(module):
@@ -67,7 +65,7 @@ def test_vgg19_fcn_takes_torchvision_s_weights(monkeypatch, width, channels):
     torch.manual_seed(0)
     theirs = vgg19().eval()
     weights = {key: tensor.clone() for key, tensor in theirs.state_dict().items()}
-    monkeypatch.setattr(models.vgg19_fcn.VGG19_Weights, "get_state_dict", lambda *_, **__: dict(weights))
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", lambda *_, **__: dict(weights))
     ours = build("vgg19_fcn", width=width, channels=channels, pretrained="imagenet").eval().network
     grey = torch.rand(1, 1, 32, 32)
     with torch.no_grad():

@@ -84,3 +84,23 @@ def test_examples_in_docstrings():
     for path in sorted((ROOT / "segloss").glob("*.py")):
         module = importlib.import_module(f"segloss.{path.stem}" if path.stem != "__init__" else "segloss")
         assert doctest.testmod(module).failed == 0, path
+
+
+QUICK = """
+import sys
+import torch
+
+before = set(sys.modules)
+import models, segloss
+
+segloss.build_loss("dfl", num_classes=3, class_weights="inverse_frequency", class_counts=[5, 3, 1])
+assert set(models.MODELS) >= {"deeplabv3plus", "fastfcn", "vgg19_fcn"}
+own = {"models", "segloss", "safetensors", *sys.stdlib_module_names}
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - own))
+"""
+
+
+def test_importing_models_and_losses_is_quick():
+    """The libraries of networks, scores and tests take seconds; they wait until something of theirs is needed."""
+    found = subprocess.run([sys.executable, "-c", QUICK], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
