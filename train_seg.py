@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     if foreign:
         print(foreign, file=sys.stderr)
         return 2
-    from engine.processes.launcher import place
+    from engine.processes.launcher import process_info
     from engine.processes.signals import STOPPED, Stop, Stopped, exit_with_parent
 
     try:
@@ -246,11 +246,11 @@ def main(arguments: list[str] | None = None) -> int:
                 exit_with_parent()
             return _run(options, stop)
     except Stopped:
-        if place().rank == 0:
+        if process_info().rank == 0:
             print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
         return STOPPED if options.verb == "train" and options.exit_with_parent else 0
     except KeyboardInterrupt:
-        if place().rank == 0:
+        if process_info().rank == 0:
             print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130
 
@@ -340,10 +340,10 @@ def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
 
 def _tell(line: str) -> None:
     """Print an error: once a machine, or once in all where the processes of a training know each other."""
-    from engine.processes.launcher import place
+    from engine.processes.launcher import process_info
     from engine.processes.ranks import world_size
 
-    if place().tells or world_size() > 1:
+    if process_info().reports_errors or world_size() > 1:
         print(line, file=sys.stderr)
 
 

@@ -21,7 +21,7 @@ from timm.layers import convert_sync_batchnorm
 import datasets
 from engine.errors import UsageError
 from engine.processes import ranks
-from engine.processes.launcher import Place, apart, place, refuse_several
+from engine.processes.launcher import ProcessInfo, process_info, refuse_several, without_launcher
 from engine.scoring.evaluation import score
 from engine.training.stepper import Stepper
 
@@ -274,20 +274,21 @@ def test_cases_come_out_the_same_whichever_are_wanted(voids):
     assert [batch["index"].tolist() for batch in some] == [[4, 5]]
 
 
-def test_the_place_of_a_process():
+def test_what_the_environment_says_of_a_process():
     torchrun = {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
     step = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "4", "SLURM_LOCALID": "0"}
-    assert place({}) == Place(None, 0, 0, 1, 1)
-    assert place(torchrun) == Place("torchrun", 5, 1, 8, 4)
-    assert not place(torchrun).tells
-    assert place(step | {"SLURM_NTASKS_PER_NODE": "4"}) == Place("srun", 4, 0, 8, 4)
-    assert place(step).local == 0
-    assert place(step).tells
-    assert place({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}) == Place(None, 1, 1, 1, 1)
-    assert place({"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Place()  # a batch script: no srun has started this
+    assert process_info({}) == ProcessInfo(None, 0, 0, 1, 1)
+    assert process_info(torchrun) == ProcessInfo("torchrun", 5, 1, 8, 4)
+    assert not process_info(torchrun).reports_errors
+    assert process_info(step | {"SLURM_NTASKS_PER_NODE": "4"}) == ProcessInfo("srun", 4, 0, 8, 4)
+    assert process_info(step).local_world_size == 0
+    assert process_info(step).reports_errors
+    assert process_info({"LOCAL_RANK": "1", "WORLD_SIZE": "2"}) == ProcessInfo(None, 1, 1, 1, 1)
+    batch_script = {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}  # not started by srun
+    assert process_info(batch_script) == ProcessInfo()
     for environment in (torchrun, step):
-        assert place(apart(environment | {"PATH": "/bin"})) == Place()
-        assert apart(environment | {"PATH": "/bin"})["PATH"] == "/bin"
+        assert process_info(without_launcher(environment | {"PATH": "/bin"})) == ProcessInfo()
+        assert without_launcher(environment | {"PATH": "/bin"})["PATH"] == "/bin"
 
 
 def test_verbs_of_one_process_refuse_to_be_several(program, camvid_yaml, monkeypatch):

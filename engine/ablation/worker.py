@@ -17,7 +17,7 @@ from typing import Any
 from distributed import Status, get_worker
 
 from ..experiment.run import PACKAGES
-from ..processes.launcher import apart
+from ..processes.launcher import without_launcher
 
 ROOMS = ("datasets", "engine", "models", "segloss")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -78,7 +78,7 @@ def train(job: Job) -> int | str:
         if (reason := unfit(job)) is not None:
             return reason
         worker = get_worker()
-        environment = apart(os.environ) | dict.fromkeys(THREADS, str(job.threads or worker.state.nthreads))
+        environment = without_launcher(os.environ) | dict.fromkeys(THREADS, str(job.threads or worker.state.nthreads))
         if job.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = job.gpus[int(worker.name) % len(job.gpus)]
         return _watch(job, worker, environment)

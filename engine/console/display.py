@@ -13,7 +13,7 @@ from rich.table import Table
 
 from segloss.readings import CLASS_SCORES, READINGS
 
-from ..processes.launcher import place
+from ..processes.launcher import process_info
 from .sections import Section
 
 Item = TypeVar("Item")
@@ -29,7 +29,7 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True, quiet=place().rank > 0)
+        self.console = console or Console(highlight=False, soft_wrap=True, quiet=process_info().rank > 0)
 
     def line(self, text: str) -> None:
         """Print one line as it is."""

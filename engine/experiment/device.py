@@ -12,7 +12,7 @@ from models import SegmentationModel
 from ..configuration.config import TrainSection
 from ..errors import UsageError
 from ..processes.determinism import settle
-from ..processes.joint import ALONE, joint
+from ..processes.fabric import SINGLE_PROCESS, fabric_options
 from ..store.checkpoint import load_model
 from .run import Run
 
@@ -35,7 +35,7 @@ def launch(train: TrainSection, together: bool = False) -> Fabric:
     precision = train.precision
     if precision == "auto":
         precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
-    options = joint(train, device) if together else ALONE
+    options = fabric_options(train, device) if together else SINGLE_PROCESS
     fabric = Fabric(accelerator=device, precision=precision, **options)
     fabric.launch()
     return fabric

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, as schedulers send it before they take a machine away."""
+"""SIGTERM, which schedulers send before they take a machine away: a request to save and stop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from types import FrameType, TracebackType
 
 
 def exit_with_parent() -> None:
-    """Send this process SIGTERM when its standard input closes: when who started it has ended."""
+    """Send this process SIGTERM when its standard input closes, as it does when its parent process ends."""
 
     def wait() -> None:
-        while os.read(0, 1):  # not sys.stdin: forked loaders close it, and would wait for its lock for ever
+        while os.read(0, 1):  # not sys.stdin: forked data loaders close it, and would wait for its lock for ever
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -22,22 +22,22 @@ def exit_with_parent() -> None:
 
 
 STOPPED = 75
-"""The exit code of a cell that was stopped and has saved: to be tried again."""
+"""The exit code of `train --exit-with-parent` after SIGTERM: it has saved, and can be resumed."""
 
 
 class Stopped(BaseException):
-    """SIGTERM has come and all that was to be saved is saved: exit code 0, so that the job can be queued again."""
+    """After SIGTERM, once everything is saved. The exit code is then 0, so that a scheduler can queue the job again."""
 
 
 class Stop:
-    """Turns SIGTERM into a request that is answered between two steps, never within one.
+    """Turns SIGTERM into a request that training answers between two steps, never within one.
 
     Args:
-        listens: false leaves SIGTERM to do what it does.
+        listens: false leaves SIGTERM its usual effect.
 
     Attributes:
         asked: whether SIGTERM has come.
-        alone: false where several processes train together: they must leave at the same step, so none does at once.
+        alone: false where several processes train together: they must stop after the same step, so none stops at once.
     """
 
     def __init__(self, listens: bool = True) -> None:
@@ -60,7 +60,7 @@ class Stop:
 
     @contextmanager
     def interrupts(self) -> Iterator[None]:
-        """Within, SIGTERM raises `Stopped` at once: for work that leaves nothing half done."""
+        """A block in which SIGTERM raises `Stopped` at once: for work that can end anywhere without harm."""
         if self.asked and self.alone:
             raise Stopped
         self._at_once = self.alone

@@ -53,7 +53,7 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
         return
     run = Run.of(config)
     experiment = _train_one(config, run, display, stop, waits)
-    if launcher.place().rank != 0:
+    if launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
     if experiment is not None or not (run.path / PAGE).is_file():
@@ -141,7 +141,7 @@ def _train_folds(config: Config, display: Display, stop: Stop) -> None:
         display.line(f"{run.path}:")
         _train_one(one, run, display, stop)
     folds = Folds(folder, len(configs))
-    if launcher.place().rank == 0:
+    if launcher.process_info().rank == 0:
         scores = results.pool(folds.runs)
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
