@@ -31,14 +31,14 @@ site: $(READY)  ## build the pages into site/, where a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/mutate_losses.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/segloss_tests/mutate_losses.py
 
 soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=3600 for longer)
-	$(BIN)/python tests/soak.py kills --count 20
-	$(BIN)/python tests/soak.py grid --count 10
-	$(BIN)/python tests/soak.py loader --epochs 10000
-	$(BIN)/python tests/soak.py start --patients 2000
-	$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),600)
+	$(BIN)/python tests/segloss_tests/soak.py kills --count 20
+	$(BIN)/python tests/segloss_tests/soak.py grid --count 10
+	$(BIN)/python tests/segloss_tests/soak.py loader --epochs 10000
+	$(BIN)/python tests/segloss_tests/soak.py start --patients 2000
+	$(BIN)/python tests/segloss_tests/fuzz.py --seconds $(or $(SECONDS),600)
 
 setup: $(READY)
 

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from segloss_tests import ROOT
+from segloss_tests.stills import make_camvid
+
 torch.set_num_threads(1)
 
 
@@ -76,20 +76,6 @@ def module_program(door):
 def camvid(tmp_path):
     """A small CamVid in SegNet's layout: sequences of frames, 11 classes and void."""
     return make_camvid(tmp_path / "camvid")
-
-
-def make_camvid(root, frames=(("train", "A", 6), ("val", "B", 2), ("test", "C", 3)), size=(24, 32)):
-    rng = np.random.default_rng(0)
-    for part, sequence, count in frames:
-        (root / part).mkdir(parents=True, exist_ok=True)
-        (root / f"{part}annot").mkdir(exist_ok=True)
-        for index in range(count):
-            mask = np.repeat(np.repeat(rng.integers(0, 12, (size[0] // 4, size[1] // 4)), 4, 0), 4, 1)
-            image = (mask[..., None] * [20, 10, 5] + rng.integers(0, 20, (*size, 3))).astype(np.uint8)
-            name = f"{sequence}_{index:03d}.png"
-            Image.fromarray(image).save(root / part / name)
-            Image.fromarray(mask.astype(np.uint8)).save(root / f"{part}annot" / name)
-    return root
 
 
 @pytest.fixture

@@ -1,0 +1,176 @@
+"""The same batches whoever loads them."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import (
+    Augmentation,
+    CamVid,
+    DataError,
+    Samples,
+    TrainingBatches,
+    end_workers,
+    evaluation_loader,
+    training_loader,
+)
+from segloss_tests import ROOT
+from segloss_tests.cases import assert_equal, cache
+
+AUGMENT = [
+    {"name": "HorizontalFlip", "p": 0.5},
+    {"name": "Affine", "rotate": (-20, 20), "p": 0.8},
+    {"name": "RandomBrightnessContrast", "p": 0.5},
+]
+
+
+@pytest.fixture
+def samples(camvid, tmp_path):
+    adapter = CamVid(str(camvid))
+    decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
+    return Samples(decoded, Augmentation(AUGMENT))
+
+
+def epoch(samples, workers=0, start_method=None, number=0, start=0, seed=3):
+    batches = TrainingBatches(len(samples), 4, seed)
+    batches.set_epoch(number, start)
+    return list(training_loader(samples, batches, workers, start_method))
+
+
+@pytest.mark.parametrize(("workers", "start_method"), [(1, None), (3, None), (2, "spawn"), (2, "forkserver")])
+def test_workers_change_nothing(samples, workers, start_method):
+    assert_equal(epoch(samples), epoch(samples, workers, start_method))
+
+
+def test_epochs_and_seeds_differ_in_order_and_augmentation(samples):
+    first, second = epoch(samples), epoch(samples, number=1)
+    assert [b["index"].tolist() for b in first] != [b["index"].tolist() for b in second]
+
+    def images(batches):
+        return {int(i): image for b in batches for i, image in zip(b["index"], b["image"], strict=True)}
+
+    one, two = images(first), images(second)
+    shared = one.keys() & two.keys()
+    assert sum(not torch.equal(one[i], two[i]) for i in shared) > len(shared) / 2
+    assert [b["index"].tolist() for b in first] != [b["index"].tolist() for b in epoch(samples, seed=4)]
+
+
+def test_an_epoch_can_start_in_the_middle(samples):
+    assert_equal(epoch(samples)[1:], epoch(samples, start=1))
+    assert_equal(epoch(samples)[2:], epoch(samples, workers=2, start=2))
+
+
+def test_persistent_workers_follow_the_epoch(samples):
+    batches = TrainingBatches(len(samples), 4, 3)
+    loader = training_loader(samples, batches, 2)
+    for number in (0, 1):
+        batches.set_epoch(number)
+        assert_equal(list(loader), epoch(samples, number=number))
+
+
+def test_a_loader_is_closed_within_an_epoch_and_opened_again(samples):
+    batches = TrainingBatches(len(samples), 4, 3)
+    loader = training_loader(samples, batches, 2)
+    left = iter(loader)
+    next(left)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    started = time.monotonic()
+    end_workers(loader)
+    assert not any(worker.is_alive() for worker in workers)
+    assert time.monotonic() - started < 3
+    assert_equal(list(loader), epoch(samples))
+    end_workers(loader)
+    end_workers(training_loader(samples, batches, 0))
+
+
+def test_an_epoch_shows_every_sample_once(samples):
+    shown = [int(i) for b in epoch(samples) for i in b["index"]]
+    assert sorted(shown) == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "sizes"), [(9, 4, [4, 4]), (10, 4, [4, 4, 2]), (3, 1, [1, 1, 1]), (8, 4, [4, 4])]
+)
+def test_a_last_batch_of_one_is_dropped(length, size, sizes):
+    if size == 1:
+        with_one = TrainingBatches(length, size, 0)
+        assert [len(b) for b in with_one] == sizes
+    else:
+        assert [len(b) for b in TrainingBatches(length, size, 0)] == sizes
+
+
+def test_too_few_samples():
+    with pytest.raises(DataError, match=r"1 training image\(s\) are too few for batches of 4"):
+        TrainingBatches(1, 4, 0)
+
+
+def test_images_are_normalised_and_masks_kept(samples):
+    sample = samples[0]
+    case = samples.cases[0]
+    expected = (case.image(0) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(sample["image"].numpy(), np.moveaxis(expected, -1, 0), atol=1e-5)
+    assert sample["image"].dtype == torch.float32
+    assert sample["mask"].dtype == torch.int64
+    assert np.array_equal(sample["mask"].numpy(), case.mask(0))
+
+
+def test_image_and_mask_move_together(samples):
+    image = np.zeros((20, 20, 1), np.float32)
+    image[3:9, 12:18] = 1
+    mask = (image[..., 0] > 0).astype(np.uint8)
+    moved, followed = Augmentation([{"name": "VerticalFlip", "p": 1.0}, {"name": "Transpose", "p": 1.0}])(
+        image, mask, 0
+    )
+    assert np.array_equal(moved.reshape(20, 20) > 0.5, followed > 0)
+    assert not np.array_equal(followed, mask)
+
+
+def test_pixels_from_outside_are_ignored():
+    image, mask = np.zeros((20, 20, 3), np.uint8), np.zeros((20, 20), np.uint8)
+    turned = Augmentation([{"name": "Rotate", "limit": (45, 45), "p": 1.0}])(image, mask, 0)[1]
+    assert set(np.unique(turned)) == {0, 255}
+
+
+@pytest.mark.parametrize("name", ["CoarseDropout", "GridDropout", "Erasing"])
+def test_dropped_regions_keep_their_labels(name):
+    image, mask = np.full((32, 32, 3), 9, np.uint8), np.ones((32, 32), np.uint8)
+    dropped, kept = Augmentation([{"name": name, "p": 1.0}])(image, mask, 0)
+    assert (dropped != 9).any()
+    assert (kept == 1).all()
+
+
+@pytest.mark.parametrize("name", ["RandomRotate90", "MedianBlur", "ToSepia", "CLAHE", "ElasticTransform", "GaussNoise"])
+def test_transforms_of_all_kinds_work(name):
+    image, mask = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8), np.ones((32, 32), np.uint8)
+    assert Augmentation([{"name": name, "p": 1.0}])(image, mask, 0)[0].shape == (32, 32, 3)
+
+
+def test_unknown_parameters_are_refused():
+    for name in ("Rotate", "RandomRotate90"):
+        with pytest.raises((ValueError, TypeError), match="limt"):
+            Augmentation([{"name": name, "limt": (1, 2)}])
+
+
+def test_evaluation_is_in_order_and_not_augmented(samples):
+    shown = list(evaluation_loader(samples, 4, 2))
+    assert torch.cat([b["index"] for b in shown]).tolist() == list(range(11))
+    assert torch.equal(shown[0]["image"][1], samples[1]["image"])
+
+
+def test_a_forgotten_loader_does_not_keep_its_process_alive():
+    """SIGTERM to the whole job is not for loaders to answer, yet it is also how Python ends those that are left."""
+    script = """
+from torch.utils.data import DataLoader
+import datasets.samples
+datasets.samples.GRACE_SECONDS = 0.5
+left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.samples._start))
+next(left)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -1,0 +1,539 @@
+"""Ablations: arms, cells, the pairing of scores, tables; and grids that are trained, fail, are killed and go on."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.ablation.arms import Ablation
+from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
+from engine.ablation.documents import method
+from engine.ablation.forest import class_bars, forest, trajectories
+from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
+from engine.configuration.config import PaperSection
+from engine.console.display import Display
+from engine.console.sections import Section
+from engine.errors import ConfigError, UsageError
+from engine.experiment.experiment import Experiment
+from engine.training.probe import Probe
+from engine.verbs import ablate
+from segloss_tests import ROOT
+from segloss_tests.grids import grid_yaml
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return grid_yaml(tmp_path_factory.mktemp("grid"))
+
+
+def test_cells_are_runs_of_every_arm_seed_and_fold(shared):
+    ablation = Ablation.load(shared, ["ablation.seeds=[3, 5]", "ablation.noise_floor=true"])
+    cells = list(ablation.cells())
+    assert len(cells) == 3 * 2 * 2
+    assert {str(cell.run.path) for cell in cells} == {
+        f"runs/grid/{arm}/seed-{seed}/fold-{fold}"
+        for arm, seeds in (("ce", (3, 5)), ("adfl", (3, 5)), ("noise_floor", (10_003, 10_005)))
+        for seed in seeds
+        for fold in (0, 1)
+    }
+    for cell in cells:
+        assert (cell.config.seed, cell.config.data.split.fold) == (cell.seed, cell.fold)
+        assert (cell.config.loss[0].name, cell.config.model.acw) == (
+            ("dfl", True) if cell.arm == "adfl" else ("ce", None)
+        )
+        assert cell.config.data.cache == "runs/.cache"
+    assert [cell.seed % 10_000 for cell in cells] == [3] * 6 + [5] * 6  # early results can be compared
+
+
+def test_arms_share_first_weights_and_batches(shared, tmp_path):
+    ablation = Ablation.load(shared, [f"output={tmp_path}"])
+    ce, adfl = (next(c for c in ablation.cells() if c.arm == arm).config for arm in ("ce", "adfl"))
+    one, two = (Experiment.prepare(config) for config in (ce, adfl))
+    mine, other = one.network().state_dict(), two.network().state_dict()
+    assert set(other) - set(mine) == {"acw.weight"}
+    assert all(torch.equal(mine[key], other[key]) for key in mine)
+    batches = []
+    for experiment in (one, two):
+        samples = experiment.training_samples()
+        order = experiment.training_batches(samples)
+        order.set_epoch(1)
+        batches.append([samples[draw]["image"] for batch in order for draw in batch])
+    assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+def test_what_starts_otherwise_is_told(shared):
+    arms = ["ablation.arms.wide.model.decoder_channels=[32, 16, 8]", "ablation.arms.rare.data.sampler=rare"]
+    ablation = Ablation.load(shared, [*arms, "ablation.arms.acw.model.acw=true"])
+    assert {arm: ablation.changed(arm) for arm in ablation.arms} == {
+        "ce": [],
+        "adfl": [],
+        "acw": [],
+        "wide": ["model"],
+        "rare": ["data"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("ablation.baseline=cee", "ablation.baseline: unknown arm 'cee'; did you mean 'ce'?"),
+        ("ablation.arms.adfl.loss.name=dlf", "loss.name: unknown loss 'dlf'; did you mean 'dfl'?"),
+        ("ablation.arms.adfl.scores.grid=network", "ablation.arms.adfl: scores.grid is the same in every arm"),
+        ("ablation.arms.x.seed=3", "ablation.arms.x: seed is the same in every arm; set it outside of ablation"),
+        ("ablation.arms.x.data.split.folds=3", "ablation.arms.x: data.split is the same in every arm"),
+        ("ablation.arms.-x={}", "ablation.arms: use letters, digits and . _ - (a letter or digit first), got '-x'"),
+        ("ablation.arms.noise_floor={}", "is the name of the baseline with other seeds"),
+        ("ablation.seeds=[1, 1]", "ablation.seeds: a seed is given twice, got [1, 1]"),
+        ("ablation.arm={}", "ablation: unknown key 'arm'; did you mean 'arms'?"),
+        ("ablation=null", "ablation: missing"),
+        (
+            "ablation.paper={source: x, reading: case, values: {cee: {mDSC: 0.5}}}",
+            "ablation.paper.values: unknown arm 'cee'",
+        ),
+        ("ablation.paper={source: x, reading: case, values: {ce: {mDSC: 86}}}", "ablation.paper.values"),
+        ("ablation.paper={source: x, reading: case, values: {ce: {mdsc: 0.8}}}", "ce: unknown score 'mdsc'; allowed"),
+    ],
+)
+def test_mistakes_are_one_line_each(shared, override, message):
+    with pytest.raises(ConfigError) as error:
+        Ablation.load(shared, [override])
+    assert len(error.value.problems) == 1
+    assert message in error.value.problems[0]
+
+
+def test_arms_of_the_networks_grid_have_one_size(shared):
+    size = "ablation.arms.adfl.data.size=[32, 32]"
+    with pytest.raises(ConfigError, match=r"adfl: data\.size is the grid that"):
+        Ablation.load(shared, [size, "scores.grid=network"])
+    assert Ablation.load(shared, [size]).changed("adfl") == ["data"]
+
+
+def test_train_says_what_an_ablation_is_for(program, shared):
+    said = program("train", shared, check=2).stderr
+    assert said == f"{shared}: holds an ablation; train_seg.py ablate {shared} trains its arms\n"
+
+
+CLASSES = ["background", "zone", "tumour"]
+ARMS = {"ce": 0.0, "dfl": 0.02, "adfl": 0.004}
+
+
+def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="background"):
+    """Scores of patients 0, 2, … (fold 0) or 1, 3, … (fold 1); the same patients are as hard in every call."""
+    hard = np.random.default_rng(0).beta(20, 5, (cases, 3))
+    easy = np.random.default_rng(seed + 17).normal(0, 0.01, (cases, 3)) + shift
+    rows = []
+    for case in range(fold, cases, 2):
+        for index, name in enumerate(CLASSES):
+            found = int(1000 * np.clip(hard[case, index] + easy[case, index], 0, 1))
+            counts = {"tp": found, "fp": 1000 - found, "fn": 1000 - found}
+            row = {"case": f"p{case}", "group": f"p{case // (groups or 1)}", "class": name, **counts}
+            rows.append({**row, "DSC": found / 1000, "IoU": found / (2000 - found)})
+    readings = {
+        "mDSC": float(np.mean([row["DSC"] for row in rows if row["class"] != background])),
+        "mIoU": 0.5,
+        "units": 6,
+        "classes": {name: {"DSC": 0.5, "IoU": 0.4} for name in CLASSES},
+    }
+    header = {"classes": CLASSES, "background": background, "ignore_index": 255, "seed": seed, "fold": fold}
+    return {"header": {**header, "grid": "original"}, "cases": rows} | dict.fromkeys(
+        ("dataset", "case", "image"), readings
+    )
+
+
+def arm(name, shift=0.0, seeds=(0, 1), **options):
+    return Method(name, {seed: [document(seed, fold, shift, **options) for fold in (0, 1)] for seed in seeds})
+
+
+def test_measures_follow_the_headline():
+    volumes, stills = arm("a"), arm("a", background=None)
+    assert measures(volumes.header, volumes.rows(0)) == [
+        Measure("case", "DSC"),
+        Measure("case", "DSC", "zone"),
+        Measure("case", "DSC", "tumour"),
+    ]
+    assert measures(stills.header, stills.rows(0)) == [
+        Measure("dataset", "IoU"),
+        *(Measure("dataset", "IoU", name) for name in CLASSES),
+    ]
+
+
+def test_patients_are_paired_by_name_not_by_order():
+    a, b = arm("a", 0.05), arm("b")
+    for documents in a.documents.values():
+        for one in documents:
+            one["cases"].reverse()
+    found = compared(a, b, Measure("case", "DSC", "tumour"))
+    values = [
+        [{r["group"]: r["DSC"] for r in m.rows(seed) if r["class"] == "tumour"} for seed in (0, 1)] for m in (a, b)
+    ]
+    assert found.difference == pytest.approx(
+        np.mean([values[0][s][f"p{g}"] - values[1][s][f"p{g}"] for s in (0, 1) for g in range(12)])
+    )
+    assert (found.groups, found.seeds, found.networks.freedom) == (12, 2, 2)  # 2 folds of 2 seeds
+
+
+def test_a_group_counts_once_whatever_its_cases():
+    found = compared(arm("a", 0.05, groups=4), arm("b", groups=4), Measure("case", "DSC"))
+    assert found.groups == 3
+    assert found.p_value is None
+
+
+def test_pooled_counts_are_those_of_all_patients():
+    a, b = arm("a", 0.05, background=None), arm("b", background=None)
+    found = compared(a, b, Measure("dataset", "IoU"))
+    expected = []
+    for one in (a, b):
+        by_seed = []
+        for seed in (0, 1):
+            rows = one.rows(seed)
+            of_class = [[[r["tp"], r["fp"], r["fn"]] for r in rows if r["class"] == name] for name in CLASSES]
+            counts = [np.sum(found, 0) for found in of_class]
+            by_seed.append(np.mean([c[0] / c.sum() for c in counts]))
+        expected.append(np.mean(by_seed))
+    assert (found.mean_a, found.mean_b) == pytest.approx(tuple(expected))
+    single = compared(a, b, Measure("dataset", "IoU", "zone"))
+    assert single.mean_a != pytest.approx(found.mean_a)
+
+
+def test_seeds_that_are_not_pairs_are_averaged():
+    found = compared(arm("a", 0.05, seeds=(0, 1, 2)), arm("b", seeds=(7,)), Measure("case", "DSC"))
+    assert found.seeds == 1
+    assert "for these trained networks only" in found.verdict("a", "b", "mDSC")
+
+
+def test_undefined_scores_leave_out_the_pair():
+    a, b = arm("a"), arm("b")
+    for row in a.documents[1][0]["cases"]:
+        if row["case"] == "p4" and row["class"] == "tumour":
+            row["DSC"] = None
+    assert compared(a, b, Measure("case", "DSC", "tumour")).groups == 11
+    assert compared(a, b, Measure("case", "DSC")).groups == 12
+
+
+def without(method, name, keep=()):
+    """A class that is in no case but those to keep."""
+    for documents in method.documents.values():
+        for row in [row for one in documents for row in one["cases"]]:
+            if row["class"] == name and row["case"] not in keep:
+                row |= {"tp": 0, "fp": 0, "fn": 0, "DSC": None, "IoU": None}
+    return method
+
+
+@pytest.mark.parametrize("background", ["background", None])
+@pytest.mark.parametrize("keep", [(), ("p3",)])
+def test_a_class_that_few_held_out_cases_have_does_not_stop_the_tables(background, keep):
+    arms = {name: without(arm(name, shift, background=background), "tumour", keep) for name, shift in ARMS.items()}
+    told = verdicts(arms, "ce", 0.01)
+    found = {one.measure.name: one.found["dfl"] for one in told}
+    assert ("tumour" in found) == bool(keep)
+    assert all(one.p_value is not None for name, one in found.items() if name != "tumour")
+    assert not keep or (found["tumour"].groups, found["tumour"].p_value) == (1, None)
+    assert all("nan" not in line for one in told for line in one.lines())
+    assert len(forest(told).axes) >= len(told)
+
+
+def test_distances_are_compared_where_both_have_them_and_less_wins():
+    arms = {name: arm(name, shift) for name, shift in ARMS.items()}
+    for name, distance in (("ce", 5.0), ("dfl", 4.0)):
+        for documents in arms[name].documents.values():
+            for row in [row for one in documents for row in one["cases"]]:
+                row["HD95"] = distance
+    hd95 = next(one for one in verdicts(arms, "ce", 0.01) if one.measure.title == "tumour HD95")
+    assert list(hd95.found) == ["dfl"]
+    assert "12/0/0" in hd95.rows()[0]
+    assert (next(hd95.flat())["wins"], next(hd95.flat())["losses"]) == (12, 0)
+
+
+def test_what_is_not_paired_is_told():
+    a, b = arm("a", seeds=(0, 1, 2)), arm("b", seeds=(0, 1))
+    assert not_paired(a, arm("c", 0.05, seeds=(0, 1, 2))) == []
+    b.documents[0][1]["cases"], b.documents[1][1]["cases"] = [], []
+    b.documents[1][0]["cases"][0]["fn"] += 7
+    del a.documents[2][1]
+    seeds, short, alone, grid = not_paired(a, b)
+    assert short == "seed 2 of a has 1 of 2 folds: only what these hold out is compared"
+    assert seeds == "seeds of a: 0, 1, 2; of b: 0, 1; compared are the pairs of 0, 1"
+    assert alone.startswith("only a has p1, p11, p3, p5, p7 and 1 more: left out")
+    assert grid.startswith("p0: the reference has 1000 pixels of background in a, 1007 in b")
+
+
+def test_methods_that_are_not_scored_alike_are_refused():
+    with pytest.raises(UsageError, match="not scored alike: background background there, None here"):
+        compared(arm("a"), arm("b", background=None), Measure("case", "DSC"))
+    stranger = arm("b")
+    for documents in stranger.documents.values():
+        for one in documents:
+            for row in one["cases"]:
+                row["group"] = f"x{row['group']}"
+    with pytest.raises(UsageError, match="no patient or group in common"):
+        compared(arm("a"), stranger, Measure("case", "DSC"))
+
+
+def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
+    arms = {"ce": arm("ce"), "dfl": arm("dfl", 0.02), "adfl": arm("adfl", 0.004), "noise_floor": arm("f", 0.001)}
+    with_floor = verdicts(arms, "ce", 0.01, "noise_floor")[0].found
+    alone = {name: compared(arms[name], arms["ce"], Measure("case", "DSC")).p_value for name in arms if name != "ce"}
+    assert with_floor["dfl"].p_value == pytest.approx(min(1, 2 * alone["dfl"]))
+    assert with_floor["adfl"].p_value == pytest.approx(max(alone["adfl"], with_floor["dfl"].p_value))
+    assert with_floor["noise_floor"].p_value == alone["noise_floor"]
+
+
+def test_tables_and_pictures():
+    arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
+    told = verdicts(arms, "ce", 0.01)
+    paper = PaperSection(source="Table 5", reading="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
+    beside = beside_paper(arms, paper)
+    assert beside.lines[1] == "mDSC: the order is another: adfl > ce here, ce > adfl there"
+    assert [row[:2] for row in beside.rows] == [["ce", "mDSC"], ["adfl", "mDSC"]]
+    sections = [scores_of(arms), Section("told", columns=COLUMNS, rows=told[0].rows()), beside]
+    lines = markdown(sections).splitlines()
+    row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
+    assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
+    assert r"dfl\_1 & " in latex(sections)
+    odd = [Section("odd", columns=["class", "n"], rows=[["a|b", "~"], ["\\x^{2}", "1 < 2"]])]
+    assert r"| a\|b | ~ |" in markdown(odd)
+    assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
+    assert latex(sections).count(r"\begin{tabular}") == len(sections)
+    rows = [row for one in told for row in one.flat()]
+    assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
+    assert len(forest(told).axes) == 3
+    assert class_bars(arms, "case", "DSC").axes[0].get_ylabel() == "DSC, reading: case"
+    assert trajectories({"ce": [[{"acw": None}]]}, CLASSES) is None
+    assert reading_of(arms["ce"], "case", "mDSC")[0] == pytest.approx(
+        np.mean([r["DSC"] for r in arms["ce"].rows(0) if r["class"] != "background"])
+    )
+
+
+def test_scores_of_another_trainer(tmp_path):
+    """Counts alone are enough: groups, DSC and IoU are filled in."""
+    foreign = document()
+    foreign["header"] = {"classes": CLASSES, "background": "background"}
+    for row in foreign["cases"]:
+        del row["DSC"], row["IoU"], row["group"]
+    (tmp_path / "theirs.json").write_text(json.dumps({key: foreign[key] for key in ("header", "cases")}))
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/scores.json").write_text(json.dumps(document(shift=0.03)))
+    found = compared(method(tmp_path / "ours"), method(tmp_path / "theirs.json"), Measure("case", "DSC"))
+    assert (found.groups, found.seeds) == (6, 1)
+    expected = compared(
+        Method("a", {0: [document(shift=0.03)]}), Method("b", {0: [document()]}), Measure("case", "DSC")
+    )
+    assert found.difference == pytest.approx(expected.difference)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("cases"), "cases: Field required; needed are header.classes and cases"),
+        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: Input should be greater than or equal to 0"),
+        (lambda d: d["cases"][0].update({"class": "gland"}), "the class 'gland' is none of background, zone, tumour"),
+        (lambda d: d["header"].update(classes="ab"), "header.classes"),
+        (
+            lambda d: d["header"].update(classes=[*CLASSES, "zone"]),
+            "header.classes: Value error, a class is named twice",
+        ),
+        (lambda d: d["header"].update(seed=[0, 1]), "header.seed"),
+        (lambda d: d["header"].update(fold={"a": 1}), "header.fold"),
+        (lambda d: d["header"].update(background="bg"), "header.background: 'bg' is none of background, zone, tumour"),
+        (lambda d: d["cases"].append(d["cases"][0]), "cases: p0 has two rows of background; needed is one for each"),
+        (lambda d: d["cases"][1].update(HD95="n/a"), "cases.1.HD95"),
+    ],
+)
+def test_other_json_is_refused(tmp_path, change, message):
+    broken = document()
+    change(broken)
+    (tmp_path / "x.json").write_text(json.dumps(broken))
+    with pytest.raises(UsageError) as error:
+        method(tmp_path / "x.json")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_as_other_programs_write_them(tmp_path):
+    foreign = document()
+    for row in foreign["cases"]:
+        row |= {"tp": str(row["tp"]), "HD95": float("nan")}
+    (tmp_path / "x.json").write_text(json.dumps(foreign))
+    rows = method(tmp_path / "x.json").rows(0)
+    assert {row["HD95"] for row in rows} == {None}
+    assert [row["tp"] for row in rows] == [row["tp"] for row in document()["cases"]]
+
+
+def test_a_probe_is_of_the_arm_as_it_is_now(shared, tmp_path, monkeypatch):
+    """After a dry run nothing is fixed yet: another loss or more epochs are tried anew, what is the same is not."""
+    tried = []
+    monkeypatch.setattr(ablate, "probe", lambda config, _: tried.append(config) or Probe(1.0, config.train.epochs))
+
+    def seconds(*overrides, tries=True):
+        ablation = Ablation.load(shared, [f"output={tmp_path}", *overrides])
+        found = ablate._probes(ablation, list(ablation.cells()), tries, Display())
+        return {arm: one.seconds for arm, one in found.items()}
+
+    assert seconds(tries=False) == {}
+    assert seconds() == seconds() == {"ce": 2, "adfl": 2}
+    assert len(tried) == 2
+    assert seconds("ablation.arms.adfl.loss.name=dice") == {"ce": 2, "adfl": 2}
+    assert len(tried) == 3
+    assert seconds("train.epochs=9") == {"ce": 9, "adfl": 9}
+
+
+def test_an_arm_whose_first_steps_fail_is_told_and_stops_no_other(shared, tmp_path, monkeypatch, capsys):
+    def fails(config, _):
+        if config.model.acw:
+            raise UsageError("too large")
+        return Probe(1.0, 2.0)
+
+    monkeypatch.setattr(ablate, "probe", fails)
+    ablation = Ablation.load(shared, [f"output={tmp_path}"])
+    assert [*ablate._probes(ablation, list(ablation.cells()), True, Display())] == ["ce"]
+    assert "adfl: a few steps of it fail: too large" in capsys.readouterr().out
+
+
+def test_slices_of_folds_weigh_by_those_that_count():
+    """Exact for the mean over classes: 1 of 10 slices holds the gland in one fold, 9 of 10 in the other."""
+    method = arm("a", seeds=(0,))
+    for one, score, left_out in zip(method.documents[0], (0.2, 0.8), (9, 1), strict=True):
+        one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out}
+    assert reading_of(method, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    stills = arm("a", seeds=(0,))
+    expected = np.mean([row["DSC"] for row in stills.rows(0) if row["class"] == "zone"])
+    assert reading_of(stills, "image", "DSC zone") == [pytest.approx(expected)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, module_program):
+    """A grid with an arm that fails, and what was said."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = grid_yaml(folder)
+    arms = "ablation.arms={ce: {}, adfl: {loss: {name: adfl}}, wild: {optim: {lr: 1e30}}}"
+    arguments = ("ablate", path, arms, "ablation.workers=2")
+    dry = module_program(*arguments, "--dry-run", check=0, cwd=folder)
+    assert not list(folder.rglob("scores.json"))
+    return folder, arguments, dry, module_program(*arguments, check=2, cwd=folder)
+
+
+def test_a_dry_run_lists_the_cells(trained):
+    dry = trained[2].stdout
+    assert "6 cells, 0 finished; 2 at a time" in dry
+    assert "adfl seed 0 fold 1: to train" in dry
+    assert "first gradient norm" in dry
+    assert "6 cells to train: about" in dry
+
+
+def test_a_failing_cell_does_not_stop_the_others(trained):
+    folder, _, _, said = trained
+    for name in ("ce", "adfl"):
+        assert len(list((folder / f"runs/grid/{name}").rglob("scores.json"))) == 2
+    failures = said.stderr.splitlines()
+    assert len(failures) == 2
+    assert failures[0].startswith("wild seed 0 fold 0 has failed (")
+    assert "wild/seed-0/fold-0.log; the same command tries it again" in failures[0]
+    assert "wild seed 0: not all folds are finished; left out of the tables" in said.stdout
+
+
+def test_the_tables_lie_in_the_folder(trained):
+    folder, _, _, said = trained
+    path = folder / "runs/grid"
+    assert "mIoU against ce" in said.stdout
+    assert "adfl" in (path / "table.md").read_text()
+    assert r"\toprule" in (path / "table.tex").read_text()
+    with (path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["arm"] for row in rows} == {"adfl"}
+    assert rows[0]["groups"] == "11"
+    assert "verdict" in (path / "report.html").read_text()
+    for name in ("forest", "classes", "acw"):
+        assert (path / f"figures/{name}.png").stat().st_size > 5000
+        assert (path / f"figures/{name}.svg").read_text().startswith("<?xml")
+    norms = json.loads((path / "probe.json").read_text())
+    assert 0 < norms["ce"]["gradient_norm"] < 100
+    assert norms["ce"]["seconds"] > 0
+
+
+def test_cells_are_the_runs_that_train_would_make(trained, module_program, tmp_path):
+    folder, *_ = trained
+    cell = folder / "runs/grid/adfl/seed-0/fold-1"
+    module_program("train", cell.with_suffix(".yaml"), f"output={tmp_path}", "name=alone", check=0, cwd=folder)
+    ours, alone = (json.loads((path / "scores.json").read_text()) for path in (cell, tmp_path / "alone"))
+    assert ours == alone
+
+
+def test_a_grid_is_extended_and_what_is_done_stays(trained, module_program):
+    folder, arguments, *_ = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores.json")}
+    arms = "ablation.arms={ce: {}, adfl: {loss: {name: adfl}}, dice: {loss: {name: dice}}}"
+    said = module_program("ablate", arguments[1], arms, "ablation.workers=2", check=0, cwd=folder).stdout
+    assert "6 cells, 4 finished" in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "dice seed 0 fold 1: done" in said
+    with (folder / "runs/grid/table.csv").open() as file:
+        assert {row["arm"] for row in csv.DictReader(file)} == {"adfl", "dice"}
+
+
+def test_another_configuration_under_the_same_name_is_refused(trained, module_program):
+    folder, arguments, *_ = trained
+    said = module_program(*arguments, "optim.lr=5e-3", check=2, cwd=folder).stderr
+    assert "holds another run: optim.lr is 0.001 there and 0.005 here" in said
+
+
+def test_arms_are_compared_by_hand(trained, module_program):
+    folder, *_ = trained
+    said = module_program("compare", "runs/grid/adfl", "runs/grid/ce", check=0, cwd=folder).stdout
+    assert "runs/grid/adfl" in said
+    assert "mIoU against runs/grid/ce" in said
+    assert "11 groups, for these trained networks only" in said
+    wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
+    assert wrong.startswith("runs/grid: no scores.json in it; it is an ablation; give one of its arms: adfl, ce")
+    assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
+
+
+def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
+    """SIGKILL to the ablation alone: its workers end, the trainings at their leash stop, and the same command ends."""
+    path = grid_yaml(tmp_path)
+    arguments = [path, "ablation.workers=2", "train.epochs=4", "ablation.arms.adfl=null"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", *map(str, arguments), f"output={cut}"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as grid:
+        until = time.monotonic() + 300
+        while not list(cut.rglob("log.jsonl")) and time.monotonic() < until:
+            time.sleep(0.1)
+        grid.send_signal(signal.SIGKILL)
+    assert list(cut.rglob("log.jsonl"))
+    until = time.monotonic() + 60
+    while list(cut.rglob("fold-*/.lock")) and time.monotonic() < until:  # the training holds it to its end
+        time.sleep(0.1)
+    assert not list(cut.rglob("fold-*/.lock"))
+    assert len(list(cut.rglob("scores.json"))) < 2
+    module_program("ablate", *arguments, f"output={cut}", check=0, cwd=tmp_path)
+    module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
+    for name in ("table.csv", "table.md"):
+        assert (cut / "grid" / name).read_text() == (whole / "grid" / name).read_text()
+
+
+def test_folders_of_masks_are_compared(program, tmp_path):
+    """By their reference; the numbers are those of the scores of `evaluate --pred`."""
+    rng = np.random.default_rng(0)
+    for case in range(7):
+        truth = (rng.random((16, 16)) < 0.3).astype(np.uint8)
+        for name, wrong in (("ref", 0), ("good", 0.05), ("bad", 0.2)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            flipped = np.where(rng.random((16, 16)) < wrong, 1 - truth, truth).astype(np.uint8)
+            Image.fromarray(flipped).save(tmp_path / name / f"p{case}.png")
+    options = ("labels={background: 0, gland: 1}", "background=background")
+    said = program("compare", "good", "bad", "--ref", "ref", *options, check=0).stdout
+    assert "good improves gland DSC over bad by" in said
+    assert "7 patients, for these trained networks only" in said
+    for name in ("good", "bad"):
+        program("evaluate", "--pred", name, "--ref", "ref", "--out", f"{name}-scores", *options, check=0)
+    again = program("compare", "good-scores", "bad-scores", check=0).stdout
+    assert [line.split(" by ")[1] for line in again.splitlines() if "improves" in line] == [
+        line.split(" by ")[1] for line in said.splitlines() if "improves" in line
+    ]
+    assert "give their reference with --ref" in program("compare", "good", "bad", *options, check=2).stderr

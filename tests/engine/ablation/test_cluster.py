@@ -1,0 +1,387 @@
+"""Grids on other machines' workers: a real scheduler and workers, workers that die, queues, and what can go wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from engine.ablation import cells, cluster, worker
+from engine.ablation.arms import Ablation
+from engine.ablation.cluster import Pool, workers_of
+from engine.ablation.grid import _jobs, place_of
+from engine.ablation.queues import jobqueue
+from engine.configuration import checking
+from engine.configuration.config import PbsSection, SlurmSection
+from engine.errors import ConfigError, UsageError
+from engine.processes.signals import STOPPED
+from engine.store import lock
+from engine.store.lock import Lock
+from segloss_tests.grids import grid_yaml
+
+HOST = "127.0.0.1"
+
+
+def dask(folder, *arguments):
+    """A process of Dask, in a folder that knows nothing of this checkout."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@contextmanager
+def running(folder, workers):
+    """A scheduler and its workers: the address, and the processes of the workers."""
+    folder.mkdir()
+    scheduler = dask(folder, "distributed.cli.dask_scheduler", "--host", HOST, "--port", "0", "--no-dashboard")
+    said = iter(scheduler.stderr.readline, b"")
+    address = next(found[0] for line in said if (found := re.search(rf"tcp://{HOST}:\d+", line.decode())))
+    options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", HOST)
+    started = [dask(folder, "distributed.cli.dask_worker", address, *options) for _ in range(workers)]
+    try:
+        yield address, started
+    finally:
+        for process in [*started, scheduler]:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+
+
+def until(condition, seconds=300):
+    """Wait for a condition; whether it came."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(found)
+
+
+def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
+    """Its cell goes on with the other worker, not from its start, and the tables are those of a grid left in peace.
+
+    Before that an ablation ends that has begun one of the cells: the cell stops and saves, and is then gone on with.
+    """
+    path, cut, whole = grid_yaml(tmp_path), tmp_path / "cut", tmp_path / "whole"
+    arguments = (path, "train.epochs=8", "train.checkpoint_steps=1", "ablation.arms.adfl=null", "ablation.threads=1")
+    ablation = Ablation.load(path, [*arguments[1:], f"output={cut}"])
+    first, second = ablation.cells()
+    killed = []
+
+    def kill(workers):
+        """Kill the worker that trains the second cell, once it has saved."""
+        until(second.run.checkpoint("last").is_file)
+        holder = json.loads((second.run.path / ".lock").read_text())["process"]
+        parent = psutil.Process(holder).parent().pid
+        killed.extend(process.pid for process in workers if process.pid == parent)
+        os.kill(parent, signal.SIGKILL)
+
+    with running(tmp_path / "elsewhere", 2) as (address, workers):
+        place = place_of(ablation, address)
+        job = _jobs(ablation, [first], place)
+        with workers_of(place, 1, print) as pool:
+            grid = cells.run(job, pool, print)
+            while not first.run.checkpoint("last").is_file():
+                assert next(grid) == {}
+        assert until(lambda: not (first.run.path / ".lock").exists(), 60)
+        assert not first.run.finished
+        killer = threading.Thread(target=kill, args=(workers,))
+        killer.start()
+        said = module_program("ablate", *arguments, f"output={cut}", "--scheduler", address, check=0, cwd=tmp_path)
+        killer.join()
+    assert len(killed) == 1
+    assert f"2 cells, 0 finished; one a worker at a time, on {address}" in said.stdout
+    assert "ce seed 0 fold 1: stopped, or its worker tcp://" in said.stdout
+    for cell in (first, second):
+        assert f"{cell.title}: done" in said.stdout
+        log = (cell.run.path.parent / f"{cell.run.path.name}.log").read_text()
+        assert "stopped by SIGTERM" in log
+        assert re.search(r"continues after epoch (0, batch [1-9]|[1-7], batch)", log)
+        other = ("output=" + str(whole / "grid/ce/seed-0"), f"name={cell.run.path.name}")
+        module_program("train", cell.run.path.with_suffix(".yaml"), *other, check=0, cwd=tmp_path)
+    module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
+    for name in ("table.md", "table.csv", "ce/seed-0/fold-0/scores.json", "ce/seed-0/fold-1/scores.json"):
+        assert (cut / "grid" / name).read_text() == (whole / "grid" / name).read_text()
+
+
+class Client:
+    """Dask as the grid sees it: each worker answers with what it is given, an exception being how a task ends."""
+
+    def __init__(self, workers, answers):
+        self.workers, self.answers, self.status, self.given = workers, answers, "running", []
+
+    def nthreads(self):
+        return dict.fromkeys(self.workers, 1)
+
+    def submit(self, function, key, workers):
+        [job], [address] = function.call.args, workers
+        self.given.append((job.title, address))
+        answer = self.answers(job.title, address)
+        if answer is None:
+            self.workers.remove(address)
+        status = "pending" if answer is None else "error" if isinstance(answer, Exception) else "finished"
+        return SimpleNamespace(
+            status=status,
+            done=lambda: answer is not None,
+            result=lambda: answer,
+            exception=lambda: answer if isinstance(answer, Exception) else None,
+            cancel=lambda: None,
+        )
+
+
+def grid(client, titles, folder, most=9, saves=lambda title: None):
+    """What became of the cells, and what was told."""
+    said = []
+    jobs = [SimpleNamespace(title=title, saves=folder / title) for title in titles]
+    found = cells._Grid(jobs, Pool(client, most), said.append)
+    ended = {}
+    for _ in range(50):
+        ended |= {titles[index]: outcome for index, outcome in found.step().items()}
+        for title in titles:
+            saves(title)
+    return ended, said
+
+
+def test_a_worker_trains_one_cell_at_a_time_and_the_next_when_it_is_free(tmp_path):
+    client = Client(["a", "b"], lambda title, address: 0)
+    ended, said = grid(client, ["1", "2", "3"], tmp_path)
+    assert ended == {"1": 0, "2": 0, "3": 0}
+    assert client.given == [("1", "a"), ("2", "b"), ("3", "a")]
+    assert said == []
+    client = Client(["a", "b"], lambda title, address: 0)
+    grid(client, ["1", "2"], tmp_path, most=1)
+    assert client.given == [("1", "a"), ("2", "a")]
+
+
+def test_a_cell_that_kills_its_workers_is_given_up_and_the_others_go_on(tmp_path):
+    client = Client(list("abcdefg"), lambda title, address: None if title == "1" else 0)
+    ended, said = grid(client, ["1", "2"], tmp_path)
+    assert ended == {"1": "stopped or without its worker 4 times, and never saved anything new", "2": 0}
+    assert len([title for title, _ in client.given if title == "1"]) == 4
+    assert len(said) == 3
+
+
+def test_a_cell_that_saves_between_two_losses_is_never_given_up(tmp_path):
+    count = iter(range(10))
+    client = Client(["a"], lambda title, address: STOPPED if next(count) < 9 else 0)
+
+    def save(title):
+        (tmp_path / title).write_text("x")
+        os.utime(tmp_path / title, ns=(0, len(client.given) + 1))
+
+    ended, _ = grid(client, ["1"], tmp_path, saves=save)
+    assert ended == {"1": 0}
+    assert len(client.given) == 10
+
+
+def test_a_worker_that_sees_other_files_gets_no_cells(tmp_path):
+    client = Client(["a", "b"], lambda title, address: "does not see /x" if address == "a" else 0)
+    ended, said = grid(client, ["1", "2"], tmp_path)
+    assert ended == {"1": 0, "2": 0}
+    assert said == ["a gets no cells: does not see /x"]
+    client = Client(["a"], lambda title, address: "does not see /x")
+    with pytest.raises(UsageError, match=r"^a: does not see /x$"):
+        grid(client, ["1"], tmp_path)
+
+
+def test_what_goes_wrong_on_a_worker_is_the_cells_failure(tmp_path):
+    client = Client(["a"], lambda title, address: ValueError("spoilt\nbeyond use") if title == "1" else 2)
+    assert grid(client, ["1", "2"], tmp_path)[0] == {"1": "a: ValueError: spoilt beyond use", "2": 2}
+
+
+def test_cells_wait_for_workers_and_a_scheduler_that_is_gone_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "QUIET_SECONDS", 0)
+    client = Client([], lambda title, address: 0)
+    assert grid(client, ["1"], tmp_path) == ({}, ["no worker is there; the cells wait until one comes"])
+
+    def gone():
+        raise OSError("Timed out")
+
+    client.nthreads, client.status = gone, "connecting"
+    assert grid(client, ["1"], tmp_path) == ({}, [])
+    client.status = "closed"
+    with pytest.raises(UsageError, match=r"^the Dask scheduler is gone"):
+        grid(client, ["1"], tmp_path)
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job that this machine can train, were its files a configuration and a program."""
+    for name in ("cell.yaml", "train_seg.py", "engine/run.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    program = tmp_path / "train_seg.py"
+    setup = worker.setup_of(Path(sys.executable), program)
+    path = Path("cell.yaml")
+    return worker.Job("cell", path, b"cell.yaml", path, path, tmp_path, Path(sys.executable), program, setup)
+
+
+def test_a_worker_checks_that_it_would_train_the_same(job, monkeypatch):
+    assert worker.unfit(job) is None
+    assert re.fullmatch(r"\d+\.\d+.*", job.setup["torch"])
+    other = replace(job, setup={**job.setup, "torch": "1.0"})
+    assert worker.unfit(other).startswith(f"torch is {job.setup['torch']} there and was 1.0 where the ablation began;")
+    (job.folder / "engine/run.py").write_text("changed")
+    assert worker.unfit(job).startswith("code is ")
+    (job.folder / "cell.yaml").write_text("changed")
+    assert worker.unfit(job).startswith(f"sees another {job.folder / 'cell.yaml'}; checkout, environment, data")
+    (job.folder / "cell.yaml").unlink()
+    assert worker.unfit(job).startswith(f"does not see {job.folder / 'cell.yaml'}; checkout, environment, data")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("slurm", ["#SBATCH -p gpu", "#SBATCH -A me", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=15G"]),
+        ("slurm", ["#SBATCH -t 12:00:00", "#SBATCH --gres=gpu:1", "#SBATCH --qos=low", "#SBATCH -J segloss"]),
+        ("pbs", ["#PBS -q gpu", "#PBS -A me", "#PBS -l select=1:ncpus=4:mem=15GB:ngpus=1", "#PBS -N segloss"]),
+        ("pbs", ["#PBS -l walltime=12:00:00", "#PBS --qos=low"]),
+    ],
+)
+def test_the_script_of_a_job(name, lines):
+    section = {"slurm": SlurmSection, "pbs": PbsSection}[name](
+        name=name,
+        cores=4,
+        memory="16GB",
+        walltime="12:00:00",
+        gpus=1,
+        queue="gpu",
+        account="me",
+        interface="ib0",
+        directives=["--qos=low"],
+        prologue=["module load cuda"],
+    )
+    cluster, options = jobqueue(section)
+    script = cluster.job_cls("tcp://head:1", name="x", **options).job_script().splitlines()
+    assert not set(lines) - set(script)
+    assert "module load cuda" in script
+    [started] = [line for line in script if "distributed.cli.dask_worker" in line]
+    assert started.startswith(f"{sys.executable} -m distributed.cli.dask_worker tcp://head:1 --name x --nthreads 4")
+    assert "--interface ib0" in started
+    assert "--nworkers" not in started
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (", gpu: 1", "ablation.cluster: unknown key 'gpu'; did you mean 'gpus'?"),
+        (", gpus: -1", "ablation.cluster.gpus: must be greater than or equal to 0, got -1"),
+        (", memory: much", 'ablation.cluster.memory: must be a number and KB, MB, GB or TB, such as 32GB, got "much"'),
+        (
+            ", walltime: long",
+            'ablation.cluster.walltime: must be hours, minutes and seconds, such as "24:00:00", got "long"',
+        ),
+        (", name: slrum", "ablation.cluster.name: unknown cluster 'slrum'; did you mean 'slurm'?"),
+    ],
+)
+def test_mistakes_in_the_section_are_one_line_each(tmp_path, more, message):
+    path = tmp_path / "grid.yaml"
+    grid_yaml(tmp_path)
+    key = more.split(":")[0].strip(", ")
+    keys = {"name": "slurm", "cores": "4", "memory": "16GB", "walltime": '"12:00:00"', key: more.split(": ")[1]}
+    section = ", ".join(f"{name}: {value}" for name, value in keys.items())
+    with pytest.raises(ConfigError) as error:
+        Ablation.load(path, [f"ablation.cluster={{{section}}}"])
+    assert len(error.value.problems) == 1
+    assert message in error.value.problems[0]
+
+
+def test_a_queue_needs_dask_jobqueue(tmp_path, monkeypatch):
+    monkeypatch.setattr(checking, "find_spec", lambda name: None if name == "dask_jobqueue" else find_spec(name))
+    path = grid_yaml(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        Ablation.load(path, ["ablation.cluster={name: pbs, cores: 1, memory: 1GB, walltime: '1:00:00'}"])
+    [line] = error.value.problems
+    assert line.endswith(": ablation.cluster.name: pbs needs dask-jobqueue: pip install '.[cluster]'")
+
+
+def command(folder, name, script):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_a_queue_that_is_not_there_or_refuses(module_program, tmp_path, monkeypatch):
+    path = grid_yaml(tmp_path)
+    section = "ablation.cluster={name: slurm, cores: 1, memory: 1GB, walltime: '1:00:00', queue: gpu}"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = module_program("ablate", path, section, check=2, cwd=tmp_path).stderr
+    assert said.startswith("ablation.cluster: slurm needs the command sbatch, which this machine does not have;")
+    command(tmp_path, "sbatch", "echo 'sbatch: error: invalid partition: gpu' >&2; exit 1")
+    command(tmp_path, "scancel", "exit 0")
+    said = module_program("ablate", path, section, check=2, cwd=tmp_path).stderr
+    assert said == "ablation.cluster: slurm refuses a job: sbatch: error: invalid partition: gpu\n"
+    both = module_program("ablate", path, section, "--scheduler", "tcp://x:1", check=2, cwd=tmp_path).stderr
+    assert both == "--scheduler tcp://x:1: the configuration asks for jobs of slurm too; add ablation.cluster=null\n"
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "htp://x:1", "nonsense"])
+def test_a_scheduler_that_does_not_answer(module_program, tmp_path, monkeypatch, address):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.3)
+    said = module_program("ablate", grid_yaml(tmp_path), "--scheduler", address, check=2, cwd=tmp_path)
+    assert said.stderr.startswith(f"--scheduler {address}: no Dask scheduler answers (")
+    assert said.stderr.count("\n") == 1
+    assert "trying a few steps" not in said.stdout
+
+
+HOLD = """
+import fcntl, sys
+handle = open(sys.argv[1], "a+")
+fcntl.lockf(handle, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A run's folder that another process has locked: it holds the lock until its standard input closes."""
+    (tmp_path / ".lock").write_text(json.dumps({"process": 7, "host": "elsewhere"}))
+    arguments = [sys.executable, "-c", HOLD, str(tmp_path / ".lock")]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+
+
+def test_a_cell_waits_for_the_process_that_still_trains_it(held, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.1)
+    told = []
+    threading.Timer(0.3, held.stdin.close).start()
+    with Lock(tmp_path, told.append):
+        assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
+    assert told == [f"{tmp_path}: process 7 on elsewhere is at work on this run; waits for it"]
+
+
+def test_a_lock_that_outlives_its_machine_is_told(held, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "SILENCE", 0.2)
+    with pytest.raises(UsageError, match=r"no sign of life for .* remove .*/\.lock$"), Lock(tmp_path, lambda _: None):
+        pass
+
+
+@pytest.mark.parametrize("how", ["written over", "removed and made anew"])
+def test_a_process_that_has_lost_its_run_ends(tmp_path, monkeypatch, capfd, how):
+    """It was silent, frozen say, and another has taken the run over."""
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.02)
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    with Lock(tmp_path / "run"):
+        assert not ended.wait(0.1)
+        if how == "removed and made anew":
+            (tmp_path / "run/.lock").unlink()
+        (tmp_path / "run/.lock").write_text(json.dumps({"process": 7, "host": "elsewhere"}))
+        assert ended.wait(5)
+    assert f"{tmp_path / 'run'}: taken over by another process while this one was silent" in capfd.readouterr().err

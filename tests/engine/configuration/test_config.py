@@ -1,0 +1,255 @@
+import json
+
+import pytest
+from ruamel.yaml import YAML
+
+from engine.configuration.checking import load_config
+from engine.configuration.config import FullConfig
+from engine.configuration.schema import schema
+from engine.configuration.source import load, parse_overrides
+from engine.errors import ConfigError
+from engine.experiment.run import to_yaml
+from segloss_tests import ROOT
+
+BASE = """\
+name: a
+data: {name: camvid, root: nowhere, size: [32, 32], split: {kind: official}}
+model: {name: unet}
+loss: {name: focal, gamma: 1.5}
+optim: {name: adam, lr: 5e-4, schedule: {name: step, every: 5}}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="run.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def problems(path, *overrides):
+    with pytest.raises(ConfigError) as error:
+        load_config(path, overrides)
+    return [line.removeprefix(f"{path.parent}/") for line in error.value.problems]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_shipped_configuration_is_valid(path):
+    config = load_config(path)
+    resolved = YAML(typ="safe", pure=True).load(to_yaml(config))
+    assert FullConfig.model_validate_json(json.dumps(resolved)) == config.model_copy(update={"ablation": None})
+
+
+def test_yaml_is_1_2(write):
+    path = write("a: 5e-4\nb: off\nc: 0o17\nd: yes\ne: 2026-11-21\nf: 1_000")
+    assert load(path).plain() == {"a": 5e-4, "b": "off", "c": 15, "d": "yes", "e": "2026-11-21", "f": 1000}
+
+
+def test_all_errors_at_once_each_with_its_place(write):
+    path = write(
+        """\
+name: a b
+seed: -1
+data:
+  name: camvid
+  root: nowhere
+  size: [32, x]
+  wrokers: 3
+  split: {kind: offical}
+  augment: [{name: HorizontalFlp}, {name: RandomCrop, height: -1, width: 3}, {name: VerticalFlip, q: 1}]
+model: {name: unet, encoder: 18}
+loss: {name: focl}
+optim: {name: adam, lr: fast, schedule: {name: step, every: 2.5}}
+train: {epochs: 0, compile: yes, precision: bf16}
+scoers: {}
+"""
+    )
+    found = "\n".join(problems(path))
+    for expected in [
+        "run.yaml:1:1: name: use letters, digits",
+        "run.yaml:2:1: seed: must be greater than or equal to 0, got -1",
+        'run.yaml:6:3: data.size: expected [a whole number, a whole number] or null, got [32, "x"]',
+        "run.yaml:7:3: data: unknown key 'wrokers'; did you mean 'workers'? allowed: augment, cache,",
+        "run.yaml:8:11: data.split.kind: unknown split 'offical'; did you mean 'official'?",
+        "run.yaml:9:13: data.augment.0: unknown transform 'HorizontalFlp'; did you mean 'HorizontalFlip'?",
+        "run.yaml:9:55: data.augment.1.height: must be greater than or equal to 1",
+        "run.yaml:9:78: data.augment.2: VerticalFlip: unknown key 'q'; allowed: p",
+        "run.yaml:10:21: model.encoder: expected text, got 18",
+        "run.yaml:11:8: loss.name: unknown loss 'focl'; did you mean 'focal'? allowed: adfl, balanced_softmax,",
+        'run.yaml:12:21: optim.lr: expected a number, got "fast"',
+        "run.yaml:12:54: optim.schedule.every: expected a whole number, got 2.5",
+        "run.yaml:13:9: train.epochs: must be greater than or equal to 1, got 0",
+        'run.yaml:13:20: train.compile: expected true or false, got "yes"',
+        "run.yaml:13:34: train.precision: unknown value 'bf16'; did you mean 'bf16-mixed'?",
+        "run.yaml:14:1: unknown key 'scoers'; did you mean 'scores'?",
+    ]:
+        assert expected in found
+    assert len(found.splitlines()) == 16
+
+
+def test_constructors_check_their_ranges(write):
+    path = write(
+        """\
+name: a
+data: {name: camvid, root: nowhere, size: [32, 32], split: {kind: holdout, test: 0}}
+model: {name: unet, encoder: resnet19}
+loss: [{name: focal, alpha: [1, 2]}, {name: ce, class_weights: {name: inverse}}, {name: dice, smooth: -1}]
+optim: {name: sgd, lr: -0.1, schedule: {name: multistep, at: []}}
+scores: {background: exclude}
+"""
+    )
+    found = problems(path)
+    for expected in [
+        "run.yaml:2:76: data.split.test: must be a number of groups ≥ 1 or a share in (0, 1), got 0",
+        "run.yaml:3:21: model.encoder: 'resnet19' is none of segmentation-models-pytorch; did you mean 'resnet18'",
+        "run.yaml:4:22: loss.0.alpha: must be a number or one number a class (11), got 2 numbers",
+        "run.yaml:4:49: loss.1.class_weights: unknown scheme 'inverse'; did you mean 'inverse_sqrt'?",
+        "run.yaml:4:95: loss.2.smooth: must be ≥ 0, got -1.0",
+        "run.yaml:5:20: optim.lr: must be > 0, got -0.1",
+        "run.yaml:5:58: optim.schedule.at: must list epochs ≥ 1, got []",
+        "run.yaml:6:10: scores.background: exclude, but this data set has no class named background; use include",
+    ]:
+        assert any(line.startswith(expected) for line in found), (expected, found)
+    assert len(found) == 8
+
+
+def test_a_wrong_data_section_hides_no_other_error(write):
+    found = problems(write(BASE), "data.wrokers=3", "model.encoder=resnet19", "loss.gamma=-1")
+    assert [line.split(": ")[1] for line in found] == ["data", "loss.gamma", "model.encoder"]
+
+
+def test_deep_nesting_is_one_line(write):
+    assert "nested too deeply" in problems(write("a: " + "[" * 3000 + "]" * 3000))[0]
+
+
+def test_a_missing_section_and_a_missing_key(write):
+    path = write("name: a\ndata: {name: camvid, split: {kind: official}}\nmodel: {}\nloss: {name: ce}\n")
+    found = problems(path)
+    assert "run.yaml:2:1: data: missing root; expected text" in found
+    assert any(line.startswith("run.yaml:3:1: model: missing name; name is one of deeplabv3plus, ") for line in found)
+    assert "run.yaml:1:1: optim: missing; expected a mapping whose name is one of adam, adamw, sgd" in found
+    rest = "model: {name: unet}\nloss: {name: ce}\noptim: {name: adam, lr: 1}\n"
+    path.write_text("name: a\ndata: {name: camvid, root: x, size: [1, 2, 3]}\n" + rest)
+    assert problems(path) == [
+        "run.yaml:2:1: data: missing split; expected a mapping whose kind is one of official, holdout, kfold, file",
+        "run.yaml:2:31: data.size: expected [a whole number, a whole number] or null, got [1, 2, 3]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2", "run.yaml:2:1: found duplicate key"),
+        ("a: [1,", "run.yaml:1:7: expected the node content"),
+        ("- 1", "run.yaml:1:1: expected a mapping of keys to values, got list"),
+        ("a: !!python/object/apply:os.system [id]", "run.yaml:1:1: the tag"),
+        ("1: 2", "is not text; put it in quotes"),
+        ("extends: run.yaml", "circle"),
+        ("extends: other.yaml", "run.yaml:1:1: extends: "),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{k}: &{k} [{','.join([f'*{p}'] * 10)}]\n" for p, k in zip("abcd", "bcde", strict=True)
+        ), "more than 20000 values"),
+    ],
+)  # fmt: skip
+def test_yaml_is_only_data(write, text, message):
+    with pytest.raises(ConfigError) as error:
+        load(write(text))
+    assert message in str(error.value)
+
+
+def test_extends_merges_mappings_and_replaces_what_is_renamed(write):
+    write("x: {name: focal, gamma: 2}\ny: {a: 1, b: {c: 2, d: 3}}\nz: [1, 2]\nw: 5\nv: {p: 1}", "base.yaml")
+    path = write("extends: base.yaml\nx: {name: ce}\ny: {b: {c: null, e: 4}}\nz: [3]\nw: null\nv: {q: 2}")
+    assert load(path).plain() == {
+        "x": {"name": "ce"},
+        "y": {"a": 1, "b": {"d": 3, "e": 4}},
+        "z": [3],
+        "v": {"p": 1, "q": 2},
+    }
+
+
+def test_the_same_name_keeps_the_mapping(write):
+    write("x: {name: focal, gamma: 2, alpha: 1}", "base.yaml")
+    assert load(write("extends: base.yaml\nx: {name: focal, gamma: 3}")).plain() == {
+        "x": {"name": "focal", "gamma": 3, "alpha": 1}
+    }
+
+
+def test_overrides_are_yaml_merged_as_one_mapping(write):
+    path = write(BASE)
+    config = load_config(path, ["loss.name=ce", "loss.label_smoothing=0.1", "train.epochs=3", "data.size=[64, 48]"])
+    assert (config.loss[0].name, config.loss[0].label_smoothing) == ("ce", 0.1)
+    assert (config.train.epochs, config.data.size) == (3, (64, 48))
+    assert load_config(path, ["loss.gamma=3"]).loss[0].gamma == 3
+    assert load_config(path, ["optim.schedule=null"]).optim.schedule is None
+
+
+def test_overrides_are_named_in_errors(write):
+    assert problems(write(BASE), "loss.gama=1") == [
+        "command line: loss: unknown key 'gama'; did you mean 'gamma'? "
+        "allowed: alpha, class_weights, gamma, name, normalize, weight"
+    ]
+    for override in ("train.epochs", "=3", "a..b=3", "train.epochs=[", "train.epochs=!!python/none x"):
+        with pytest.raises(ConfigError, match="command line: "):
+            parse_overrides([override])
+    with pytest.raises(ConfigError, match="given twice"):
+        parse_overrides(["a.b=1", "a.b=2"])
+
+
+def test_nothing_is_evaluated():
+    assert parse_overrides(["a=__import__('os')"]).plain() == {"a": "__import__('os')"}
+
+
+def test_adfl_is_dfl_and_acw(write):
+    path = write(BASE)
+    config = load_config(path, ["loss.name=adfl"])
+    assert (config.loss[0].name, config.model.acw) == ("dfl", True)
+    assert problems(path, "loss.name=adfl", "model.acw=false")[0].startswith(
+        "command line: model.acw: false, but the loss adfl"
+    )
+    assert load_config(path).model.acw is None
+
+
+def test_deeplab_cannot_train_on_one_sample(write):
+    found = problems(write(BASE), "model.name=deeplabv3plus", "train.batch_size=1")
+    assert "train.batch_size: 1" in found[0]
+
+
+def test_schema_describes_what_is_accepted(write):
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(json.loads(schema()))
+    good = YAML(typ="safe", pure=True).load(BASE)
+    assert not list(validator.iter_errors(good))
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert not list(validator.iter_errors(YAML(typ="safe", pure=True).load(path))), path
+    for key, value in (("gama", 1), ("gamma", "x")):
+        assert list(validator.iter_errors({**good, "loss": {**good["loss"], key: value}}))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.acw=yes", 'model.acw: expected true or false or a mapping or null, got "yes"'),
+        (
+            "model.acw={constraint: negative}",
+            "model.acw.constraint: unknown value 'negative'; did you mean 'positive'?",
+        ),
+        ("model.acw={constrain: positive}", "model.acw: unknown key 'constrain'; did you mean 'constraint'?"),
+        ("loss={name: cdb_ce, tau: fast}", 'loss.tau: expected a number or dynamic, got "fast"'),
+        ("loss={name: ldam, drw_epoch: 60}", "loss.drw_epoch: 60 is never reached, train.epochs is"),
+        ("loss.name=bce", "loss.name: unknown loss 'bce'; here that is 'sigmoid_ce'"),
+    ],
+)
+def test_one_line_for_one_mistake_in_a_loss_or_its_layer(override, message):
+    (line,) = problems(ROOT / "configs/demo.yaml", override)
+    assert message in line
+
+
+def test_text_that_begins_as_yaml_is_told_to_be_quoted():
+    with pytest.raises(ConfigError, match=r"put text into quotes: \"data\.images='\{name\}/t2\.nii\.gz'\""):
+        parse_overrides(["data.images={name}/t2.nii.gz"])
+    assert parse_overrides(["data.images='{name}/t2.nii.gz'"]).plain() == {"data": {"images": "{name}/t2.nii.gz"}}

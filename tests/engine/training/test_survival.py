@@ -1,0 +1,260 @@
+"""Runs that are killed, asked to stop, started twice."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from engine.errors import UsageError
+from engine.processes.signals import Stop, Stopped
+from engine.store import lock
+from engine.store.checkpoint import Checkpoint
+from engine.store.lock import Lock
+from segloss_tests import ROOT
+from segloss_tests.runs import Started, assert_same_run, saving, small_yaml, trainer
+
+HISTORY = [
+    "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}",
+    "loss.name=cdb_ce",
+    "data.augment=[{name: HorizontalFlip}]",
+]
+"""What hangs on the past: dropout draws, the loss follows the last validation, the ACW weights are parametrized."""
+
+
+def test_a_run_killed_three_times_continues_to_the_bit(tmp_path):
+    """In a step, in a save, and by a scheduler's SIGTERM to it and its loaders; each time with other workers."""
+    path, folder = small_yaml(tmp_path), tmp_path / "runs/cut"
+    last = folder / "checkpoints/last.safetensors"
+    arguments = ["train", path, *HISTORY, "train.epochs=8"]
+    whole = Started(tmp_path, *arguments, "name=whole")
+    cut, every = [*arguments, "name=cut"], "train.checkpoint_steps=1"
+
+    def step():
+        return Checkpoint.load(last).state["progress"]["step"] if last.is_file() else 0
+
+    started = Started(tmp_path, *cut, every, save_seconds=0.02)
+    assert started.until(lambda: step() >= 2)
+    assert started.kill() == -signal.SIGKILL
+    with (folder / "log.jsonl").open("a") as file:
+        file.write('{"epoch": 9, "half a li')
+
+    before = step()
+    started = Started(tmp_path, *cut, every, "data.workers=2", save_seconds=0.2)
+    assert started.until(lambda: step() > before and saving(folder))
+    assert started.kill() == -signal.SIGKILL
+    assert saving(folder)
+
+    before = step()
+    started = Started(tmp_path, *cut, "data.workers=1", "train.checkpoint_minutes=1e-9", save_seconds=0.05)
+    assert started.until(lambda: step() > before)
+    assert started.kill(signal.SIGTERM) == 0
+    assert "stopped by SIGTERM" in (tmp_path / "output.txt").read_text()
+    assert 2 <= before <= step() < 24
+    assert not (folder / "scores.json").exists()
+
+    assert Started(tmp_path, *cut).end() == 0
+    assert whole.end() == 0
+    assert_same_run(tmp_path / "runs/whole", folder)
+    assert not saving(folder)
+    assert not (folder / ".lock").exists()
+
+
+def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypatch):
+    """The steps of the epoch are kept, and the log comes out as that of a run that was not stopped."""
+    import engine.training.trainer
+
+    whole = trainer(camvid_yaml, "name=whole")
+    whole.fit()
+    score, calls = engine.training.trainer.score, []
+
+    def stopped_once(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return score(*arguments)
+
+    monkeypatch.setattr("engine.training.trainer.score", stopped_once)
+    with Stop() as stop:
+        cut = trainer(camvid_yaml, "name=cut")
+        cut.stop = stop
+        with pytest.raises(Stopped):
+            cut.fit()
+    assert (cut.state.epoch, cut.state.batch) == (1, len(cut.batches))
+    cut = trainer(camvid_yaml, "name=cut")
+    cut.fit()
+    assert len(calls) == 3
+    assert_same_run(whole.run.path, cut.run.path)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_sigterm_is_answered_between_two_steps():
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked
+        with pytest.raises(Stopped), stop.interrupts():
+            raise AssertionError("never entered")
+    with Stop() as stop, pytest.raises(Stopped), stop.interrupts():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
+    made = trainer(camvid_yaml, "train.epochs=1", "train.checkpoint_minutes=1")
+    saved, clock = [], [0.0]
+    monkeypatch.setattr("engine.training.trainer.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
+    step, save = made.stepper.take, made._save
+
+    def slow(group):
+        clock[0] += 40
+        return step(group)
+
+    def noted():
+        saved.append(made.state.step)
+        save()
+
+    made.stepper.take, made._save = slow, noted
+    made.fit()
+    assert saved == [2, 3]  # 80 s after the start, and at the end of the epoch
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "spoilt"])
+def test_a_log_that_lacks_what_the_checkpoint_has_seen_is_refused(program, camvid_yaml, tmp_path, damage):
+    program("train", camvid_yaml, check=0)
+    path = tmp_path / "runs/small/log.jsonl"
+    (tmp_path / "runs/small/scores.json").unlink()
+    lines = path.read_text().splitlines(keepends=True)
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_text(lines[0] if damage == "cut" else lines[0] + lines[1].replace('"epoch"', "epoch"))
+    says = {"cut": "holds 1 of the 2 lines", "missing": "holds 0 of the 2 lines", "spoilt": "log.jsonl:2: damaged"}
+    assert says[damage] in program("train", camvid_yaml, check=2).stderr
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from engine.store.lock import Lock
+with Lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_processes_on_one_run(program, camvid_yaml, tmp_path):
+    """The second is refused with the number of the first; when that was killed, its lock is none."""
+    folder = tmp_path / "runs/small"
+    arguments = [sys.executable, "-c", HOLD, str(folder)]
+    holder = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    said = program("train", camvid_yaml, check=2).stderr
+    assert f"runs/small: process {holder.pid} on {socket.gethostname()} is at work on this run" in said
+    holder.kill()
+    holder.wait()
+    assert (folder / ".lock").is_file()
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    assert not (folder / ".lock").exists()
+
+
+def test_a_lock_of_another_machine_is_known_by_its_heartbeat(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0.5)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    note = json.dumps({"process": 7, "host": "elsewhere"})
+    (folder / ".lock").write_text(note)
+    with Lock(folder):
+        assert json.loads((folder / ".lock").read_text())["process"] == os.getpid()
+    folder.mkdir()
+    (folder / ".lock").write_text(note)
+    done = threading.Event()
+
+    def beat():
+        while not done.wait(0.02):
+            os.utime(folder / ".lock")
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(UsageError, match="process 7 on elsewhere is at work"), Lock(folder):
+            pass
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_system_without_locks(tmp_path, monkeypatch):
+    """There the heartbeat tells, of the same machine too; a folder that nothing came into goes again."""
+    monkeypatch.setattr(lock, "fcntl", None)
+    monkeypatch.setattr(lock, "PATIENCE", 0.4)
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.05)
+    with Lock(tmp_path / "run"), pytest.raises(UsageError, match=f"process {os.getpid()} on"), Lock(tmp_path / "run"):
+        pass
+    with Lock(tmp_path / "other"):
+        pass
+    assert not (tmp_path / "other").exists()
+
+
+def test_damaged_data_met_in_training_is_one_line(program, camvid_yaml, tmp_path):
+    """By a loader process, whose errors come with their traceback."""
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    import datasets
+
+    whole = datasets.Samples.__getitem__
+
+    def gone(self, key):
+        raise datasets.DataError("/data/x.png: gone")
+
+    try:
+        datasets.Samples.__getitem__ = gone
+        said = program("train", camvid_yaml, "name=b", "data.workers=1", check=2).stderr
+    finally:
+        datasets.Samples.__getitem__ = whole
+    assert said == "/data/x.png: gone\n"
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(program, camvid_yaml, tmp_path):
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    (tmp_path / "runs/small/scores.json").unlink()
+    torch.set_num_threads(2)
+    try:
+        assert "computes with 1 threads" in program("train", camvid_yaml, "train.epochs=1", check=0).stdout
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_what_does_not_repeat_itself_is_refused_by_name(camvid_yaml, monkeypatch):
+    """As torch says it on a GPU; on the CPU everything repeats itself."""
+    made = trainer(camvid_yaml, "train.deterministic=true")
+    assert torch.are_deterministic_algorithms_enabled()
+    made.epoch()
+
+    def refused(group):
+        raise RuntimeError(
+            "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set"
+        )
+
+    made.stepper.take = refused
+    with pytest.raises(UsageError, match="adaptive_avg_pool2d_backward_cuda has no form on this device"):
+        made.fit()
+    trainer(camvid_yaml, "name=b")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_run_begun_by_another_process_meanwhile_is_refused(program, camvid_yaml, tmp_path, monkeypatch):
+    """Between the first look at the folder and the lock."""
+    take = Lock.__enter__
+
+    def late(self):
+        monkeypatch.undo()
+        program("train", camvid_yaml, "seed=1", "train.epochs=1", check=0)
+        (tmp_path / "runs/small/scores.json").unlink()
+        return take(self)
+
+    monkeypatch.setattr(Lock, "__enter__", late)
+    assert "holds another run: seed is 1 there and 0 here" in program("train", camvid_yaml, check=2).stderr

@@ -1,0 +1,106 @@
+"""The wheel holds segloss alone, and a loss needs torch alone."""
+
+import subprocess
+import sys
+import zipfile
+
+from segloss_tests import ROOT
+
+ALONE = """
+import sys, importlib.abc
+import torch, torch._dynamo  # with all that torch itself brings in
+
+allowed = {name.partition(".")[0] for name in sys.modules} | {"segloss"} | set(sys.stdlib_module_names)
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"{name} is not for the losses", name=name)
+
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, sys.argv[1])
+for name in list(sys.modules):
+    if name.partition(".")[0] in ("numpy", "torchmetrics", "scipy"):
+        del sys.modules[name]
+allowed -= {"numpy", "torchmetrics", "scipy"}
+import segloss
+assert segloss.__file__.startswith(sys.argv[1]), segloss.__file__
+z = torch.randn(2, 3, 4, 4, requires_grad=True)
+t = torch.randint(0, 3, (2, 4, 4))
+for name in segloss.LOSSES:
+    segloss.build_loss(name, num_classes=3, class_counts=[5, 3, 1])(segloss.AdaptiveClassWeight(3)(z), t).backward()
+try:
+    segloss.SegmentationScores
+except ImportError as error:
+    assert "segloss[scores]" in str(error), error
+else:
+    raise AssertionError("scores came without torchmetrics")
+"""
+
+
+def test_the_wheel_holds_segloss_alone_and_needs_torch_alone(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-build-isolation", "--no-deps", "--no-index", "-q",
+         "--wheel-dir", str(tmp_path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "unpacked")
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"segloss"}
+    assert "segloss/py.typed" in names
+    found = subprocess.run(
+        [sys.executable, "-c", ALONE, str(tmp_path / "unpacked")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_imports_go_down_only():
+    """segloss and datasets know nothing of the others; models knows segloss; nobody but the door knows the engine."""
+    import ast
+
+    allowed = {
+        "segloss": {"segloss"},
+        "datasets": {"datasets"},
+        "models": {"models", "segloss"},
+        "engine": {"engine", "models", "datasets", "segloss"},
+    }
+    for package, known in allowed.items():
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module]
+                for name in names:
+                    first = name.split(".")[0]
+                    assert first not in allowed or first in known, f"{path} imports {name}"
+
+
+def test_examples_in_docstrings():
+    import doctest
+    import importlib
+
+    for path in sorted((ROOT / "segloss").glob("*.py")):
+        module = importlib.import_module(f"segloss.{path.stem}" if path.stem != "__init__" else "segloss")
+        assert doctest.testmod(module).failed == 0, path
+
+
+QUICK = """
+import sys
+import torch
+
+before = set(sys.modules)
+import models, segloss
+
+segloss.build_loss("dfl", num_classes=3, class_weights="inverse_frequency", class_counts=[5, 3, 1])
+assert set(models.MODELS) >= {"deeplabv3plus", "fastfcn", "vgg19_fcn"}
+own = {"models", "segloss", "safetensors", *sys.stdlib_module_names}
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before} - own))
+"""
+
+
+def test_importing_models_and_losses_is_quick():
+    """The libraries of networks, scores and tests take seconds; they wait until something of theirs is needed."""
+    found = subprocess.run([sys.executable, "-c", QUICK], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -1,0 +1,208 @@
+"""Wrong arguments get an error that says what was given and what is allowed."""
+
+import numpy as np
+import pytest
+import torch
+
+import segloss
+from segloss import build_loss
+from segloss_tests.losses import COUNTS, NAMES, build, sample
+
+NEED_COUNTS = ["wce", "cb_ce", "cb_sigmoid", "cb_focal", "mse_ol", "ldam", "seql", "logit_adjusted", "balanced_softmax"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("focal", {"gamma": -1.0}, "gamma must be ≥ 0, got -1"),
+        ("focal", {"alpha": -0.1}, "alpha must be finite and not negative, got -0.1"),
+        ("focal", {"alpha": [0.5, 0.5]}, r"one number a class \(4\), got 2"),
+        ("sigmoid_focal", {"gamma": -1.0}, "gamma must be ≥ 0"),
+        ("sigmoid_focal", {"alpha": 1.5}, r"alpha must be in \[0, 1\], or None, got 1.5"),
+        ("cefl", {"gamma": -0.1}, "gamma must be ≥ 0"),
+        ("cefl2", {"gamma": float("nan")}, "gamma must be ≥ 0, got nan"),
+        ("cb_focal", {"gamma": -2.0}, "gamma must be ≥ 0"),
+        ("cb_ce", {"beta": 1.0}, r"beta must be in \[0, 1\), got 1.0"),
+        ("cb_sigmoid", {"beta": -0.1}, r"beta must be in \[0, 1\)"),
+        ("cb_focal", {"unit": "voxel"}, "unit must be one of pixel, image, component, got 'voxel'"),
+        ("cb_ce", {"unit": "image"}, "class_counts.images"),
+        ("dfl2021", {"alpha": -1.0}, "alpha must be ≥ 0"),
+        ("dfl2021", {"rho": 0.9}, "rho must be ≥ 1, got 0.9"),
+        ("dce", {"alpha": 1.0}, "alpha must be > 1, got 1.0"),
+        ("dce", {"beta": 0.5}, "beta must be > 1, got 0.5"),
+        ("mse_ol", {"alpha": 0.0}, "alpha must be > 0, got 0"),
+        ("ldam", {"s": 0.0}, "s must be > 0"),
+        ("ldam", {"max_m": -1.0}, "max_m must be > 0"),
+        ("ldam", {"drw_epoch": -1}, "drw_epoch must be ≥ 0, or None, got -1"),
+        ("cdb_ce", {"tau": -1.0}, "tau must be ≥ 0, or dynamic, got -1"),
+        ("cdb_ce", {"tau": "static"}, "tau must be ≥ 0, or dynamic, got 'static'"),
+        ("cdb_ce", {"num_classes": None, "class_counts": None}, "cdb_ce needs num_classes"),
+        ("seql", {"gamma": 1.1}, r"gamma must be in \[0, 1\]"),
+        ("seql", {"lambda_": -0.1}, r"lambda_ must be in \[0, 1\]"),
+        ("topk", {"k": 0.0}, r"k must be in \(0, 1\], got 0.0"),
+        ("poly1", {"epsilon": -1.5}, "epsilon must be ≥ -1"),
+        ("logit_adjusted", {"tau": -1.0}, "tau must be ≥ 0"),
+        ("ce", {"label_smoothing": 1.5}, r"label_smoothing must be in \[0, 1\]"),
+        ("ce", {"class_weights": [1.0, 2.0]}, r"one weight a class \(4\)"),
+        ("ce", {"normalize": "pixel"}, "normalize must be one of pixels, weights"),
+        ("ce", {"reduction": "average"}, "reduction must be one of mean, sum, none"),
+        ("ce", {"class_counts": [1, 2, 3, -4]}, "finite and not negative, got -4"),
+        ("dice", {"smooth": -1.0}, "smooth must be ≥ 0"),
+        ("dice", {"classes": "some"}, "classes must be one of present, all"),
+        ("tversky", {"alpha": -0.3}, "alpha must be ≥ 0"),
+        ("tversky", {"beta": float("inf")}, "beta must be ≥ 0, got inf"),
+        ("focal_tversky", {"gamma": 0.0}, "gamma must be > 0"),
+        ("focal", {"gamma": "2"}, "gamma must be ≥ 0, got '2'"),
+        ("focal", {"gamma": None}, "gamma must be ≥ 0, got None"),
+        ("focal", {"alpha": "x"}, "alpha must hold numbers, got 'x'"),
+        ("sigmoid_focal", {"alpha": [0.1, 0.2]}, r"alpha must be in \[0, 1\], or None, got \[0.1, 0.2\]"),
+        ("topk", {"k": "a"}, r"k must be in \(0, 1\], got 'a'"),
+        ("ldam", {"drw_epoch": "3"}, "drw_epoch must be ≥ 0, or None, got '3'"),
+        ("ce", {"ignore_index": None}, "ignore_index must be a whole number, got None"),
+        ("ce", {"ignore_index": 1.5}, "ignore_index must be a whole number, got 1.5"),
+        ("ce", {"num_classes": 0}, "num_classes must be a whole number ≥ 2 .*, got 0"),
+        ("ce", {"num_classes": "4"}, "num_classes must be a whole number ≥ 2 .*, got '4'"),
+        ("wce", {"class_counts": [1, None, 3, 4]}, "class_counts must hold numbers"),
+        ("wce", {"class_counts": [[1, 2], [3, 4]]}, "class_counts must hold one count a class, got shape"),
+        ("focl", {}, "did you mean 'focal'"),
+        ("lovasz_softmax", {}, "here that is 'lovasz'"),
+        ("BCEWithLogitsLoss", {}, "here that is 'sigmoid_ce'"),
+        ("dice_ce", {}, r"here that is the list \[\{name: dice\}, \{name: ce\}\]"),
+        ("wce", {"class_weights": {"beta": 0.9}}, "class_weights: name is missing"),
+        ("adfl", {}, "AdaptiveClassWeight"),
+    ],
+)
+def test_bad_parameters_are_named(name, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        build(name, **parameters)
+
+
+@pytest.mark.parametrize("name", NEED_COUNTS)
+def test_missing_counts_say_who_needs_them_and_how_to_get_them(name):
+    with pytest.raises(ValueError, match=r"needs class_counts: pass class_counts=.*training images") as caught:
+        build_loss(name, num_classes=3)
+    assert name in str(caught.value) or name in ("wce", "cb_ce", "cb_sigmoid", "cb_focal")  # these name the weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_parameter_is_named_with_the_nearest(name):
+    with pytest.raises(TypeError, match=rf"{name}: unknown parameter 'ignore_indx'; did you mean 'ignore_index'\?"):
+        build(name, ignore_indx=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_of_another_number_of_classes_are_refused(name):
+    with pytest.raises(ValueError, match="class_counts must hold 3 classes, got 4"):
+        build_loss(name, num_classes=3, class_counts=COUNTS)
+
+
+def test_a_list_is_a_weighted_sum():
+    logits, target = sample()
+    parts = [{"name": "dice", "weight": 2.0}, {"name": "focal", "gamma": 1.0}]
+    loss = build_loss(parts, num_classes=4, class_counts=COUNTS, ignore_index=255)
+    expected = 2 * build("dice")(logits, target) + build("focal", gamma=1.0)(logits, target)
+    assert loss(logits, target).item() == pytest.approx(expected.item(), rel=1e-6)
+    with pytest.raises(TypeError, match="focal: unknown parameter 'gama'; did you mean 'gamma'"):
+        build_loss([{"name": "focal", "gama": 1.0}])
+    alone = build_loss({"name": "focal", "gamma": 1.0}, num_classes=4)
+    assert alone(logits, target).item() == pytest.approx(build("focal", gamma=1.0)(logits, target).item(), rel=1e-6)
+    with pytest.raises(ValueError, match="needs at least one"):
+        build_loss([])
+    with pytest.raises(TypeError, match="by its name or from a list of mappings, got int"):
+        build_loss(3)
+    with pytest.raises(TypeError, match=r"a list of mappings with a name, such as .*, got 'dice'"):
+        build_loss(["dice", "ce"])
+    with pytest.raises(ValueError, match="weight must be ≥ 0"):
+        build_loss([{"name": "dice", "weight": -1.0}])
+    with pytest.raises(TypeError, match="a sum is made of losses of segloss, got MSELoss"):
+        segloss.WeightedSum([torch.nn.MSELoss()])
+
+
+@pytest.mark.parametrize(
+    ("logits", "target", "error", "message"),
+    [
+        (torch.zeros(2, 3, 4, dtype=torch.long), torch.zeros(2, 4).long(), TypeError, "logits must be floating"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 5).long(), ValueError, r"shape \(2, 4\).*got \(2, 5\)"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.bool), TypeError, "integer labels"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 2, 4), ValueError, "soft labels"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 1, 4).long(), ValueError, r"target.squeeze\(1\)"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), ValueError, r"target.squeeze\(1\).long\(\)"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 3, 4).long(), ValueError, r"one-hot labels must be floating"),
+        (torch.zeros(2, 3, 4), np.zeros((2, 4)), TypeError, "torch.from_numpy"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4), ValueError, r"labels must be integers: target.long\(\)"),
+        (torch.zeros(2, 3, 4), torch.full((2, 3, 4), 255.0), ValueError, r"255.0: soft labels lie in \[0, 1\]"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4, device="meta").long(), ValueError, "on cpu, target on meta"),
+        (torch.zeros(3), torch.zeros(3).long(), ValueError, r"\(N, C, \*spatial\)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["ce", "dice", "topk", "recall"])
+def test_bad_tensors_are_named(name, logits, target, error, message):
+    with pytest.raises(error, match=message):
+        build_loss(name)(logits, target)
+
+
+def test_bad_masks_are_named():
+    logits, target = sample()
+    with pytest.raises(ValueError, match=r"mask must be bool \(mask.bool\(\)\) of shape \(2, 5, 3\)"):
+        build("ce")(logits, target, torch.ones(2, 5, 3))
+    with pytest.raises(ValueError, match=r"got torch.bool of \(2, 5\)"):
+        build("ce")(logits, target, torch.ones(2, 5, dtype=torch.bool))
+
+
+def test_bad_accuracies_are_named():
+    loss = build("cdb_ce")
+    with pytest.raises(ValueError, match="class_accuracy must hold 4 classes, got 2"):
+        loss.new_epoch(1, [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"class_accuracy must be in \[0, 1\], got .*50.0"):
+        loss.new_epoch(1, [0.5, 0.5, 0.5, 50.0])
+    with pytest.raises(ValueError, match="tau must be ≥ 0, or dynamic, got -1"):
+        segloss.difficulty_weights([0.5, 1.0], tau=-1)
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "message"),
+    [
+        ("ce", {"reduction": "average"}, "reduction must be one of mean, sum, none, got 'average'"),
+        ("ce", {"normalize": "bogus"}, "normalize must be one of pixels, weights"),
+        ("dice", {"classes": "some"}, "classes must be one of present, all"),
+        ("focal", {"alpha": [0.1] * 9}, r"alpha must hold one number a class \(4\), got shape \(9,\)"),
+        ("ldam", {"margins": [0.1]}, "margins must hold one number a class"),
+        ("cdb_ce", {"difficulty": [0.1] * 9}, "difficulty must hold one number a class"),
+        ("ce", {"class_weights": [1.0, 2.0]}, "logits have 4 classes, but the loss was made for 2"),
+    ],
+)
+def test_functions_check_what_they_are_given(call, options, message):
+    logits, target = sample()
+    with pytest.raises(ValueError, match=message):
+        getattr(segloss.functional, call)(logits, target, **options)
+
+
+def test_numbers_of_any_kind_are_taken():
+    logits, target = sample()
+    expected = segloss.functional.focal(logits, target, alpha=0.25).item()
+    for alpha in (np.float32(0.25), torch.tensor(0.25), [0.25] * 4, np.full(4, 0.25)):
+        assert build("focal", alpha=alpha)(logits, target).item() == pytest.approx(expected)
+        assert segloss.functional.focal(logits, target, alpha=alpha).item() == pytest.approx(expected)
+    weights = [1.0, 2.0, 3.0, 4.0]
+    expected = build("ce", class_weights=weights)(logits, target).item()
+    for given in (np.array(weights), torch.tensor(weights), np.array(weights, dtype=np.float32)):
+        assert build("ce", class_weights=given)(logits, target).item() == pytest.approx(expected)
+    counted = build("wce", class_counts=np.array(COUNTS))
+    assert counted.class_weights.tolist() == build("wce").class_weights.tolist()
+    assert segloss.ClassCounts.of([123456789.0, 1.0]).pixels == [123456789.0, 1.0]
+
+
+def test_a_sum_has_no_map():
+    with pytest.raises(ValueError, match="reduction must be mean or sum within a sum of losses"):
+        build_loss([{"name": "dice"}, {"name": "ce"}], reduction="none")
+
+
+def test_soft_labels_that_are_none_are_named():
+    logits = sample()[0]
+    soft = torch.full((2, 4, 5, 3), 0.25, dtype=torch.float64)
+    soft[0, 1, 2, 2] = 1.5
+    with pytest.raises(ValueError, match=r"1 pixels with the label\(s\) 1.5: soft labels lie in \[0, 1\]"):
+        build("ce")(logits, soft)
+    soft[0, 1, 2, 2] = torch.nan
+    with pytest.raises(ValueError, match="nan: soft labels lie"):
+        build("ce")(logits, soft)

@@ -1,0 +1,203 @@
+"""Break every loss in many ways and see the tests catch each: `python tests/segloss_tests/mutate_losses.py [LOSS …]`.
+
+A mutant is one replaced piece of source in a copy of the tree; the tests of the one loss must fail on it. Prints a table
+and exits with 1 when a mutant survives. Takes some minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = [f"tests/segloss/test_{name}.py" for name in ("losses", "loss_values", "loss_identities")]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    what: str
+    file: str
+    old: str
+    new: str
+
+
+def own(file, *breaks):
+    return [Mutant(what, file, old, new) for what, old, new in breaks]
+
+
+NAN = own("blocks.py", ("NaN of ignored pixels kept", "torch.where(self.valid, slope, slope.new_zeros(()), out=place)", "place.copy_(slope)"))  # fmt: skip
+PIXELWISE = [
+    *own(
+        "pixelwise.py",
+        ("ignored pixels counted in the mean", "return valid.sum()\n    if not target", "return torch.ones_like(valid).sum()\n    if not target"),
+        ("mean over the wrong number", "slope = ratio(torch.ones_like(denominator), denominator)", "slope = ratio(torch.ones_like(denominator), 2 * denominator)"),
+        ("terms detached", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target).detach(), 0.0)"),
+        ("ignored pixels in the sum", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = terms(pixels.logits, pixels.target)"),
+        ("sign", "else found.sum())", "else -found.sum())"),
+        ("class weights in the wrong order", "return class_weights.to(target.device)[target]", "return class_weights.flip(0)[target]"),
+    ),
+    *NAN,
+]  # fmt: skip
+REDUCED = own(
+    "region.py",
+    ("sign", "units = ratio((values * share)", "units = -ratio((values * share)"),
+    ("mean over the wrong number", "mean = ratio(units.sum(), (share.sum(1) > 0).sum())", "mean = ratio(units.sum(), (share.sum(1) > 0).sum() + 1)"),
+)  # fmt: skip
+OVERLAP = [
+    *REDUCED,
+    *own(
+        "overlap.py",
+        ("ignored pixels predicted", "false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)", "false = put(p.clone(), target, 0.0)"),
+        ("ignored pixels wanted", "of_class(torch.where(valid, each, 0.0), target", "of_class(each, target"),
+        ("class axis", "torch.stack([tp, fp, fn], 2)", "torch.stack([tp.flip(1), fp, fn], 2)"),
+        ("gradient without fn", "pick((tp - fn).expand", "pick(tp.expand"),
+        ("images pooled", "return found if per_image else found.sum(0)", "return found.sum(0).expand_as(found) if per_image else found.sum(0)"),
+    ),
+    *NAN,
+]  # fmt: skip
+WHOLE = [
+    *REDUCED,
+    *own(
+        "region.py",
+        ("NaN of ignored pixels kept", "prepare(of_valid(logits, valid), target", "prepare(logits, target"),
+        ("images pooled", "len(per_pixel) if per_image else 1", "len(per_pixel) if not per_image else 1"),
+    ),
+]  # fmt: skip
+CE = own(
+    "cross_entropy.py",
+    ("true class forgotten", "return -true_class(logits, target)[0]", "return -F.log_softmax(logits, dim=1).mean(1)"),
+    ("smoothing forgotten", "if label_smoothing == 0 and", "if label_smoothing >= 0 and"),
+    ("smoothing by the sum", "label_smoothing * log_p.mean(1)", "label_smoothing * log_p.sum(1)"),
+)
+CE_CORE = CE[:1]
+SHARED_TRUE_CLASS = own(
+    "true_class.py",
+    ("1 − p of all classes", "others = put(z.clone(), target, -torch.inf)", "others = z.clone()"),
+    (
+        "no gradient of its own for the true class",
+        ", target, grad.unsqueeze(1))\n        return gradient",
+        ", target, 0.0)\n        return gradient",
+    ),
+    (
+        "soft labels ignored",
+        "return pick(values if scale is None",
+        "return values.sum(1) if scale is None else pick(values if scale is None",
+    ),
+)
+EFFECTIVE = own(
+    "class_weights.py",
+    ("β for 1 − β^n", "effective = -torch.expm1(n * log_beta)", "effective = 1 - torch.exp(log_beta) + 0 * n"),
+    ("weights not normalised", "return present.sum() * weights / weights.sum()", "return weights"),
+)
+PRIOR = own(
+    "class_weights.py",
+    ("counts of one class taken for all", "return torch.where(present, pixels, pixels[present].min())", "return pixels.max() + 0 * pixels"),
+)  # fmt: skip
+
+LOSSES = {
+    "ce": CE,
+    "wce": [*CE_CORE, *own("class_weights.py", ("frequency not inverted", "inverse = _reciprocal(counts.get(\"pixels\"), counts)\n    return inverse / inverse.sum()", "inverse = counts.get(\"pixels\")\n    return inverse / inverse.sum()"))],
+    "focal": [*SHARED_TRUE_CLASS, *own("focal.py", ("sign of γ", "torch.exp(gamma * log_rest)", "torch.exp(-gamma * log_rest)"), ("p for 1 − p", "return -torch.exp(gamma * log_rest) * log_p", "return -torch.exp(gamma * log_p) * log_p"), ("α dropped", "logits, target, self.gamma, self.alpha)", "logits, target, self.gamma, None)"))],
+    "sigmoid_ce": own("sigmoid.py", ("negatives dropped", "return miss * cost.sum(1) + hit", "return hit"), ("sign of the negatives", "return miss * cost", "return -miss * cost"), ("mean over classes", "miss * cost.sum(1)", "miss * cost.mean(1)")),
+    "sigmoid_focal": own("sigmoid.py", ("the misprint of eq. 9", "miss = (1 - positive) * torch.exp(gamma * log_q)", "miss = (1 - positive) * torch.exp(gamma * log_rest)"), ("α and 1 − α swapped", "alpha * hit + (1 - alpha) * miss", "(1 - alpha) * hit + alpha * miss"), ("mean over classes", "(1 - alpha) * miss).sum(1)", "(1 - alpha) * miss).mean(1)"), ("γ dropped", "hit = positive * torch.exp(gamma * log_rest)", "hit = positive"), ("another γ in the gradient", "m.pow(gamma + 1)", "m.pow(2)")),
+    "dfl": own("dual_focal.py", ("a clamp", "F.logsigmoid(margin), F.logsigmoid(-margin)", "F.logsigmoid(margin.clamp(-11.5, 11.5)), F.logsigmoid(-margin)"), ("false classes dropped", " + (1 + ties) * of_top + rest)", ")"), ("1 + p for the true class", "_log_not_square(log_false, log_true)", "_log_not_square(log_true, log_false)"), ("the rest without gradient", "gradient = (half * (2 * grad))", "gradient = (half * (0 * grad))"), ("soft: P and 1 − P swapped", "far = torch.logaddexp(torch.log1p(-target), log_p)", "far = torch.logaddexp(torch.log(target), log_p)")),
+    "dfl2021": own("dual_focal_2021.py", ("sign of the distance", "(alpha * modulus - beta", "(-alpha * modulus - beta"), ("α and β swapped", "self.alpha, self.beta, self.gamma, self.rho)", "self.beta, self.alpha, self.gamma, self.rho)"), ("ρ dropped", "far = log_rest if rho == 1 else torch.log(rho - log_p.exp())", "far = log_rest"), ("γ dropped", "modulus = torch.exp(gamma * torch.where(wanted, log_rest, log_p))", "modulus = torch.exp(torch.where(wanted, log_rest, log_p))")),
+    "dce": own("dual_cross_entropy.py", ("sign of the false classes", "(beta * negative", "(-beta * negative"), ("α and β swapped", "logits, target, self.alpha, self.beta)", "logits, target, self.beta, self.alpha)"), ("false classes are true ones", "beta * negative", "beta * (1 - negative)"), ("log(α − p)", "torch.log(alpha + log_p.exp())", "torch.log(alpha - log_p.exp())")),
+    "cefl": [*SHARED_TRUE_CLASS, *own("cefl.py", ("p and 1 − p swapped", "return -(rest + p * torch.exp(gamma * log_rest)) * log_p", "return -(p + rest * torch.exp(gamma * log_rest)) * log_p"), ("γ dropped", "return -(rest + p * torch.exp(gamma * log_rest)) * log_p", "return -(rest + p * torch.exp(2 * log_rest)) * log_p"))],
+    "cefl2": [*SHARED_TRUE_CLASS, *own("cefl.py", ("no squares", "p, rest = torch.exp(2 * log_p), torch.exp(2 * log_rest)", "p, rest = torch.exp(log_p), torch.exp(log_rest)"), ("not normalised", "/ (rest + p) * log_p", "* log_p"), ("cefl instead", "return cefl2_terms(logits, target, self.gamma)", "return cefl_terms(logits, target, self.gamma)"))],
+    "cb_ce": [*CE_CORE, *EFFECTIVE],
+    "cb_sigmoid": [*EFFECTIVE, *own("sigmoid.py", ("negatives dropped", "return miss * cost.sum(1) + hit", "return hit"))],
+    "cb_focal": [*EFFECTIVE, *own("class_balanced.py", ("with α", "super().__init__(gamma, None, _effective(beta, unit), normalize, **options)", "super().__init__(gamma, 0.25, _effective(beta, unit), normalize, **options)"), ("γ of the parent", "super().__init__(gamma, None,", "super().__init__(2.0, None,"))],
+    "mse": own("mse_outlying.py", ("no ½", "return 0.5 * (logits", "return 1.0 * (logits"), ("mean over classes", ".square().sum(1)", ".square().mean(1)"), ("the target added", "(logits - (wanted if labels is None", "(logits + (wanted if labels is None")),
+    "mse_ol": own("mse_outlying.py", ("ranks upside down", "torch.argsort(pixels, descending=True, stable=True)", "torch.argsort(pixels, descending=False, stable=True)"), ("rank from 0", "return alpha * (ranks + 1).double()", "return alpha * ranks.double()"), ("order for rank", "ranks[order] = torch.arange(len(order))", "ranks = order"), ("α dropped", "labels = outlying_labels(counts, alpha)", "labels = outlying_labels(counts)")),
+    "ldam": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("ldam.py", ("margin added", "handicap=s * margins", "handicap=-s * margins"), ("square root", ".pow(-0.25)", ".pow(-0.5)"), ("s on the logits alone", "handicap=s * margins", "handicap=margins"), ("re-weighting from the start", "epoch >= self.drw_epoch", "epoch >= 0"))],
+    "cdb_ce": [*CE_CORE, *own("difficulty.py", ("accuracy for difficulty", "difficulty = (1 - known).pow", "difficulty = known.pow"), ("not summing to C", "known.numel() * difficulty / difficulty.sum()", "difficulty / difficulty.sum()"), ("the CIFAR code's τ", "return 2 / (1 + math.exp(1 - bias))", "return 1 / (1 + math.exp(-bias))"), ("never told", "self.difficulty.copy_(", "(lambda _: None)("))],
+    "seql": own("equalization.py", ("the true class dropped too", "> 0) & (wanted == 0)", "> 0)"), ("frequent classes dropped", "pixels / pixels.sum() < lambda_", "pixels / pixels.sum() >= lambda_"), ("kept with probability γ", "< gamma\n", "> gamma\n"), ("sign", "pick(kept - logits, target)", "pick(logits - kept, target)")),
+    "topk": [*CE_CORE, *own("topk.py", ("the easiest pixels", ".topk(most).indices", ".topk(most, largest=False).indices"), ("share of all pixels", "(k * valid.sum().double())", "(k * valid.numel() * torch.ones((), dtype=torch.float64))"), ("mean over all", "torch.minimum(wanted, valid.sum())", "valid.sum()"), ("detached", "hardest = torch.where(rank < wanted, values[order], 0.0)", "hardest = torch.where(rank < wanted, values[order].detach(), 0.0)"), ("weights dropped", "class_weights=self.class_weights", "class_weights=None"))],
+    "poly1": [*SHARED_TRUE_CLASS, *own("poly.py", ("sign of ε", "-log_p + epsilon", "-log_p - epsilon"), ("p for 1 − p", "epsilon * log_rest.exp()", "epsilon * log_p.exp()"))],
+    "logit_adjusted": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("logit_adjusted.py", ("sign of the prior", "shift = tau * per_class", "shift = -tau * per_class"), ("τ dropped", "self.log_prior, self.tau)", "self.log_prior)"), ("no logarithm", "(pixels / pixels.sum()).log()", "(pixels / pixels.sum())"))],
+    "balanced_softmax": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("logit_adjusted.py", ("sign of the prior", "shift = tau * per_class", "shift = -tau * per_class"), ("another τ", "super().__init__(1.0, class_weights", "super().__init__(0.5, class_weights"))],
+    "recall": [*CE_CORE, *own("recall.py", ("found for missed", "pixels.valid & (guess != pixels.target)", "pixels.valid & (guess == pixels.target)"), ("ignored pixels counted", "wrong = pixels.valid & (guess != pixels.target)", "wrong = guess != pixels.target"), ("weights dropped", "batch_weights = staticmethod(missed_share)", "batch_weights = None"))],
+    "dice": own("dice.py", ("no factor 2", "1 - ratio(2 * sums.tp + smooth", "1 - ratio(sums.tp + smooth"), ("smooth above alone", "sums.predicted + sums.target + smooth)", "sums.predicted + sums.target)"), ("squared dropped", "self.squared = squared", "self.squared = False")),
+    "iou": own("tversky.py", ("Dice instead", "super().__init__(1.0, 1.0, per_image", "super().__init__(0.5, 0.5, per_image"), ("errors dropped", "errors = alpha * sums.fp + beta * sums.fn", "errors = alpha * sums.fp")),
+    "tversky": own("tversky.py", ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("smooth above alone", "whole = sums.tp + errors + smooth", "whole = sums.tp + errors"), ("defaults swapped", "        alpha: float = 0.3,\n        beta: float = 0.7,\n        per_image: bool = False,\n        classes: Classes = \"present\",\n        smooth: float = 0.0,\n        class_weights: ClassWeights = None,\n        **options: Any,\n    ) -> None:\n        check_range(\"alpha\"", "        alpha: float = 0.7,\n        beta: float = 0.3,\n        per_image: bool = False,\n        classes: Classes = \"present\",\n        smooth: float = 0.0,\n        class_weights: ClassWeights = None,\n        **options: Any,\n    ) -> None:\n        check_range(\"alpha\"")),
+    "focal_tversky": own("tversky.py", ("γ for 1/γ", ".pow(1 / gamma)", ".pow(gamma)"), ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("a NaN gradient at a perfect match", "torch.where(loss > 0, torch.where(loss > 0, loss, 1.0).pow(1 / gamma), 0.0)", "loss.pow(1 / gamma)")),
+    "generalized_dice": own("dice.py", ("volume not squared", "volume).square()", "volume)"), ("weights dropped", "if class_weights is not None:", "if False:"), ("no factor 2", "both = 2 * (weight", "both = 1 * (weight"), ("false positives free", "(weight * (sums.predicted + volume))", "(weight * (sums.tp + volume))")),
+    "lovasz": own("lovasz.py", ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("class indices for hits", "jaccard_weights(wanted[order]", "jaccard_weights((wanted | counts)[order]"), ("weights not put back", "scatter_(0, order, weight)", "copy_(weight)")),
+    "lovasz_hinge": own("lovasz.py", ("sign of the margin", "offset[0] - z, offset[1] + z", "offset[0] + z, offset[1] - z"), ("no hinge", ".relu_()", ""), ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("ignored pixels sorted in", "torch.where(counts, largest - 1 - error.view(bits), largest)", "(largest - 1 - error.view(bits))")),
+    "boundary": own("boundary.py", ("inside and outside swapped", "torch.where(inside, 1 - to_outside.sqrt(), to_inside.sqrt())", "torch.where(inside, to_outside.sqrt(), 1 - to_inside.sqrt())"), ("one axis", "for axis in range(2, seeds.dim()):", "for axis in range(seeds.dim() - 1, seeds.dim()):"), ("squared distances", "1 - to_outside.sqrt(), to_inside.sqrt()", "1 - to_outside, to_inside"), ("the sum for the mean", "return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))", "return sums")),
+}  # fmt: skip
+
+
+def mutants_of(loss):
+    """The engine's mutants and the loss's own."""
+    overlaps = ("dice", "iou", "tversky", "focal_tversky", "generalized_dice")
+    whole = ("lovasz", "lovasz_hinge", "boundary")
+    engine = OVERLAP if loss in overlaps else WHOLE if loss in whole else PIXELWISE
+    if loss == "topk":
+        engine = [
+            m for m in engine if m.what in ("ignored pixels in the sum", "NaN of ignored pixels kept", "terms detached")
+        ]
+    if loss == "lovasz_hinge":
+        engine = [m for m in engine if m.what != "NaN of ignored pixels kept"]
+    return [*engine, *LOSSES[loss]]
+
+
+def caught(loss, mutant, workplace):
+    """Whether the tests of the loss fail on the mutant; in a process of its own that has torch already."""
+    tree = Path(tempfile.mkdtemp(dir=workplace))
+    for folder in ("segloss", "tests"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    if mutant is not None:
+        path = tree / "segloss" / mutant.file
+        source = path.read_text()
+        if mutant.old not in source:
+            raise SystemExit(f"{mutant.file} no longer holds the piece to break ({loss}: {mutant.what}): {mutant.old}")
+        path.write_text(source.replace(mutant.old, mutant.new))
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(tree / "output", os.O_CREAT | os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        os.chdir(tree)
+        sys.path[:0] = [str(tree), str(tree / "tests")]
+        import pytest
+
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--loss", loss, "-k", "not inductor and not half_precision"]
+        os._exit(int(pytest.main([*options, *TESTS])))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    output = (tree / "output").read_text()
+    shutil.rmtree(tree)
+    if code not in (0, 1):
+        raise SystemExit(f"pytest ended with {code}:\n{output[-2000:]}")
+    return code == 1
+
+
+def main(names):
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+    import torch  # noqa: F401  (each child has it from here)
+
+    names = names or list(LOSSES)
+    with tempfile.TemporaryDirectory() as workplace, ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = {(n, m): pool.submit(caught, n, m, workplace) for n in names for m in [None, *mutants_of(n)]}
+        survivors = []
+        print(f"{'loss':17s} mutants caught")
+        for name in names:
+            if jobs[name, None].result():
+                raise SystemExit(f"{name}: its tests fail without any mutant")
+            found = {mutant: jobs[name, mutant].result() for mutant in mutants_of(name)}
+            print(f"{name:17s} {len(found):7d} {sum(found.values()):6d}", flush=True)
+            survivors += [f"{name}: {mutant.what} ({mutant.file})" for mutant, dead in found.items() if not dead]
+    print(f"{len(jobs) - len(names)} mutants, {len(survivors)} survived")
+    print("\n".join(f"  {line}" for line in survivors))
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
