@@ -12,35 +12,21 @@ import torch
 from segloss import AdaptiveClassWeight
 from segloss.names import unknown
 
-from .deeplab import deeplabv3, deeplabv3plus
+from .architectures import FACTORIES
 from .fastfcn import fastfcn
 from .heads import Head, HeadBias, set_heads
 from .network import Network
-from .pyramid import fpn, pan, pspnet, upernet
 from .segmentation import SegmentationModel
 from .smp import weights_of
-from .transformer import dpt, segformer
-from .unet import linknet, manet, unet, unetplusplus
 from .unet2015 import unet2015
 from .vgg19_fcn import vgg19_fcn
 from .weights import WeightsError, is_file, load_file
 
 MODELS: dict[str, Callable[..., Network]] = {
-    "deeplabv3plus": deeplabv3plus,
-    "deeplabv3": deeplabv3,
-    "unet": unet,
+    **FACTORIES,
     "unet2015": unet2015,
-    "unetplusplus": unetplusplus,
-    "manet": manet,
-    "linknet": linknet,
     "vgg19_fcn": vgg19_fcn,
     "fastfcn": fastfcn,
-    "fpn": fpn,
-    "pspnet": pspnet,
-    "pan": pan,
-    "upernet": upernet,
-    "segformer": segformer,
-    "dpt": dpt,
 }
 WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": []}
 """The published weights of the networks that have no choice of encoder."""

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segloss.names import check_range
+
 from .network import Network
-from .smp import check_dropout, check_encoder, check_width
+from .ranges import DROPOUT, WIDTH
+from .smp import check_encoder, weights_argument
 
 
 class JointPyramidUpsampling(nn.Module):
@@ -107,13 +110,14 @@ def fastfcn(
     Raises:
         ValueError: an unknown encoder, a parameter out of its range.
     """
-    import segmentation_models_pytorch as smp
-
+    check_range("width", width, *WIDTH)
+    check_range("dropout", dropout, *DROPOUT)
     check_encoder(encoder)
-    check_width("width", width)
-    check_dropout("dropout", dropout)
-    weights = pretrained is not None if encoder.startswith("tu-") else pretrained
-    features: Any = smp.encoders.get_encoder(encoder, in_channels=channels, depth=5, weights=weights or None)
+
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    weights = weights_argument(encoder, pretrained)
+    features: Any = get_encoder(encoder, in_channels=channels, depth=5, weights=weights)
     jpu = JointPyramidUpsampling(features.out_channels[-3:], width)
     inner = width if decoder == "fcn" else max(width // 2, 1)
     last = _convolution(4 * width, inner) if decoder == "fcn" else _aspp(4 * width, inner)

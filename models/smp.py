@@ -1,16 +1,131 @@
-"""What the architectures of segmentation-models-pytorch share.
+"""Networks of segmentation-models-pytorch (smp), each made from a row of a table; internal.
 
 The library takes seconds to import, so it is imported where a network is built or the name of an encoder is looked up.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from inspect import Parameter
+from typing import Any, NamedTuple
 
 from segloss.names import check_range
 
 from .network import Network
+from .ranges import Range
+
+ENCODER = "an encoder of segmentation-models-pytorch, such as resnet18, resnet50, timm-efficientnet-b0."
+GIVEN = {"num_classes": (int, "C."), "channels": (int, "of the images.")}
+"""The keyword-only parameters of every factory, with their types and descriptions."""
+
+
+class Option(NamedTuple):
+    """A parameter of an architecture that YAML may set.
+
+    Attributes:
+        name: the key.
+        annotation: its type.
+        default: of that type.
+        description: what the parameter is, for documentation and the JSON Schema.
+        argument: smp's name for it; None where `Architecture.arguments` makes smp's arguments of it.
+        allowed: the range of its values; None where the type says all.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    description: str
+    argument: str | None = None
+    allowed: Range | None = None
+
+
+class Architecture(NamedTuple):
+    """A row of the table: a class of smp, and how it becomes a `Network`.
+
+    Attributes:
+        smp: the name of the class.
+        documentation: a sentence, and after an empty line what differs from the paper.
+        options: besides the encoder.
+        encoder: the default encoder.
+        encoders: the description of the parameter `encoder`.
+        arguments: from the values of all options to further arguments of the class; raises a `ValueError` where the
+            values do not fit together. By default the class leaves its logits as small as they are.
+        finish: changes the network once it is built.
+        pools_image: see `Network`.
+        least_strides: the least H and W that the network works with, in strides.
+    """
+
+    smp: str
+    documentation: str
+    options: Sequence[Option]
+    encoder: str = "resnet18"
+    encoders: str = ENCODER
+    arguments: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {"upsampling": 1}
+    finish: Callable[[Network], Network] = lambda network: network
+    pools_image: bool = False
+    least_strides: int = 0
+
+
+def factory(name: str, row: Architecture) -> Callable[..., Network]:
+    """A function that builds the network of a row, with the signature and the docstring that the row describes.
+
+    Args:
+        name: of the function.
+        row: the architecture.
+    """
+    options = [Option("encoder", str, row.encoder, row.encoders), *row.options]
+    keys = [Parameter(o.name, Parameter.POSITIONAL_OR_KEYWORD, default=o.default) for o in options]
+    given = [Parameter(key, Parameter.KEYWORD_ONLY) for key in GIVEN]
+    pretrained = Parameter("pretrained", Parameter.KEYWORD_ONLY, default=None)
+    signature = inspect.Signature([*keys, *given, pretrained])
+
+    def build(*values: Any, **keywords: Any) -> Network:
+        bound = signature.bind(*values, **keywords)
+        bound.apply_defaults()
+        return _network(row, **bound.arguments)
+
+    described: Any = build
+    described.__name__ = described.__qualname__ = name
+    described.__doc__ = "\n".join(_docstring(row, options))
+    described.__signature__ = signature
+    described.__annotations__ = {option.name: option.annotation for option in options}
+    described.__annotations__ |= {key: annotation for key, (annotation, _) in GIVEN.items()}
+    described.__annotations__ |= {"pretrained": str | None, "return": Network}
+    return build
+
+
+def _docstring(row: Architecture, options: Sequence[Option]) -> Iterator[str]:
+    yield f"{row.documentation}\n\nArgs:"
+    yield from (f"    {option.name}: {option.description}" for option in options)
+    yield from (f"    {key}: {description}" for key, (_, description) in GIVEN.items())
+    yield "    pretrained: the name of the encoder's weights, or None."
+    yield "\nRaises:\n    ValueError: an unknown encoder, or one that does not fit; a parameter out of its range."
+
+
+def _network(
+    row: Architecture, *, encoder: str, num_classes: int, channels: int, pretrained: str | None, **values: Any
+) -> Network:
+    for option in row.options:
+        if option.allowed is not None:
+            check_range(option.name, values[option.name], *option.allowed)
+    arguments = {option.argument: values[option.name] for option in row.options if option.argument is not None}
+    arguments |= row.arguments({"encoder": encoder, **values})
+    check_encoder(encoder)
+
+    import segmentation_models_pytorch as smp
+
+    module: Any = getattr(smp, row.smp)(
+        encoder,
+        encoder_weights=weights_argument(encoder, pretrained),
+        in_channels=channels,
+        classes=num_classes,
+        **arguments,
+    )
+    stride: int = module.encoder.output_stride
+    smallest = max(1, row.least_strides * stride)
+    return row.finish(Network(module, stride, ("segmentation_head.0",), "encoder", row.pools_image, smallest))
 
 
 def encoders() -> list[str]:
@@ -39,56 +154,6 @@ def weights_of(encoder: str) -> list[str]:
     return ["imagenet"] if known is None else list(known["pretrained_settings"])
 
 
-def check_width(name: str, width: int) -> None:
-    """Raise a `ValueError` that names a number of channels below one."""
-    check_range(name, width, "≥ 1", lambda v: v >= 1)
-
-
-def check_dropout(name: str, dropout: float) -> None:
-    """Raise a `ValueError` that names a probability outside [0, 1)."""
-    check_range(name, dropout, "in [0, 1)", lambda v: 0 <= v < 1)
-
-
-def widths_of(depth: int, decoder_channels: list[int] | None) -> list[int]:
-    """The widths of a U-shaped decoder, deepest first; a `ValueError` where they do not fit the depth."""
-    check_range("depth", depth, "in 3..5", lambda v: 3 <= v <= 5)
-    widths = [256, 128, 64, 32, 16][:depth] if decoder_channels is None else decoder_channels
-    if len(widths) != depth or min(widths) < 1:
-        raise ValueError(f"decoder_channels must hold {depth} widths ≥ 1 (one a level of depth), got {widths}")
-    return widths
-
-
-def wrapped(
-    architecture: str,
-    encoder: str,
-    pretrained: str | None,
-    num_classes: int,
-    channels: int,
-    pools_image: bool = False,
-    smallest: int = 1,
-    **parameters: Any,
-) -> Network:
-    """An architecture without its own last upsampling.
-
-    Args:
-        architecture: the name of a class of segmentation-models-pytorch.
-        encoder: the name of its encoder.
-        pretrained: the name of the encoder's weights, or None.
-        num_classes: C.
-        channels: of the images.
-        pools_image: see `Network`.
-        smallest: see `Network`.
-        **parameters: of the architecture.
-
-    Raises:
-        ValueError: an unknown encoder.
-    """
-    import segmentation_models_pytorch as smp
-
-    check_encoder(encoder)
-    weights = pretrained is not None if encoder.startswith("tu-") else pretrained
-    module: Any = getattr(smp, architecture)(
-        encoder, encoder_weights=weights or None, in_channels=channels, classes=num_classes, **parameters
-    )
-    stride: int = module.encoder.output_stride
-    return Network(module, stride, ("segmentation_head.0",), "encoder", pools_image, smallest)
+def weights_argument(encoder: str, pretrained: str | None) -> str | bool | None:
+    """The name of an encoder's weights as smp takes it: timm's encoders have one set of weights, or none."""
+    return (pretrained is not None or None) if encoder.startswith("tu-") else pretrained

@@ -7,10 +7,10 @@ from typing import Literal, cast, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segloss.names import check_choice
+from segloss.names import check_choice, check_range
 
 from .network import Network
-from .smp import check_dropout, check_width
+from .ranges import DROPOUT, WIDTH
 
 Variant = Literal["8s", "16s", "32s"]
 STRIDES = {"8s": 8, "16s": 16, "32s": 32}
@@ -115,8 +115,8 @@ def vgg19_fcn(
         OSError: the weights cannot be downloaded.
     """
     check_choice("variant", variant, get_args(Variant))
-    check_width("width", width)
-    check_dropout("dropout", dropout)
+    check_range("width", width, *WIDTH)
+    check_range("dropout", dropout, *DROPOUT)
     module = VggFcn(channels, num_classes, STRIDES[variant], width, batch_norm, dropout)
     if pretrained is not None:
         from torchvision.models import VGG19_BN_Weights, VGG19_Weights

@@ -135,6 +135,7 @@ def test_weight_decay_leaves_acw_alone():
     ("name", "parameters", "says"),
     [
         ("unet", {"encoder": "resnet19"}, "did you mean 'resnet18'"),
+        ("unet", {"dept": 4}, "unet cannot be built with dept: 4: got an unexpected keyword argument 'dept'"),
         ("unet", {"depth": 2}, r"depth must be in 3\.\.5, got 2"),
         ("unet", {"decoder_channels": [8, 8]}, "decoder_channels must hold 5 widths"),
         ("unetplusplus", {"decoder_channels": [8, 8, 8, 8, 0]}, "decoder_channels must hold 5 widths"),
