@@ -24,12 +24,12 @@ class Measure(NamedTuple):
     """A score that methods are compared in.
 
     Attributes:
-        reading: `case`: the mean over a group's cases, `dataset`: of pooled counts.
+        aggregation: `case`: the mean over a group's cases, `dataset`: of pooled counts.
         score: `DSC`, `IoU`, `HD95` or `ASSD`.
         name: a class, or None for the mean over classes.
     """
 
-    reading: Literal["case", "dataset"]
+    aggregation: Literal["case", "dataset"]
     score: str
     name: str | None = None
 
@@ -76,7 +76,7 @@ def measures(header: Mapping[str, Any], rows: Sequence[Row]) -> list[Measure]:
     """What methods are compared in: the mean over classes and each class, HD95 of volumes.
 
     Volumes, whose background is left out, are compared by case in DSC; stills by pooled counts in IoU, as their own
-    headline is.
+    primary score is.
     """
     classes = [name for name in header["classes"] if name != header["background"]]
     if header["background"] is None:
@@ -110,7 +110,7 @@ def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
         )
     first, second = (table.values(groups, merged=not seeds) for table in tables)
     folds = tables[0].folds_of(groups)
-    if measure.reading == "case":
+    if measure.aggregation == "case":
         return compare.paired(first, second, folds)
     header = a.header
     classes = header["classes"]
@@ -193,7 +193,9 @@ class _Table:
             rows = method.rows(seed)
             for row in rows:
                 folds[row["group"]].add(row["fold"])
-            found.append(_by_case(rows, method.header, measure) if measure.reading == "case" else _counts(rows, method))
+            found.append(
+                _by_case(rows, method.header, measure) if measure.aggregation == "case" else _counts(rows, method)
+            )
         return cls(found, folds)
 
     def scored(self) -> list[Group]:

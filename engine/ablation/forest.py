@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..pictures.palette import OKABE_ITO, palette
 from .comparison import Method
-from .verdicts import Verdicts, reading_of
+from .verdicts import Verdicts, score_by_seed
 
 DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
 
@@ -48,7 +48,7 @@ def forest(told: Sequence[Verdicts]) -> Figure:
     return figure
 
 
-def class_bars(arms: Mapping[str, Method], reading: str, score: str) -> Figure:
+def class_bars(arms: Mapping[str, Method], aggregation: str, score: str) -> Figure:
     """Every class's score by every arm: the mean over seeds, with its standard deviation."""
     header = next(iter(arms.values())).header
     classes = [name for name in header["classes"] if name != header["background"]]
@@ -56,12 +56,12 @@ def class_bars(arms: Mapping[str, Method], reading: str, score: str) -> Figure:
     axis = figure.subplots()
     width = 0.85 / len(arms)
     for index, (arm, colour) in enumerate(zip(arms, palette(max(len(arms), 2)), strict=False)):
-        values = [reading_of(arms[arm], reading, f"{score} {name}") for name in classes]
+        values = [score_by_seed(arms[arm], aggregation, f"{score} {name}") for name in classes]
         means = [mean(found) if found else np.nan for found in values]
         errors = [stdev(found) if len(found) > 1 else 0.0 for found in values]
         places = np.arange(len(classes)) + (index - (len(arms) - 1) / 2) * width
         axis.bar(places, means, width, yerr=errors if any(errors) else None, color=colour, label=arm, alpha=0.85)
-    axis.set(xticks=range(len(classes)), ylabel=f"{score}, reading: {reading}", ylim=(0, 1.02))
+    axis.set(xticks=range(len(classes)), ylabel=f"{score}, aggregation: {aggregation}", ylim=(0, 1.02))
     axis.set_xticklabels(classes, rotation=30 if len(classes) > 3 else 0, ha="right" if len(classes) > 3 else "center")
     axis.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=min(len(arms), 6), fontsize=8, frameon=False)

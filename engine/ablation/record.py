@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from ..configuration.config import PaperSection
+from ..configuration.older import rename_paper
 from ..errors import UsageError
 from ..experiment.run import Run
 from ..store.files import read_json, write_json
@@ -69,7 +70,7 @@ class Record(BaseModel):
         if not path.is_file():
             raise UsageError(f"{path}: missing; give the command `ablate` again: it trains nothing that is finished")
         try:
-            return cls.model_validate(read_json(path))
+            return cls.model_validate(rename_paper(read_json(path)))
         except ValidationError as error:
             raise UsageError(f"{path}: {error.errors()[0]['msg']}; restore it, or give `ablate` again") from error
 

@@ -86,7 +86,7 @@ class Verdicts:
         """The numbers at full precision, for a CSV file."""
         for arm, one in self.found.items():
             yield {
-                "reading": self.measure.reading,
+                "aggregation": self.measure.aggregation,
                 "measure": self.measure.title,
                 "arm": arm,
                 "baseline": self.baseline,
@@ -144,21 +144,23 @@ def verdicts(
 
 
 def scores_of(arms: Mapping[str, Method]) -> Section:
-    """Every arm in every reading: the mean over seeds, and its standard deviation."""
-    columns = ["arm", "seeds", *(f"{reading} {score}" for reading in READINGS for score in ("mDSC", "mIoU"))]
+    """Every arm in every aggregation: the mean over seeds, and its standard deviation."""
+    columns = ["arm", "seeds", *(f"{aggregation} {score}" for aggregation in READINGS for score in ("mDSC", "mIoU"))]
     rows = []
     for name, arm in arms.items():
-        cells = [_spread(reading_of(arm, reading, score)) for reading in READINGS for score in ("mDSC", "mIoU")]
+        cells = [
+            _spread(score_by_seed(arm, aggregation, score)) for aggregation in READINGS for score in ("mDSC", "mIoU")
+        ]
         rows.append([name, str(len(arm.documents)), *cells])
     return Section("scores of the held-out cases, mean over seeds ± standard deviation", columns=columns, rows=rows)
 
 
-def reading_of(arm: Method, reading: str, score: str) -> list[float]:
+def score_by_seed(arm: Method, aggregation: str, score: str) -> list[float]:
     """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
     found = []
     for documents in arm.documents.values():
-        document = documents[0] if len(documents) == 1 else _mean_of_folds(documents, reading)
-        values = document[reading]
+        document = documents[0] if len(documents) == 1 else _mean_of_folds(documents, aggregation)
+        values = document[aggregation]
         kind, _, name = score.partition(" ")
         value = values["classes"].get(name, {}).get(kind) if name else values.get(score)
         if value is not None:
@@ -168,13 +170,13 @@ def reading_of(arm: Method, reading: str, score: str) -> list[float]:
 
 def beside_paper(arms: Mapping[str, Method], paper: PaperSection) -> Section:
     """Our numbers and a paper's, and whether the arms come in the same order."""
-    rows, lines = [], [f"{paper.source}; our reading: {paper.reading}"]
+    rows, lines = [], [f"{paper.source}; our aggregation: {paper.aggregation}"]
     scores = list(dict.fromkeys(score for values in paper.values.values() for score in values))
     for score in scores:
         pairs = {
             name: (mean(ours), values[score])
             for name, values in paper.values.items()
-            if score in values and name in arms and (ours := reading_of(arms[name], paper.reading, score))
+            if score in values and name in arms and (ours := score_by_seed(arms[name], paper.aggregation, score))
         }
         rows += [
             [name, score, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}"]
@@ -221,14 +223,14 @@ def chance(p_value: float | None) -> str:
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _mean_of_folds(documents: Sequence[dict[str, Any]], reading: str) -> dict[str, Any]:
+def _mean_of_folds(documents: Sequence[dict[str, Any]], aggregation: str) -> dict[str, Any]:
     """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
 
     They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
     """
     units = [document["image"]["units"] for document in documents]
     stills = units == [len(document["cases"]) // len(document["header"]["classes"]) for document in documents]
-    if reading != "image" or stills:
+    if aggregation != "image" or stills:
         return pooled(documents, [[] for _ in documents])
     classes = documents[0]["header"]["classes"]
     keys = ("DSC", "IoU")

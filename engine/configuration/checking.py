@@ -25,6 +25,7 @@ from ..errors import ConfigError, UsageError
 from . import build
 from .config import Config, DataSection, FullConfig, LossSection, ScoresSection
 from .explain import expected, explain
+from .older import rename_keys
 from .source import Key, Node, load
 
 
@@ -44,7 +45,9 @@ def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False
 
 def check(root: Node, trained: bool = False) -> Config:
     """Check a configuration that has been read; see `load_config`."""
-    problems = list(_expand_adfl(root))
+    renamed = rename_keys(root)
+    problems = [] if trained else renamed
+    problems += _expand_adfl(root)
     valid: dict[str, Any] = {}
     for key, field in FullConfig.model_fields.items():
         if key not in root.value:

@@ -177,19 +177,19 @@ class TrainSection(Strict):
     """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
 
 
-class HeadlineSection(Strict):
+class PrimarySection(Strict):
     """The one score that chooses the best checkpoint."""
 
-    reading: Literal["dataset", "case", "image"]
+    aggregation: Literal["dataset", "case", "image"]
     """Pooled over all pixels, mean over cases, or mean over 2D images."""
-    score: Literal["mDSC", "mIoU"]
+    metric: Literal["mDSC", "mIoU"]
     """The mean over classes of the Dice similarity coefficient, or of intersection over union."""
 
 
 class ScoresSection(Strict):
     """What is scored, and how."""
 
-    headline: HeadlineSection | None = None
+    primary: PrimarySection | None = None
     """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes."""
     background: Literal["include", "exclude"] | None = None
     """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
@@ -218,8 +218,8 @@ class PaperSection(Strict):
 
     source: str
     """Paper, table and data set."""
-    reading: Literal["dataset", "case", "image"]
-    """The reading of ours that comes nearest to the paper's."""
+    aggregation: Literal["dataset", "case", "image"]
+    """The aggregation of ours that comes nearest to the paper's."""
     values: dict[str, dict[str, Value]]
     """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
 

@@ -88,15 +88,15 @@ class Display:
     def scores(self, title: str, scores: dict[str, Any]) -> None:
         """The scores document as tables, with its rule."""
         overall = Table(title=title, title_justify="left")
-        for column in ("reading", "mDSC", "mIoU", "pixel accuracy", "units"):
-            overall.add_column(column, justify="left" if column == "reading" else "right")
+        for column in ("aggregation", "mDSC", "mIoU", "pixel accuracy", "units"):
+            overall.add_column(column, justify="left" if column == "aggregation" else "right")
         for name in READINGS:
             values = scores[name]
             units = f"{values['units']}" + (f" ({values['left_out']} left out)" if values["left_out"] else "")
             overall.add_row(name, *(percent(values[key]) for key in ("mDSC", "mIoU", "accuracy")), units)
-        each = Table(title=f"by class, reading: {self.reading(scores)}", title_justify="left")
+        each = Table(title=f"by class, aggregation: {self.aggregation(scores)}", title_justify="left")
         each.add_column("class")
-        found = scores[self.reading(scores)]["classes"]
+        found = scores[self.aggregation(scores)]["classes"]
         for column in CLASS_SCORES:
             each.add_column(column, justify="right")
         for name, values in found.items():
@@ -128,8 +128,8 @@ class Display:
         return table
 
     @staticmethod
-    def reading(scores: dict[str, Any]) -> str:
-        """The reading whose classes are shown: by case where the background is left out (volumes), else pooled."""
+    def aggregation(scores: dict[str, Any]) -> str:
+        """The aggregation whose classes are shown: by case where the background is left out (volumes), else pooled."""
         return "case" if scores["header"]["background"] else "dataset"
 
 

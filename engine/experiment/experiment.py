@@ -18,7 +18,7 @@ from models import SegmentationModel
 from segloss.base import Activation
 
 from ..configuration import build
-from ..configuration.config import Config, HeadlineSection
+from ..configuration.config import Config, PrimarySection
 from ..console.display import Display
 from ..processes import ranks
 from .run import Run
@@ -129,17 +129,17 @@ class Experiment:
         return build.activation(self.config.loss, len(self.adapter.classes))
 
     @property
-    def headline(self) -> HeadlineSection:
+    def primary(self) -> PrimarySection:
         """The score that chooses the best checkpoint."""
-        if self.config.scores.headline is not None:
-            return self.config.scores.headline
+        if self.config.scores.primary is not None:
+            return self.config.scores.primary
         if self.adapter.kind == "volume":
-            return HeadlineSection(reading="case", score="mDSC")
-        return HeadlineSection(reading="dataset", score="mIoU")
+            return PrimarySection(aggregation="case", metric="mDSC")
+        return PrimarySection(aggregation="dataset", metric="mIoU")
 
-    def headline_of(self, scores: dict[str, Any]) -> float | None:
-        """The headline number of a scores document."""
-        value: float | None = scores[self.headline.reading][self.headline.score]
+    def primary_of(self, scores: dict[str, Any]) -> float | None:
+        """The primary score of a scores document."""
+        value: float | None = scores[self.primary.aggregation][self.primary.metric]
         return value
 
 

@@ -33,16 +33,16 @@ class Panel(NamedTuple):
     pixels: list[float] | None = None
 
 
-def inside(history: Sequence[Entry], classes: Sequence[str], reading: str, score: str) -> Figure | None:
+def inside(history: Sequence[Entry], classes: Sequence[str], aggregation: str, score: str) -> Figure | None:
     """The curves of every class over the epochs, as far as the log holds them; None where it holds none.
 
     Args:
         history: the lines of the log; those of older programs lack some.
         classes: their names.
-        reading: `dataset`, `case` or `image`.
+        aggregation: `dataset`, `case` or `image`.
         score: `DSC` or `IoU`.
     """
-    panels = _panels(history, classes, reading, score)
+    panels = _panels(history, classes, aggregation, score)
     if not panels:
         return None
     columns = len(panels) if len(panels) < 4 else 2
@@ -58,14 +58,14 @@ def inside(history: Sequence[Entry], classes: Sequence[str], reading: str, score
     return figure
 
 
-def _panels(history: Sequence[Entry], classes: Sequence[str], reading: str, score: str) -> list[Panel]:
+def _panels(history: Sequence[Entry], classes: Sequence[str], aggregation: str, score: str) -> list[Panel]:
     scored = [entry for entry in history if entry.get("validation")]
     weighted = [entry for entry in history if entry.get("acw")]
     shared = [entry for entry in history if entry.get("shares")]
     found = []
     if scored:
-        values = [[entry["validation"][reading]["classes"][name][score] for name in classes] for entry in scored]
-        found.append(_panel(f"validation {reading} {score}", scored, values))
+        values = [[entry["validation"][aggregation]["classes"][name][score] for name in classes] for entry in scored]
+        found.append(_panel(f"validation {aggregation} {score}", scored, values))
     if weighted:
         found.append(_panel("adaptive class weights", weighted, [entry["acw"] for entry in weighted]))
     for name, title in (("loss", "share of the loss"), ("gradient", "share of the gradient at the logits")):

@@ -22,8 +22,8 @@ matplotlib.use("Agg")
 ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
 
 
-def curves(history: Sequence[dict[str, Any]], headline: str) -> Figure:
-    """Loss and headline score over the epochs; `engine.pictures.inside` has those of the classes."""
+def curves(history: Sequence[dict[str, Any]], primary: str) -> Figure:
+    """Loss and primary score over the epochs; `engine.pictures.inside` has those of the classes."""
     epochs = [entry["epoch"] for entry in history]
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
@@ -34,7 +34,7 @@ def curves(history: Sequence[dict[str, Any]], headline: str) -> Figure:
         axes[1].plot(*zip(*scored, strict=True), color=OKABE_ITO[6], marker=".")
         best = max(scored, key=lambda pair: pair[1])
         axes[1].annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 6), ha="center")
-    axes[1].set(title=f"validation {headline}", xlabel="epoch", ylim=(0, 1.05))
+    axes[1].set(title=f"validation {primary}", xlabel="epoch", ylim=(0, 1.05))
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)

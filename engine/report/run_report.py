@@ -22,7 +22,7 @@ from .viewer import BYTES, viewer
 from .worst import Scored, background, places, reason, scored
 
 CHARTS = {
-    "curves": "loss and headline score by epoch",
+    "curves": "loss and primary score by epoch",
     "inside": "scores, class weights and shares of loss and gradient by class",
     "confusion": "what is taken for what",
     "calibration": "how sure it is, and how often rightly",
@@ -52,7 +52,7 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
     if document is not None:
         sections += _tables(document)
         if len(documents) > 1:
-            sections.append(by_fold(documents, Display.reading(document)))
+            sections.append(by_fold(documents, Display.aggregation(document)))
         sections.append(_cases(document, finished))
     sections += _course(path, runs)
     if document is not None:
@@ -90,20 +90,20 @@ def _result(
         told = ", ".join(f"{run.path.name} ({progress(run)})" for run in left)
         lines.append(f"Not finished: {told}; the same `train` command goes on, and makes this page anew.")
     if document is not None:
-        lines += headline(document, finished, order)
+        lines += summary(document, finished, order)
     return Section("result", lines)
 
 
-def headline(document: Mapping[str, Any], runs: Sequence[Run], order: Sequence[Scored]) -> list[str]:
+def summary(document: Mapping[str, Any], runs: Sequence[Run], order: Sequence[Scored]) -> list[str]:
     """The score with its spread over cases, what a trivial method reaches, and the worst case with its reason."""
     header = document["header"]
-    reading = Display.reading(dict(document))
+    aggregation = Display.aggregation(dict(document))
     groups = len({row["group"] for row in document["cases"]})
     units = "patients" if header["background"] is not None else "groups"
     score = "mDSC" if header["background"] is not None else "mIoU"
     cases = len({(row["case"], row.get("fold")) for row in document["cases"]})
-    overall = percent(document[reading][score])
-    lines = [f"{score} {overall} (reading: {reading}) on {cases} held-out cases of {groups} {units}."]
+    overall = percent(document[aggregation][score])
+    lines = [f"{score} {overall} (aggregation: {aggregation}) on {cases} held-out cases of {groups} {units}."]
     values = [one.score for one in order]
     if len(values) > 1:
         lines.append(
@@ -126,7 +126,7 @@ def _compared(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _tables(document: Mapping[str, Any]) -> Iterator[Section]:
-    columns = ["reading", "mDSC", "mIoU", "pixel accuracy", "units"]
+    columns = ["aggregation", "mDSC", "mIoU", "pixel accuracy", "units"]
     rows = [
         [name, *(percent(document[name][key]) for key in ("mDSC", "mIoU", "accuracy")), str(document[name]["units"])]
         for name in READINGS
@@ -134,12 +134,12 @@ def _tables(document: Mapping[str, Any]) -> Iterator[Section]:
     header = document["header"]
     left_out = f"without {header['background']}" if header["background"] else "over all classes"
     yield Section("scores of the held-out cases", [f"Means {left_out}; grid: {header['grid']}."], columns, rows)
-    reading = Display.reading(dict(document))
-    found = document[reading]["classes"]
+    aggregation = Display.aggregation(dict(document))
+    found = document[aggregation]["classes"]
     more = [key for key in ("HD95", "ASSD") if any(values.get(key) is not None for values in found.values())]
     columns = ["class", *CLASS_SCORES, *(MILLIMETRES[key] for key in more)]
     rows = [[name, *(_text(key, values[key]) for key in (*CLASS_SCORES, *more))] for name, values in found.items()]
-    yield Section(f"by class, reading: {reading}", columns=columns, rows=rows)
+    yield Section(f"by class, aggregation: {aggregation}", columns=columns, rows=rows)
 
 
 def _cases(document: Mapping[str, Any], runs: Sequence[Run]) -> Section:
@@ -214,19 +214,19 @@ def drawn(run: Run) -> dict[str, Path]:
     found = {name: run.figures / f"{name}.svg" for name in ("curves", "inside")}
     history = run.history()
     if history and not (run.finished and found["curves"].is_file()):
-        reading, score = _headline_of(history)
+        aggregation, score = _primary_of(history)
         validated = [entry["validation"] for entry in history if entry.get("validation")]
-        classes = list(validated[0][reading]["classes"]) if validated else []
-        results.draw_history(run.figures, history, classes, reading, score)
+        classes = list(validated[0][aggregation]["classes"]) if validated else []
+        results.draw_history(run.figures, history, classes, aggregation, score)
     return {name: path for name, path in found.items() if path.is_file()}
 
 
-def _headline_of(history: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Reading and name of the score that is logged beside the validation: the one of that value."""
+def _primary_of(history: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Aggregation and name of the score that is logged beside the validation: the one of that value."""
     for entry in history:
-        for reading, score in product(READINGS, ("mDSC", "mIoU")):
-            if entry["score"] is not None and entry["validation"][reading][score] == entry["score"]:
-                return reading, score
+        for aggregation, score in product(READINGS, ("mDSC", "mIoU")):
+            if entry["score"] is not None and entry["validation"][aggregation][score] == entry["score"]:
+                return aggregation, score
     return "dataset", "mIoU"
 
 

@@ -34,27 +34,27 @@ def pooled(documents: Sequence[dict[str, Any]], images: Sequence[Sequence[dict[s
     of_images = _counts([row for of_fold in images for row in of_fold], len(classes))
     units = {"dataset": of_cases.sum(1, keepdim=True), "case": of_cases}
     units["image"] = of_images if of_images.shape[1] else of_cases
-    readings = {}
+    aggregations = {}
     for name in READINGS:
         tp, fp, fn = units[name]
-        readings[name] = reading(tp, fp, fn, classes, left_out)
-    readings["case"] = with_means(readings["case"], rows) if "HD95" in rows[0] else readings["case"]
+        aggregations[name] = reading(tp, fp, fn, classes, left_out)
+    aggregations["case"] = with_means(aggregations["case"], rows) if "HD95" in rows[0] else aggregations["case"]
     kept = {key: value for key, value in header.items() if key not in ("fold", "epoch")}
     confusion, calibration = (_of_all(documents, key) for key in ("confusion", "calibration"))
     return {
         "header": {**kept, "fold": None, "folds": len(documents)},
-        **readings,
+        **aggregations,
         "confusion": torch.tensor(confusion).sum(0).tolist() if confusion else None,
         "cases": rows,
         "calibration": pooled_calibration(calibration) if calibration else None,
     }
 
 
-def by_fold(documents: Sequence[dict[str, Any]], reading_name: str) -> Section:
+def by_fold(documents: Sequence[dict[str, Any]], aggregation: str) -> Section:
     """A table of the folds with their mean and standard deviation."""
     columns = ("mDSC", "mIoU")
-    found = [[document[reading_name][column] for column in columns] for document in documents]
-    units = [str(document[reading_name]["units"]) for document in documents]
+    found = [[document[aggregation][column] for column in columns] for document in documents]
+    units = [str(document[aggregation]["units"]) for document in documents]
     rows = [
         [f"{fold}", count, *(_shown(value) for value in values)]
         for fold, (count, values) in enumerate(zip(units, found, strict=True))
@@ -62,7 +62,7 @@ def by_fold(documents: Sequence[dict[str, Any]], reading_name: str) -> Section:
     defined = [[value for value in column if value is not None] for column in zip(*found, strict=True)]
     rows.append(["mean", "", *(_shown(mean(column) if column else None) for column in defined)])
     rows.append(["sd", "", *(_shown(stdev(column) if len(column) > 1 else None) for column in defined)])
-    return Section(f"by fold, reading: {reading_name}", columns=["fold", "units", *columns], rows=rows)
+    return Section(f"by fold, aggregation: {aggregation}", columns=["fold", "units", *columns], rows=rows)
 
 
 def read_images(path: Path) -> list[dict[str, Any]]:

@@ -39,15 +39,15 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict
         model: the trained network, set up by Fabric.
         scores: of the test part.
     """
-    headline = experiment.headline
-    draw_history(run.figures, run.history(), experiment.adapter.classes, headline.reading, headline.score)
+    primary = experiment.primary
+    draw_history(run.figures, run.history(), experiment.adapter.classes, primary.aggregation, primary.metric)
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
     save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
 
 
 def draw_history(
-    folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], reading: str, score: str
+    folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], aggregation: str, score: str
 ) -> None:
     """The curves of a run as far as its log has come, and those of every class.
 
@@ -55,12 +55,12 @@ def draw_history(
         folder: where they go.
         history: the log.
         classes: their names; nothing where they are not known.
-        reading: of the headline score, `dataset`, `case` or `image`.
+        aggregation: of the primary score, `dataset`, `case` or `image`.
         score: `mDSC` or `mIoU`.
     """
     folder.mkdir(exist_ok=True)
-    save(figures.curves(history, f"{reading} {score}"), folder / "curves")
-    by_class = inside(history, classes, reading, score.removeprefix("m")) if classes else None
+    save(figures.curves(history, f"{aggregation} {score}"), folder / "curves")
+    by_class = inside(history, classes, aggregation, score.removeprefix("m")) if classes else None
     if by_class is not None:
         save(by_class, folder / "inside")
 
@@ -94,11 +94,11 @@ def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
 
 
 def write(folder: Path, scores: Scores) -> None:
-    """scores.json, and as CSV its rows of cases, those of slices and the classes of each reading; the JSON last."""
+    """scores.json, and as CSV its rows of cases, those of slices and the classes of each aggregation; the JSON last."""
     classes = [
-        {"reading": reading, "class": name, **values}
-        for reading in READINGS
-        for name, values in scores.document[reading]["classes"].items()
+        {"aggregation": aggregation, "class": name, **values}
+        for aggregation in READINGS
+        for name, values in scores.document[aggregation]["classes"].items()
     ]
     write_csv(folder / "cases.csv", scores.document["cases"])
     write_csv(folder / "classes.csv", classes)
@@ -162,7 +162,7 @@ def show_folds(folds: Folds, display: Display) -> None:
             found += read_json(run.path / "baseline.json").get("mean_mask", [])
     document = read(folds.path)
     display.scores(f"{folds.path}: the held-out cases of all {len(documents)} folds", document)
-    display.section(by_fold(documents, display.reading(document)))
+    display.section(by_fold(documents, display.aggregation(document)))
     _show_cases(document, found, display)
     display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
 

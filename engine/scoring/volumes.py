@@ -51,7 +51,7 @@ class VolumeScores:
             )
 
     def into(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The document with its rows of cases widened, and their means in the reading by case."""
+        """The document with its rows of cases widened, and their means in the aggregation by case."""
         if not self.rows:
             return document
         keys = dict.fromkeys(key for row in self.rows for key in row)
@@ -61,12 +61,12 @@ class VolumeScores:
         return document | {"header": header, "case": with_means(document["case"], widened), "cases": widened}
 
 
-def with_means(reading: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A reading by case whose classes have the means over the rows of cases too, each over the rows that define it."""
+def with_means(aggregation: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Scores by case whose classes have the means over the rows of cases too, each over the rows that define it."""
     classes = {}
-    for name, scores in reading["classes"].items():
+    for name, scores in aggregation["classes"].items():
         classes[name] = dict(scores)
         for key in MEANS:
             defined = [row[key] for row in rows if row["class"] == name and row.get(key) is not None]
             classes[name][key] = sum(defined) / len(defined) if defined else None
-    return reading | {"classes": classes}
+    return aggregation | {"classes": classes}

@@ -13,7 +13,7 @@ class State:
         epoch: epochs completed.
         batch: micro-batches done in the epoch that is under way.
         step: optimizer steps done.
-        best: the best headline score on validation so far.
+        best: the best primary score on validation so far.
         best_epoch: the epoch it came from, counted from 1.
         epochs_without_improvement: validations since then.
         log_lines: lines of log.jsonl that belong to this state.

@@ -236,7 +236,7 @@ class Trainer:
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
-        entry["score"] = found = self.experiment.headline_of(scores)
+        entry["score"] = found = self.experiment.primary_of(scores)
         if found is not None and (self.state.best is None or found > self.state.best):
             self.state.best, self.state.best_epoch, self.state.epochs_without_improvement = found, epoch, 0
             self._save_best(epoch)
@@ -283,8 +283,8 @@ class Trainer:
         self.run.cut_log(self.state.log_lines)
 
     def _summary(self, entry: dict[str, Any]) -> str:
-        headline = self.experiment.headline
-        found = f"  val {headline.reading} {headline.score} {percent(entry['score'])}" if self.validates else ""
+        primary = self.experiment.primary
+        found = f"  val {primary.aggregation} {primary.metric} {percent(entry['score'])}" if self.validates else ""
         mark = " *" if self.validates and self.state.best_epoch == entry["epoch"] else ""
         return (
             f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "

@@ -116,8 +116,8 @@ def test_an_ablation_says_what_it_compares(path):
         assert "paper" not in section
         return
     paper = section["paper"]
-    assert paper.keys() == {"source", "reading", "values"}
-    assert paper["reading"] == ("image" if path.stem.startswith("adfl") else "dataset")
+    assert paper.keys() == {"source", "aggregation", "values"}
+    assert paper["aggregation"] == ("image" if path.stem.startswith("adfl") else "dataset")
     assert paper["values"].keys() <= section["arms"].keys()
     assert paper["values"] == VALUES[path.stem]  # none comes unseen from the file it extends
 

@@ -176,7 +176,9 @@ def read_pictures(folder: Path) -> None:
 
 
 def write_yaml(folder: Path) -> None:
-    text = (ROOT / "configs/demo.yaml").read_text() + "scores: {headline: {reading: case, score: mDSC}}\nseed: &s 3\n"
+    text = (
+        ROOT / "configs/demo.yaml"
+    ).read_text() + "scores: {primary: {aggregation: case, metric: mDSC}}\nseed: &s 3\n"
     (folder / "x.yaml").write_text(re.sub("model: .*", "model: {name: unet2015, width: 4, depth: 2}", text))
 
 

@@ -16,7 +16,7 @@ from engine.ablation.arms import Ablation
 from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
 from engine.ablation.documents import method
 from engine.ablation.forest import class_bars, forest, trajectories
-from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, reading_of, scores_of, verdicts
+from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, score_by_seed, scores_of, verdicts
 from engine.configuration.config import PaperSection
 from engine.console.display import Display
 from engine.console.sections import Section
@@ -94,11 +94,14 @@ def test_what_starts_otherwise_is_told(shared):
         ("ablation.arm={}", "ablation: unknown key 'arm'; did you mean 'arms'?"),
         ("ablation=null", "ablation: missing"),
         (
-            "ablation.paper={source: x, reading: case, values: {cee: {mDSC: 0.5}}}",
+            "ablation.paper={source: x, aggregation: case, values: {cee: {mDSC: 0.5}}}",
             "ablation.paper.values: unknown arm 'cee'",
         ),
-        ("ablation.paper={source: x, reading: case, values: {ce: {mDSC: 86}}}", "ablation.paper.values"),
-        ("ablation.paper={source: x, reading: case, values: {ce: {mdsc: 0.8}}}", "ce: unknown score 'mdsc'; allowed"),
+        ("ablation.paper={source: x, aggregation: case, values: {ce: {mDSC: 86}}}", "ablation.paper.values"),
+        (
+            "ablation.paper={source: x, aggregation: case, values: {ce: {mdsc: 0.8}}}",
+            "ce: unknown score 'mdsc'; allowed",
+        ),
     ],
 )
 def test_mistakes_are_one_line_each(shared, override, message):
@@ -151,7 +154,7 @@ def arm(name, shift=0.0, seeds=(0, 1), **options):
     return Method(name, {seed: [document(seed, fold, shift, **options) for fold in (0, 1)] for seed in seeds})
 
 
-def test_measures_follow_the_headline():
+def test_measures_follow_the_primary_score():
     volumes, stills = arm("a"), arm("a", background=None)
     assert measures(volumes.header, volumes.rows(0)) == [
         Measure("case", "DSC"),
@@ -288,7 +291,7 @@ def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
 def test_tables_and_pictures():
     arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
     told = verdicts(arms, "ce", 0.01)
-    paper = PaperSection(source="Table 5", reading="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
+    paper = PaperSection(source="Table 5", aggregation="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
     beside = beside_paper(arms, paper)
     assert beside.lines[1] == "mDSC: the order is another: adfl > ce here, ce > adfl there"
     assert [row[:2] for row in beside.rows] == [["ce", "mDSC"], ["adfl", "mDSC"]]
@@ -304,9 +307,9 @@ def test_tables_and_pictures():
     rows = [row for one in told for row in one.flat()]
     assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
     assert len(forest(told).axes) == 3
-    assert class_bars(arms, "case", "DSC").axes[0].get_ylabel() == "DSC, reading: case"
+    assert class_bars(arms, "case", "DSC").axes[0].get_ylabel() == "DSC, aggregation: case"
     assert trajectories({"ce": [[{"acw": None}]]}, CLASSES) is None
-    assert reading_of(arms["ce"], "case", "mDSC")[0] == pytest.approx(
+    assert score_by_seed(arms["ce"], "case", "mDSC")[0] == pytest.approx(
         np.mean([r["DSC"] for r in arms["ce"].rows(0) if r["class"] != "background"])
     )
 
@@ -401,10 +404,10 @@ def test_slices_of_folds_weigh_by_those_that_count():
     method = arm("a", seeds=(0,))
     for one, score, left_out in zip(method.documents[0], (0.2, 0.8), (9, 1), strict=True):
         one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out}
-    assert reading_of(method, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    assert score_by_seed(method, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
     stills = arm("a", seeds=(0,))
     expected = np.mean([row["DSC"] for row in stills.rows(0) if row["class"] == "zone"])
-    assert reading_of(stills, "image", "DSC zone") == [pytest.approx(expected)]
+    assert score_by_seed(stills, "image", "DSC zone") == [pytest.approx(expected)]
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
+from engine.ablation.record import Record
 from engine.configuration.checking import load_config
-from engine.configuration.config import FullConfig
+from engine.configuration.config import FullConfig, PaperSection
 from engine.configuration.schema import schema
 from engine.configuration.source import load, parse_overrides
 from engine.errors import ConfigError
@@ -253,3 +254,32 @@ def test_text_that_begins_as_yaml_is_told_to_be_quoted():
     with pytest.raises(ConfigError, match=r"put text into quotes: \"data\.images='\{name\}/t2\.nii\.gz'\""):
         parse_overrides(["data.images={name}/t2.nii.gz"])
     assert parse_overrides(["data.images='{name}/t2.nii.gz'"]).plain() == {"data": {"images": "{name}/t2.nii.gz"}}
+
+
+def test_renamed_keys_are_refused_by_a_line_each_that_names_the_new_one(write):
+    arms = """\
+ablation:
+  baseline: a
+  arms: {a: {}}
+  paper: {source: x, reading: case, values: {}}
+"""
+    path = write(BASE + "scores:\n  headline: {reading: case, score: mDSC}\n" + arms)
+    assert problems(path) == [
+        "run.yaml:7:3: scores.headline: has been renamed to scores.primary",
+        "run.yaml:7:14: scores.primary.reading: has been renamed to scores.primary.aggregation",
+        "run.yaml:7:29: scores.primary.score: has been renamed to scores.primary.metric",
+        "run.yaml:11:22: ablation.paper.reading: has been renamed to ablation.paper.aggregation",
+    ]
+    assert problems(write(BASE), "scores.headline=null") == [
+        "command line: scores.headline: has been renamed to scores.primary"
+    ]
+
+
+def test_a_saved_configuration_with_renamed_keys_is_read(write):
+    old = write(BASE + "scores: {headline: {reading: image, score: mIoU}, overlap: 0.5}\n")
+    new = write(BASE + "scores: {primary: {aggregation: image, metric: mIoU}, overlap: 0.5}\n", "new.yaml")
+    assert load_config(old, trained=True) == load_config(new)
+    record = {"name": "a", "baseline": "a", "smallest": 0.01, "seeds": [0], "folds": [0], "arms": {}}
+    paper = {"source": "x", "reading": "image", "values": {"a": {"mDSC": 0.5}}}
+    write(json.dumps(record | {"paper": paper}), "ablation.json")
+    assert Record.read(old.parent).paper == PaperSection(source="x", aggregation="image", values={"a": {"mDSC": 0.5}})

@@ -145,11 +145,11 @@ def test_a_run_and_its_folds_have_pages(ablation, module_program, tmp_path):
     said = module_program("report", folder, "--out", tmp_path / "folds.html", check=0, cwd=tmp_path).stdout
     assert re.search(r"page: .*folds\.html \(\d\.\d MB\)", said)
     text = text_of((tmp_path / "folds.html").read_text())
-    assert "(reading: case) on 12 held-out cases of 12 patients." in text
-    assert "by fold, reading: case" in text
+    assert "(aggregation: case) on 12 held-out cases of 12 patients." in text
+    assert "by fold, aggregation: case" in text
     module_program("report", folder / "fold-1", "--out", tmp_path / "one.html", check=0, cwd=tmp_path)
     text = text_of((tmp_path / "one.html").read_text())
-    assert "(reading: case) on 6 held-out cases of 6 patients." in text
+    assert "(aggregation: case) on 6 held-out cases of 6 patients." in text
     assert "Worst case: p" in text
 
 
@@ -170,7 +170,7 @@ def test_what_is_missing_is_said(ablation, module_program, tmp_path):
     module_program("report", folder / "adfl/seed-0/fold-1", check=0, cwd=tmp_path)
     page = page_of(folder / "adfl/seed-0/fold-1")
     assert "Not finished: fold-1 (3 epochs)" in text_of(page)
-    assert 'aria-label="loss and headline score by epoch"' in page
+    assert 'aria-label="loss and primary score by epoch"' in page
 
 
 def test_an_ablation_that_has_not_begun_has_a_page(ablation, module_program, tmp_path):

@@ -1,0 +1,36 @@
+"""Keys that have another name today: refused in what a user writes, translated in what an older run has saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .source import Node
+
+RENAMED = {
+    "scores.headline": "primary",
+    "scores.primary.reading": "aggregation",
+    "scores.primary.score": "metric",
+    "ablation.paper.reading": "aggregation",
+}
+"""Old keys, those of a section after the section's own, and the last part of their new names."""
+
+
+def rename_keys(root: Node) -> list[str]:
+    """Give renamed keys their new names, in place; a line for each, to be refused with."""
+    problems = []
+    for old, new in RENAMED.items():
+        *section, key = old.split(".")
+        node, found = root.find(section)
+        if found != section or not isinstance(node.value, dict) or key not in node.value:
+            continue
+        problems.append(f"{node.value[key].at}: {old}: has been renamed to {'.'.join([*section, new])}")
+        node.value = {new if name == key else name: value for name, value in node.value.items()}
+    return problems
+
+
+def rename_paper(record: Any) -> Any:
+    """The content of an ablation.json with `aggregation` for the `reading` of its paper."""
+    paper = record.get("paper") if isinstance(record, dict) else None
+    if not isinstance(paper, dict) or "reading" not in paper:
+        return record
+    return record | {"paper": {"aggregation" if key == "reading" else key: value for key, value in paper.items()}}
