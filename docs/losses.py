@@ -106,7 +106,7 @@ with a mild scheme (`inverse_sqrt`); for easy background in the way `focal` or `
 FOLLOWING = """\
 ## Losses that follow the training
 
-`ldam` with a `drw_epoch` needs the epoch, `cdb_ce` the class recalls of the last validation. Both are told in one way, which every loss and every
+`ldam` with a `drw_epoch` needs the epoch, `cdb_ce` the class recalls of the last validation. Both are passed on in one way, which every loss and every
 weighted sum has, and which most ignore. `train_seg.py` does it; in your own loop it is one line:
 
 ```python

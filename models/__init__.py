@@ -1,4 +1,7 @@
-"""Segmentation networks with an optional adaptive class-weight layer."""
+"""Segmentation networks with an optional adaptive class-weight layer.
+
+Public are the names in `__all__`. The modules of this package are internal and may change.
+"""
 
 from .build import MODELS, build, check_pretrained
 from .heads import CosineHead, Head, HeadBias

@@ -25,7 +25,7 @@ class CosineHead(nn.Module):
     """logit_c = cos(x, w_c): both the features and the class vectors have length one (Cao 2019, the head of LDAM).
 
     Features `(N, K, H, W)` to logits `(N, C, H, W)` in [−1, 1], without a bias. The features of a pixel are those under
-    the kernel. They are worked out in float32, whatever autocast says. The class vectors start as those of the linear
+    the kernel. They are computed in float32, under autocast too. The class vectors start as those of the linear
     head in its place, so making it draws no random number.
 
     Args:

@@ -1,6 +1,9 @@
 """segloss: losses, class weights and scores for semantic segmentation with rare classes.
 
 Losses, weights and the adaptive class-weight layer need torch alone; scores need torchmetrics (extra `scores`).
+
+Public are the names in `__all__`, those of `segloss.functional`, and the modules `segloss.compare`, `segloss.readings`,
+`segloss.calibration` and `segloss.surface`. All other modules are internal and may change.
 """
 
 from typing import Any

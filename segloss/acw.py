@@ -18,7 +18,7 @@ Constraint = Literal["none", "positive"]
 class AdaptiveClassWeight(nn.Module):
     """z = w ⊙ x: one learnt weight a class on the logits, before softmax (Hossain 2019, eq. 21).
 
-    What it is, told straight. After a linear head it is a reparameterisation: w folds into the head's last convolution
+    After a linear head the layer is a reparameterisation: w folds into the head's last convolution
     (`fold`), so it can change the optimisation, never the capacity. The paper's claim that it makes cross entropy equal
     to weighted cross entropy up to a constant does not hold, since Σ_j exp(w_j x_j) depends on x: with w = (1, 3) and
     true class 0, the weighted cross entropy of x minus the cross entropy of w ⊙ x is 0 at x = (0, 0), but −1.74 at x =

@@ -35,7 +35,7 @@ class SegmentationLoss(nn.Module):
     Attributes:
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
         follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
-        upsamples: whether `segloss.upsampled` can work it out slab by slab.
+        upsamples: whether `segloss.upsampled` can compute it slab by slab.
 
     Raises:
         ValueError: a parameter out of its range; the message names it.
@@ -77,7 +77,7 @@ class SegmentationLoss(nn.Module):
         return torch.ones((), device=target.device)
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
-        """Tell the loss where the training stands; call it before each epoch. Most losses do not care.
+        """Update what depends on the progress of the training; call it before each epoch. Most losses ignore it.
 
         Args:
             epoch: of the epoch that begins, from 0.

@@ -1,10 +1,10 @@
-"""The engine under every loss: what a loss adds up over pixels, run whole or in blocks.
+"""The engine under every loss: what a loss adds up over pixels, computed whole or in blocks; internal.
 
-A loss hands over a function of one block of pixels. In a compiled graph it gets the whole batch and the compiler fuses
-it. Otherwise it gets blocks small enough to stay in the cache, one after the other, and what it computes on the way is
-held for one of them at a time. Where the loss is a plain sum, its gradient is worked out in the same pass: the backward
-pass hands it over. Where it is a function of sums, the blocks keep their graphs until the sums are known; those of an
-upsampled map are worked out again.
+A loss is given as a function of one block of pixels. In a compiled graph it is called with the whole batch and the
+compiler fuses it. Otherwise it is called with blocks small enough to stay in the cache, one after the other, and its
+intermediate results are held for one of them at a time. Where the loss is a plain sum, its gradient is computed in the
+same pass, and the backward pass returns it. Where it is a function of sums, the blocks keep their graphs until the sums
+are known; those of an upsampled map are computed again.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .closed_form import serves, wants_gradient
+from .closed_form import applies, requires_gradient
 from .resize import Resize
 from .tensors import exact, of_valid, pixels_of, valid_pixels
 
 BLOCK = {"cpu": 2**19, "other": 2**24}
-"""Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to keep a GPU busy."""
+"""Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to occupy a GPU."""
 
 OfBlock = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From logits, target and mask of some pixels to what a loss adds up over them."""
 Join = Literal["batch", "image", "pixel"]
 """How the results of blocks come together: added up, added up for each image by itself, or side by side as a map."""
-Moment = Literal["never", "ahead", "kept", "again"]
-"""When the gradient is made: never; ahead, in the forward pass; from the graphs that the blocks have kept until the
-sums were known; or from blocks that are worked out again."""
+Gradient = Literal["none", "in_forward", "saved_graph", "recompute"]
+"""How the gradient of the logits is computed: not at all; in the forward pass; or in the backward pass, from the graphs
+that the blocks have saved until the sums were known, or from blocks that are computed again."""
 
 
 class Plan(NamedTuple):
@@ -38,10 +38,10 @@ class Plan(NamedTuple):
     Attributes:
         of_block: see `OfBlock`; any shape for `batch`, `(n, …)` for `image`, `(n, *spatial)` for `pixel`.
         join: see `Join`.
-        resize: makes the logits of a block from those of a smaller map, where that is what was handed over.
+        resize: makes the logits of a block from those of a smaller map, where the caller has given those.
         ignore_index: the label that does not count.
         draws: `of_block` draws random numbers, so it must not run twice.
-        parameters: what else it computes from; a tensor among it may want a gradient too.
+        parameters: what else it computes from; a tensor among it may require a gradient too.
     """
 
     of_block: OfBlock
@@ -51,13 +51,15 @@ class Plan(NamedTuple):
     draws: bool = False
     parameters: tuple[object, ...] = ()
 
-    def moment(self, logits: Tensor, slope: Tensor | None) -> Moment:
-        """When to make the gradient of these logits; see `over_pixels`."""
+    def gradient(self, logits: Tensor, slope: Tensor | None) -> Gradient:
+        """How to compute the gradient of these logits; see `over_pixels`."""
         if not logits.requires_grad:
-            return "never"
-        if slope is not None:  # half precision has no room for a loss scale to come
-            return "ahead" if logits.dtype in (torch.float32, torch.float64) else "again"
-        return "kept" if self.resize is None and self.join != "pixel" else "again"
+            return "none"
+        if slope is not None:
+            # The loss scale of mixed precision is known in the backward pass only. In half precision a gradient that is
+            # computed before would underflow.
+            return "in_forward" if logits.dtype in (torch.float32, torch.float64) else "recompute"
+        return "saved_graph" if self.resize is None and self.join != "pixel" else "recompute"
 
     def whole(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """The result in one piece, for autograd or the compiler."""
@@ -70,26 +72,28 @@ class Plan(NamedTuple):
         return torch.empty_like(logits) if self.resize is None else torch.zeros_like(logits)
 
     def blocks(self, logits: Tensor, target: Tensor, mask: Tensor | None, graph: bool) -> Iterator[Block]:
-        """The blocks, worked out one after the other; with their graphs, for `Block.pull_back`."""
+        """The blocks, computed one after the other; with their graphs, for `Block.pull_back`."""
         for images, rows in _cuts(target, logits):
             source = rows if self.resize is None else self.resize.source(rows)
             small = _cut(logits, images, source, 1).detach()
             labels = _cut(target, images, rows, int(target.is_floating_point()))
-            counts = None if mask is None else _cut(mask, images, rows, 0)
+            mask_of_block = None if mask is None else _cut(mask, images, rows, 0)
             with torch.set_grad_enabled(graph):
+                # Two graphs that do not touch: small → large, and block → found. Between the two, `pull_back` masks the
+                # gradient: a NaN at an ignored pixel would otherwise spread to its neighbours in the small map.
                 if self.resize is not None:
                     small.requires_grad_(graph)
                     large = self.resize.slab(small, rows, labels)
                 block = small if self.resize is None else large.detach()
                 block.requires_grad_(graph)
-                found = self.of_block(block, labels, counts)
+                found = self.of_block(block, labels, mask_of_block)
             at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(pixels_of(target))]}[self.join]
-            valid = valid_pixels(labels, counts, self.ignore_index).unsqueeze(1)
+            valid = valid_pixels(labels, mask_of_block, self.ignore_index).unsqueeze(1)
             yield Block(found, at, (images, source), block, valid, None if self.resize is None else (small, large))
 
 
 class Block(NamedTuple):
-    """One block, worked out.
+    """One block, computed.
 
     Attributes:
         found: what it adds to the result,
@@ -108,13 +112,18 @@ class Block(NamedTuple):
     resized: tuple[Tensor, Tensor] | None
 
     def pull_back(self, cotangent: Tensor, gradient: Tensor) -> None:
-        """Put the gradient of its logits into that of all."""
+        """Put the gradient of its logits into that of all: the vector-Jacobian product of the block.
+
+        Args:
+            cotangent: the derivative of the loss by the joined result.
+            gradient: of all logits; changed in place.
+        """
         (slope,) = torch.autograd.grad(self.found, self.logits, cotangent[self.at].to(self.found.dtype))
         place = _cut(gradient, *self.source, 1)
         if self.resized is None:
             torch.where(self.valid, slope, slope.new_zeros(()), out=place)
         else:
-            small, large = self.resized
+            small, large = self.resized  # neighbouring blocks share rows of the small map, so they add to them
             place += torch.autograd.grad(large, small, torch.where(self.valid, slope, 0.0))[0]
 
 
@@ -123,8 +132,8 @@ def over_pixels(
 ) -> Tensor:
     """What a plan adds up over the pixels, with its gradient for the logits.
 
-    The second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
-    the whole batch at once. So is everything where more than the logits wants a gradient, and under `torch.func`.
+    A second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
+    the whole batch at once. So is everything where more than the logits requires a gradient, and under `torch.func`.
 
     Args:
         plan: see `Plan`.
@@ -136,10 +145,10 @@ def over_pixels(
     Returns:
         The result, float32, or float64 for logits of that.
     """
-    if torch.compiler.is_compiling() or plan.draws or not serves(target, slope, *plan.parameters):
+    if torch.compiler.is_compiling() or plan.draws or not applies(target, slope, *plan.parameters):
         whole = plan.whole(logits, target, mask)
         return whole if slope is None else whole * slope.to(whole)
-    logits = logits if wants_gradient(logits) else logits.detach()
+    logits = logits if requires_gradient(logits) else logits.detach()
     result: Tensor = _OverPixels.apply(logits, target, mask, plan, slope)
     return result
 
@@ -151,18 +160,18 @@ class _OverPixels(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logits, target, mask, slope)
         ctx.plan = plan
-        moment = plan.moment(logits, slope)
-        ctx.gradient = plan.empty_like(logits) if moment == "ahead" else None
-        ctx.kept = []
+        how = plan.gradient(logits, slope)
+        ctx.gradient = plan.empty_like(logits) if how == "in_forward" else None
+        ctx.saved_blocks = []
         result: Tensor | None = None
-        for block in plan.blocks(logits, target, mask, graph=moment in ("ahead", "kept")):
+        for block in plan.blocks(logits, target, mask, graph=how in ("in_forward", "saved_graph")):
             if result is None:
                 result = _empty(block.found, target, plan.join)
             result[block.at] += block.found.detach()
-            if moment == "ahead" and slope is not None:
+            if how == "in_forward" and slope is not None:
                 block.pull_back(slope, ctx.gradient)
-            elif moment == "kept":
-                ctx.kept.append(block)
+            elif how == "saved_graph":
+                ctx.saved_blocks.append(block)
         assert result is not None
         result = result if slope is None else result * slope
         return result.to(logits.dtype if logits.dtype == torch.float64 else torch.float32)
@@ -171,16 +180,16 @@ class _OverPixels(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         logits, target, mask, slope = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None
-        kept, ctx.kept = ctx.kept, []
+        saved_blocks, ctx.saved_blocks = ctx.saved_blocks, []
         cotangent = grad if slope is None else grad * slope
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # the gradient is to be differentiated itself
             result = ctx.plan.whole(logits, target, mask)
             (gradient,) = torch.autograd.grad(result, logits, cotangent.to(result.dtype), create_graph=True)
         elif gradient is None:
             gradient = ctx.plan.empty_like(logits)
-            for block in kept or ctx.plan.blocks(logits, target, mask, graph=True):
+            for block in saved_blocks or ctx.plan.blocks(logits, target, mask, graph=True):
                 block.pull_back(cotangent, gradient)
-        elif grad.device.type != "cpu" or bool(grad != 1):
+        elif grad.device.type != "cpu" or bool(grad != 1):  # on a GPU to look at the value would wait for the device
             gradient.mul_(grad)
         return gradient, None, None, None, None
 

@@ -45,7 +45,7 @@ def _squared_distance(seeds: Tensor) -> Tensor:
         size = seeds.shape[axis]
         before = squared
         squared = before.clone()
-        for shift in range(1, size):
+        for shift in range(1, size):  # every pixel is compared with the one so far to either side of it
             if shift * shift >= float(squared.max()):
                 break
             near, beyond = squared.narrow(axis, 0, size - shift), squared.narrow(axis, shift, size - shift)
@@ -56,9 +56,9 @@ def _squared_distance(seeds: Tensor) -> Tensor:
 
 def boundary_of_region(pixels: Pixels, per_image: bool) -> Tensor:
     """Σ φ p over the valid pixels, divided by their number, `(units, C)`; ignored pixels lie outside of every class."""
-    counts = pixels.valid.unsqueeze(1)
-    distance = signed_distance(at_class(pixels.target, pixels.logits.shape[1]) & counts, pixels.logits.dtype)
-    each = torch.where(counts, pixels.logits.softmax(1) * distance, 0.0)
+    valid = pixels.valid.unsqueeze(1)
+    distance = signed_distance(at_class(pixels.target, pixels.logits.shape[1]) & valid, pixels.logits.dtype)
+    each = torch.where(valid, pixels.logits.softmax(1) * distance, 0.0)
     sums = each.flatten(2).sum(2) if each.dim() > 2 else each
     sums = sums if per_image else sums.sum(0, keepdim=True)
     return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))
@@ -70,17 +70,13 @@ class BoundaryLoss(RegionLoss):
     φ_c is the signed distance to the boundary of class c, in pixels, negative inside (`signed_distance`). The price of
     a false pixel grows with its distance from the boundary: use it in a sum with a region loss, at a small weight (the
     paper starts at 0.01), where HD95 or surface scores count. Not alone: for a small object, predicting nothing costs
-    hardly more than the best prediction; nor for huge images in a hurry, since exact distances are worked out for every
+    hardly more than the best prediction; nor for huge images in a hurry, since exact distances are computed for every
     batch. It is negative for a good prediction. Ignored pixels lie outside of every class.
 
     Args:
         per_image: see `RegionLoss`.
         classes: see `RegionLoss`; an absent class has no boundary and adds 0 under `all`.
-        class_weights: see `RegionLoss`.
-        num_classes: see `RegionLoss`.
-        class_counts: see `RegionLoss`.
-        ignore_index: see `RegionLoss`.
-        reduction: see `RegionLoss`.
+        class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
 
     Raises:
         TypeError: soft labels.

@@ -147,7 +147,7 @@ def build_loss(
 
 
 def parameters_of(loss: type[SegmentationLoss]) -> dict[str, inspect.Parameter]:
-    """What a loss's constructor takes by name, what it hands on as `**options` included."""
+    """What a loss's constructor takes by name, what it passes on as `**options` included."""
     shared = inspect.signature(SegmentationLoss).parameters
     options = {name: p for name, p in shared.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     own = inspect.signature(loss).parameters

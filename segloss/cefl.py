@@ -42,9 +42,7 @@ class CEFLoss(PixelwiseLoss):
 
     Args:
         gamma: ≥ 0; 0 gives cross entropy.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: gamma < 0.
@@ -74,9 +72,7 @@ class CEFL2Loss(CEFLoss):
 
     Args:
         gamma: ≥ 0; 0 gives cross entropy.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: gamma < 0.

@@ -14,8 +14,8 @@ class ClassBalancedCrossEntropyLoss(CrossEntropyLoss):
     """−w_y log p_y per pixel, p = softmax(z), w_c ∝ (1−β)/(1−β^n_c), divided by the number of pixels (Cui 2019, eq. 8).
 
     Between no weights (β = 0) and inverse frequency (β → 1): use it where inverse frequency over-corrects. Not on pixel
-    counts at the default β: every class of more than a few times 1/(1−β) pixels gets the same weight, which a warning
-    tells; take `unit: image`, or a β nearer to 1.
+    counts at the default β: every class of more than a few times 1/(1−β) pixels gets the same weight, as a warning
+    says; take `unit: image`, or a β nearer to 1.
 
     Args:
         beta: in [0, 1).

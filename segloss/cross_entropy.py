@@ -32,8 +32,7 @@ class CrossEntropyLoss(PixelwiseLoss):
         label_smoothing: in [0, 1], the share of the target that is spread evenly over the classes.
         class_weights: see `PixelwiseLoss`; multiplies the pixel's whole loss, smoothing included (torch weighs each
             smoothed term by its own class).
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: label_smoothing outside [0, 1].
@@ -70,9 +69,7 @@ class WeightedCrossEntropyLoss(CrossEntropyLoss):
 
     Args:
         label_smoothing: see `CrossEntropyLoss`.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: label_smoothing outside [0, 1], class_counts missing.

@@ -45,11 +45,9 @@ class DiceLoss(OverlapLoss):
 
     Args:
         squared: V-Net's denominator, Σp² + Σt², which Milletari 2016 uses.
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
+        per_image, classes: see `RegionLoss`.
         smooth: see `OverlapLoss`.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+        class_weights, **options: see `RegionLoss`.
 
     >>> import torch
     >>> sure = torch.tensor([[[9.0, -9.0], [-9.0, 9.0]]])

@@ -30,9 +30,7 @@ class DualCrossEntropyLoss(PixelwiseLoss):
     Args:
         alpha: > 1.
         beta: > 1.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: alpha ≤ 1, beta ≤ 1.

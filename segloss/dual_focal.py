@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import again, derivative, keep, serves, twice_differentiable
+from .closed_form import applies, derivative, recompute, save, twice_differentiable
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class, pick, put
 from .true_class import log_not
@@ -20,7 +20,7 @@ NEAR = 0.5
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
     """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
-    if target.is_floating_point() or not serves():
+    if target.is_floating_point() or not applies():
         return dual_focal_definition(logits, target)
     terms: Tensor = _DualFocal.apply(logits, target)
     return terms
@@ -58,8 +58,9 @@ class _DualFocal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        # The most probable false class k: its logit `high`, its index `top`.
         others = put(logits.clone(), target, -torch.inf)
-        if torch.compiler.is_compiling():  # which fuses a comparison, and not an index
+        if torch.compiler.is_compiling():  # the compiler fuses a comparison, and not an index
             high, top = others.amax(1, keepdim=True), None
             ties = (others == high).sum(1, keepdim=True, dtype=logits.dtype) - 1  # as high as k, so p ≤ ½ as the rest
             others = others.masked_fill(others == high, -torch.inf)
@@ -67,19 +68,25 @@ class _DualFocal(torch.autograd.Function):
             high, top = others.max(1, keepdim=True)
             ties = torch.zeros_like(high)
             others.scatter_(1, top, -torch.inf)
+        # The rest, relative to its own largest logit `low`. Of two classes none is left: `low` is then `high`, and its
+        # shares are 0.
         low = others.amax(1, keepdim=True)
         low = torch.where(low == -torch.inf, high, low)
         apart = others.sub_(low)
         share = apart.exp() if top is None else apart.exp_()
-        log_rest = (low - high) + share.sum(1, keepdim=True).log()  # of the rest's exponentials over the top's
+        # Logarithms of sums of exponentials, relative to that of k: of the rest, then of all false classes.
+        log_rest = (low - high) + share.sum(1, keepdim=True).log()
         log_rest = torch.where(ties > 0, torch.logaddexp(log_rest, ties.log()), log_rest)
         log_others = F.softplus(log_rest, threshold=40)
+        # log p_y and log(1−p_y) from the margin of the true class, as in `true_class`; then log p_k and log(1−p_k), the
+        # latter from the sum of the true class and the rest.
         margin = (pick(logits, target).unsqueeze(1) - high) - log_others
         log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
         log_top = log_false - log_others
         log_not_top = torch.logaddexp(log_true, log_top + log_rest)
         log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest
 
+        # Of the rest: p², and half of a_i = 2 p²/(1 − p²).
         scale = log_scale.exp()
         if top is None:  # each with an exponential of its own: the compiler writes down one that is needed twice
             square = scale.square() * torch.exp(2 * apart)
@@ -87,6 +94,8 @@ class _DualFocal(torch.autograd.Function):
         else:
             square = (share * scale).square_()
             half = square / (1 - square)
+        # What the backward pass multiplies by the incoming gradient, one number a pixel: at y, at k, and for the rest
+        # the factor of its shares. `slope` is Σ a over the rest, `u` the p² of classes that tie with k.
         slope = 2 * half.sum(1, keepdim=True)
         rest = square.neg_().log1p_().sum(1, keepdim=True)
         of_top = _log_not_square(log_top, log_not_top)
@@ -99,7 +108,7 @@ class _DualFocal(torch.autograd.Function):
         by_true = -p * slope - 2 * q * q / (1 + q) - torch.exp(log_true - log_not_top) * b
         by_top = b - p_top * sum_a
         by_rest = scale * sum_a + torch.exp(log_scale - log_not_top) * b
-        kept = keep(logits, share), keep(logits, half)
+        kept = save(logits, share), save(logits, half)
         ctx.save_for_backward(logits, target, high, top, low, scale, by_true, by_top, by_rest, *kept)
         return -(_log_not_square(log_false, log_true) + (1 + ties) * of_top + rest).squeeze(1)
 
@@ -109,9 +118,10 @@ class _DualFocal(torch.autograd.Function):
         if twice_differentiable():
             return derivative(dual_focal_definition, logits, target, grad), None
         grad = grad.unsqueeze(1)
-        share = again(share, lambda z: torch.exp(z - low), grad)
+        share = recompute(share, lambda z: torch.exp(z - low), grad)
         if top is None:
             half = 1 / (1 / (share * scale).square() - 1)
+        # a_i − p_i Σ_j a_j for every class as if it were of the rest; then k's and the true class's are put in.
         gradient = (half * (2 * grad)).addcmul_(share, by_rest * grad, value=-1)
         if top is None:
             gradient = torch.where(logits == high, by_top * grad, gradient)
@@ -135,12 +145,7 @@ class DualFocalLoss(PixelwiseLoss):
     losses go by this name: the authors' journal form, here `dfl2021`, and a calibration loss of 2023.
 
     Args:
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
-        class_counts: see `PixelwiseLoss`.
-        ignore_index: see `PixelwiseLoss`.
-        reduction: see `PixelwiseLoss`.
+        class_weights, normalize, num_classes, class_counts, ignore_index, reduction: see `PixelwiseLoss`.
 
     >>> even = torch.zeros(1, 2)  # p = ½: −2 log ¾
     >>> round(float(DualFocalLoss()(even, torch.tensor([0]))), 4)

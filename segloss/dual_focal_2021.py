@@ -46,9 +46,7 @@ class DualFocal2021Loss(PixelwiseLoss):
         beta: ≥ 0, of the false classes.
         gamma: ≥ 0, the power of the distance.
         rho: ≥ 1.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: alpha, beta or gamma < 0, rho < 1.

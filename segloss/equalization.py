@@ -39,9 +39,7 @@ class EqualizationLoss(PixelwiseLoss):
     Args:
         gamma: in [0, 1]; 0 gives cross entropy.
         lambda_: in [0, 1], the share of the training pixels below which a class is rare.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
+        class_weights, normalize, num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.
         **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
 

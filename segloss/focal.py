@@ -34,9 +34,7 @@ class FocalLoss(PixelwiseLoss):
     Args:
         gamma: ≥ 0; 0 gives cross entropy.
         alpha: a number, which scales all classes alike (the papers' 0.25), or one number a class.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: gamma < 0, a negative alpha or one of the wrong length.

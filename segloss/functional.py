@@ -1,16 +1,16 @@
 """The losses as pure functions, under the names that `build_loss` knows.
 
-`functional.focal(logits, target, mask=None, gamma=2.0, …)`: arithmetic alone, nothing is stored. What a class works out
-of the class counts once is a parameter here, one number a class: `class_weights` (of `segloss.CLASS_WEIGHTS`), `labels`
-of `outlying_labels`, `margins` of `ldam_margins`, `log_prior`, `difficulty` of `difficulty_weights`. Ranges of scalars
-such as gamma are checked by the classes alone.
+`functional.focal(logits, target, mask=None, gamma=2.0, …)`: arithmetic alone, nothing is stored. What a class computes
+once from the class counts is a parameter here, one number a class: `class_weights` (of `segloss.CLASS_WEIGHTS`),
+`labels` of `outlying_labels`, `margins` of `ldam_margins`, `log_prior`, `difficulty` of `difficulty_weights`. Ranges of
+scalars such as gamma are checked by the classes alone.
 
 Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
 `segloss.overlap.overlap_loss` for Dice and its kin, of `segloss.region.region_loss` for `lovasz`, `lovasz_hinge` and
 `boundary`, of `segloss.topk.topk_loss` for `topk`.
 
 Gradients flow to the logits, and to soft labels, `denominator` and any of these parameters that require one: the batch
-is then worked out in one piece, as it is under `torch.func`, which holds more than blocks do.
+is then computed in one piece, as it is under `torch.func`, which holds more than blocks do.
 """
 
 from __future__ import annotations

@@ -55,8 +55,7 @@ class LDAMLoss(PixelwiseLoss):
         drw_epoch: the first epoch, counted from 0, with class weights; null: they hold from the start.
         class_weights: as of `PixelwiseLoss`; with a drw_epoch null stands for the paper's 1/n, summing to the number of
             classes, and until that epoch all are 1.
-        normalize: see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
+        normalize, num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.
         **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
 

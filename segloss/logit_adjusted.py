@@ -44,9 +44,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
 
     Args:
         tau: ≥ 0; 0 gives cross entropy, 1 is `balanced_softmax`.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
+        class_weights, normalize, num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.
         **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
 
@@ -90,8 +88,7 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
     The same as `logit_adjusted` with τ = 1, reached from another side; when to use it and when not is the same.
 
     Args:
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
+        class_weights, normalize: see `PixelwiseLoss`.
         **options: `num_classes`, `class_counts` (needed), `ignore_index`, `reduction` of `PixelwiseLoss`.
 
     Raises:

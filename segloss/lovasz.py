@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Activation
-from .closed_form import serves
+from .closed_form import applies
 from .region import RegionLoss, by_unit
 from .tensors import Pixels, exact
 
@@ -23,7 +23,7 @@ def extension(values: Tensor, target: Tensor, valid: Tensor, per_image: bool, of
         per_image: each image is a unit, otherwise the batch.
         offset: the error of a pixel is max(0, offset[0] − value) if it is of the class, else max(0, offset[1] + value).
     """
-    found: Tensor = (_Extension.apply if serves() else extension_definition)(values, target, valid, per_image, offset)
+    found: Tensor = (_Extension.apply if applies() else extension_definition)(values, target, valid, per_image, offset)
     return found
 
 
@@ -31,14 +31,14 @@ def extension_definition(
     values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]
 ) -> Tensor:
     """`extension` in plain operations, for the transforms of `torch.func`."""
-    counts, labels = by_unit(valid, per_image), by_unit(target, per_image)
+    valid, labels = by_unit(valid, per_image), by_unit(target, per_image)
     found = []
     for c in range(values.shape[1]):
-        wanted = counts & (labels == (c if values.shape[1] > 1 else 1))
+        wanted = valid & (labels == (c if values.shape[1] > 1 else 1))
         z = by_unit(values[:, c], per_image)
         error = torch.where(wanted, offset[0] - z, offset[1] + z).relu()
-        order = torch.where(counts, error.detach(), -1.0).argsort(dim=1, descending=True, stable=True)
-        falling = torch.where(counts, error, 0.0).gather(1, order)
+        order = torch.where(valid, error.detach(), -1.0).argsort(dim=1, descending=True, stable=True)
+        falling = torch.where(valid, error, 0.0).gather(1, order)
         hits = wanted.gather(1, order).unbind(0)
         weights = torch.stack([jaccard_weights(hit, values.dtype) for hit in hits]) if hits else falling
         found.append((falling * weights).sum(1))
@@ -68,16 +68,19 @@ class _Extension(torch.autograd.Function):
         found = values.new_zeros(slopes.shape[0], classes)
         for unit in range(slopes.shape[0]):
             of_unit = slice(None) if not per_image else slice(unit, unit + 1)
-            counts, labels = valid[of_unit].reshape(-1), target[of_unit].reshape(-1)
+            unit_valid, labels = valid[of_unit].reshape(-1), target[of_unit].reshape(-1)
             for c in range(classes):
-                wanted = counts & (labels == (c if classes > 1 else 1))
+                wanted = unit_valid & (labels == (c if classes > 1 else 1))
                 z = values[of_unit, c].reshape(-1)
                 error = torch.where(wanted, offset[0] - z, offset[1] + z).relu_()
-                key = torch.where(counts, largest - 1 - error.view(bits), largest)
+                # Rising keys are falling errors: the bits of a float ≥ 0, read as an integer, have its order. Ignored
+                # pixels have the largest key of all and come last, with an error of 0.
+                key = torch.where(unit_valid, largest - 1 - error.view(bits), largest)
                 key, order = key.sort(stable=True)
                 weight = jaccard_weights(wanted[order], values.dtype)
                 falling = (largest - 1 - key.clamp_max_(largest - 1)).view(values.dtype)  # 0 where ignored
                 found[unit, c] = (falling * weight).sum(dtype=exact(values.device))
+                # Back in the order of the pixels the weights are the derivative by the errors; the hinge has none at 0.
                 weight = torch.empty_like(weight).scatter_(0, order, weight).mul_(error > 0)
                 slopes[unit, :, c] = torch.where(wanted, -weight, weight).view_as(slopes[unit, :, c])
         ctx.save_for_backward(gradient)
@@ -93,9 +96,11 @@ def jaccard_weights(hit: Tensor, dtype: torch.dtype) -> Tensor:
     """The weights of errors sorted falling, from whether each is of the class; both `(pixels,)`."""
     found = hit.cumsum(0, dtype=torch.int32)
     true = hit.sum(dtype=torch.int32)
+    # When the k largest errors are mistakes, the intersection has lost the k's hits, and the union has grown by the k's
+    # false positives: true + (k − found) = intersection + k.
     intersection = (true - found).to(dtype)
     union = intersection + torch.arange(1, len(hit) + 1, device=hit.device, dtype=torch.int32)
-    first = union == 1
+    first = union == 1  # the first mistake of a class that is not there: J goes from 0 to 1, and U − 1 would be 0
     return torch.where(hit | first, 1 / union, intersection / (union * torch.where(first, 1.0, union - 1)))
 
 
@@ -120,11 +125,7 @@ class LovaszSoftmaxLoss(RegionLoss):
     Args:
         per_image: see `RegionLoss`.
         classes: see `RegionLoss`; an absent class under `all` costs its largest false probability.
-        class_weights: see `RegionLoss`.
-        num_classes: see `RegionLoss`.
-        class_counts: see `RegionLoss`.
-        ignore_index: see `RegionLoss`.
-        reduction: see `RegionLoss`.
+        class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
 
     Raises:
         TypeError: soft labels.
@@ -149,13 +150,7 @@ class LovaszHingeLoss(RegionLoss):
     can only be averaged.
 
     Args:
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
-        class_weights: see `RegionLoss`.
-        num_classes: see `RegionLoss`.
-        class_counts: see `RegionLoss`.
-        ignore_index: see `RegionLoss`.
-        reduction: see `RegionLoss`.
+        per_image, classes, class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
 
     Raises:
         TypeError: soft labels.

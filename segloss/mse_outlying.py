@@ -47,9 +47,7 @@ class MSELoss(PixelwiseLoss):
     are trained, and the class is the argmax of the logits.
 
     Args:
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     >>> float(MSELoss()(torch.tensor([[0.5, 2.0]]), torch.tensor([0])))  # ½ (¼ + 4)
     2.125
@@ -71,9 +69,7 @@ class OutlyingMSELoss(PixelwiseLoss):
 
     Args:
         alpha: > 0, the distance between the labels of neighbouring ranks.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        num_classes: see `PixelwiseLoss`.
+        class_weights, normalize, num_classes: see `PixelwiseLoss`.
         class_counts: pixels of each class in the training data; needed.
         **options: `ignore_index`, `reduction` of `PixelwiseLoss`.
 

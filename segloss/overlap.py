@@ -12,7 +12,7 @@ from torch import Tensor
 from .base import Reduction
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
-from .closed_form import derivative, serves, twice_differentiable
+from .closed_form import applies, derivative, twice_differentiable
 from .names import check_range
 from .region import Classes, RegionLoss, by_unit, reduce_classes
 from .resize import Resize
@@ -73,7 +73,7 @@ def overlap_loss(
     num_classes: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Reduce a loss of overlaps over classes and units; see `segloss.region.region_loss` for what is not told here.
+    """Reduce a loss of overlaps over classes and units; see `segloss.region.region_loss` for the rest.
 
     The overlaps are summed in one pass over the pixels, the gradient is made in a second one.
 
@@ -114,7 +114,7 @@ def overlap_loss(
 
 def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
     """Tp, fp and fn of each image and class, `(N, C, 3)`."""
-    if squared or pixels.target.is_floating_point() or not serves():
+    if squared or pixels.target.is_floating_point() or not applies():
         return overlaps_definition(pixels.logits, pixels.target, pixels.valid, squared)
     found: Tensor = _Overlaps.apply(pixels.logits, pixels.target, pixels.valid)
     return found
@@ -122,9 +122,9 @@ def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
 
 def overlaps_definition(logits: Tensor, target: Tensor, valid: Tensor, squared: bool = False) -> Tensor:
     """`overlaps` in plain operations, for autograd, soft labels and squares."""
-    counts = valid.unsqueeze(1)
-    p = torch.where(counts, logits.softmax(1), 0.0)
-    t = torch.where(counts, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
+    valid = valid.unsqueeze(1)
+    p = torch.where(valid, logits.softmax(1), 0.0)
+    t = torch.where(valid, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
     each = (p * t, p * (p - t), t * (t - p)) if squared else (p * t, p * (1 - t), (1 - p) * t)
     return torch.stack([values.flatten(2).sum(2) if p.dim() > 2 else values for values in each], 2)
 
@@ -138,7 +138,8 @@ class _Overlaps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():  # each loop with an exponential of its own: it would write down a shared one
+        if torch.compiler.is_compiling():
+            # Every fused loop has an exponential of its own: one that two loops share would be written to memory.
             top = logits.amax(1, keepdim=True)
             total = torch.exp(logits - top).sum(1, keepdim=True)
             p = torch.exp((logits - top) - total.log())
@@ -148,6 +149,8 @@ class _Overlaps(torch.autograd.Function):
             p = logits.softmax(1)
             true = pick(p, target)
             ctx.save_for_backward(logits, target, valid, true, p, None)
+        # A false positive of class i is p_i at a pixel of another class, so p with 0 put at the true class; tp and fn
+        # have one value a pixel, added to its true class.
         false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)
         fp = false.flatten(2).sum(2) if p.dim() > 2 else false
         tp, fn = (of_class(torch.where(valid, each, 0.0), target, p.shape[1]) for each in (true, 1 - true))
@@ -161,11 +164,12 @@ class _Overlaps(torch.autograd.Function):
             return derivative(definition, logits, target, grad), None, None
         tp, fp, fn = (each.view(*each.shape, *[1] * (logits.dim() - 2)) for each in grad.unbind(2))
         of_true = (true * pick((tp - fn).expand(logits.shape), target)).unsqueeze(1)
+        # With s_i = p_i d_i the gradient is s_i − p_i Σ_j s_j; `of_true` is s at the true class.
         if total is None:
             p = top
             slope = put(p * fp, target, of_true)
             return slope.addcmul_(p, slope.sum(1, keepdim=True), value=-1), None, None
-        z = (logits + 0 * fp) - top
+        z = (logits + 0 * fp) - top  # tied to the incoming gradient, see `recompute` of `closed_form`
         mean = put(torch.exp(z - total.log()) * fp, target, of_true).sum(1, keepdim=True)
         p = torch.exp(z) / total
         return put(p * fp, target, of_true) - p * mean, None, None
@@ -184,11 +188,9 @@ class OverlapLoss(RegionLoss):
     """A region loss of true positives, predicted and target sums; a subclass gives `of_overlap`.
 
     Args:
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
+        per_image, classes: see `RegionLoss`.
         smooth: ≥ 0, added to numerator and denominator.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+        class_weights, **options: see `RegionLoss`.
 
     Raises:
         ValueError: smooth < 0.

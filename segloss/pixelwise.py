@@ -1,7 +1,7 @@
 """The pixelwise losses: masks, weights and reductions around a loss's per-pixel terms.
 
 A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and target that gives one value a pixel,
-`(N, *spatial)`. Everything else, the same for all of them, stands here and in `segloss.blocks`.
+`(N, *spatial)`. Everything else, the same for all of them, is here and in `segloss.blocks`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def pixelwise_loss(
     """Reduce the terms of a loss over the pixels that count.
 
     Args:
-        terms: the loss at each pixel, `(N, *spatial)`, from prepared logits and target. Tensors that it brings along
-            get the gradient that they want: those it binds, closes over, or has as the method of a module.
+        terms: the loss at each pixel, `(N, *spatial)`, from prepared logits and target. Tensors that it refers to
+            get a gradient where they require one: those it binds, closes over, or has as the method of a module.
         logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
         target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
         mask: `(N, *spatial)` bool, true where a pixel counts.
@@ -114,7 +114,7 @@ def pixelwise_loss(
 
 
 def tensors_of(function: Callable[..., Any]) -> Iterator[Tensor]:
-    """The tensors that a function brings along: bound by `partial`, closed over, or of the module it is a method of."""
+    """The tensors that a function refers to: bound by `partial`, closed over, or of the module it is a method of."""
     if isinstance(function, partial):
         held = [*function.args, *function.keywords.values()]
         yield from tensors_of(function.func)

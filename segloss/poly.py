@@ -31,9 +31,7 @@ class Poly1Loss(PixelwiseLoss):
 
     Args:
         epsilon: ≥ −1; 0 gives cross entropy.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: epsilon < −1.

@@ -26,8 +26,8 @@ def missed_share(
         classes, guess = pixels.logits.shape[1], pixels.logits.argmax(1)
         if not pixels.target.is_floating_point():
             wrong = pixels.valid & (guess != pixels.target)
-            counts = (each.to(pixels.logits.dtype) for each in (wrong, pixels.valid))
-            return torch.stack([of_class(each, pixels.target, classes).sum(0) for each in counts]) + pixels.fault
+            masks = (each.to(pixels.logits.dtype) for each in (wrong, pixels.valid))
+            return torch.stack([of_class(each, pixels.target, classes).sum(0) for each in masks]) + pixels.fault
         wanted = torch.where(pixels.valid.unsqueeze(1), pixels.target, 0.0)
         missed = torch.where(at_class(guess, classes), 0.0, wanted)
         return torch.stack([each.transpose(0, 1).reshape(classes, -1).sum(1) for each in (missed, wanted)])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .base import Activation
 from .class_weights import ClassWeights
-from .closed_form import again, derivative, keep, serves, twice_differentiable
+from .closed_form import applies, derivative, recompute, save, twice_differentiable
 from .names import check_range
 from .pixelwise import Normalize, PixelwiseLoss
 from .tensors import one_hot, pick, put
@@ -28,7 +28,7 @@ def sigmoid_focal_terms(logits: Tensor, target: Tensor, gamma: float = 2.0, alph
 
     Hossain 2019 misprints the q^γ of the negatives in eq. 9. Without α both sides weigh 1 (Cui 2019, eq. 12).
     """
-    if target.is_floating_point() or logits.shape[1] == 1 or not serves(gamma, alpha):
+    if target.is_floating_point() or logits.shape[1] == 1 or not applies(gamma, alpha):
         return sigmoid_focal_definition(logits, target, gamma, alpha)
     terms: Tensor = _SigmoidFocal.apply(logits, target, gamma, alpha)
     return terms
@@ -57,9 +57,11 @@ class _SigmoidFocal(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, target: Tensor, gamma: float, alpha: float | None) -> Tensor:
         ctx.gamma, ctx.alpha = gamma, alpha
         hit, miss = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+        # All classes as negatives, for which the mistake is q = sigmoid(z); the true class then costs 0 in their sum.
         m, cost = _mistake(logits, gamma)
         cost = put(cost, target, 0.0)
-        ctx.save_for_backward(logits, target, keep(logits, m), keep(logits, cost))
+        ctx.save_for_backward(logits, target, save(logits, m), save(logits, cost))
+        # Of the true class the mistake is 1 − q = sigmoid(−z).
         return miss * cost.sum(1) + hit * _mistake(-pick(logits, target), gamma)[1]
 
     @staticmethod
@@ -70,21 +72,22 @@ class _SigmoidFocal(torch.autograd.Function):
             return derivative(definition, logits, target, grad), None, None, None
         grad = grad.unsqueeze(1)
         hit, miss = (1.0, 1.0) if ctx.alpha is None else (ctx.alpha, 1 - ctx.alpha)
-        m = again(m, torch.sigmoid, grad)
-        cost = again(cost, lambda z: _mistake(z, ctx.gamma)[1], grad)
+        m = recompute(m, torch.sigmoid, grad)
+        cost = recompute(cost, lambda z: _mistake(z, ctx.gamma)[1], grad)
         slope = _slope(m, cost, ctx.gamma) * (miss * grad)
+        # The true class's value replaces its negative's; the sign is that of d(−z)/dz.
         of_true = _slope(*_mistake(-logits.gather(1, target.unsqueeze(1)), ctx.gamma), ctx.gamma)
         return put(slope, target, of_true * (-hit * grad)), None, None, None
 
 
 def _mistake(logits: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """The probability of a mistake, m = sigmoid(logits), and its cost, −m^γ log(1−m)."""
-    m, cost = torch.sigmoid(logits), F.softplus(logits, threshold=40)
+    m, cost = torch.sigmoid(logits), F.softplus(logits, threshold=40)  # −log(1−m) = softplus; linear beyond 40 anyhow
     return m, cost if gamma == 0 else cost.mul_(m.pow(gamma))
 
 
 def _slope(m: Tensor, cost: Tensor, gamma: float) -> Tensor:
-    """The derivative of the cost by the logit."""
+    """The derivative of the cost by the logit: m^(γ+1) + γ (1−m) · cost."""
     return m if gamma == 0 else m.pow(gamma + 1).addcmul_(1 - m, cost, value=gamma)
 
 
@@ -126,9 +129,7 @@ class SigmoidCrossEntropyLoss(PixelwiseLoss):
     `prior_bias_`.
 
     Args:
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     >>> even = torch.zeros(1, 3)  # q = ½ for each of 3 classes: 3 log 2
     >>> round(float(SigmoidCrossEntropyLoss()(even, torch.tensor([0]))), 4)
@@ -152,9 +153,7 @@ class SigmoidFocalLoss(PixelwiseLoss):
     Args:
         gamma: ≥ 0; 0 gives sigmoid cross entropy (weighed by α).
         alpha: in [0, 1], the weight of positives, 1 − alpha that of negatives; null for 1 and 1.
-        class_weights: see `PixelwiseLoss`.
-        normalize: see `PixelwiseLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `PixelwiseLoss`.
+        class_weights, normalize, **options: see `PixelwiseLoss`.
 
     Raises:
         ValueError: gamma < 0, alpha outside [0, 1].

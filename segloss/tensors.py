@@ -1,4 +1,4 @@
-"""From what a caller hands over to what a loss computes on: checked, upcast, with ignored pixels cut off."""
+"""From the arguments of a call to what a loss computes on: checked, upcast, with ignored pixels masked; internal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .closed_form import serves, transformed
+from .closed_form import applies, transformed
 
 ROUNDING = 0.01
 """How far soft labels may lie outside [0, 1], from resizing or half precision."""
@@ -64,7 +64,7 @@ def prepare(
 
 def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
     """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
-    if not serves():
+    if not applies():
         return torch.where(valid.unsqueeze(1), logits, 0.0)
     same: Tensor = _OfValid.apply(logits, valid)
     return same
@@ -166,8 +166,8 @@ def pixels_of(target: Tensor) -> list[int]:
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Numerator over denominator; 0 where the denominator is 0, or so small that its square (in the gradient) is."""
     least = torch.finfo(denominator.dtype).tiny ** 0.5 if denominator.is_floating_point() else 0
-    counts = denominator > least
-    return torch.where(counts, numerator, 0.0) / torch.where(counts, denominator, 1)
+    defined = denominator > least
+    return torch.where(defined, numerator, 0.0) / torch.where(defined, denominator, 1)
 
 
 def at_class(index: Tensor, classes: int) -> Tensor:
@@ -264,7 +264,7 @@ def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | 
 
 
 def _remedy(target: Tensor, logits: Tensor) -> str:
-    """What to do with a target of the wrong shape, where one can tell."""
+    """What to do with a target of the wrong shape, where that is clear."""
     shape, pixels = tuple(target.shape), (logits.shape[0], *logits.shape[2:])
     soft = target.is_floating_point()
     if shape == (pixels[0], 1, *pixels[1:]):

@@ -76,9 +76,7 @@ class TopKLoss(SegmentationLoss):
         k: in (0, 1], the share of the valid pixels; 1 gives cross entropy.
         label_smoothing: in [0, 1], the share of the target that is spread evenly over the classes.
         class_weights: see `SegmentationLoss`; they count in the choice.
-        num_classes: see `SegmentationLoss`.
-        class_counts: see `SegmentationLoss`.
-        ignore_index: see `SegmentationLoss`.
+        num_classes, class_counts, ignore_index: see `SegmentationLoss`.
         reduction: see `SegmentationLoss`; `none` gives the map, 0 where a pixel was not chosen.
 
     Raises:

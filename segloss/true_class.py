@@ -1,7 +1,7 @@
 """The family of losses that are a function of the true class's probability alone.
 
 Such a loss is its scalar f(log p, log(1 − p)). Both logarithms come from one number a pixel, the margin of the true
-class, so that they are exact near 0 and near 1, and one gradient serves the whole family.
+class, so that they are exact near 0 and near 1, and the whole family shares one gradient.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .closed_form import again, derivative, keep, serves, twice_differentiable
+from .closed_form import applies, derivative, recompute, save, twice_differentiable
 from .tensors import at_class, per_class, pick, put
 
 OfTrueClass = Callable[[Tensor, Tensor], Tensor]
@@ -60,8 +60,8 @@ def true_class(
         shift: plus this, broadcast to them,
         handicap: less this, `(N, *spatial)`, at the true class.
     """
-    closed = serves(scale, shift, handicap)
-    log_p, log_rest = (_TrueClass.apply if closed else true_class_definition)(logits, target, scale, shift, handicap)
+    function = _TrueClass.apply if applies(scale, shift, handicap) else true_class_definition
+    log_p, log_rest = function(logits, target, scale, shift, handicap)
     return log_p, log_rest
 
 
@@ -90,18 +90,21 @@ class _TrueClass(torch.autograd.Function):
         ctx: Any, logits: Tensor, target: Tensor, scale: float, shift: Tensor | None, handicap: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         z = _affine(logits, scale, shift)
+        # log Σ_{j≠y} exp z_j, with the largest z_j taken out so that no exponential overflows. Where there is no other
+        # finite logit the maximum is −∞, and 0 is taken out in its place: −∞ − (−∞) would be NaN.
         others = put(z.clone(), target, -torch.inf)
         top = others.amax(1, keepdim=True)
         top = torch.where(top == -torch.inf, 0.0, top)
         share = others.sub_(top).exp_()
         total = share.sum(1)
+        # The two large numbers are subtracted first: z_y − (top + log total) would round the small logarithm away.
         margin = (pick(z, target) - top.squeeze(1)) - total.log()
         margin = margin if handicap is None else margin - handicap
-        log_p, log_rest = F.logsigmoid(margin), F.logsigmoid(-margin)
+        log_p, log_rest = F.logsigmoid(margin), F.logsigmoid(-margin)  # p = sigmoid(margin)
         inverse = torch.where(total > 0, 1 / total, 0.0)
         ctx.scale = scale
         ctx.save_for_backward(
-            logits, target, shift, handicap, top, inverse, log_p.exp(), log_rest.exp(), keep(logits, share)
+            logits, target, shift, handicap, top, inverse, log_p.exp(), log_rest.exp(), save(logits, share)
         )
         return log_p, log_rest
 
@@ -112,8 +115,9 @@ class _TrueClass(torch.autograd.Function):
             definition = partial(true_class_definition, scale=ctx.scale, shift=shift, handicap=handicap)
             gradient = derivative(definition, logits, target, torch.stack([by_p, by_rest]))
             return gradient, None, None, None, None
+        # d log p = (1−p) dm and d log(1−p) = −p dm, m the margin; dm/dz is 1 at y and −share/total at the others.
         grad = ctx.scale * (by_p * rest - by_rest * p)
-        share = again(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad.unsqueeze(1))
+        share = recompute(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad.unsqueeze(1))
         gradient = put(share * (-grad * inverse).unsqueeze(1), target, grad.unsqueeze(1))
         return gradient, None, None, None, None
 
@@ -124,8 +128,8 @@ def _affine(logits: Tensor, scale: float, shift: Tensor | None) -> Tensor:
 
 
 def near_one(log_p: Tensor, log_rest: Tensor) -> Tensor:
-    """Log p, worked out of log(1−p) where p is near 1: there log-softmax rounds it to multiples of 1e-7."""
-    sure = log_rest < -1
+    """Log p, computed from log(1−p) where p is near 1: there log-softmax rounds it to multiples of 1e-7."""
+    sure = log_rest < -1  # p > 1 − 1/e; the inner `where` keeps infinite gradients out of the branch not taken
     return torch.where(sure, torch.log1p(-torch.where(sure, log_rest, -1.0).exp()), log_p)
 
 

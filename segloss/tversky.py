@@ -18,7 +18,7 @@ def tversky_of_overlap(sums: Overlap, alpha: float = 0.3, beta: float = 0.7, smo
     """1 − (tp + s)/(tp + α fp + β fn + s), `(units, C)`."""
     errors = alpha * sums.fp + beta * sums.fn
     whole = sums.tp + errors + smooth
-    absent = sums.target == 0  # where 1 − 0/fp is 1 and has no gradient, to the bit
+    absent = sums.target == 0  # where 1 − 0/fp is 1 and has a gradient of exactly 0
     return torch.where(absent, 1 - ratio(sums.tp + smooth, whole), ratio(errors, whole))
 
 
@@ -39,11 +39,9 @@ class TverskyLoss(OverlapLoss):
     Args:
         alpha: ≥ 0, the price of false positives.
         beta: ≥ 0, the price of false negatives.
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
+        per_image, classes: see `RegionLoss`.
         smooth: see `OverlapLoss`.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+        class_weights, **options: see `RegionLoss`.
 
     Raises:
         ValueError: alpha or beta < 0.
@@ -81,11 +79,9 @@ class IoULoss(TverskyLoss):
     where the overlap is good and flatter where it is bad, so not for the first epochs of a class that is hardly found.
 
     Args:
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
+        per_image, classes: see `RegionLoss`.
         smooth: see `OverlapLoss`.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+        class_weights, **options: see `RegionLoss`.
 
     >>> import torch
     >>> half = torch.zeros(1, 2, 4)  # p = ½ everywhere: for each class tp = fp = fn = 1
@@ -115,11 +111,9 @@ class FocalTverskyLoss(TverskyLoss):
         alpha: ≥ 0, the price of false positives.
         beta: ≥ 0, the price of false negatives.
         gamma: > 0; the paper searched in [1, 3].
-        per_image: see `RegionLoss`.
-        classes: see `RegionLoss`.
+        per_image, classes: see `RegionLoss`.
         smooth: see `OverlapLoss`.
-        class_weights: see `RegionLoss`.
-        **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`.
+        class_weights, **options: see `RegionLoss`.
 
     Raises:
         ValueError: alpha or beta < 0, gamma ≤ 0.

@@ -26,7 +26,7 @@ class Upsampled(nn.Module):
         return self.loss.denominator(target, mask)
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
-        """Tell the loss where the training stands; see `SegmentationLoss`."""
+        """Update the loss before an epoch; see `SegmentationLoss`."""
         self.loss.new_epoch(epoch, class_accuracy)
 
     def forward(
@@ -50,7 +50,7 @@ def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Up
             networks do that pad their input.
 
     Raises:
-        ValueError: a loss that cannot be worked out slab by slab, since it sorts or draws over all pixels; a size that
+        ValueError: a loss that cannot be computed slab by slab, since it sorts or draws over all pixels; a size that
             is no pair of whole numbers ≥ 1.
 
     >>> import torch
@@ -62,7 +62,7 @@ def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Up
     for part in parts:
         if not getattr(part, "upsamples", False):
             raise ValueError(
-                f"{type(part).__name__} cannot be worked out slab by slab, since it ranks or draws over all pixels; "
+                f"{type(part).__name__} cannot be computed slab by slab, since it ranks or draws over all pixels; "
                 "upsample the logits yourself, or take another loss"
             )
     rule = "(height, width), whole numbers ≥ 1"

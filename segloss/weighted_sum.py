@@ -50,7 +50,7 @@ class WeightedSum(nn.Module):
         return torch.stack([loss.denominator(target, mask) for loss in self._each()])
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
-        """Tell every loss where the training stands; see `SegmentationLoss`."""
+        """Update every loss before an epoch; see `SegmentationLoss`."""
         for loss in self._each():
             loss.new_epoch(epoch, class_accuracy)
 

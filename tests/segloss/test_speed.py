@@ -191,7 +191,7 @@ def test_upsampled_follows_training_as_its_loss_does():
 def test_upsampled_says_where_it_cannot_work():
     assert set(NAMES) - set(UPSAMPLED) == {"lovasz", "lovasz_hinge", "boundary", "topk", "seql"}
     for loss in (build("lovasz"), build_loss([{"name": "ce"}, {"name": "topk"}])):
-        with pytest.raises(ValueError, match="cannot be worked out slab by slab"):
+        with pytest.raises(ValueError, match="cannot be computed slab by slab"):
             segloss.upsampled(loss, (8, 8))
     with pytest.raises(ValueError, match=r"size must be \(height, width\), whole numbers ≥ 1, got \(8, 0\)"):
         segloss.upsampled(build("ce"), (8, 0))
