@@ -26,6 +26,7 @@ docs: $(READY)  ## make the pages that are made from the code
 	$(BIN)/python -m docs.data
 	$(BIN)/python -W ignore -m docs.models
 	$(BIN)/python -W ignore -m docs.configuration
+	$(BIN)/python -m docs.architecture
 
 site: $(READY)  ## build the pages into site/, where a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

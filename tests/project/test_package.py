@@ -56,27 +56,6 @@ def test_the_wheel_holds_segloss_alone_and_needs_torch_alone(tmp_path):
     assert found.returncode == 0, found.stderr
 
 
-def test_imports_go_down_only():
-    """segloss and datasets know nothing of the others; models knows segloss; nobody but the door knows the engine."""
-    import ast
-
-    allowed = {
-        "segloss": {"segloss"},
-        "datasets": {"datasets"},
-        "models": {"models", "segloss"},
-        "engine": {"engine", "models", "datasets", "segloss"},
-    }
-    for package, known in allowed.items():
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                if isinstance(node, ast.ImportFrom) and node.level == 0:
-                    names = [node.module]
-                for name in names:
-                    first = name.split(".")[0]
-                    assert first not in allowed or first in known, f"{path} imports {name}"
-
-
 def test_examples_in_docstrings():
     import doctest
     import importlib
