@@ -81,7 +81,7 @@ training pixels of class c.
 - **A binary logit** (C = 1) is two classes `[0, x]`; the one-vs-rest losses see x itself. Weights and counts are those of two classes.
 - **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU, in compiled graphs and under `torch.func`.
 - **Gradients** reach the logits, and soft labels, class weights, margins, priors, α and denominators that require one: the batch is then
-  worked out in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary` and of `seql`, which look at labels and draw.
+  computed in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary` and of `seql`, which look at labels and draw.
 - **Compiled whole** (`fullgraph=True`) are all of them but `boundary`, whose loop depends on the data; of `lovasz` and `lovasz_hinge` it is not promised.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
   exactly the large batch's value; region losses and `topk` their average.
@@ -180,7 +180,7 @@ def _losses() -> Iterator[str]:
 def _weights() -> Iterator[str]:
     yield "## Class weights\n"
     yield (
-        "`class_weights` of a loss is a list, or a scheme: its name or `{name: …, **parameters}`. Schemes are worked out from "
+        "`class_weights` of a loss is a list, or a scheme: its name or `{name: …, **parameters}`. Schemes are computed from "
         "`ClassCounts` of the training data, in float64. A class with zero count gets weight 0 and a warning that names it.\n"
     )
     for name, scheme in segloss.CLASS_WEIGHTS.items():
@@ -234,12 +234,12 @@ def other_libraries() -> str:
     for pair in peers.PAIRS:
         theirs, ours = (float(value) for value in pair.both(*peers.example(pair.binary)))
         parts = pair.ours if isinstance(pair.ours, list) else [{"name": pair.ours, **pair.parameters}]
-        told = " + ".join(f"`{_yaml(part)}`" for part in parts)
+        configured = " + ".join(f"`{_yaml(part)}`" for part in parts)
         factor = "1" if pair.factor == 1 else f"1/{1 / pair.factor:g}"
         close = abs(theirs - ours) < 1e-5
         difference = "< 1e-5" if close else f"{theirs - ours:+.3f}"
         lines.append(
-            f"| {pair.library} `{pair.theirs}` | {told} | {factor} | {theirs:.4f} | {difference} | {pair.note} |"
+            f"| {pair.library} `{pair.theirs}` | {configured} | {factor} | {theirs:.4f} | {difference} | {pair.note} |"
         )
     lines += [
         "\n## Traps\n",

@@ -100,8 +100,8 @@ def _pixels(name: str, left: Axes, right: Axes) -> None:
     x = 6 * P - 1 if activation == "none" else P
     if name in BY_CLASS:
         accuracy = [0.95, 0.8, 0.4] if name == "cdb_ce" else None
-        told = [f"class of recall {a}" for a in accuracy] if accuracy else [f"class of {share}" for share in CLASSES]
-        lines = [(c, BY_CLASS[name], told[c]) for c in range(3)]
+        labels = [f"class of recall {a}" for a in accuracy] if accuracy else [f"class of {share}" for share in CLASSES]
+        lines = [(c, BY_CLASS[name], labels[c]) for c in range(3)]
     else:
         accuracy = None
         lines = [(1, parameters, _label(parameters)) for parameters in VARIANTS.get(name, [{}])]

@@ -24,7 +24,7 @@ class SegmentationLoss(nn.Module):
     """A loss of logits `(N, C, *spatial)` and a target, called `(logits, target, mask=None, denominator=None)`.
 
     Args:
-        class_weights: a list of one weight a class, the name of a scheme of `segloss.class_weights`, or a mapping
+        class_weights: a list of one weight a class, the name of a scheme of `segloss.CLASS_WEIGHTS`, or a mapping
             `{"name": scheme, **parameters}`; schemes need `class_counts`.
         num_classes: the number of classes, 2 for a binary logit; when left out, that of the counts, if there are any.
         class_counts: what the training data holds of each class.

@@ -37,7 +37,7 @@ def signed_distance(inside: Tensor, dtype: torch.dtype = torch.float32) -> Tenso
 def _squared_distance(seeds: Tensor) -> Tensor:
     """The squared distance to the nearest true pixel, whole numbers in float32.
 
-    One axis after the other, the least f(j) + (i − j)² over j.
+    One axis after the other, the least f(j) + (i − j)² over j, with f the result of the axes before.
     """
     far = float(sum(size * size for size in seeds.shape[2:]))
     squared = torch.zeros_like(seeds, dtype=torch.float32).masked_fill(~seeds, far)
@@ -46,7 +46,7 @@ def _squared_distance(seeds: Tensor) -> Tensor:
         before = squared
         squared = before.clone()
         for shift in range(1, size):  # every pixel is compared with the one so far to either side of it
-            if shift * shift >= float(squared.max()):
+            if shift * shift >= float(squared.max()):  # nothing that lies farther off can be nearer
                 break
             near, beyond = squared.narrow(axis, 0, size - shift), squared.narrow(axis, shift, size - shift)
             torch.minimum(near, before.narrow(axis, shift, size - shift) + shift * shift, out=near)

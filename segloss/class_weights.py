@@ -148,6 +148,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.9999, unit: Unit = "pi
     check_choice("unit", unit, get_args(Unit))
     n = counts.get(f"{unit}s")
     present = _present(n, counts, "their weight is 0")
+    # 1 − β^n by expm1 and log1p: of a β near 1 the plain power would lose its digits.
     log_beta = torch.log1p(torch.tensor(beta - 1.0, dtype=torch.float64))
     effective = -torch.expm1(n * log_beta) if beta > 0 else torch.ones_like(n)
     saturated = present & (effective > 0.999)

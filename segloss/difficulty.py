@@ -67,10 +67,10 @@ def _power(accuracy: Tensor, tau: Tau) -> float:
 class DifficultyBalancedLoss(PixelwiseLoss):
     """−w_y log p_y per pixel, w_c = (1 − accuracy_c)^τ from the last validation, summing to C (Sinha 2020).
 
-    Classes weigh by how badly they are found, not by how rare they are; until the first validation all weigh 1. Whoever
-    trains calls `new_epoch(epoch, class_accuracy)` before each epoch. Use it where rare and hard are not the same. Not
-    without a validation part of its own, nor where some class is so noisy that it can never be found: it would get all
-    the weight. The weights of its CIFAR code (τ = sigmoid(b)) differ from the paper's, which are these.
+    Classes weigh by how badly they are found, not by how rare they are; until the first validation all weigh 1. The
+    training loop calls `new_epoch(epoch, class_accuracy)` before each epoch. Use it where rare and hard are not the
+    same. Not without a validation part of its own, nor where some class is so noisy that it can never be found: it
+    would get all the weight. The weights of its CIFAR code (τ = sigmoid(b)) differ from the paper's, which are these.
 
     Args:
         tau: ≥ 0, or `dynamic`: between 0.5 and 2, the larger the more the accuracies differ.

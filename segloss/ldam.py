@@ -45,9 +45,9 @@ class LDAMLoss(PixelwiseLoss):
     """Cross entropy of s·(z − m ⊙ P) per pixel, margins m_c ∝ n_c^(−1/4), the largest `max_m` (Cao 2019).
 
     Rare classes have to win by a larger margin; with `drw_epoch` class weights join from that epoch on (deferred
-    re-weighting), and whoever trains calls `new_epoch(epoch)` before each epoch. Use it with a cosine head, for whose
-    logits in [−1, 1] s = 30 and margins up to 0.5 are made; for a plain linear head take s near 1. Not with pixel
-    counts of one size, when all margins are about equal.
+    re-weighting), and the training loop calls `new_epoch(epoch)` before each epoch. Use it with a cosine head, for
+    whose logits in [−1, 1] s = 30 and margins up to 0.5 are made; for a plain linear head take s near 1. Not with
+    pixel counts of one size, when all margins are about equal.
 
     Args:
         s: > 0, the scale of the logits.

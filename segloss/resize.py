@@ -19,6 +19,8 @@ class Resize:
 
     def __init__(self, height: int, size: tuple[int, int]) -> None:
         self.size = size
+        # Row i of the large map is centred at (i + ½) h/H − ½, counted in rows of the small one: `share` of the way
+        # from its row `upper` to the next. Beyond the first and the last centre the edge row is repeated.
         centre = ((torch.arange(size[0], dtype=torch.float64) + 0.5) * (height / size[0]) - 0.5).clamp_min(0)
         self.upper = centre.long().clamp_max(height - 1)
         self.lower = (self.upper + 1).clamp_max(height - 1)

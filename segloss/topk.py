@@ -46,12 +46,14 @@ def topk_loss(
         A scalar, or the map. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError, ValueError: see `segloss.tensors.prepare`.
+        TypeError, ValueError: see `segloss.pixelwise.pixelwise_loss`.
     """
     terms = partial(cross_entropy_terms, label_smoothing=label_smoothing)
     each = pixelwise_loss(terms, logits, target, mask, ignore_index=ignore_index, reduction="none", **options)
     valid = valid_pixels(target, mask, ignore_index).flatten()
     values = each.flatten()
+    # The number of valid pixels is known on the device only. So that no shape depends on data, k of all pixels are
+    # chosen, ignored ones last, and those beyond k of the valid ones get the value 0.
     most = math.ceil(k * valid.numel())
     order = torch.where(valid, values.detach(), -torch.inf).topk(most).indices
     wanted = (k * valid.sum().double()).round().clamp(min=1)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import models as networks
 import segloss
 from docs import losses, models, peers
 from segloss_tests import ROOT
@@ -17,11 +18,11 @@ def test_the_page_of_the_losses_is_made_from_the_code():
     assert (DOCS / "losses.md").read_text() == losses.page(), "run: make docs"
 
 
-def test_the_page_of_the_losses_tells_what_every_loss_takes():
+def test_the_page_of_the_losses_says_what_every_loss_takes():
     table = losses.page().split("What every loss takes in Python")[1].split("## Which one?")[0]
-    told = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
-    assert tuple(told) == losses.GIVEN
-    assert "None" not in told.values()
+    meanings = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE))
+    assert tuple(meanings) == losses.GIVEN
+    assert "None" not in meanings.values()
     assert not re.search(r"\{[A-Z]+\}", losses.page()), "a gap that nothing filled"
 
 
@@ -50,10 +51,10 @@ def test_every_source_of_the_comparison_is_in_its_references():
 
 @pytest.mark.parametrize("name", list(segloss.LOSSES))
 def test_every_loss_says_when_and_when_not(name):
-    told = " ".join(inspect.getdoc(segloss.LOSSES[name]).split())
-    assert re.search(r"\b[Uu]se it\b", told)
-    assert re.search(r"\b[Nn]ot\b", told)
-    assert ">>>" in told
+    text = " ".join(inspect.getdoc(segloss.LOSSES[name]).split())
+    assert re.search(r"\b[Uu]se it\b", text)
+    assert re.search(r"\b[Nn]ot\b", text)
+    assert ">>>" in text
 
 
 def test_the_page_of_the_peers_holds_every_pair():
@@ -71,3 +72,18 @@ def test_the_page_of_the_networks_is_made_from_the_code():
 def test_every_source_of_a_network_is_in_the_references():
     text = "".join(path.read_text() for path in (ROOT / "models").glob("*.py"))
     assert set(re.findall(r"\b([A-Z][a-z]+ 20\d\d)\b", text)) == models.REFERENCES.keys()
+
+
+def test_pages_and_examples_use_public_names_alone():
+    public = {*segloss.__all__, *re.findall(r"`segloss\.(\w+)`", segloss.__doc__)}
+    assert {"DualFocalLoss", "functional", "compare"} <= public
+    for path in [ROOT / "README.md", *DOCS.glob("*.md"), *DOCS.glob("examples/*.py")]:
+        text = path.read_text()
+        used = re.findall(r"(?<![\w/])segloss\.(\w+)", text)
+        used += [name for names in re.findall(r"from segloss import ([\w, ]+)", text) for name in names.split(", ")]
+        assert set(used) <= public, path.name
+
+
+@pytest.mark.parametrize("package", [segloss, segloss.functional, networks], ids=lambda package: package.__name__)
+def test_public_names_exist(package):
+    assert all(getattr(package, name) is not None for name in package.__all__)

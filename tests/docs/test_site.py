@@ -71,7 +71,7 @@ def test_a_page_has_no_gap_and_no_formula_read_as_emphasis(page):
     assert not [text for text in re.findall(r"<em>(.*?)</em>", html) if re.search(r"[_(){}=−]", text)]
 
 
-def test_a_file_that_is_no_page_is_told_by_its_path(site):
+def test_a_file_that_is_no_page_is_shown_as_its_path(site):
     html = (site / "index.html").read_text()
     assert "a loop in PyTorch (<code>docs/examples/torch_loop.py</code>)" in html
     assert 'href="examples' not in html

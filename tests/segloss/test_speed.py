@@ -1,4 +1,4 @@
-"""What makes the losses fast changes no number: closed forms, blocks, gradients made ahead, upsampling slab by slab."""
+"""What makes the losses fast changes no number: closed forms, blocks, early gradients, upsampling slab by slab."""
 
 import numpy as np
 import pytest
@@ -132,7 +132,7 @@ def test_gradients_can_be_differentiated(name):
 
 
 @pytest.mark.parametrize("name", SOFT)
-def test_soft_labels_may_want_a_gradient(name):
+def test_soft_labels_may_require_a_gradient(name):
     logits, soft = sample(shape=(2, 4, 2))[0], soft_labels(shape=(2, 4, 2)).requires_grad_()
     loss = build(name, reduction="sum") if name == "recall" else build(name)
     if name != "recall":  # whose weights are measured on the labels, without a gradient
