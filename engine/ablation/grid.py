@@ -1,118 +1,127 @@
-"""The cells of an ablation as jobs: where they are trained, how far they are, which have failed."""
+"""Cells that workers train, one a worker at a time, until each is finished or has failed.
+
+Where a worker is lost, another resumes its cell from the last checkpoint; the lock of the run decides who may write.
+Which worker trains what is decided here and not by Dask, which knows nothing of walltimes and GPUs.
+"""
 
 from __future__ import annotations
 
-import os
+import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-import torch
+import cloudpickle
+from distributed import Client, Future, KilledWorker
 
 from datasets.files import write_atomically
 
-from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.run import Run, to_yaml
-from . import cells
-from .arms import Ablation, Cell
-from .cluster import Jobs, Local, Place, Scheduler, workers_of
+from ..processes import launcher
+from ..processes.signals import STOPPED
+from . import worker
+from .arms import Cell
+from .executors import Executor, LocalExecutor, Workers
 from .worker import Job, setup_of
 
 PROGRAM = Path(__file__).resolve().parents[2] / "train_seg.py"
+POLL_SECONDS = 0.5
+QUIET_SECONDS = 10.0
+"""How long no worker may be there before that is reported."""
 LATE_SECONDS = 60.0
 """How much later a file that another machine has written may appear."""
+LOSSES = 3
+"""How often in a row a cell may lose its worker without a new checkpoint."""
 SHOWN = 4
 """Cells that the progress bar names."""
 
 
-def place_of(ablation: Ablation, scheduler: str | None) -> Place:
-    """Where the cells are trained.
+def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> list[str]:
+    """Train cells, those that share a checkpoint one after the other.
 
     Args:
-        ablation: whose section may ask for a cluster.
-        scheduler: the address of a Dask scheduler, or None.
+        cells: in the order in which they are begun.
+        executor: where they are trained.
+        display: where progress is shown, and every worker that is lost, missing or unfit.
+
+    Returns:
+        A line for each cell that failed, with the end of its log.
 
     Raises:
-        UsageError: both are asked for.
+        UsageError: the scheduler, the queue or the workers cannot train them.
     """
-    section = ablation.section
-    if scheduler is not None and section.cluster is not None:
-        raise UsageError(
-            f"--scheduler {scheduler}: the configuration asks for jobs of {section.cluster.name} too; add "
-            "ablation.cluster=null"
-        )
-    if scheduler is not None:
-        return Scheduler(scheduler, section.workers)
-    if section.cluster is not None:
-        return Jobs(section.cluster, section.workers, ablation.path / "jobs")
-    workers = section.workers or max(1, len(_gpus(ablation.config)))
-    return Local(workers, section.threads or max(1, (os.cpu_count() or 1) // workers))
-
-
-def train(ablation: Ablation, left: Sequence[Cell], place: Place, display: Display) -> list[str]:
-    """Train cells; a line for each that failed, with the end of its log.
-
-    Raises:
-        UsageError: the scheduler, the queue or the workers are no use.
-    """
-    if not left:
+    if not cells:
         return []
-    jobs = _jobs(ablation, left, place)
+    jobs = jobs_of(cells, executor)
     failed: dict[int, str] = {}
-    epochs = [cell.config.train.epochs for cell in left]
-    done = 0
+    epochs = [cell.config.train.epochs for cell in cells]
+    shown = 0
     with (
-        workers_of(place, len(jobs), display.line) as pool,
+        executor.connect(len(cells), display.line) as workers,
         display.bar("training cells", sum(epochs)) as advance,
     ):
-        for ended in cells.run(jobs, pool, display.line):
-            for index, code in ended.items():
-                cell = left[index]
-                if _finished(cell.run, code):
-                    display.line(f"{cell.title}: done")
+        grid = Grid(jobs, workers, display.line)
+        while grid.waiting or grid.running:
+            for index, outcome in grid.step().items():
+                if _finished(cells[index].run, outcome):
+                    display.line(f"{cells[index].title}: done")
                 else:
-                    failed[index] = _failure(jobs[index], code)
+                    failed[index] = _failure(jobs[index], outcome)
                     display.line(failed[index])
-            now = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(left)]
+            done = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(cells)]
             running = [
                 f"{cell.title}: {epoch}/{total}"
-                for cell, epoch, total in zip(left, now, epochs, strict=True)
+                for cell, epoch, total in zip(cells, done, epochs, strict=True)
                 if 0 < epoch < total
             ]
-            advance(sum(now) - done, ", ".join(running[: min(pool.most, SHOWN)]))
-            done = sum(now)
+            advance(sum(done) - shown, ", ".join(running[: min(workers.limit, SHOWN)]))
+            shown = sum(done)
+            time.sleep(POLL_SECONDS)
     return [failed[index] for index in sorted(failed)]
 
 
-def _jobs(ablation: Ablation, left: Sequence[Cell], place: Place) -> list[Job]:
-    """The cells with their files written, for workers that start them as this process would."""
-    here = isinstance(place, Local)
+def jobs_of(cells: Sequence[Cell], executor: Executor) -> list[Job]:
+    """The processes that train cells, once their configurations are written."""
     python = Path(sys.executable)
-    setup = {} if here else setup_of(python, PROGRAM)
-    gpus = _gpus(ablation.config) if here else []
+    local = isinstance(executor, LocalExecutor)
+    setup = {} if local else setup_of(python, PROGRAM)
     jobs = []
-    for cell in left:
+    for cell in cells:
         base = cell.run.path
         config, content = base.with_name(f"{base.name}.yaml"), to_yaml(cell.config).encode()
         base.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(config, content)
-        log, saves = base.with_name(f"{base.name}.log"), cell.run.checkpoint("last").absolute()
-        threads = ablation.section.threads
         jobs.append(
-            Job(cell.title, config, content, log, saves, Path.cwd(), python, PROGRAM, setup, threads, gpus),
+            Job(
+                title=cell.title,
+                config=config,
+                content=content,
+                log=base.with_name(f"{base.name}.log"),
+                checkpoint=cell.run.checkpoint("last").absolute(),
+                folder=Path.cwd(),
+                python=python,
+                program=PROGRAM,
+                setup=setup,
+                threads=executor.threads,
+                gpus=executor.gpus if isinstance(executor, LocalExecutor) else (),
+            )
         )
     return jobs
 
 
-def _finished(run: Run, code: int | str) -> bool:
+def _finished(run: Run, outcome: int | str) -> bool:
     """Whether a cell that has ended is trained and scored; its files may come late from another machine."""
     until = time.monotonic() + LATE_SECONDS
-    while code == 0 and not run.finished and time.monotonic() < until:
-        time.sleep(0.5)
+    while outcome == 0 and not run.finished and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
     return run.finished
 
 
@@ -122,19 +131,143 @@ def _epochs(cell: Cell) -> int:
     return log.read_bytes().count(b"\n") if log.is_file() else 0
 
 
-def _failure(job: Job, code: int | str) -> str:
+def _failure(job: Job, outcome: int | str) -> str:
     lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if job.log.is_file() else []
-    reason = lines[-1].strip() if lines and isinstance(code, int) else f"ended with {code}"
-    if isinstance(code, int) and code < 0:
-        reason = f"ended by {signal.Signals(-code).name}" + (
-            ", out of memory perhaps" if code == -signal.SIGKILL else ""
+    reason = lines[-1].strip() if lines and isinstance(outcome, int) else f"ended with {outcome}"
+    if isinstance(outcome, int) and outcome < 0:
+        killed = ", perhaps out of memory" if outcome == -signal.SIGKILL else ""
+        reason = f"ended by {signal.Signals(-outcome).name}{killed}"
+    return f"{job.title} has failed ({reason}); its log: {job.log}; run the same command to try it again"
+
+
+@dataclass
+class _Attempt:
+    future: Future[int | str]
+    address: str
+    saved: int
+
+
+class Grid:
+    """Which cells wait, and which worker trains which.
+
+    Args:
+        jobs: the cells, in the order in which they are begun.
+        workers: what trains them.
+        report: takes a line for each worker that is lost or unfit, and where none is there.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: Workers, report: Callable[[str], None]) -> None:
+        self.jobs, self.workers, self.report = jobs, workers, report
+        self.waiting = list(range(len(jobs)))
+        self.running: dict[int, _Attempt] = {}
+        self.losses = [0] * len(jobs)
+        self.unfit: dict[str, str] = {}
+        self.quiet_until = time.monotonic() + QUIET_SECONDS
+        for module in (launcher, worker):
+            cloudpickle.register_pickle_by_value(module)
+
+    def step(self) -> dict[int, int | str]:
+        """Take back what has ended, and hand out what waits.
+
+        Returns:
+            Of each cell that has ended, by index, its exit code or what went wrong.
+
+        Raises:
+            UsageError: no worker can train the cells; the scheduler is gone.
+        """
+        addresses = _addresses(self.workers.client)
+        ended = {}
+        for index, attempt in [*self.running.items()]:
+            if attempt.future.done() or (addresses is not None and attempt.address not in addresses):
+                del self.running[index]
+                outcome = self._outcome(index, attempt)
+                if outcome is not None:
+                    ended[index] = outcome
+        if addresses is not None:
+            self._hand_out(addresses)
+        return ended
+
+    def _outcome(self, index: int, attempt: _Attempt) -> int | str | None:
+        """The exit code of a cell, or what went wrong; None where it waits again."""
+        future = attempt.future
+        error = future.exception() if future.status == "error" else None
+        if error is not None and not isinstance(error, KilledWorker):
+            return f"{attempt.address}: {type(error).__name__}: {' '.join(str(error).split())}"
+        result = future.result() if future.status == "finished" else STOPPED
+        if isinstance(result, int) and result != STOPPED:
+            return result
+        future.cancel()
+        if isinstance(result, str):
+            self.unfit[attempt.address] = result
+            self.report(f"{attempt.address} gets no cells: {result}")
+        else:
+            new = _saved(self.jobs[index]) != attempt.saved
+            self.losses[index] = 1 if new else self.losses[index] + 1
+            if self.losses[index] > LOSSES:
+                return f"stopped or lost its worker {self.losses[index]} times without a new checkpoint"
+            self.report(
+                f"{self.jobs[index].title}: stopped, or its worker {attempt.address} is lost; resumes from its last "
+                "checkpoint"
+            )
+        self.waiting.insert(0, index)
+        return None
+
+    def _hand_out(self, addresses: set[str]) -> None:
+        busy = {attempt.address for attempt in self.running.values()}
+        free = sorted(addresses - busy - self.unfit.keys())
+        if not self.waiting:
+            if free:
+                self.workers.release(free)
+            return
+        self.workers.refill()
+        if busy or free:
+            self.quiet_until = time.monotonic() + QUIET_SECONDS
+        elif addresses:
+            raise UsageError("\n".join(f"{address}: {self.unfit[address]}" for address in sorted(addresses)))
+        elif time.monotonic() >= self.quiet_until:
+            self.quiet_until = math.inf
+            self.report("no worker is there; the cells wait until one comes")
+        for address in free[: self.workers.limit - len(self.running)]:
+            index = self._next()
+            if index is not None:
+                self.waiting.remove(index)
+                self.running[index] = self._begin(self.jobs[index], address)
+
+    def _next(self) -> int | None:
+        """The first cell that waits and shares its checkpoint with none that runs."""
+        written = {self.jobs[index].checkpoint for index in self.running}
+        return next((index for index in self.waiting if self.jobs[index].checkpoint not in written), None)
+
+    def _begin(self, job: Job, address: str) -> _Attempt:
+        key = f"{job.title}-{uuid4()}"  # a new one for every attempt: Dask would return the result that it has
+        future = self.workers.client.submit(_ByValue(worker.train, job), key=key, workers=[address])
+        return _Attempt(future, address, _saved(job))
+
+
+class _ByValue(partial[int | str]):
+    """A call that is pickled with its code: workers cannot import this package."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        return cloudpickle.loads, (cloudpickle.dumps(partial(self.func, *self.args)),)
+
+
+def _addresses(client: Client) -> set[str] | None:
+    """The addresses of the workers; None while the scheduler cannot be asked.
+
+    Raises:
+        UsageError: it is gone.
+    """
+    if client.status in ("closing", "closed"):  # after it has tried to connect again for a while
+        raise UsageError(
+            "the Dask scheduler is gone and does not come back; the cells save and stop; start it again and run the "
+            "same command to resume"
         )
-    return f"{job.title} has failed ({reason}); its log: {job.log}; the same command tries it again"
+    try:
+        return set(client.nthreads())
+    except OSError:
+        return None
 
 
-def _gpus(config: Config) -> list[str]:
-    """The devices of this machine that cells may be put on; none where they train on the CPU."""
-    if config.train.device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+def _saved(job: Job) -> int:
+    """When the cell has last saved, in nanoseconds; 0 for never."""
+    return job.checkpoint.stat().st_mtime_ns if job.checkpoint.exists() else 0

@@ -1,6 +1,6 @@
-"""What a Dask worker does: train one cell in a process of its own, as long as it is wanted.
+"""What a Dask worker does: train one cell in a process of its own, as long as the cell is wanted.
 
-`train` is sent to the worker as a whole, with what it calls of ours, so that workers need no path to this package.
+`train` is pickled by value, with what it calls of this package, which workers cannot import.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ROOMS = ("datasets", "engine", "models", "segloss")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 120.0
-"""How long a cell that is asked to stop may take to save."""
+"""How long a cell may take to save after SIGTERM."""
 VERSIONS = """\
 import json, platform, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -39,27 +40,27 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Job:
-    """A training process.
+    """The process that trains a cell.
 
     Attributes:
-        title: how the cell is called.
+        title: of the cell.
         config: the YAML file to train.
-        content: what it holds; a worker that sees something else there does not share the file system.
-        log: where what it prints is appended to.
-        saves: the file that changes whenever the cell saves.
-        folder: where relative paths begin.
+        content: what it holds; a worker that reads something else there does not share the file system.
+        log: the file that its output is appended to.
+        checkpoint: the file that it saves to; cells with one checkpoint are not trained at the same time.
+        folder: the working directory.
         python: the interpreter.
         program: train_seg.py.
         setup: see `setup_of`; empty for workers of this machine.
         threads: that it computes with; None for those of the worker.
-        gpus: the devices to choose from, a worker takes one; empty where the worker's own environment says it.
+        gpus: the devices, of which a worker takes one; empty where the worker's own environment names them.
     """
 
     title: str
     config: Path
     content: bytes
     log: Path
-    saves: Path
+    checkpoint: Path
     folder: Path
     python: Path
     program: Path
@@ -69,10 +70,10 @@ class Job:
 
 
 def train(job: Job) -> int | str:
-    """Train in a process of its own and wait for it; its exit code, or why a worker on this machine cannot.
+    """Train in a process of its own and wait for it; its exit code, or why this machine cannot train the cell.
 
-    The process is stopped, and saves, when nobody wants the cell any more: the ablation has ended, or the worker is
-    about to. It is at a leash, so it ends as well where the worker has no time to ask.
+    The process is asked to save and stop when the ablation has ended or the worker is about to. Its standard input is
+    a pipe from the worker, so it does the same where the worker is killed.
     """
     try:
         if (reason := unfit(job)) is not None:
@@ -96,27 +97,23 @@ def _watch(job: Job, worker: Any, environment: dict[str, str]) -> int:
         ) as cell,
     ):
         while _wanted(worker, key):
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 return cell.wait(POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-        assert cell.stdin is not None
-        cell.stdin.close()
         try:
-            return cell.wait(GRACE_SECONDS)
+            cell.communicate(timeout=GRACE_SECONDS)  # closes its standard input, so it saves and stops
         except subprocess.TimeoutExpired:
             cell.kill()
-            return cell.wait()
+        return cell.wait()
 
 
 def _wanted(worker: Any, key: str) -> bool:
-    """Whether the worker goes on, and still has the task: the scheduler takes it back when the ablation has ended."""
+    """Whether the worker keeps running and still has the task, which the scheduler takes back after the ablation."""
     task = worker.state.tasks.get(key)
     return worker.status in (Status.running, Status.paused) and task is not None and task.state == "executing"
 
 
 def unfit(job: Job) -> str | None:
-    """Why this machine cannot train the cell as the one that has sent it would; None where it can."""
+    """Why this machine cannot train the cell as the one that sent it would; None where it can."""
     shared = "checkout, environment, data and output must lie on a file system that all machines share"
     config = job.folder / job.config
     for path in (job.folder, job.python, job.program, config):
@@ -133,7 +130,7 @@ def unfit(job: Job) -> str | None:
 
 
 def setup_of(python: Path, program: Path) -> dict[str, str]:
-    """What decides on results: the versions that an interpreter finds, and a digest of the code beside a program."""
+    """What results depend on: the versions that an interpreter finds, and a digest of the code beside a program."""
     code = hashlib.sha256()
     for path in (program, *sorted(path for room in ROOMS for path in (program.parent / room).rglob("*.py"))):
         code.update(path.read_bytes())

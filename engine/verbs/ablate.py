@@ -11,9 +11,9 @@ from datasets import DataError
 from datasets.files import write_atomically
 
 from ..ablation.arms import NOISE_FLOOR, Ablation, Cell
-from ..ablation.cluster import Local, Place
 from ..ablation.conclusion import Conclusion
-from ..ablation.grid import place_of, train
+from ..ablation.executors import Executor, LocalExecutor, executor_of
+from ..ablation.grid import train_cells
 from ..ablation.record import Record
 from ..ablation.verdicts import latex, markdown
 from ..console.display import Display
@@ -50,29 +50,29 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | Non
                 "many at a time; leave it at 1"
             )
         Run.of(cell.config)  # refuses another configuration under the same name
-    place = place_of(ablation, scheduler)
+    executor = executor_of(ablation.config, ablation.section, ablation.path, scheduler)
     left = [cell for cell in every if not cell.run.finished]
     finished = len(every) - len(left)
-    display.line(f"{ablation.path}: {len(every)} cells, {finished} finished; {place}")
+    display.line(f"{ablation.path}: {len(every)} cells, {finished} finished; {executor}")
     with Lock(ablation.path):
-        _tell_plan(ablation, every, left, place, dry, display)
+        _tell_plan(ablation, every, left, executor, dry, display)
         if dry:
             return
         Record.of(ablation).write(ablation.path)
-        failed = train(ablation, left, place, display)
+        failed = train_cells(left, executor, display)
         _conclude(ablation, display)
     if failed:
         raise UsageError("\n".join(failed))
 
 
 def _tell_plan(
-    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], place: Place, dry: bool, display: Display
+    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], executor: Executor, dry: bool, display: Display
 ) -> None:
     """The cells where only they are wanted, and what a few steps of every arm tell."""
     if dry:
         for cell in every:
             display.line(f"  {cell.title}: {'finished' if cell.run.finished else 'to train'}")
-    probes = _probes(ablation, every, dry or isinstance(place, Local), display)
+    probes = _probes(ablation, every, dry or isinstance(executor, LocalExecutor), display)
     rows = []
     for name in ablation.arms:
         one = probes.get(name)
@@ -82,9 +82,9 @@ def _tell_plan(
     display.section(Section("arms", columns=columns, rows=rows))
     if left and all(cell.arm in probes for cell in left):
         minutes = sum(probes[cell.arm].seconds for cell in left) / 60
-        together = "" if place.workers else ", one after the other"
+        together = "" if executor.workers else ", one after the other"
         display.line(
-            f"{len(left)} cells to train: about {minutes / min(place.workers or 1, len(left)):.0f} minutes{together}"
+            f"{len(left)} cells to train: about {minutes / min(executor.workers or 1, len(left)):.0f} minutes{together}"
         )
 
 

@@ -437,7 +437,7 @@ def test_a_failing_cell_does_not_stop_the_others(trained):
     failures = said.stderr.splitlines()
     assert len(failures) == 2
     assert failures[0].startswith("wild seed 0 fold 0 has failed (")
-    assert "wild/seed-0/fold-0.log; the same command tries it again" in failures[0]
+    assert "wild/seed-0/fold-0.log; run the same command to try it again" in failures[0]
     assert "wild seed 0: not all folds are finished; left out of the tables" in said.stdout
 
 

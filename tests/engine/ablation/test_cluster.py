@@ -17,11 +17,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from engine.ablation import cells, cluster, worker
+from engine.ablation import executors, grid, worker
 from engine.ablation.arms import Ablation
-from engine.ablation.cluster import Pool, workers_of
-from engine.ablation.grid import _jobs, place_of
-from engine.ablation.queues import jobqueue
+from engine.ablation.executors import Workers, executor_of, jobqueue
+from engine.ablation.grid import Grid, jobs_of
 from engine.configuration import checking
 from engine.configuration.config import PbsSection, SlurmSection
 from engine.errors import ConfigError, UsageError
@@ -72,9 +71,9 @@ def until(condition, seconds=300):
 
 
 def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
-    """Its cell goes on with the other worker, not from its start, and the tables are those of a grid left in peace.
+    """The other worker resumes its cell, and the tables are those of an ablation without interruption.
 
-    Before that an ablation ends that has begun one of the cells: the cell stops and saves, and is then gone on with.
+    Before that an ablation ends that has begun one of the cells: the cell saves and stops, and is resumed.
     """
     path, cut, whole = grid_yaml(tmp_path), tmp_path / "cut", tmp_path / "whole"
     arguments = (path, "train.epochs=8", "train.checkpoint_steps=1", "ablation.arms.adfl=null", "ablation.threads=1")
@@ -91,12 +90,12 @@ def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
         os.kill(parent, signal.SIGKILL)
 
     with running(tmp_path / "elsewhere", 2) as (address, workers):
-        place = place_of(ablation, address)
-        job = _jobs(ablation, [first], place)
-        with workers_of(place, 1, print) as pool:
-            grid = cells.run(job, pool, print)
+        executor = executor_of(ablation.config, ablation.section, ablation.path, address)
+        with executor.connect(1, print) as pool:
+            begun = Grid(jobs_of([first], executor), pool, print)
             while not first.run.checkpoint("last").is_file():
-                assert next(grid) == {}
+                assert begun.step() == {}
+                time.sleep(0.5)
         assert until(lambda: not (first.run.path / ".lock").exists(), 60)
         assert not first.run.finished
         killer = threading.Thread(target=kill, args=(workers,))
@@ -128,7 +127,7 @@ class Client:
         return dict.fromkeys(self.workers, 1)
 
     def submit(self, function, key, workers):
-        [job], [address] = function.call.args, workers
+        [job], [address] = function.args, workers
         self.given.append((job.title, address))
         answer = self.answers(job.title, address)
         if answer is None:
@@ -143,14 +142,14 @@ class Client:
         )
 
 
-def grid(client, titles, folder, most=9, saves=lambda title: None):
-    """What became of the cells, and what was told."""
+def outcomes(client, titles, folder, limit=9, saves=lambda title: None):
+    """What became of the cells, and what was reported."""
     said = []
-    jobs = [SimpleNamespace(title=title, saves=folder / title) for title in titles]
-    found = cells._Grid(jobs, Pool(client, most), said.append)
+    jobs = [SimpleNamespace(title=title, checkpoint=folder / title) for title in titles]
+    tested = Grid(jobs, Workers(client, limit), said.append)
     ended = {}
     for _ in range(50):
-        ended |= {titles[index]: outcome for index, outcome in found.step().items()}
+        ended |= {titles[index]: outcome for index, outcome in tested.step().items()}
         for title in titles:
             saves(title)
     return ended, said
@@ -158,19 +157,19 @@ def grid(client, titles, folder, most=9, saves=lambda title: None):
 
 def test_a_worker_trains_one_cell_at_a_time_and_the_next_when_it_is_free(tmp_path):
     client = Client(["a", "b"], lambda title, address: 0)
-    ended, said = grid(client, ["1", "2", "3"], tmp_path)
+    ended, said = outcomes(client, ["1", "2", "3"], tmp_path)
     assert ended == {"1": 0, "2": 0, "3": 0}
     assert client.given == [("1", "a"), ("2", "b"), ("3", "a")]
     assert said == []
     client = Client(["a", "b"], lambda title, address: 0)
-    grid(client, ["1", "2"], tmp_path, most=1)
+    outcomes(client, ["1", "2"], tmp_path, limit=1)
     assert client.given == [("1", "a"), ("2", "a")]
 
 
-def test_a_cell_that_kills_its_workers_is_given_up_and_the_others_go_on(tmp_path):
+def test_a_cell_that_kills_its_workers_is_given_up_and_the_others_are_trained(tmp_path):
     client = Client(list("abcdefg"), lambda title, address: None if title == "1" else 0)
-    ended, said = grid(client, ["1", "2"], tmp_path)
-    assert ended == {"1": "stopped or without its worker 4 times, and never saved anything new", "2": 0}
+    ended, said = outcomes(client, ["1", "2"], tmp_path)
+    assert ended == {"1": "stopped or lost its worker 4 times without a new checkpoint", "2": 0}
     assert len([title for title, _ in client.given if title == "1"]) == 4
     assert len(said) == 3
 
@@ -183,39 +182,69 @@ def test_a_cell_that_saves_between_two_losses_is_never_given_up(tmp_path):
         (tmp_path / title).write_text("x")
         os.utime(tmp_path / title, ns=(0, len(client.given) + 1))
 
-    ended, _ = grid(client, ["1"], tmp_path, saves=save)
+    ended, _ = outcomes(client, ["1"], tmp_path, saves=save)
     assert ended == {"1": 0}
     assert len(client.given) == 10
 
 
+def test_cells_with_one_checkpoint_are_trained_one_after_the_other(tmp_path):
+    """Also where the worker of the first is lost: then the first is resumed before the second begins."""
+    ends, given = {}, []
+
+    class Busy(Client):
+        def submit(self, function, key, workers):
+            title = function.args[0].title
+            given.append(title)
+            ends[title] = False
+            done = lambda: ends[title]  # noqa: E731
+            return SimpleNamespace(status="finished", done=done, result=lambda: 0, cancel=lambda: None)
+
+    shared = tmp_path / "shared"
+    jobs = [SimpleNamespace(title=title, checkpoint=shared) for title in "12"]
+    jobs.append(SimpleNamespace(title="3", checkpoint=tmp_path / "other"))
+    tested = Grid(jobs, Workers(Busy(["a", "b", "c"], None), 9), print)
+    tested.step()
+    tested.step()
+    assert given == ["1", "3"]
+    tested.running[0].future.status = "lost"
+    ends["1"] = True
+    tested.step()
+    assert given == ["1", "3", "1"]
+    ends["1"] = True
+    assert tested.step() == {0: 0}
+    assert given == ["1", "3", "1", "2"]
+    ends |= {"2": True, "3": True}
+    assert tested.step() == {1: 0, 2: 0}
+
+
 def test_a_worker_that_sees_other_files_gets_no_cells(tmp_path):
     client = Client(["a", "b"], lambda title, address: "does not see /x" if address == "a" else 0)
-    ended, said = grid(client, ["1", "2"], tmp_path)
+    ended, said = outcomes(client, ["1", "2"], tmp_path)
     assert ended == {"1": 0, "2": 0}
     assert said == ["a gets no cells: does not see /x"]
     client = Client(["a"], lambda title, address: "does not see /x")
     with pytest.raises(UsageError, match=r"^a: does not see /x$"):
-        grid(client, ["1"], tmp_path)
+        outcomes(client, ["1"], tmp_path)
 
 
 def test_what_goes_wrong_on_a_worker_is_the_cells_failure(tmp_path):
     client = Client(["a"], lambda title, address: ValueError("spoilt\nbeyond use") if title == "1" else 2)
-    assert grid(client, ["1", "2"], tmp_path)[0] == {"1": "a: ValueError: spoilt beyond use", "2": 2}
+    assert outcomes(client, ["1", "2"], tmp_path)[0] == {"1": "a: ValueError: spoilt beyond use", "2": 2}
 
 
-def test_cells_wait_for_workers_and_a_scheduler_that_is_gone_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "QUIET_SECONDS", 0)
+def test_cells_wait_for_workers_and_a_scheduler_that_is_gone_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "QUIET_SECONDS", 0)
     client = Client([], lambda title, address: 0)
-    assert grid(client, ["1"], tmp_path) == ({}, ["no worker is there; the cells wait until one comes"])
+    assert outcomes(client, ["1"], tmp_path) == ({}, ["no worker is there; the cells wait until one comes"])
 
     def gone():
         raise OSError("Timed out")
 
     client.nthreads, client.status = gone, "connecting"
-    assert grid(client, ["1"], tmp_path) == ({}, [])
+    assert outcomes(client, ["1"], tmp_path) == ({}, [])
     client.status = "closed"
     with pytest.raises(UsageError, match=r"^the Dask scheduler is gone"):
-        grid(client, ["1"], tmp_path)
+        outcomes(client, ["1"], tmp_path)
 
 
 @pytest.fixture
@@ -331,7 +360,7 @@ def test_a_queue_that_is_not_there_or_refuses(module_program, tmp_path, monkeypa
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "htp://x:1", "nonsense"])
 def test_a_scheduler_that_does_not_answer(module_program, tmp_path, monkeypatch, address):
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 0.3)
     said = module_program("ablate", grid_yaml(tmp_path), "--scheduler", address, check=2, cwd=tmp_path)
     assert said.stderr.startswith(f"--scheduler {address}: no Dask scheduler answers (")
     assert said.stderr.count("\n") == 1
