@@ -143,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--exit-with-parent", action="store_true", help=argparse.SUPPRESS
     )  # stop when standard input closes
+    train.add_argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all")
     train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
     again = verbs.add_parser("reproduce", help="run it again and compare", description=REPRODUCE, formatter_class=raw)
     again.add_argument("run", type=Path, help="the run's folder, output/name")
@@ -288,7 +289,7 @@ def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
         case "train":
             from engine.verbs.train import train
 
-            train(options.config, options.overrides, display, stop, waits=options.exit_with_parent)
+            train(options.config, options.overrides, display, stop, options.workers, waits=options.exit_with_parent)
         case "reproduce":
             from engine.verbs.reproduce import reproduce
 

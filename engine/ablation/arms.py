@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..configuration.config import AblationSection, Config
 from ..configuration.source import Node, load, merge
 from ..errors import ConfigError
 from ..experiment.folds import Folds, fold_configs
-from ..experiment.run import Run
+from ..experiment.run import Run, fingerprint
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""
@@ -31,29 +31,31 @@ OTHER_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One training of an ablation: an ordinary run.
+    """One run of a grid: a fold of an arm with a seed, or a fold of a single configuration.
 
     Attributes:
-        arm: its name.
-        seed: of the training.
-        fold: that is held out.
+        title: how it is called.
         config: of the run.
+        arm: its arm; empty where there are no arms.
+        fold: that is held out.
+        shares: the run whose training this one shares; None for a training of its own.
     """
 
-    arm: str
-    seed: int
-    fold: int
+    title: str
     config: Config
+    arm: str
+    fold: int
+    shares: Run | None = None
 
     @property
     def run(self) -> Run:
-        """Its folder, output/name/arm/seed-S/fold-F."""
+        """Its folder, output/name."""
         return Run(Path(self.config.output) / self.config.name)
 
-    @property
-    def title(self) -> str:
-        """How it is called."""
-        return f"{self.arm} seed {self.seed} fold {self.fold}"
+
+def fold_cells(config: Config) -> list[Cell]:
+    """The folds of a configuration with `data.split.fold: all`."""
+    return [Cell(f"fold {fold}", one, "", fold) for fold, one in enumerate(fold_configs(config))]
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,22 @@ class Ablation:
         return [(seed + OTHER_SEEDS) % 2**32 if arm == NOISE_FLOOR else seed for seed in self.seeds]
 
     def cells(self) -> Iterator[Cell]:
-        """Every training, those of one seed and fold together, so that early results can be compared."""
+        """Every run, those of one seed together, so that early results can be compared.
+
+        Of runs whose trainings are equal the first is trained; the others share its training and are scored only.
+        """
+        trained: dict[str, Run] = {}
         for index in range(len(self.seeds)):
             for arm, config in self.arms.items():
-                seed = self.seeds_of(arm)[index]
-                yield from self._cells(arm, seed, config)
+                for cell in self._cells(arm, self.seeds_of(arm)[index], config):
+                    first = trained.setdefault(fingerprint(cell.config), cell.run)
+                    yield cell if first.path == cell.run.path else replace(cell, shares=first)
+
+    def shares(self, arm: str) -> str | None:
+        """The arm whose training an arm shares, since they differ in how they are scored alone; None for its own."""
+        mine = fingerprint(self.arms[arm])
+        first = next(name for name, config in self.arms.items() if fingerprint(config) == mine)
+        return None if first == arm or arm == NOISE_FLOOR else first
 
     def _cells(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
         folder = str(self.path / arm)
@@ -138,10 +151,11 @@ class Ablation:
             number = getattr(config.data.split, "fold", 0)
             folds = [whole.model_copy(update={"name": f"fold-{number}", "output": f"{folder}/seed-{seed}"})]
         for one in folds:
-            yield Cell(arm, seed, int(one.name.removeprefix("fold-")), one)
+            fold = int(one.name.removeprefix("fold-"))
+            yield Cell(f"{arm} seed {seed} fold {fold}", one, arm, fold)
 
     def changed(self, arm: str) -> list[str]:
-        """What of `data` and `model` an arm leaves otherwise than the baseline: its batches or first weights differ.
+        """In what of data, model and batch size an arm differs from the baseline: its batches or first weights do too.
 
         Adaptive class weights draw no random number, so they are not counted.
         """

@@ -173,20 +173,19 @@ class QueueExecutor(Executor):
             yield _Jobs(client, limit, cluster, self.section.name, report)
 
 
-def executor_of(config: Config, section: AblationSection | None, folder: Path, scheduler: str | None) -> Executor:
+def executor_of(config: Config, section: AblationSection, folder: Path, scheduler: str | None) -> Executor:
     """Where cells are trained.
 
     Args:
         config: of the cells; says whether they train on GPUs.
-        section: how many are trained at a time, and whether as jobs of a queue; None for the defaults.
+        section: how many are trained at a time, and whether as jobs of a queue.
         folder: of the cells; the jobs of a queue write what they print into its folder `jobs`.
         scheduler: the address of a Dask scheduler, or None.
 
     Raises:
         UsageError: a scheduler and a queue are asked for.
     """
-    cluster = None if section is None else section.cluster
-    workers, threads = (None, None) if section is None else (section.workers, section.threads)
+    cluster, workers, threads = section.cluster, section.workers, section.threads
     if scheduler is not None and cluster is not None:
         raise UsageError(
             f"--scheduler {scheduler}: the configuration asks for jobs of {cluster.name} too; add ablation.cluster=null"
@@ -195,6 +194,17 @@ def executor_of(config: Config, section: AblationSection | None, folder: Path, s
         return SchedulerExecutor(workers, threads, scheduler)
     if cluster is not None:
         return QueueExecutor(workers, threads, cluster, folder / "jobs")
+    return local_executor(config, workers, threads)
+
+
+def local_executor(config: Config, workers: int | None = None, threads: int | None = None) -> LocalExecutor:
+    """This machine.
+
+    Args:
+        config: of the cells; says whether they train on GPUs.
+        workers: cells trained at a time; None for one a GPU, or one.
+        threads: of each cell; None for the cores divided by the workers.
+    """
     gpus = _gpus(config)
     workers = workers or max(1, len(gpus))
     return LocalExecutor(workers, threads or max(1, (os.cpu_count() or 1) // workers), gpus)

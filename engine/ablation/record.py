@@ -22,11 +22,13 @@ class Arm(BaseModel):
 
     Attributes:
         seeds: of its trainings, in the order of those that they are compared with.
-        changed: what of data and model it leaves otherwise than the baseline.
+        changed: in what of data and model it differs from the baseline.
+        shares: the arm whose training it shares; None for its own.
     """
 
     seeds: list[int]
     changed: list[str]
+    shares: str | None = None
 
 
 class Record(BaseModel):
@@ -59,7 +61,10 @@ class Record(BaseModel):
             smallest=ablation.section.smallest,
             seeds=ablation.seeds,
             folds=sorted({cell.fold for cell in ablation.cells()}),
-            arms={arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm)) for arm in ablation.arms},
+            arms={
+                arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm), shares=ablation.shares(arm))
+                for arm in ablation.arms
+            },
             paper=ablation.section.paper,
         )
 

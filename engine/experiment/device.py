@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from ..configuration.config import TrainSection
 from ..errors import UsageError
 from ..processes.determinism import settle
 from ..processes.fabric import SINGLE_PROCESS, fabric_options
-from ..store.checkpoint import load_model
-from .run import Run
+from ..store.checkpoint import Checkpoint, load_model
 
 
 def launch(train: TrainSection, together: bool = False) -> Fabric:
@@ -47,9 +47,18 @@ def to_device(model: SegmentationModel, fabric: Fabric) -> SegmentationModel:
     return model
 
 
-def load_trained(run: Run, network: SegmentationModel, fabric: Any, checkpoint: str) -> tuple[Any, dict[str, Any]]:
-    """The run's network with the weights of a checkpoint, on its device, and where they come from."""
-    loaded = run.load(checkpoint)
+def load_trained(network: SegmentationModel, checkpoint: Checkpoint, path: Path, fabric: Fabric) -> Any:
+    """A network with the weights of a checkpoint, set up by Fabric on its device.
+
+    Args:
+        network: changed in place.
+        checkpoint: whose weights it takes.
+        path: of the checkpoint's file, for errors.
+        fabric: the device and the precision.
+
+    Raises:
+        UsageError: the weights belong to another network.
+    """
     model = to_device(network, fabric)
-    load_model(model, loaded, run.checkpoint(checkpoint))
-    return fabric.setup(model), {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
+    load_model(model, checkpoint, path)
+    return fabric.setup(model)

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
@@ -18,7 +18,6 @@ from ruamel.yaml import YAML
 from datasets import DataError
 from datasets.files import cannot_write, leftovers, write_atomically
 
-from ..configuration import build
 from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..errors import UsageError
@@ -38,23 +37,21 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORED = (
-    "data.root",
-    "scores.grid",
-    "scores.window",
-    "scores.overlap",
-    "scores.flip",
-    "scores.largest_component",
-    "scores.tolerance",
-)
-"""What may be told anew when a trained run is scored, or predicts."""
-LABELS = "labels.json"
-"""What a file of the data set said of its classes when the run began; see `build.told`."""
+SCORING = ("scores.window", "scores.overlap", "scores.flip", "scores.largest_component", "scores.tolerance")
+"""What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one."""
+MAY_CHANGE = ("data.root", "scores.grid", *SCORING)
+"""What an override may change when a trained run is scored, or predicts."""
+TRAINED = "trained.json"
+"""The file that says that the training is complete."""
+SHARED = "training.json"
+"""The file of a run that is scored from the checkpoints of another: it holds the path to that run."""
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
 
 class Run:
-    """The folder of one run.
+    """The folder of one run: a training, and the scores of its best checkpoint.
+
+    A run that differs from another in how it is scored alone has no training of its own: `training` is then the other.
 
     Args:
         path: the folder.
@@ -78,19 +75,27 @@ class Run:
             raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
         return run
 
-    def create(self, config: Config) -> None:
-        """Make the folder, unless it is there; a `DataError` where that cannot be."""
+    def create(self, config: Config, shares: Run | None = None) -> None:
+        """Make the folder, unless it is there; a `DataError` where that cannot be.
+
+        Args:
+            config: of the run.
+            shares: the run whose training this one shares, or None.
+        """
         if not self.writes:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.config_file.is_file():
+                if shares is not None:
+                    self.write_json(SHARED, {"run": os.path.relpath(shares.path, self.path)})
                 write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
             if not (self.path / "environment.json").is_file():
-                self.write_json("environment.json", environment() | {"seed": config.seed, "run": mark_of(config)})
-            self.checkpoints.mkdir(exist_ok=True)
-            for path in leftovers(self.checkpoints, "*"):
-                path.unlink()
+                self.write_json("environment.json", environment() | {"seed": config.seed, "run": fingerprint(config)})
+            if not self.shares_training:
+                self.checkpoints.mkdir(exist_ok=True)
+                for path in leftovers(self.checkpoints, "*"):
+                    path.unlink()
         except OSError as error:
             raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
 
@@ -102,42 +107,28 @@ class Run:
             raise UsageError(f"{path}: not a run (no config.yaml in it); give the folder that train made, output/name")
         return run
 
-    def config(self, overrides: list[str] | None = None, apart: bool = False) -> Config:
-        """The run's configuration; overrides may change only what is no part of its identity, or where data lies.
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """The run's configuration; overrides may change only how it is scored and run, and where data lies.
 
         Args:
             overrides: `a.b=value` arguments.
-            apart: without its data set: with the classes that a file of it named when the run began, whatever that file
-                says today.
 
         Raises:
             UsageError: an override that would make it another run.
         """
-        for override in overrides or []:
+        for override in overrides:
             key = override.split("=")[0]
-            if key not in (*FREE, *SCORED):
-                allowed = ", ".join((*FREE, *SCORED))
-                raise UsageError(f"command line: {key}: a trained run is scored as it is; may be given: {allowed}")
-        told = self.told() if apart else {}
-        kept = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in told.items()]
-        return load_config(self.config_file, [*(overrides or []), *kept], trained=True)
+            if key not in (*FREE, *MAY_CHANGE):
+                allowed = ", ".join((*FREE, *MAY_CHANGE))
+                raise UsageError(f"command line: {key}: belongs to the training of this run; may be given: {allowed}")
+        return self.config_with(overrides)
 
-    def told(self) -> dict[str, Any]:
-        """What a file of the data set said of its classes when the run began; empty for most."""
-        told: dict[str, Any] = self.read_json(LABELS) if (self.path / LABELS).is_file() else {}
-        return told
-
-    def refuse_other_labels(self, config: Config) -> None:
-        """Raise a `UsageError` where a file of the data set does not name the classes that the run began with."""
-        recorded = self.told()
-        found = build.told(build.build_adapter(config.data)) if recorded else {}
-        for key, value in recorded.items():
-            if value != found.get(key):
-                root = config.document()["data"]["root"]
-                raise UsageError(
-                    f"{self.path}: trained with the {key} {value!r}, but {root} says {found.get(key)!r}; restore its "
-                    "dataset.json, or train under another name"
-                )
+    def config_with(self, overrides: Sequence[str]) -> Config:
+        """The run's configuration, changed by overrides as another run's may be."""
+        older = self.path / "labels.json"  # where earlier versions kept what a data set's own file says of its classes
+        labels = read_json(older) if older.is_file() else {}
+        resolved = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()]
+        return load_config(self.config_file, [*resolved, *overrides], trained=True)
 
     @property
     def config_file(self) -> Path:
@@ -145,14 +136,32 @@ class Run:
         return self.path / "config.yaml"
 
     @property
+    def training(self) -> Run:
+        """The run whose checkpoints and log belong to this one: itself, but where it shares those of another."""
+        if not self.shares_training:
+            return self
+        return Run(Path(os.path.normpath(self.path / self.read_json(SHARED)["run"])), writes=False)
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of `last` and `best`."""
-        return self.path / "checkpoints"
+        return self.training.path / "checkpoints"
 
     @property
     def figures(self) -> Path:
         """The folder of curves and overlays."""
         return self.path / "figures"
+
+    @property
+    def shares_training(self) -> bool:
+        """Whether it is scored from the checkpoints of another run."""
+        return (self.path / SHARED).is_file()
+
+    @property
+    def trained(self) -> bool:
+        """Whether the training is complete."""
+        training = self.training
+        return (training.path / TRAINED).is_file() or training.finished
 
     @property
     def finished(self) -> bool:
@@ -171,10 +180,10 @@ class Run:
             raise UsageError(f"{self.path / 'environment.json'}: damaged; restore it, or remove it")
         return found
 
-    def mark(self) -> str | None:
-        """What the checkpoints of this run are told from others by."""
-        mark: str | None = self.environment().get("run")
-        return mark
+    def fingerprint(self) -> str | None:
+        """The hash of its training's configuration, which its checkpoints carry."""
+        found: str | None = self.training.environment().get("run")
+        return found
 
     def threads(self) -> int | None:
         """How many threads its sums are made with."""
@@ -185,7 +194,7 @@ class Run:
         """The checkpoint `last` or `best`; a `UsageError` where it is missing, damaged or of another run."""
         path = self.checkpoint(name)
         loaded = Checkpoint.load(path)
-        if loaded.state.get("run") != (mark := self.mark()) and mark is not None:
+        if (mine := self.fingerprint()) is not None and loaded.state.get("run") != mine:
             raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
         return loaded
 
@@ -235,7 +244,7 @@ class Run:
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
 
     def _log_lines(self) -> list[str]:
-        path = self.path / "log.jsonl"
+        path = self.training.path / "log.jsonl"
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         return text.split("\n")[:-1]  # the last is a part, or empty
 
@@ -249,9 +258,14 @@ class Run:
         return entry
 
     def _refuse_other(self, config: Config) -> None:
-        self.refuse_other_labels(config)
-        mine, theirs = _identity(config), _identity(load_config(self.config_file, trained=True))
+        mine, theirs = _identity(config), _identity(self.config())
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+        if other and all(key in SCORING for key in other):
+            given = " ".join(f"{key}={json.dumps(mine[key])}" for key in other)
+            raise UsageError(
+                f"{self.path}: trained already, and scored otherwise: {other[0]} is {theirs[other[0]]!r} there and "
+                f"{mine[other[0]]!r} here; `train_seg.py evaluate {self.path} {given}` scores it so"
+            )
         if other:
             key = other[0]
             more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
@@ -306,9 +320,10 @@ def _git() -> dict[str, Any] | None:
         return None
 
 
-def mark_of(config: Config) -> str:
-    """A hash of all that makes a run but its name."""
-    return hashlib.sha256(json.dumps({**_identity(config), "name": None}).encode()).hexdigest()[:16]
+def fingerprint(config: Config) -> str:
+    """A hash of all that decides a training, which is not its name nor how its checkpoint is scored."""
+    decisive = {key: value for key, value in _identity(config).items() if key not in ("name", *SCORING)}
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
 
 
 def _identity(config: Config) -> dict[str, Any]:

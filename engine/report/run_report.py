@@ -73,7 +73,7 @@ def _unfinished(path: Path, runs: Sequence[Run]) -> list[Run]:
     """The runs that have not begun or are not finished."""
     if not Folds.holds(path):
         return [run for run in runs if not run.finished]
-    return [Run(path / name) for name in Folds(path).unfinished(runs[0].config(apart=True))]
+    return [Run(path / name) for name in Folds(path).unfinished(runs[0].config())]
 
 
 def progress(run: Run) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from segloss.readings import READINGS
 
 from ..configuration.build import background_class
-from ..configuration.config import Config
+from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
 from ..experiment.experiment import Experiment
 from ..experiment.folds import Folds
-from ..experiment.run import Run
+from ..experiment.run import SCORING, Run
 from ..pictures import figures
 from ..pictures.chart import DPI, save
 from ..pictures.class_curves import inside
@@ -88,9 +88,21 @@ def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any
     write_csv(folder / "features.csv", rows)
 
 
-def evaluation_folder(part: str, checkpoint: str, config: Config) -> str:
-    """The name of the folder that the scores of another part, checkpoint or grid go to."""
-    return f"evaluation-{part}-{checkpoint}-{config.scores.grid}"
+def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
+    """The name of the folder that scores of `evaluate` go to; it follows from all that an override may decide of them.
+
+    >>> evaluation_folder("test", "best", ScoresSection(flip=True, window=(64, 96)))
+    'evaluation-test-best-original-window-64x96-flip'
+    """
+    words = [part, checkpoint, scores.grid]
+    for key in (key.removeprefix("scores.") for key in SCORING):
+        value = getattr(scores, key)
+        if value is True:
+            words.append(key)
+        elif value != type(scores).model_fields[key].default:
+            shown = "x".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+            words.append(f"{key}-{shown}")
+    return "-".join(["evaluation", *words])
 
 
 def write(folder: Path, scores: Scores) -> None:
@@ -182,13 +194,13 @@ def _show_cases(document: dict[str, Any], baseline: Sequence[dict[str, Any]], di
         )
 
 
-def hint(path: Path, overrides: Sequence[str], run: Run, experiment: Experiment, display: Display) -> None:
+def hint(path: Path, overrides: Sequence[str], run: Run, config: Config, display: Display) -> None:
     """Where the results lie, and two commands to go on with."""
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
     display.line(f"pictures: {run.figures / 'curves.png'}, inside.png, confusion.png and others beside it, overlays/")
     kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
-    acw = ["model.acw=true"] if experiment.config.model.acw is True else []
-    other = "ce" if experiment.config.loss[0].name == "focal" else "focal"
+    acw = ["model.acw=true"] if config.model.acw is True else []
+    other = "ce" if config.loss[0].name == "focal" else "focal"
     again = [*dict.fromkeys([*kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw])]
     display.line("next: the same training with another loss, and the scores of the last epoch:")
     display.line(f"  {command('train', path, *again)}")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..configuration.config import TrainSection
-from ..errors import UsageError
-
-
-def ran_out(error: RuntimeError) -> bool:
-    """Whether this is torch's way to say that memory is short, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+from ..scoring.memory import is_out_of_memory
 
 
 def largest_batch(attempt: Callable[[int], Any], failed: int) -> int:
@@ -39,27 +33,12 @@ def _fits(attempt: Callable[[int], Any], samples: int) -> bool:
     try:
         attempt(samples)
     except RuntimeError as error:
-        if ran_out(error):
+        if is_out_of_memory(error):
             return False
         raise
     finally:
         release()
     return True
-
-
-@contextmanager
-def scoring() -> Iterator[None]:
-    """Within, running out of memory is a `UsageError` that says what scoring can do about it."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not ran_out(error):
-            raise
-        raise UsageError(
-            f"out of memory while scoring ({str(error).splitlines()[0]}); predict large images in windows: "
-            "scores.window=[height, width] (for training under another name), or score on the network's grid: "
-            "scores.grid=network"
-        ) from error
 
 
 def release() -> None:

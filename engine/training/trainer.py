@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ from ..processes import ranks
 from ..processes.determinism import refusals
 from ..processes.signals import Stop, Stopped
 from ..scoring.evaluation import score
+from ..scoring.memory import is_out_of_memory, out_of_memory_explained
 from ..store.checkpoint import (
     Checkpoint,
     load_model,
@@ -55,6 +56,9 @@ class Trainer:
         fabric: device and precision.
         display: where progress is shown.
         stop: asked after every step whether to save and leave.
+
+    Validation predicts without `scores.flip` and `scores.largest_component`: what is done to the predictions of a
+    trained network decides its scores, not which epoch is kept, so that runs which differ in it share one training.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class Trainer:
         probed = -(-self.config.batch_size // fabric.world_size)
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
         self.validates = bool(experiment.data.parts["val"])
+        plain = config.scores.model_copy(update={"flip": False, "largest_component": False})
+        self.validated = replace(experiment, config=config.model_copy(update={"scores": plain}))
         if loss.follows_validation and not self.validates:
             raise UsageError(
                 f"{run.path}: {', '.join(section.name for section in config.loss)} weighs classes by their validation "
@@ -210,7 +216,7 @@ class Trainer:
             self.state.batch += len(group)
             return loss
         except RuntimeError as error:
-            if not memory.ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0]
         # here the error, and with it the tensors of the step, is gone
@@ -224,13 +230,13 @@ class Trainer:
         if not due:
             return
         ranks.take_statistics_of_first(self.stepper.model)
-        with memory.scoring():
+        with out_of_memory_explained():
             entry["shares"] = self.probe.shares(self.stepper.forward, self.stepper.loss)
         if not self.validates:
             return
         try:
-            with self.stop.interrupts(), memory.scoring():
-                scores = score(self.stepper.forward, "val", self.experiment, self.fabric).document
+            with self.stop.interrupts(), out_of_memory_explained():
+                scores = score(self.stepper.forward, "val", self.validated, self.fabric).document
         except Stopped:
             self._save()  # all steps of the epoch are done; when the run goes on it validates first
             raise
@@ -257,7 +263,7 @@ class Trainer:
             "skipped": self.skipped,
         }
         state = {
-            "run": self.run.mark(),
+            "run": self.run.fingerprint(),
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
@@ -266,7 +272,7 @@ class Trainer:
         self.saved = time.monotonic()
 
     def _save_best(self, epoch: int) -> None:
-        state = {"run": self.run.mark(), "progress": {"epoch": epoch, "score": self.state.best}}
+        state = {"run": self.run.fingerprint(), "progress": {"epoch": epoch, "score": self.state.best}}
         self.run.save("best", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
 
     def _resume(self, checkpoint: Checkpoint) -> None:

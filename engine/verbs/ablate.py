@@ -19,7 +19,7 @@ from ..ablation.verdicts import latex, markdown
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
-from ..experiment.run import Run, mark_of
+from ..experiment.run import Run, fingerprint
 from ..report.ablation_report import ablation_subject
 from ..store.files import read_json, write_csv, write_json
 from ..store.lock import Lock
@@ -59,6 +59,9 @@ def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | Non
         if dry:
             return
         Record.of(ablation).write(ablation.path)
+        for cell in left:
+            if cell.shares is not None:
+                cell.run.create(cell.config, cell.shares)
         failed = train_cells(left, executor, display)
         _conclude(ablation, display)
     if failed:
@@ -71,30 +74,33 @@ def _tell_plan(
     """The cells where only they are wanted, and what a few steps of every arm tell."""
     if dry:
         for cell in every:
-            display.line(f"  {cell.title}: {'finished' if cell.run.finished else 'to train'}")
+            todo = "to train" if cell.shares is None else f"to score, with the training of {cell.shares.path}"
+            display.line(f"  {cell.title}: {'finished' if cell.run.finished else todo}")
     probes = _probes(ablation, every, dry or isinstance(executor, LocalExecutor), display)
     rows = []
     for name in ablation.arms:
-        one = probes.get(name)
-        told = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
-        rows.append([name, *told, ", ".join(ablation.changed(name)) or "-"])
-    columns = ["arm", "first gradient norm", "minutes a cell", "starts otherwise in"]
+        one, shares = probes.get(name), ablation.shares(name)
+        numbers = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
+        differs = [f"scores alone, trained as {shares}"] if shares else ablation.changed(name)
+        rows.append([name, *numbers, ", ".join(differs) or "-"])
+    columns = ["arm", "first gradient norm", "minutes a cell", "differs from the baseline in"]
     display.section(Section("arms", columns=columns, rows=rows))
-    if left and all(cell.arm in probes for cell in left):
-        minutes = sum(probes[cell.arm].seconds for cell in left) / 60
-        together = "" if executor.workers else ", one after the other"
-        display.line(
-            f"{len(left)} cells to train: about {minutes / min(executor.workers or 1, len(left)):.0f} minutes{together}"
-        )
+    trained = [cell for cell in left if cell.shares is None]
+    if trained and all(cell.arm in probes for cell in trained):
+        minutes = sum(probes[cell.arm].seconds for cell in trained) / 60
+        scored = f", {len(left) - len(trained)} to score" if len(left) > len(trained) else ""
+        order = "" if executor.workers else ", one after the other"
+        minutes /= min(executor.workers or 1, len(trained))
+        display.line(f"{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
 
 
 def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Display) -> dict[str, Probe]:
-    """A few steps of every arm, only where `tries` says so; kept in probe.json until the arm is another."""
+    """A few steps of every arm that is trained, where `tries` says so; kept in probe.json until the arm changes."""
     kept = ablation.path / "probe.json"
     known = read_json(kept) if kept.is_file() else {}
-    firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR}
-    marks = {arm: mark_of(cell.config) for arm, cell in firsts.items()}
-    known = {arm: one for arm, one in known.items() if one.get("of") == marks.get(arm)}
+    firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR and cell.shares is None}
+    trainings = {arm: fingerprint(cell.config) for arm, cell in firsts.items()}
+    known = {arm: one for arm, one in known.items() if one.get("of") == trainings.get(arm)}
     wanted = [cell for arm, cell in firsts.items() if tries and arm not in known]
     for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
         try:
@@ -102,12 +108,16 @@ def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Dis
         except (DataError, UsageError, RuntimeError, ValueError) as error:
             display.line(f"{cell.arm}: a few steps of it fail: {error}")
         else:
-            known[cell.arm] = found._asdict() | {"of": marks[cell.arm]}
+            known[cell.arm] = found._asdict() | {"of": trainings[cell.arm]}
     ablation.path.mkdir(parents=True, exist_ok=True)
     write_json(kept, known)
-    probes = {arm: Probe(known[arm]["gradient_norm"], known[arm]["seconds"]) for arm in ablation.arms if arm in known}
-    baseline = ablation.section.baseline
-    return probes | ({NOISE_FLOOR: probes[baseline]} if NOISE_FLOOR in ablation.arms and baseline in probes else {})
+    probes = {}
+    for arm in ablation.arms:
+        configured = ablation.section.baseline if arm == NOISE_FLOOR else arm
+        trained = ablation.shares(configured) or configured
+        if trained in known:
+            probes[arm] = Probe(known[trained]["gradient_norm"], known[trained]["seconds"])
+    return probes
 
 
 def _conclude(ablation: Ablation, display: Display) -> None:

@@ -9,15 +9,14 @@ import datasets
 
 from ..console.display import Display
 from ..errors import UsageError
-from ..experiment.device import launch, load_trained
+from ..experiment.device import launch
 from ..experiment.experiment import prepare
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
-from ..scoring.evaluation import score
+from ..scoring.checkpoint import score_checkpoint
 from ..scoring.masks import Options, masks_in, score_masks
 from ..store.files import refuse_file
-from ..training import memory
 
 
 def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
@@ -29,27 +28,24 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     if Folds.holds(path):
         for run in Folds(path).runs:
             evaluate(run.path, part, checkpoint, overrides, display)
-        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides))
+        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides).scores)
         folder.mkdir(exist_ok=True)
         results.write(folder, results.pool(Folds(path).runs, folder.name))
         display.scores(f"{path}: {part} parts of all folds", results.read(folder))
         return
     run = Run.open(path)
     config = run.config(overrides)
-    run.refuse_other_labels(config)
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     fabric = launch(config.train)
-    experiment = prepare(config, run, display)
-    model, origin = load_trained(run, experiment.network(trained=True), fabric, checkpoint)
-    with memory.scoring():
-        scores = score(model, part, experiment, fabric, display.track(f"scoring {part}"), thorough=True)
-    scores.document["header"] |= origin
-    folder = run.path / results.evaluation_folder(part, checkpoint, config)
+    experiment = prepare(config, run.training, display)
+    _, scores = score_checkpoint(run, checkpoint, part, experiment, fabric, display)
+    folder = run.path / results.evaluation_folder(part, checkpoint, config.scores)
     folder.mkdir(exist_ok=True)
     results.write(folder, scores)
-    if not run.finished:
-        display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {origin['epoch']}")
+    if not run.trained:
+        epoch = scores.document["header"]["epoch"]
+        display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {epoch}")
     display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores.document)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 

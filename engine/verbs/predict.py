@@ -38,7 +38,7 @@ def predict(
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
-    config = runs[0].config(overrides, apart=True)
+    config = runs[0].config(overrides)
     adapter = build.build_adapter(config.data)
     refuse_file(out)
     if suffix is not None and adapter.kind != "volume":
@@ -52,7 +52,7 @@ def predict(
     networks = []
     for run in runs:
         network = build.build_model(section, len(adapter.classes), channels, config.seed)
-        networks.append(load_trained(run, network, fabric, checkpoint)[0])
+        networks.append(load_trained(network, run.load(checkpoint), run.checkpoint(checkpoint), fabric))
     if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
         display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
     if len(networks) > 1:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..configuration.checking import load_config
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch
@@ -16,7 +15,7 @@ from ..experiment.run import FREE, Run
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..store.lock import Lock
-from .train import fit
+from .train import complete
 
 MAY_CHANGE = (*FREE, "data.root")
 WHY = ("python", "platform", "packages", "git", "device", "threads")
@@ -66,7 +65,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
             f"{path}: trained by {together} processes, whose sums one process rounds otherwise; train it again under "
             "another name by the command it was trained with, and compare the two"
         )
-    config = load_config(run.config_file, [f"name={path.resolve().name}-reproduced", *beside, *overrides])
+    config = run.config_with([f"name={path.resolve().name}-reproduced", *beside, *overrides])
     again = Run.of(config)
     use_threads(run.threads())
     with Lock(again.path):
@@ -78,7 +77,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
             display.line(f"{again.path}: compared as it was left; remove it to train it again")
         else:
             again.write_json("split.json", split)
-            fit(config, again, launch(config.train), display, stop)
+            complete(config, again, launch(config.train), display, stop)
         found = list(compare(run, again))
         for line in found:
             display.line(f"differs: {line}")

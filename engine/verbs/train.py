@@ -1,4 +1,4 @@
-"""What the program does, one function a verb."""
+"""Train a run, or every fold of one, and score its best checkpoint."""
 
 from __future__ import annotations
 
@@ -11,35 +11,50 @@ from lightning_fabric import Fabric
 import datasets
 from datasets.labels import looks_like_background
 
+from ..ablation.arms import fold_cells
+from ..ablation.executors import local_executor
+from ..ablation.grid import train_cells
 from ..configuration import build
 from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
-from ..experiment.device import launch, load_trained
+from ..experiment.device import launch
 from ..experiment.experiment import Experiment, prepare, warnings_shown
-from ..experiment.folds import Folds, fold_configs
-from ..experiment.run import LABELS, Run
+from ..experiment.folds import Folds
+from ..experiment.run import TRAINED, Run
 from ..processes import launcher, ranks
 from ..processes.abort import AbortTogether
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..report.run_report import run_subject
 from ..scoring import results
-from ..scoring.evaluation import score
+from ..scoring.checkpoint import score_checkpoint
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
 from ..store.files import read_json
 from ..store.lock import Lock
-from ..training import memory
 from ..training.trainer import Trainer
 from .report import PAGE, write_page
 
 
-def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, waits: bool = False) -> None:
+def train(
+    path: Path,
+    overrides: Sequence[str],
+    display: Display,
+    stop: Stop,
+    workers: int | None = None,
+    waits: bool = False,
+) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
-    With `waits` another process that is at work on the run is waited for, not refused.
+    Args:
+        path: the YAML file.
+        overrides: `key=value`.
+        display: where progress is shown.
+        stop: asked between steps whether to save and leave.
+        workers: folds trained at a time, with `data.split.fold: all`; None for one a GPU, or one.
+        waits: wait for another process that is at work on the run, where it would be refused.
 
     Raises:
         UsageError, DataError: bad input, one line that says what to do.
@@ -49,24 +64,24 @@ def train(path: Path, overrides: Sequence[str], display: Display, stop: Stop, wa
     if config.ablation is not None:
         raise UsageError(f"{path}: holds an ablation; train_seg.py ablate {path} trains its arms")
     if Folds.wanted(config):
-        _train_folds(config, display, stop)
+        train_folds(config, workers, display, stop)
         return
+    if workers is not None:
+        raise UsageError("--workers: folds trained at a time, so it needs data.split.fold: all")
     run = Run.of(config)
-    experiment = _train_one(config, run, display, stop, waits)
+    is_new = train_run(config, run, display, stop, waits)
     if launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
-    if experiment is not None or not (run.path / PAGE).is_file():
+    if is_new or not (run.path / PAGE).is_file():
         display.line(f"page:     {write_page(run.path, run_subject(run.path))}")
-    if experiment is not None:
-        results.hint(path, overrides, run, experiment, display)
+    if is_new:
+        results.hint(path, overrides, run, config, display)
 
 
-def _train_one(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> Experiment | None:
-    """Train a run that is not finished, with all processes; None where it is."""
-    splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
-    if isinstance(splitter, datasets.FromFile) and recorded.is_file():
-        splitter.refuse_other(read_json(recorded), str(recorded))
+def train_run(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> bool:
+    """Train and score a run with all processes of its training; false where it is finished already."""
+    _refuse_changed_split(config, run)
     if not run.finished:
         with stop.interrupts():
             fabric = launch(config.train, together=True)
@@ -78,75 +93,100 @@ def _train_one(config: Config, run: Run, display: Display, stop: Stop, waits: bo
             ranks.barrier()  # the first process has the lock
             run = Run.of(config, fabric.is_global_zero)  # another may have begun another run here before
             if not run.finished:  # by another, before this one had the lock
-                return fit(config, run, fabric, display, stop)
+                complete(config, run, fabric, display, stop)
+                return True
     display.line(f"{run.path}: finished already; choose another name to train again")
-    return None
+    return False
 
 
-def fit(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) -> Experiment:
-    """Train a run in its folder, which must be locked, and score the best weights once; see `train`."""
-    if use_threads(run.threads()):
-        display.line(f"computes with {run.threads()} threads, as this run began: sums depend on it")
+def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
+    """What is left of a run, whose folder must be locked: its training, then the scores of the best checkpoint."""
+    training = run.training
+    if use_threads(training.threads()):
+        display.line(f"computes with {training.threads()} threads, as this run began: sums depend on their number")
     with stop.interrupts():
         with fabric.rank_zero_first():
-            experiment = prepare(config, run, display)
+            experiment = prepare(config, training, display)
         _describe(experiment, display)
-        with warnings_shown(display):
-            trainer = Trainer(experiment, run, fabric, display, stop)
+    if run.shares_training and not run.trained:
+        raise UsageError(
+            f"{run.path}: is scored from the checkpoints of {training.path}, which is not trained; train that first "
+            "(the same `ablate` command does)"
+        )
+    if not run.trained:
+        fit(experiment, run, fabric, display, stop)
+    score_held_out(experiment, run, fabric, display, stop)
+
+
+def fit(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
+    """Train until all epochs are done; afterwards the checkpoint `best` is there."""
+    with stop.interrupts(), warnings_shown(display):
+        trainer = Trainer(experiment, run, fabric, display, stop)
     _describe_processes(trainer, display)
-    run.create(config)
-    if told := build.told(experiment.adapter):
-        run.write_json(LABELS, told)
+    run.create(experiment.config)
     run.write_json("split.json", experiment.data.split)
     ranks.barrier()  # the folder is there
     with closing(trainer):
         trainer.fit()
+    run.write_json(TRAINED, {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch})
     ranks.barrier()  # the best checkpoint is there
-    with stop.interrupts(), memory.scoring():
-        model, origin = load_trained(run, experiment.network(trained=True), fabric, "best")
-        adapter, track = experiment.adapter, display.track("scoring test")
-        material = CaseSnapshots(experiment.samples("test"), len(adapter.classes), build.background_class(adapter))
-        scores = score(
-            model,
-            "test",
-            experiment,
-            fabric,
-            lambda found, total: material.watch(track(found, total)),
-            thorough=True,
-        )
-        scores.document["header"] |= origin
-        material.gather()
+
+
+def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
+    """Score the best checkpoint once on the test part, and write all that is known of it; the scores come last."""
+    config, adapter = experiment.config, experiment.adapter
+    with stop.interrupts():
+        snapshots = CaseSnapshots(experiment.samples("test"), len(adapter.classes), build.background_class(adapter))
+        model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display, snapshots.watch)
+        snapshots.gather()
         if fabric.is_global_zero:
             results.draw(run, experiment, fabric, model, scores.document)
-            material.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
+            snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
     if fabric.is_global_zero:
-        baselines = results.baselines(experiment)
-        if baselines:
+        if baselines := results.baselines(experiment):
             run.write_json("baseline.json", baselines)
+        run.write_json("split.json", experiment.data.split)
         results.write(run.path, scores)
     ranks.barrier()  # all is written
-    return experiment
 
 
-def _train_folds(config: Config, display: Display, stop: Stop) -> None:
-    """Train every fold that is not finished, one after the other, and score all held-out cases together."""
+def train_folds(config: Config, workers: int | None, display: Display, stop: Stop) -> None:
+    """Train every fold that is not finished, as the cells of an ablation are, and score all held-out cases together."""
     folder = Path(config.output) / config.name
     if (folder / "config.yaml").is_file():
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
-    configs = fold_configs(config)
-    for one in configs:
-        run = Run.of(one)
-        display.line(f"{run.path}:")
-        _train_one(one, run, display, stop)
-    folds = Folds(folder, len(configs))
+    cells = fold_cells(config)
+    for cell in cells:
+        Run.of(cell.config)  # refuses another configuration under the same name
+    left = [cell for cell in cells if not cell.run.finished]
+    if launcher.process_info().launcher is not None:
+        for cell in left:  # by the processes that torchrun or srun has started, together
+            display.line(f"{cell.run.path}:")
+            train_run(cell.config, cell.run, display, stop)
+        failed = []
+    else:
+        executor = local_executor(config, workers)
+        display.line(f"{folder}: {len(cells)} folds, {len(cells) - len(left)} finished; {executor}")
+        with stop.interrupts(), Lock(folder):
+            failed = train_cells(left, executor, display)
+    if failed:
+        raise UsageError("\n".join(failed))
     if launcher.process_info().rank == 0:
+        folds = Folds(folder, len(cells))
         scores = results.pool(folds.runs)
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
         results.show_folds(folds, display)
         display.line(f"page: {write_page(folder, run_subject(folder))}")
+
+
+def _refuse_changed_split(config: Config, run: Run) -> None:
+    """Raise a `UsageError` where the file of a split does not say what it said when the run began."""
+    splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
+    if isinstance(splitter, datasets.FromFile) and recorded.is_file():
+        splitter.refuse_other(read_json(recorded), str(recorded))
 
 
 def _describe(experiment: Experiment, display: Display) -> None:

@@ -1,0 +1,63 @@
+"""Scoring as a step of its own: from a checkpoint and how it is to be scored to a scores document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from lightning_fabric import Fabric
+
+import datasets
+
+from ..console.display import Display
+from ..experiment.device import load_trained
+from ..experiment.experiment import Experiment
+from ..experiment.run import Run
+from .evaluation import Prediction, Scores, score
+from .memory import out_of_memory_explained
+
+Watch = Callable[[Iterable[Prediction]], Iterable[Prediction]]
+
+
+class ScoredCheckpoint(NamedTuple):
+    """A network with the weights of a checkpoint, and what it scores.
+
+    Attributes:
+        model: set up by Fabric.
+        scores: of the part.
+    """
+
+    model: Any
+    scores: Scores
+
+
+def score_checkpoint(
+    run: Run,
+    checkpoint: str,
+    part: datasets.Part,
+    experiment: Experiment,
+    fabric: Fabric,
+    display: Display,
+    watch: Watch = lambda predictions: predictions,
+) -> ScoredCheckpoint:
+    """Score a part with the weights of a checkpoint, as `experiment.config.scores` says.
+
+    Args:
+        run: whose training has made the checkpoint.
+        checkpoint: `best` or `last`.
+        part: train, val or test.
+        experiment: the data, and the rules of scoring.
+        fabric: the device and the precision.
+        display: where progress is shown.
+        watch: is given the predictions as they come, and gives them on.
+
+    Raises:
+        UsageError: no such checkpoint, or one that is damaged or of another run; images that do not fit into memory.
+    """
+    loaded = run.load(checkpoint)
+    model = load_trained(experiment.network(trained=True), loaded, run.checkpoint(checkpoint), fabric)
+    track = display.track(f"scoring {part}")
+    with out_of_memory_explained():
+        scores = score(model, part, experiment, fabric, lambda found, total: watch(track(found, total)), thorough=True)
+    scores.document["header"] |= {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
+    return ScoredCheckpoint(model, scores)
