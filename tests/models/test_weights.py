@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.models import VGG19_Weights
 
 import models
 from engine.configuration.checking import load_config
@@ -109,7 +110,7 @@ def test_vgg19_out_of_reach(monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(models.vgg19_fcn.VGG19_Weights, "get_state_dict", unreachable)
+    monkeypatch.setattr(VGG19_Weights, "get_state_dict", unreachable)
     with pytest.raises(WeightsError, match=r"vgg19_fcn cannot be downloaded.*pretrained: null"):
         build("vgg19_fcn", pretrained="imagenet")
 
