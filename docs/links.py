@@ -1,7 +1,7 @@
 """Links of the pages on the site: a hook of MkDocs, see mkdocs.yml.
 
 A page may link to a file of the checkout that is no page, such as `../configs/demo.yaml`. In the checkout that link
-leads to the file; the site has no such file, and tells its path.
+leads to the file; the site has no such file, and shows its path.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     folder = Path(config.docs_dir, page.file.src_uri).parent
     on_site = {Path(file.abs_src_path or "") for file in files if file.inclusion is InclusionLevel.INCLUDED}
 
-    def told(link: re.Match[str]) -> str:
+    def replaced(link: re.Match[str]) -> str:
         label, target = link[1], (folder / link[2]).resolve()
         if target in on_site or not (target.is_relative_to(ROOT) and target.exists()):
             return link[0]  # MkDocs follows it, and warns of one that leads nowhere
         path = f"`{target.relative_to(ROOT)}`"
         return path if label.strip("`") in path else f"{label} ({path})"
 
-    return LINK.sub(told, markdown)
+    return LINK.sub(replaced, markdown)
