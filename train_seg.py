@@ -280,24 +280,41 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
 
 
 def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
-    """Call the verb, importing it alone; its exit code."""
+    """Call the verb; its exit code.
+
+    A YAML file is checked before the verb is imported, whose libraries take seconds: mistakes are named at once.
+    """
+    from engine.configuration.checking import load_config
+
     match options.verb:
         case "train" if options.find_lr:
+            config = load_config(options.config, options.overrides)
             from engine.verbs.find_lr import find_lr
 
-            find_lr(options.config, options.overrides, display)
+            find_lr(config, options.config, options.overrides, display)
         case "train":
-            from engine.verbs.train import train
+            with stop.interrupts():
+                config = load_config(options.config, options.overrides)
+                from engine.verbs.train import train
 
-            train(options.config, options.overrides, display, stop, options.workers, waits=options.exit_with_parent)
+            train(
+                config,
+                options.config,
+                options.overrides,
+                display,
+                stop,
+                options.workers,
+                waits=options.exit_with_parent,
+            )
         case "reproduce":
             from engine.verbs.reproduce import reproduce
 
             return 0 if reproduce(options.run, options.overrides, display, stop) else 1
         case "check":
+            config = load_config(options.config, options.overrides)
             from engine.verbs.check import check
 
-            return 0 if check(options.config, options.overrides, options.html, options.clear_cache, display) else 2
+            return 0 if check(config, options.html, options.clear_cache, display) else 2
         case "evaluate" if options.pred is not None:
             from engine.verbs.evaluate import evaluate_masks
 
@@ -321,9 +338,12 @@ def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
                 display,
             )
         case "ablate":
+            from engine.ablation.arms import Ablation
+
+            ablation = Ablation.load(options.config, options.overrides)
             from engine.verbs.ablate import ablate
 
-            ablate(options.config, options.overrides, options.dry_run, options.scheduler, display)
+            ablate(ablation, options.dry_run, options.scheduler, display)
         case "compare":
             from engine.verbs.compare import compare
 

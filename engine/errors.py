@@ -14,8 +14,10 @@ class ConfigError(UsageError):
 
     Args:
         problems: lines of `file:line:column: key: what is wrong`.
+        partly: network and transforms have not been checked yet, since they take longer; a last line says so.
     """
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    def __init__(self, problems: list[str], partly: bool = False) -> None:
+        rest = ["the network and the transforms of data.augment are checked once this is corrected"] if partly else []
+        super().__init__("\n".join([*problems, *rest]))
+        self.problems, self.partly = problems, partly

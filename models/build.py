@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from segloss import AdaptiveClassWeight
 from segloss.names import unknown
@@ -70,6 +72,7 @@ def build(
     head: Head = "linear",
     head_bias: HeadBias | None = None,
     pretrained: str | None = None,
+    shapes_only: bool = False,
     **parameters: Any,
 ) -> SegmentationModel:
     """Build a network with initial weights that follow from the seed, whatever the loss, the head, with or without ACW.
@@ -86,6 +89,8 @@ def build(
         head_bias: where the bias of a linear head starts; None for the network's own way.
         pretrained: the name of published weights of the encoder, a .safetensors file of the encoder or the whole
             network, or None.
+        shapes_only: on torch's device `meta`, where tensors have shapes and no values: fast, and enough to check what
+            is asked for, files of weights included.
         **parameters: the network's own.
 
     Raises:
@@ -96,7 +101,7 @@ def build(
         raise ValueError(unknown("model", name, MODELS))
     check_pretrained(name, pretrained, parameters.get("encoder"))
     published = None if pretrained is None or is_file(pretrained) else pretrained
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _on_meta() if shapes_only else nullcontext():
         torch.manual_seed(seed)
         try:
             network = MODELS[name](num_classes=num_classes, channels=channels, pretrained=published, **parameters)
@@ -112,3 +117,17 @@ def build(
     if pretrained is not None and published is None:
         load_file(network, Path(pretrained))
     return SegmentationModel(network, acw)
+
+
+class _RatesOnCpu(TorchFunctionMode):
+    """Keeps `torch.linspace` on the CPU: transformers read their rates of stochastic depth from its values."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {"device": "cpu"} if function is torch.linspace else {}
+        return function(*args, **{**given, **(kwargs or {})})
+
+
+@contextmanager
+def _on_meta() -> Iterator[None]:
+    with torch.device("meta"), _RatesOnCpu():
+        yield

@@ -89,11 +89,13 @@ class Ablation:
         node = root.value.pop("ablation")
         problems = list(_problems(section, node))
         arms: dict[str, Config] = {}
+        partly = False
         for name, changes in node.value["arms"].value.items():
             try:
                 arms[name] = check(deepcopy(merge(root, changes)))
             except ConfigError as error:
                 problems += error.problems
+                partly |= error.partly
         size = arms.get(section.baseline, config).data.size
         for name, arm in arms.items():
             if arm.scores.grid == "network" and arm.data.size != size:
@@ -102,7 +104,7 @@ class Ablation:
                     "scores.grid: network scores on, so it is the same in every arm; use scores.grid: original"
                 )
         if problems:
-            raise ConfigError(list(dict.fromkeys(problems)))
+            raise ConfigError(list(dict.fromkeys(problems)), partly)
         if section.noise_floor:
             arms[NOISE_FLOOR] = arms[section.baseline]
         return cls(config, section, arms)

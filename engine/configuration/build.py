@@ -108,8 +108,10 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
     return datasets.Augmentation([section.model_dump() for section in data.augment]) if data.augment else None
 
 
-def build_model(section: ModelSection, num_classes: int, channels: int, seed: int) -> models.SegmentationModel:
-    """The network with its initial weights: the seed's, of a file, or of another run."""
+def build_model(
+    section: ModelSection, num_classes: int, channels: int, seed: int, shapes_only: bool = False
+) -> models.SegmentationModel:
+    """The network with its initial weights: the seed's, of a file, or of another run; see `models.build`."""
     own = section.acw.model_dump() if isinstance(section.acw, AcwSection) else {}
     model = models.build(
         section.name,
@@ -120,6 +122,7 @@ def build_model(section: ModelSection, num_classes: int, channels: int, seed: in
         head=section.head,
         head_bias=section.head_bias,
         pretrained=section.pretrained,
+        shapes_only=shapes_only,
         **parameters(section, ModelSection),
     )
     if section.init_from is not None:

@@ -7,10 +7,10 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,10 +23,12 @@ from segloss.names import unknown
 
 from ..errors import ConfigError, UsageError
 from . import build
-from .config import Config, DataSection, FullConfig, LossSection, ScoresSection
+from .config import Config, DataSection, FullConfig, ModelSection, ScoresSection, TrainSection
 from .explain import expected, explain
 from .older import rename_keys
-from .source import Key, Node, load
+from .source import COMMAND_LINE, Key, Node, load
+
+Made = TypeVar("Made")
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False) -> Config:
@@ -35,7 +37,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False
     Args:
         path: a YAML file.
         overrides: `a.b=value` arguments, laid over it.
-        trained: of a run that has begun, which needs the files of its initial weights no more.
+        trained: of a run that has begun: its types alone are checked, and what the overrides say of its scores.
 
     Raises:
         ConfigError: every problem found, one a line: `file:line:column: key: what is wrong`.
@@ -44,7 +46,11 @@ def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False
 
 
 def check(root: Node, trained: bool = False) -> Config:
-    """Check a configuration that has been read; see `load_config`."""
+    """Check a configuration that has been read; see `load_config`.
+
+    What needs libraries that take seconds to import, the network and the transforms, is tried only where all else is
+    right.
+    """
     renamed = rename_keys(root)
     problems = [] if trained else renamed
     problems += _expand_adfl(root)
@@ -55,27 +61,39 @@ def check(root: Node, trained: bool = False) -> Config:
                 problems.append(f"{root.at}: {key}: missing; expected {expected(field.annotation)}")
             continue
         try:
-            kind: Any = Annotated[field.annotation, field]
-            valid[key] = TypeAdapter(kind).validate_json(_json(root.value[key]), strict=True)
+            valid[key] = _type_of(key).validate_json(json.dumps(root.value[key].plain(), default=str), strict=True)
         except ValidationError as error:
             problems += explain(root, key, error)
     for key in root.value.keys() - FullConfig.model_fields.keys():
         problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
-    problems += _check_constructors(root, valid, trained)
+    config = FullConfig.model_construct(**valid)  # its parts are valid; what is not given has its default
+    if trained:
+        problems += _check_scoring(root, config) if not problems and _overridden(root) else []
+    else:
+        problems += _check_constructors(root, valid)
     if problems:
-        raise ConfigError(sorted(dict.fromkeys(problems), key=_position))
-    config: Config = FullConfig.model_validate_json(_json(root))
+        raise ConfigError(_in_order(problems), partly=not trained)
+    if not trained and (problems := _check_built(root, config)):
+        raise ConfigError(_in_order(problems))
     return config
+
+
+@cache
+def _type_of(key: str) -> TypeAdapter[Any]:
+    """The type of a section, whose making takes longer than its use."""
+    field = FullConfig.model_fields[key]
+    kind: Any = Annotated[field.annotation, field]
+    return TypeAdapter(kind)
+
+
+def _in_order(problems: Sequence[str]) -> list[str]:
+    return sorted(dict.fromkeys(problems), key=_position)
 
 
 def _position(problem: str) -> tuple[str, int, int]:
     """Where a problem stands, to sort by: file, line, column; the command line comes last."""
     found = re.match(r"(.*?):(\d+):(\d+): ", problem)
     return (found[1], int(found[2]), int(found[3])) if found else ("\U0010ffff", 0, 0)
-
-
-def _json(node: Node) -> str:
-    return json.dumps(node.plain(), default=str)
 
 
 def _expand_adfl(root: Node) -> Iterator[str]:
@@ -94,64 +112,101 @@ def _expand_adfl(root: Node) -> Iterator[str]:
             yield f"{acw.at}: model.acw: false, but the loss adfl is dfl with model.acw: true; use the loss dfl"
 
 
-def _check_constructors(root: Node, valid: dict[str, Any], trained: bool) -> list[str]:
-    """Build what the valid sections name, so that each constructor checks its own ranges."""
-    problems: list[str] = []
+class _Attempts:
+    """Calls that may fail on a mistake of the user's, each at a place of the configuration.
 
-    def attempt(path: Sequence[Key], make: Callable[[], Any]) -> Any:
+    Args:
+        root: the configuration as it was read.
+
+    Attributes:
+        problems: a line for each call that has failed.
+    """
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.problems: list[str] = []
+
+    def __call__(self, path: Sequence[Key], make: Callable[[], Made]) -> Made | None:
+        """What a call gives; None where it fails, which is a problem at the path."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", segloss.ClassWeightWarning)
                 warnings.simplefilter("ignore", models.WeightsWarning)
+                warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # it is only compared
                 return make()
         except (ValueError, TypeError, MemoryError) as error:
-            problems.append(_place(root, path, " ".join(str(error).split())))
+            self.problems.append(_place(self.root, path, " ".join(str(error).split())))
             return None
 
+
+def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
+    """Build what the valid sections name, but for network and transforms: each constructor checks its own ranges."""
+    attempt = _Attempts(root)
     adapter = None
     if data := valid.get("data"):
         adapter = attempt(["data"], lambda: _adapter(data))
         attempt(["data", "split"], lambda: build.build_splitter(data.split))
         attempt(["data", "group"], lambda: _check_pattern(data.group))
         if adapter is not None:
-            attempt(["data", "normalise"], lambda: build.build_normalisation(data.normalise, adapter))
-            attempt(["data", "sampler"], lambda: _check_sampler(data, adapter))
-            attempt(["data"], lambda: _check_volumes(data, adapter))
-    transforms = len(problems)
-    augment, path = root.find(["data", "augment"])
-    for index, transform in enumerate(augment.value if len(path) == 2 and isinstance(augment.value, list) else []):
-        if isinstance(transform.value, dict) and "name" in transform.value:
-            attempt([*path, index], partial(_check_transform, transform.plain()))
-    if adapter is not None and len(problems) == transforms:
-        attempt(["data", "augment"], lambda: _check_augmentation(valid["data"], adapter))
+            attempt(["data", "normalise"], partial(build.build_normalisation, data.normalise, adapter))
+            attempt(["data", "sampler"], partial(_check_sampler, data, adapter))
+            attempt(["data"], partial(_check_volumes, data, adapter))
     if optim := valid.get("optim"):
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
+    train = valid.get("train") if "train" in root.value else TrainSection()
     classes = None if adapter is None else len(adapter.classes)  # unknown where the data section is wrong
     ones = [1.0] * (classes or 2)
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
-        attempt(["loss", index], partial(build.build_loss, [section], classes, some))
-        if getattr(valid.get("train"), "upsampled_loss", False):
-            attempt(["train"], partial(_check_upsampled, section, classes, some))
-        drw, epochs = getattr(section, "drw_epoch", None), getattr(valid.get("train"), "epochs", None)
-        if drw is not None and epochs is not None and drw >= epochs:
-            message = f"drw_epoch: {drw} is never reached, train.epochs is {epochs} (epochs count from 0)"
-            problems.append(_place(root, ["loss", index], message))
-    if "model" in valid:
-        channels = 3 if adapter is None else build.input_channels(valid["data"], adapter)
-        attempt(["model"], lambda: _check_model(valid, classes or 2, channels, trained))
-    if adapter is not None and "scores" in valid:
-        attempt(["scores"], lambda: _check_background(valid["scores"], adapter))
-    if "data" in valid and "scores" in valid:
-        attempt(["scores", "window"], lambda: _check_window(valid["scores"].window, valid["data"].size))
-    cluster = getattr(valid.get("ablation"), "cluster", None)
-    if cluster is not None and find_spec("dask_jobqueue") is None:
-        message = f"name: {cluster.name} needs dask-jobqueue: pip install '.[cluster]'"
-        problems.append(_place(root, ["ablation", "cluster"], message))
-    if "train" in valid and valid["train"].tensorboard and find_spec("tensorboard") is None:
-        problems.append(_place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard"))
-    return problems
+        loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        if train and train.upsampled_loss and loss is not None:
+            attempt(["train"], partial(_check_upsampled, section.name, loss))
+        drw = getattr(section, "drw_epoch", None)
+        if train and drw is not None and drw >= train.epochs:
+            message = f"drw_epoch: {drw} is never reached, train.epochs is {train.epochs} (epochs count from 0)"
+            attempt.problems.append(_place(root, ["loss", index], message))
+    if model := valid.get("model"):
+        attempt(["model"], lambda: _check_sources(model))
+    if data and "scores" in valid:
+        _check_scores(attempt, valid["scores"], data, adapter)
+    if train and train.tensorboard and find_spec("tensorboard") is None:
+        message = "TensorBoard is not installed: pip install tensorboard"
+        attempt.problems.append(_place(root, ["train", "tensorboard"], message))
+    return attempt.problems
+
+
+def _check_built(root: Node, config: Config) -> list[str]:
+    """Build network and transforms, and try them on an empty image."""
+    attempt = _Attempts(root)
+    adapter = _adapter(config.data)
+    for index, transform in enumerate(config.data.augment):
+        attempt(["data", "augment", index], partial(_check_transform, transform.model_dump()))
+    if not attempt.problems:
+        attempt(["data", "augment"], lambda: _check_augmentation(config.data, adapter))
+    attempt(["model"], lambda: _check_model(config, adapter))
+    return attempt.problems
+
+
+def _overridden(root: Node) -> bool:
+    """Whether an argument of the command line is laid over the sections `data` or `scores`."""
+    sections = (root.value[key] for key in ("data", "scores") if key in root.value)
+    return any(node.at == COMMAND_LINE for section in sections for node in section.value.values())
+
+
+def _check_scoring(root: Node, config: Config) -> list[str]:
+    """What may be given anew when a trained run is scored."""
+    attempt = _Attempts(root)
+    _check_scores(attempt, config.scores, config.data, attempt(["data"], lambda: _adapter(config.data)))
+    return attempt.problems
+
+
+def _check_scores(
+    attempt: _Attempts, scores: ScoresSection, data: DataSection, adapter: datasets.Adapter | None
+) -> None:
+    if adapter is not None:
+        attempt(["scores"], lambda: _check_background(scores, adapter))
+    attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
 
 
 def _adapter(data: DataSection) -> datasets.Adapter:
@@ -210,41 +265,38 @@ def _check_sampler(data: DataSection, adapter: datasets.Adapter) -> None:
         raise ValueError(f"{name} needs a class named background, which this data set does not have; use rare")
 
 
-def _check_model(valid: dict[str, Any], classes: int, channels: int, trained: bool) -> None:
-    """Build the network; files of initial weights are read, published weights are not fetched."""
-    section = valid["model"]
-    models.check_pretrained(section.name, section.pretrained, getattr(section, "encoder", None))
+def _check_sources(section: ModelSection) -> None:
     if section.pretrained is not None and section.init_from is not None:
         raise ValueError("init_from: the weights come from a run, so pretrained must be null")
+
+
+def _check_model(config: Config, adapter: datasets.Adapter) -> None:
+    """Build the network, shapes only; files of initial weights are read, published weights are not fetched."""
+    section, channels = config.model, build.input_channels(config.data, adapter)
+    models.check_pretrained(section.name, section.pretrained, getattr(section, "encoder", None))
     source = "pretrained" if section.init_from is None else "init_from"
-    published = section.pretrained is not None and not models.is_file(section.pretrained)
-    if trained or published:
+    if section.pretrained is not None and not models.is_file(section.pretrained):
         section = build.without_files(section)
     try:
-        network = build.build_model(section, classes, channels, seed=0)
+        network = build.build_model(section, len(adapter.classes), channels, seed=0, shapes_only=True)
     except (models.WeightsError, UsageError) as error:
         raise ValueError(f"{source}: {error}") from error
-    if "data" in valid and valid["data"].size is not None:
-        _check_size(network, valid["data"].size, channels)
-    if network.pools_image and "train" in valid and valid["train"].batch_size == 1:
+    if config.data.size is not None:
+        _check_size(network, config.data.size, channels)
+    if network.pools_image and config.train.batch_size == 1:
         raise ValueError(
             f"{section.name} has batch normalisation over one value an image and cannot train with "
             "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
         )
 
 
-def _check_upsampled(section: LossSection, classes: int | None, counts: segloss.ClassCounts) -> None:
-    """The loss must work slab by slab; what else is wrong with it is told elsewhere."""
-    try:
-        loss = build.build_loss([section], classes, counts)
-    except (ValueError, TypeError):
-        return
+def _check_upsampled(name: str, loss: build.Loss) -> None:
+    """The loss must work slab by slab."""
     try:
         segloss.upsampled(loss, (1, 1))
     except ValueError as error:
         raise ValueError(
-            f"upsampled_loss: true does not work with the loss {section.name}, which ranks or draws over all pixels; "
-            "use false"
+            f"upsampled_loss: true does not work with the loss {name}, which ranks or draws over all pixels; use false"
         ) from error
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -114,6 +113,8 @@ def share_statistics(model: SegmentationModel, device: torch.device) -> Segmenta
     if world_size() == 1:
         return model
     if device.type != "cpu":
+        from timm.layers.norm_act import convert_sync_batchnorm  # takes a second to import
+
         shared: SegmentationModel = convert_sync_batchnorm(model)  # that of torch would drop activations of timm
         return shared
     if model.pools_image:

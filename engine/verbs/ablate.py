@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -27,21 +26,19 @@ from ..training.probe import Probe, probe
 from .report import write_page
 
 
-def ablate(path: Path, overrides: Sequence[str], dry: bool, scheduler: str | None, display: Display) -> None:
+def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Display) -> None:
     """Train all arms of an ablation on every fold with every seed, and compare them with the baseline.
 
     Args:
-        path: a YAML file with a section `ablation`.
-        overrides: `key=value`.
+        ablation: the arms, as `Ablation.load` reads them.
         dry: only list the cells and estimate how long they take.
         scheduler: the address of a Dask scheduler whose workers train the cells; None for this machine, or for the
             jobs of a queue that the file asks for.
         display: where progress is shown.
 
     Raises:
-        UsageError, DataError: bad input; cells that have failed, after all others are done.
+        UsageError, DataError: cells that have failed, after all others are done.
     """
-    ablation = Ablation.load(path, overrides)
     every = list(ablation.cells())
     for cell in every:
         if cell.config.train.devices > 1:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 from datasets.files import write_atomically
 
 from ..configuration import build
-from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..console.display import Display
 from ..console.sections import Subject
@@ -18,8 +16,8 @@ from ..data_check.report import samples_picture, sections
 from ..report.page import page
 
 
-def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display) -> bool:
-    """Open every file of the data set that a YAML file names, and tell what it holds and what is wrong.
+def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bool:
+    """Open every file of the data set that a configuration names, and tell what it holds and what is wrong.
 
     With `clear_cache` remove the decoded cases instead; they are made anew when they are needed.
 
@@ -27,9 +25,8 @@ def check(path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, d
         Whether nothing is wrong.
 
     Raises:
-        UsageError, DataError: the file is at fault, or the data cannot even be listed.
+        DataError: the data cannot even be listed.
     """
-    config = load_config(path, overrides)
     if clear_cache:
         cache = _cache(config)
         display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")

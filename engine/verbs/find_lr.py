@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
@@ -36,7 +35,7 @@ BELOW = 10.0
 """The rate at the lowest loss is about to be too high: training takes one so many times lower."""
 
 
-def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
+def find_lr(config: Config, path: Path, overrides: Sequence[str], display: Display) -> None:
     """Sweep the learning rate over up to 100 steps on the training part, draw the losses and name a rate.
 
     The run itself is not touched: curve and numbers go to output/name-lr.
@@ -44,7 +43,6 @@ def find_lr(path: Path, overrides: Sequence[str], display: Display) -> None:
     Raises:
         UsageError, DataError: bad input; a loss that falls at no rate.
     """
-    config = load_config(path, overrides)
     folder = Path(config.output) / f"{config.name}-lr"
     config = fold_configs(config)[0] if Folds.wanted(config) else config
     with Lock(folder):

@@ -15,7 +15,6 @@ from ..ablation.arms import fold_cells
 from ..ablation.executors import local_executor
 from ..ablation.grid import train_cells
 from ..configuration import build
-from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
@@ -39,6 +38,7 @@ from .report import PAGE, write_page
 
 
 def train(
+    config: Config,
     path: Path,
     overrides: Sequence[str],
     display: Display,
@@ -49,6 +49,7 @@ def train(
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
     Args:
+        config: what a YAML file describes, checked.
         path: the YAML file.
         overrides: `key=value`.
         display: where progress is shown.
@@ -60,7 +61,6 @@ def train(
         UsageError, DataError: bad input, one line that says what to do.
         Stopped: SIGTERM has come; the state is saved.
     """
-    config = load_config(path, overrides)
     if config.ablation is not None:
         raise UsageError(f"{path}: holds an ablation; train_seg.py ablate {path} trains its arms")
     if Folds.wanted(config):

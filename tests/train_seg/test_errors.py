@@ -11,12 +11,15 @@ from PIL import Image
 from segloss_tests import ROOT
 from segloss_tests.stills import make_camvid
 
+PARTLY = "the network and the transforms of data.augment are checked once this is corrected"
+
 
 def told(process):
     assert process.returncode == 2, process.stdout + process.stderr
     assert "Traceback" not in process.stderr
-    assert process.stderr.strip().count("\n") == 0, process.stderr
-    return process.stderr
+    line, *more = process.stderr.strip().split("\n")
+    assert more in ([], [PARTLY]), process.stderr
+    return line
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torchmetrics.classification import MulticlassCalibrationError
 
+import models
 import segloss
 from engine.experiment.run import Run
 from engine.scoring.evaluation import Scores, score
@@ -53,7 +54,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     assert "val part, checkpoint last" in found.stdout
     document = json.loads((run / "evaluation-val-last-network/scores.json").read_text())
     assert (document["header"]["part"], document["header"]["grid"]) == ("val", "network")
-    assert "a trained run is scored as it is" in program("evaluate", run, "loss.name=ce", check=2).stderr
+    assert "belongs to the training of this run" in program("evaluate", run, "loss.name=ce", check=2).stderr
 
 
 def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid):
@@ -272,3 +273,22 @@ def test_a_loss_that_upsamples_trains_the_same(camvid_yaml):
 def test_a_loss_that_cannot_upsample_is_refused(program, camvid_yaml):
     done = program("train", camvid_yaml, "train.upsampled_loss=true", "loss=[{name: ce}, {name: lovasz}]", check=2)
     assert "train.upsampled_loss: true does not work with the loss lovasz" in done.stderr
+
+
+def test_a_train_reads_its_initial_weights_into_one_network(camvid_yaml, program, tmp_path, monkeypatch):
+    first = models.build("unet", num_classes=11, channels=3, seed=5, encoder="resnet18", depth=3)
+    weights = tmp_path / "encoder.safetensors"
+    save_file(first.network.encoder.state_dict(), weights)
+    built, original = [], models.build
+
+    def build(name, **options):
+        built.append((options["shapes_only"], options["pretrained"]))
+        return original(name, **options)
+
+    monkeypatch.setattr(models, "build", build)
+    overrides = f"model.pretrained={weights}", "train.epochs=1"
+    program("train", camvid_yaml, *overrides, check=0)
+    assert built == [(True, str(weights)), (False, str(weights)), (False, None)]  # checked, trained, scored
+    built.clear()
+    program("train", camvid_yaml, *overrides, check=0)
+    assert built == [(True, str(weights))]

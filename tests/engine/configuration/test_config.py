@@ -1,9 +1,14 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from ruamel.yaml import YAML
 
+import models
+import segloss
 from engine.ablation.record import Record
+from engine.configuration import build
 from engine.configuration.checking import load_config
 from engine.configuration.config import FullConfig, PaperSection
 from engine.configuration.schema import schema
@@ -60,7 +65,6 @@ data:
   size: [32, x]
   wrokers: 3
   split: {kind: offical}
-  augment: [{name: HorizontalFlp}, {name: RandomCrop, height: -1, width: 3}, {name: VerticalFlip, q: 1}]
 model: {name: unet, encoder: 18}
 loss: {name: focl}
 optim: {name: adam, lr: fast, schedule: {name: step, every: 2.5}}
@@ -75,20 +79,17 @@ scoers: {}
         'run.yaml:6:3: data.size: expected [a whole number, a whole number] or null, got [32, "x"]',
         "run.yaml:7:3: data: unknown key 'wrokers'; did you mean 'workers'? allowed: augment, cache,",
         "run.yaml:8:11: data.split.kind: unknown split 'offical'; did you mean 'official'?",
-        "run.yaml:9:13: data.augment.0: unknown transform 'HorizontalFlp'; did you mean 'HorizontalFlip'?",
-        "run.yaml:9:55: data.augment.1.height: must be greater than or equal to 1",
-        "run.yaml:9:78: data.augment.2: VerticalFlip: unknown key 'q'; allowed: p",
-        "run.yaml:10:21: model.encoder: expected text, got 18",
-        "run.yaml:11:8: loss.name: unknown loss 'focl'; did you mean 'focal'? allowed: adfl, balanced_softmax,",
-        'run.yaml:12:21: optim.lr: expected a number, got "fast"',
-        "run.yaml:12:54: optim.schedule.every: expected a whole number, got 2.5",
-        "run.yaml:13:9: train.epochs: must be greater than or equal to 1, got 0",
-        'run.yaml:13:20: train.compile: expected true or false, got "yes"',
-        "run.yaml:13:34: train.precision: unknown value 'bf16'; did you mean 'bf16-mixed'?",
-        "run.yaml:14:1: unknown key 'scoers'; did you mean 'scores'?",
+        "run.yaml:9:21: model.encoder: expected text, got 18",
+        "run.yaml:10:8: loss.name: unknown loss 'focl'; did you mean 'focal'? allowed: adfl, balanced_softmax,",
+        'run.yaml:11:21: optim.lr: expected a number, got "fast"',
+        "run.yaml:11:54: optim.schedule.every: expected a whole number, got 2.5",
+        "run.yaml:12:9: train.epochs: must be greater than or equal to 1, got 0",
+        'run.yaml:12:20: train.compile: expected true or false, got "yes"',
+        "run.yaml:12:34: train.precision: unknown value 'bf16'; did you mean 'bf16-mixed'?",
+        "run.yaml:13:1: unknown key 'scoers'; did you mean 'scores'?",
     ]:
         assert expected in found
-    assert len(found.splitlines()) == 16
+    assert len(found.splitlines()) == 13
 
 
 def test_constructors_check_their_ranges(write):
@@ -96,7 +97,7 @@ def test_constructors_check_their_ranges(write):
         """\
 name: a
 data: {name: camvid, root: nowhere, size: [32, 32], split: {kind: holdout, test: 0}}
-model: {name: unet, encoder: resnet19}
+model: {name: unet, pretrained: imagenet, init_from: other}
 loss: [{name: focal, alpha: [1, 2]}, {name: ce, class_weights: {name: inverse}}, {name: dice, smooth: -1}]
 optim: {name: sgd, lr: -0.1, schedule: {name: multistep, at: []}}
 scores: {background: exclude}
@@ -105,7 +106,7 @@ scores: {background: exclude}
     found = problems(path)
     for expected in [
         "run.yaml:2:76: data.split.test: must be a number of groups ≥ 1 or a share in (0, 1), got 0",
-        "run.yaml:3:21: model.encoder: 'resnet19' is none of segmentation-models-pytorch; did you mean 'resnet18'",
+        "run.yaml:3:43: model.init_from: the weights come from a run, so pretrained must be null",
         "run.yaml:4:22: loss.0.alpha: must be a number or one number a class (11), got 2 numbers",
         "run.yaml:4:49: loss.1.class_weights: unknown scheme 'inverse'; did you mean 'inverse_sqrt'?",
         "run.yaml:4:95: loss.2.smooth: must be ≥ 0, got -1.0",
@@ -118,8 +119,85 @@ scores: {background: exclude}
 
 
 def test_a_wrong_data_section_hides_no_other_error(write):
-    found = problems(write(BASE), "data.wrokers=3", "model.encoder=resnet19", "loss.gamma=-1")
-    assert [line.split(": ")[1] for line in found] == ["data", "loss.gamma", "model.encoder"]
+    found = problems(write(BASE), "data.wrokers=3", "optim.lr=-1", "loss.gamma=-1")
+    assert [line.split(": ")[1] for line in found] == ["data", "optim.lr", "loss.gamma"]
+
+
+def test_network_and_transforms_are_checked_once_all_else_is_right(write):
+    path = write(
+        """\
+name: a
+data:
+  name: camvid
+  root: nowhere
+  size: [32, 32]
+  split: {kind: official}
+  augment: [{name: HorizontalFlp}, {name: RandomCrop, height: -1, width: 3}, {name: VerticalFlip, q: 1}]
+model: {name: unet, encoder: resnet19}
+loss: {name: focal}
+optim: {name: adam}
+"""
+    )
+    found = problems(path)
+    for line, expected in zip(
+        found,
+        [
+            "run.yaml:7:13: data.augment.0: unknown transform 'HorizontalFlp'; did you mean 'HorizontalFlip'?",
+            "run.yaml:7:55: data.augment.1.height: must be greater than or equal to 1",
+            "run.yaml:7:78: data.augment.2: VerticalFlip: unknown key 'q'; allowed: p",
+            "run.yaml:8:21: model.encoder: 'resnet19' is none of segmentation-models-pytorch; did you mean 'resnet18'",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(expected)
+    with pytest.raises(ConfigError) as error:
+        load_config(path, ["seed=-1"])
+    assert error.value.problems == ["command line: seed: must be greater than or equal to 0, got -1"]
+    assert str(error.value).splitlines()[1:] == [
+        "the network and the transforms of data.augment are checked once this is corrected"
+    ]
+
+
+HEAVY = (
+    "lightning_fabric",
+    "matplotlib",
+    "monai",
+    "segmentation_models_pytorch",
+    "timm",
+    "torchmetrics",
+    "torchvision",
+)
+
+
+@pytest.mark.parametrize("verb", ["train", "ablate", "check"])
+def test_mistakes_are_named_before_large_libraries_are_imported(write, verb):
+    path = write(BASE + "ablation: {baseline: a, arms: {a: {}}}\n")
+    code = f"""\
+import sys
+from train_seg import main
+code = main([{verb!r}, {str(path)!r}, "loss.gamma=-1", "optim.lr=fast"])
+print(code, [name for name in {HEAVY} if name in sys.modules])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stdout == "2 []\n"
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()[:-1]] == ["optim.lr", "loss.gamma"]
+
+
+def test_a_check_builds_the_network_once_and_without_values(write, monkeypatch):
+    built, original = [], models.build
+    monkeypatch.setattr(models, "build", lambda *a, **k: built.append(original(*a, **k)) or built[-1])
+    load_config(write(BASE), ["model.name=segformer"])
+    (network,) = built
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
+
+
+def test_the_configuration_of_a_run_is_read_without_building_anything(write, monkeypatch):
+    path = write(BASE)
+    for module, name in ((models, "build"), (segloss, "build_loss"), (build, "build_adapter")):
+        monkeypatch.setattr(module, name, None)
+    found = load_config(path, trained=True)
+    monkeypatch.undo()
+    assert found == load_config(path)
 
 
 def test_deep_nesting_is_one_line(write):

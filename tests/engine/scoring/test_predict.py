@@ -91,7 +91,7 @@ def test_goes_on_after_an_image_that_cannot_be_read_and_leaves_its_own_output_al
         (["runs/small", "small.png", "s/small.png", "--out", "o"], "s/small.png: small.png would get the same output"),
         (["runs/small", "cut.png", "--out", "o"], "cut.png: not a readable image"),
         (["runs/small", "small.png", "--out", "o", "scores.window=[64, 64]"], "larger than the network's grid"),
-        (["runs/small", "small.png", "--out", "o", "loss.name=dfl"], "a trained run is scored as it is"),
+        (["runs/small", "small.png", "--out", "o", "loss.name=dfl"], "belongs to the training of this run"),
         (["runs/small", "scores.flip=true", "--out", "o"], "predict needs an image or a folder"),
     ],
 )
