@@ -15,7 +15,18 @@ from .dicom_seg import SegRule
 from .division import Split, Splitter
 from .errors import DataError
 from .folder import Folder
+from .formats import DICOM, STILLS, VOLUMES, is_still, is_volume, volume_stem, volume_suffix
 from .geometry import Geometry
+from .labels import (
+    LabelMap,
+    Labels,
+    Values,
+    as_values,
+    background_index,
+    background_of,
+    class_index,
+    looks_like_background,
+)
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .phantom import Phantom
@@ -43,8 +54,6 @@ from .volume import (
     read_mask_volume,
     read_volume,
     volume_files,
-    volume_stem,
-    volume_suffix,
     write_volume,
 )
 
@@ -62,13 +71,16 @@ ADAPTERS: dict[str, Callable[..., Adapter]] = {
 
 __all__ = [
     "ADAPTERS",
+    "DICOM",
     "IGNORE",
     "NORMALISATIONS",
     "PADDING",
     "PARTS",
     "SAMPLERS",
     "SPLITS",
+    "STILLS",
     "TRANSFORMS",
+    "VOLUMES",
     "Adapter",
     "Augmentation",
     "Cache",
@@ -87,6 +99,8 @@ __all__ = [
     "FromFile",
     "Geometry",
     "Kind",
+    "LabelMap",
+    "Labels",
     "LeakageWarning",
     "NiftiFolder",
     "Normalised",
@@ -105,14 +119,22 @@ __all__ = [
     "Track",
     "TrainingBatches",
     "Trus",
+    "Values",
     "Volume",
     "add_slices",
+    "as_values",
+    "background_index",
+    "background_of",
     "build_transform",
     "centre",
+    "class_index",
     "end_workers",
     "evaluation_loader",
     "evenly_spaced",
+    "is_still",
+    "is_volume",
     "kept_slices",
+    "looks_like_background",
     "place_doubt",
     "prepare",
     "read_mask_volume",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .case import PARTS, Case, Decoded, Kind, Pixels
 from .errors import DataError
+from .formats import is_still, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, is_still, read_rgb, with_mask
+from .still import find_images, read_rgb, with_mask
 
 OWN = LabelMap(
     {
@@ -44,6 +46,8 @@ class CamVid:
     """
 
     channels = 3
+    reads = "images (.png, .jpg, .tif, .bmp)"
+    assumes_spacing = False
     kind: Kind = "still"
     normalise = "imagenet"
 
@@ -52,6 +56,10 @@ class CamVid:
         self.labels = label_map(OWN, labels, ignore)
         self.classes = self.labels.classes
         self.background = background_of(self.classes)
+
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
 
     def cases(self) -> list[Case]:
         """List the frames of all three parts; a `DataError` for a missing folder, image or mask."""
@@ -80,6 +88,10 @@ class CamVid:
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""
         return is_still(path)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """Its own name."""
+        return without_suffix(relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a frame."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .case import Case, Decoded, Kind, Pixels
 from .errors import DataError
+from .formats import is_still, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, is_still, read_rgb, with_mask
+from .still import find_images, read_rgb, with_mask
 
 COLOURS: dict[str, tuple[tuple[int, int, int], str]] = {
     "Sky": ((128, 128, 128), "sky"),
@@ -68,6 +70,8 @@ class CamVid701:
     """
 
     channels = 3
+    reads = "images (.png, .jpg, .tif, .bmp)"
+    assumes_spacing = False
     kind: Kind = "still"
     normalise = "imagenet"
 
@@ -76,6 +80,10 @@ class CamVid701:
         self.labels = label_map(OWN, labels, ignore)
         self.classes = self.labels.classes
         self.background = background_of(self.classes)
+
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
 
     def cases(self) -> list[Case]:
         """List the frames.
@@ -107,6 +115,10 @@ class CamVid701:
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""
         return is_still(path) and not path.stem.endswith("_L")
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """Its own name."""
+        return without_suffix(relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a frame."""

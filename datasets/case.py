@@ -92,10 +92,14 @@ class Adapter(Protocol):
     Attributes:
         kind: whether a case is a volume (scored by case) or a still (scored by data set).
         normalise: the name of its default normalisation, a key of `datasets.normalise.NORMALISATIONS`.
+        reads: the files that its images are, in words, for messages.
+        assumes_spacing: whether `data.spacing` is also the voxel size of files that do not say theirs.
     """
 
     kind: Kind
     normalise: str
+    reads: str
+    assumes_spacing: bool
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -113,6 +117,17 @@ class Adapter(Protocol):
     def labels(self) -> Labelling:
         """What the values of a mask mean."""
 
+    def resolved(self) -> dict[str, Any]:
+        """What a file of the data set, such as a `dataset.json`, says in place of the configuration; empty for most.
+
+        Keys of the YAML section `data`, and values that YAML can hold. An adapter that is built with them set has the
+        same classes and channels without that file: write them into the configuration of a run when it begins, and the
+        run can be used wherever its images are.
+
+        Raises:
+            DataError: the file is missing, damaged or does not say it.
+        """
+
     def cases(self) -> list[Case]:
         """List the cases in a fixed order; a `DataError` where files are missing or do not belong together."""
 
@@ -123,6 +138,14 @@ class Adapter(Protocol):
         """Whether a path is an image of this kind of data: no mask, and no further channel of another.
 
         Files by their name; DICOM by what it holds, of which a folder may be one image.
+        """
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:
+        """What the files made of an image are called, without suffix, and the suffix of the image's format.
+
+        Args:
+            image: the image, as `is_image` takes it.
+            relative: its path below the folder that was looked through, or its name; the name keeps its sub-folders.
         """
 
     def read_image(self, path: Path) -> Pixels:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from .case import IGNORE, Case, Decoded, Kind, Part, Pixels
 from .errors import DataError
+from .formats import is_still, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, is_still, read_mask, read_rgb, same_size
+from .still import find_images, read_mask, read_rgb, same_size
 
 CLASSES = {
     "road": 7,
@@ -79,6 +80,8 @@ class Cityscapes:
     """
 
     channels = 3
+    reads = "images (.png, .jpg, .tif, .bmp)"
+    assumes_spacing = False
     kind: Kind = "still"
     normalise = "imagenet"
 
@@ -95,6 +98,10 @@ class Cityscapes:
         self.classes = self.labels.classes
         self.background = background_of(self.classes)
 
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
+
     def cases(self) -> list[Case]:
         """List the images of `train` and `val`; a `DataError` for a missing folder, image or mask."""
         if not self.root.is_dir():
@@ -108,6 +115,10 @@ class Cityscapes:
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""
         return is_still(path) and "_gtFine_" not in path.name
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """Its own name."""
+        return without_suffix(relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode an image."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
-from .scan import is_scan
-from .volume import SUFFIXES, volume_stem, volume_suffix
 
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
@@ -84,7 +83,7 @@ class DatasetJson:
         found = self._listed(training) if isinstance(training, list) else self._in_folders()
         if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
             raise DataError(
-                f"{self.path}: file_ending {self._ending!r}; expected one of {', '.join(SUFFIXES)}, so convert the "
+                f"{self.path}: file_ending {self._ending!r}; expected one of {', '.join(VOLUMES)}, so convert the "
                 "files, or for stills use data.name: folder"
             )
         if not found:

@@ -22,11 +22,9 @@ from pydicom.filereader import dcmread, read_dataset, read_preamble
 from pydicom.tag import BaseTag
 
 from .errors import DataError
+from .formats import MARK_AT
 from .pixels import refuse_too_large
 
-SUFFIXES = (".dcm", ".dicom", ".ima")
-"""That DICOM files often have; others have none."""
-MARK, MARK_AT = b"DICM", 128
 HEADLESS = (b"\2\0\0\0UL", b"\x08\0\0\0UL", *(bytes((8, 0, element, 0)) for element in (1, 5, 8, 0x16)))
 """How data sets begin that lack the mark."""
 BROKEN = (
@@ -130,17 +128,6 @@ class Elements:
         """The error for something that pydicom could not read."""
         told = " ".join(str(error).split())[:200] or type(error).__name__
         return DataError(f"{self.path}: {what} cannot be read ({told}); damaged or cut short, so export it again")
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file bears the mark of DICOM behind its preamble, whatever its name."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
-    except OSError:
-        return False
 
 
 def load(path: Path, pixels: bool) -> Elements:

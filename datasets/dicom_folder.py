@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dicom import Colour
-from .dicom_file import is_dicom, load
+from .dicom_file import load
 from .dicom_frames import frames_of
 from .dicom_grid import Spacing
 from .dicom_seg import SegRule, is_seg, reference
 from .dicom_series import SEGMENTATIONS, Series, find_series, headers, is_series
 from .errors import DataError
-from .labels import LabelMap, Labels, Values, background_of, label_map
+from .formats import DICOM, is_dicom, is_scan, without_suffix
+from .labels import LabelMap, Labels, Values, background_index, background_of, label_map
 from .pattern import Pattern, part_of
-from .scan import SliceAxis, has_stills, in_file, is_scan, turned_scan, with_scan_mask
+from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume, read_series, volume_files
 
 
@@ -50,6 +51,8 @@ class Dicom:
         ValueError: no `labels`, a threshold out of range; see `LabelMap`, `Pattern`.
     """
 
+    reads = "scans (DICOM)"
+    assumes_spacing = True
     kind: Kind = "volume"
     normalise = "percentile"
     own: LabelMap | None = None
@@ -95,6 +98,10 @@ class Dicom:
         self.channels = 3 if colour == "rgb" else 1
         self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
 
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
+
     def cases(self) -> list[Case]:
         """List the cases by name.
 
@@ -136,6 +143,11 @@ class Dicom:
             single = bool(found) and (len(found) == 1 or self._frames(found[0]) == 1)
             return single and any(map(self._wanted, chain(found, files)))
         return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:
+        """The name of a series' folder, or of a file without a suffix of DICOM; and ".dcm", whatever its suffix."""
+        named = image.is_file() and relative.lower().endswith(DICOM)
+        return without_suffix(relative)[0] if named else relative, ".dcm"
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""
@@ -257,7 +269,7 @@ class Trus(Dicom):
         decoded = super().read(case)
         if not self.field_of_view or self.background is None:
             return decoded
-        outside = ~field_of_view(decoded.image) & (decoded.mask == self.classes.index(self.background))
+        outside = ~field_of_view(decoded.image) & (decoded.mask == background_index(self.classes))
         return Decoded(decoded.image, np.where(outside, np.uint8(IGNORE), decoded.mask))
 
 

@@ -11,12 +11,13 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from .dicom_file import Elements, is_dicom, load
+from .dicom_file import Elements, load
 from .dicom_frames import Frame, frames_of
 from .dicom_grid import LEAST, directions, ordered, placed, refuse_tilt, tolerance
 from .dicom_pixels import stored_frames
 from .dicom_series import SEGMENTATIONS
 from .errors import DataError
+from .formats import is_dicom
 from .geometry import TOLERANCE, Geometry
 from .itk import LPS_TO_RAS
 from .pixels import refuse_too_large

@@ -11,10 +11,11 @@ import numpy as np
 from nibabel import orientations
 from pydicom import uid
 
-from .dicom_file import HEADLESS, SUFFIXES, Elements, below, is_dicom, load
+from .dicom_file import HEADLESS, Elements, below, load
 from .dicom_frames import Frame, frames_of
 from .dicom_grid import LEAST, Spacing, assumed, directions, ordered, placed
 from .errors import DataError
+from .formats import DICOM, is_dicom
 from .geometry import Geometry
 
 SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
@@ -105,7 +106,7 @@ def headers(path: Path) -> Iterable[Elements]:
             raise DataError(f"{file}: cannot be opened ({error.strerror or error}); is a slice lost?") from error
         if is_dicom(file):
             yield load(file, pixels=False)
-        elif file.suffix.lower() in SUFFIXES or begins.startswith(HEADLESS):
+        elif file.suffix.lower() in DICOM or begins.startswith(HEADLESS):
             raise DataError(f"{file}: no mark of DICOM in it; cut short or of another kind, so replace or remove it")
 
 

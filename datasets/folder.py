@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .errors import DataError
+from .formats import is_still, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map
 from .pattern import Pattern, part_of
-from .still import is_still, read_image, with_mask
+from .still import read_image, with_mask
 
 
 class Folder:
@@ -32,6 +33,8 @@ class Folder:
         ValueError: see `LabelMap` and `Pattern`; a mask pattern without `{name}`.
     """
 
+    reads = "images (.png, .jpg, .tif, .bmp)"
+    assumes_spacing = False
     kind: Kind = "still"
 
     def __init__(
@@ -56,6 +59,10 @@ class Folder:
         self.background = background_of(self.classes)
         self.channels: int = channels
         self.normalise = "imagenet" if channels == 3 else "percentile"
+
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
 
     def cases(self) -> list[Case]:
         """List the cases by id.
@@ -91,6 +98,10 @@ class Folder:
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""
         return is_still(path)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """Its own name."""
+        return without_suffix(relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode an image."""

@@ -175,6 +175,16 @@ def background_of(classes: Iterable[str]) -> str | None:
     return next((name for name in classes if name.lower() == "background"), None)
 
 
+def class_index(classes: Sequence[str], name: str | None) -> int | None:
+    """The index of a class by its name; None for None."""
+    return None if name is None else list(classes).index(name)
+
+
+def background_index(classes: Sequence[str]) -> int | None:
+    """The index of the class named background, or None; see `background_of`."""
+    return class_index(classes, background_of(classes))
+
+
 def looks_like_background(classes: Iterable[str]) -> str | None:
     """A class that is background by a name it is often given, where none is named background; else None."""
     names = list(classes)

@@ -19,8 +19,6 @@ from .itk import to_image
 from .metaimage_header import Header, read_header
 from .pixels import as_array, inflated, scaled, stored
 
-SUFFIXES = (".mhd", ".mha")
-
 
 def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The array `(slices, rows, columns[, channels])` and the affine to RAS+ millimetres; errors as `read_volume`."""

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .files import write_atomically
+from .formats import NIFTI, NIFTI_HEADERS, NIFTI_IMAGES
 from .pixels import as_array, head, inflated, refuse_too_large, scaled, stored
 
-SUFFIXES = (".nii.gz", ".nii")
-HEADERS = (".hdr.gz", ".hdr")
-IMAGES = (".img.gz", ".img")
 MILLIMETRES = {1: 1000.0, 3: 1e-3}
 """Of a unit of length by its code: metres and microns; anything else is taken as millimetres."""
 PLACE = (
@@ -119,10 +117,10 @@ def doubt(path: Path) -> str | None:
 def _place(path: Path) -> _Place:
     """The files with header and pixels: one, or a pair that is found by either name."""
     lower = path.name.lower()
-    single = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), None)
+    single = next((suffix for suffix in NIFTI if lower.endswith(suffix)), None)
     if single:
         return _Place(path, path)
-    own, others = (HEADERS, IMAGES) if lower.endswith(HEADERS) else (IMAGES, HEADERS)
+    own, others = (NIFTI_HEADERS, NIFTI_IMAGES) if lower.endswith(NIFTI_HEADERS) else (NIFTI_IMAGES, NIFTI_HEADERS)
     suffix = next(suffix for suffix in own if lower.endswith(suffix))
     stem, upper = path.name[: -len(suffix)], path.name[-len(suffix) :].isupper()
     # first the partner that is packed like this one
@@ -130,8 +128,8 @@ def _place(path: Path) -> _Place:
     names = [stem + (partner.upper() if upper else partner) for partner in partners]
     for partner in map(path.with_name, names):
         if partner.is_file():
-            return _Place(path, partner) if own == HEADERS else _Place(partner, path)
-    what = "image" if own == HEADERS else "header"
+            return _Place(path, partner) if own == NIFTI_HEADERS else _Place(partner, path)
+    what = "image" if own == NIFTI_HEADERS else "header"
     raise DataError(f"{path}: no {what} {names[0]} beside it; a pair of .hdr and .img belongs together")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
+from .formats import is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map, own_classes
 from .pattern import Pattern, part_of
-from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
+from .scan import SliceAxis, read_scan, with_scan_mask
 from .volume import volume_files
 
 
@@ -37,6 +38,8 @@ class NiftiFolder:
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
     """
 
+    reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
+    assumes_spacing = False
     kind: Kind = "volume"
     normalise = "percentile"
 
@@ -105,11 +108,8 @@ class NiftiFolder:
         """The channels of a scan."""
         return self._own_channels or len(self._images) or len(self._json.channels)
 
-    def told(self) -> dict[str, Any]:
-        """The arguments `labels`, `ignore` and `channels` as `dataset.json` gives them; none where patterns find scans.
-
-        With them the adapter reads scans, and knows its classes, without that file.
-        """
+    def resolved(self) -> dict[str, Any]:
+        """The arguments `labels`, `ignore` and `channels` that `dataset.json` gives; none where patterns find scans."""
         if self._images:
             return {}
         labels = {"labels": own_classes(self.labels), "ignore": self.labels.ignored()} if self._given is None else {}
@@ -164,9 +164,10 @@ class NiftiFolder:
         here, mask = self._images[0], self._masks
         return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
 
-    def name_of(self, stem: str) -> str:
-        """What a scan is called whose file has this name without suffix: by nnU-Net without its channel, `_0000`."""
-        return stem.removesuffix("_0000") if self._masks is None else stem
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """The scan's name; as nnU-Net names files without the channel, `_0000`."""
+        name, suffix = without_suffix(relative)
+        return name.removesuffix("_0000") if self._masks is None else name, suffix
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""

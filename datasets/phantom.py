@@ -78,7 +78,12 @@ class Phantom:
             self.reader = Promise12(place, labels, ignore, slice_axis)
         else:
             self.reader = Trus(place, labels=labels, ignore=ignore, slice_axis=slice_axis)
+        self.reads, self.assumes_spacing = self.reader.reads, self.reader.assumes_spacing
         self.labels, self.classes, self.background = self.reader.labels, self.reader.classes, self.reader.background
+
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
 
     def cases(self) -> list[Case]:
         """List the patients, made and written first where that has not been done."""
@@ -93,6 +98,10 @@ class Phantom:
     def is_image(self, path: Path) -> bool:
         """Whether a path is a scan of this form."""
         return self.reader.is_image(path)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:
+        """As the adapter of its form names it."""
+        return self.reader.output_name(image, relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""

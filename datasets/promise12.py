@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .case import Case, Decoded, Kind, Pixels
 from .errors import DataError
+from .formats import is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map
-from .scan import SliceAxis, is_scan, read_scan, with_scan_mask
+from .scan import SliceAxis, read_scan, with_scan_mask
 from .volume import volume_files
 
 OWN = LabelMap({"background": [0], "prostate": [1]})
@@ -28,6 +30,8 @@ class Promise12:
     """
 
     channels = 1
+    reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
+    assumes_spacing = False
     kind: Kind = "volume"
     normalise = "percentile"
 
@@ -38,6 +42,10 @@ class Promise12:
         self.labels = label_map(OWN, labels, ignore, values_only=True)
         self.classes = self.labels.classes
         self.background = background_of(self.classes)
+
+    def resolved(self) -> dict[str, Any]:
+        """Nothing: no file of the data set says anything in place of the configuration."""
+        return {}
 
     def cases(self) -> list[Case]:
         """List the patients by number; a `DataError` for a missing folder, scan or mask."""
@@ -62,6 +70,10 @@ class Promise12:
     def is_image(self, path: Path) -> bool:
         """Whether a file is a scan by its name."""
         return is_scan(path) and not path.stem.endswith(MASK)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+        """Its own name."""
+        return without_suffix(relative)
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""

@@ -13,21 +13,15 @@ from .case import Decoded, Pixels
 from .dicom_seg import WHOLE, SegRule
 from .dicom_series import Series
 from .errors import DataError
+from .formats import is_still
 from .geometry import Geometry
 from .labels import LabelMap
-from .still import is_still, read_mask
-from .volume import Volume, read_mask_volume, read_volume, volume_suffix
+from .still import read_mask
+from .volume import Volume, read_mask_volume, read_volume
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 AXES: dict[SliceAxis, str] = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}
 """Where columns, rows and slices grow to: as radiologists look at slices, the patient's right on the left."""
-
-
-def is_scan(path: Path) -> bool:
-    """Whether a path is a volume's file by its name: the header where header and voxels are two files."""
-    suffix = volume_suffix(path)
-    named = suffix is not None and not path.name.startswith(".") and not suffix.startswith(".img")
-    return named and not path.is_dir()
 
 
 def read_scan(files: Sequence[Path], slice_axis: SliceAxis, resample: bool) -> Pixels:

@@ -12,9 +12,9 @@ from PIL import Image, UnidentifiedImageError
 
 from .case import Case, Decoded, Pixels
 from .errors import DataError
+from .formats import STILLS, is_still
 from .labels import LabelMap
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BROKEN = (
     UnidentifiedImageError,
@@ -30,11 +30,6 @@ MOST_PIXELS_A_BYTE = 8 * 1100
 """Deflate packs about 1030 bytes into one, and a byte holds at most 8 pixels."""
 GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
-
-
-def is_still(path: Path) -> bool:
-    """Whether a file is a still image by its name."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -53,7 +48,7 @@ def find_images(folder: Path) -> dict[str, Path]:
             raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
         found[path.stem] = path
     if not found:
-        raise DataError(f"{folder}: no image here; expected files ending in {', '.join(SUFFIXES)}")
+        raise DataError(f"{folder}: no image here; expected files ending in {', '.join(STILLS)}")
     return found
 
 

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from . import dicom, dicom_seg, metaimage, nifti
 from .dicom import Colour
-from .dicom_file import below, is_dicom
+from .dicom_file import below
 from .dicom_grid import Spacing
 from .dicom_seg import WHOLE, SegRule
 from .dicom_series import Series, find_series
 from .errors import DataError
+from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_read_as_dicom, volume_suffix
 from .geometry import Geometry
 from .itk import to_image
 
-SUFFIXES = (*metaimage.SUFFIXES, *nifti.SUFFIXES, *nifti.HEADERS)
-"""Of the files by which the volumes of a folder are found."""
 INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 
 
@@ -114,7 +113,7 @@ def read_volume(
             data outside its folder.
     """
     path = Path(path)
-    if _is_dicom(path):
+    if is_read_as_dicom(path):
         return read_series(path, series, stack, colour, spacing)[0]
     try:
         with np.errstate(all="ignore"):  # what is not finite is refused below
@@ -192,10 +191,10 @@ def write_volume(volume: Volume, path: str | Path, like: str | Path | None = Non
     """
     path = Path(path)
     suffix = volume_suffix(path)
-    if suffix not in (*metaimage.SUFFIXES, *nifti.SUFFIXES):
+    if suffix not in (*METAIMAGE, *NIFTI):
         raise ValueError(f"{path}: a volume is written as .mhd, .mha, .nii or .nii.gz")
     array = _writable(volume.array)
-    if suffix in metaimage.SUFFIXES:
+    if suffix in METAIMAGE:
         metaimage.write(array, volume.affine, path)
     else:
         nifti.write(array, volume.affine, path, Path(like) if like is not None and _is_nifti(like) else None)
@@ -224,30 +223,13 @@ def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
     raise ValueError(f"no integer type holds {low} to {high}")
 
 
-def volume_suffix(path: str | Path) -> str | None:
-    """The suffix by which a file is a volume, ".mhd" or ".nii.gz", in lower case; None where it is none."""
-    name = Path(path).name.lower()
-    return next((s for s in (*SUFFIXES, *nifti.IMAGES) if name.endswith(s) and name != s), None)
-
-
-def volume_stem(path: str | Path) -> str:
-    """A file's name without the suffix of a volume, or without its own where it is none."""
-    path, suffix = Path(path), volume_suffix(path)
-    return path.stem if suffix is None else path.name[: -len(suffix)]
-
-
 def volume_files(path: str | Path) -> list[Path]:
     """Every file that a volume's header and pixels come from; errors as `read_volume`."""
     path = Path(path)
-    if _is_dicom(path):
+    if is_read_as_dicom(path):
         return list(below(path)) if path.is_dir() else [path]
     found: list[Path] = _format(path).files(path)
     return found
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a path is for the reader of DICOM: a folder, or a file with its mark and no suffix of another format."""
-    return path.is_dir() or (volume_suffix(path) is None and is_dicom(path))
 
 
 def _format(path: Path) -> ModuleType:
@@ -255,15 +237,15 @@ def _format(path: Path) -> ModuleType:
     if suffix is None and not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if suffix is None:
-        endings = ", ".join(SUFFIXES)
+        endings = ", ".join(VOLUMES)
         raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    return metaimage if suffix in metaimage.SUFFIXES else nifti
+    return metaimage if suffix in METAIMAGE else nifti
 
 
 def _is_nifti(path: str | Path) -> bool:
-    return volume_suffix(path) in (*nifti.SUFFIXES, *nifti.HEADERS, *nifti.IMAGES)
+    return volume_suffix(path) in (*NIFTI, *NIFTI_HEADERS, *NIFTI_IMAGES)
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:

@@ -175,8 +175,8 @@ def picture(name: str) -> Picture:
     if on_disk.ndim == 2:
         on_disk = (on_disk.astype(float) * 255 / max(int(on_disk.max()), 1)).astype(np.uint8)
     colours = np.round(np.vstack([palette(len(adapter.classes)), np.ones((256 - len(adapter.classes), 3))]) * 255)
-    if adapter.background is not None:
-        colours[adapter.classes.index(adapter.background)] = 40
+    if (background := datasets.background_index(adapter.classes)) is not None:
+        colours[background] = 40
     colours[datasets.IGNORE] = 215
     gap = np.full((image.shape[0], 6, 3), 255, np.uint8)
     panels = [_rgb(image), gap, _rgb(on_disk), gap, colours.astype(np.uint8)[mask]]

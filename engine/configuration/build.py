@@ -42,11 +42,6 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
     return factory(**own, **given)
 
 
-def told(adapter: datasets.Adapter) -> dict[str, Any]:
-    """What a file of the data set says in place of the section `data`: its keys and values; empty for most."""
-    return adapter.told() if isinstance(adapter, datasets.NiftiFolder) else {}
-
-
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:
     """The channels that the network sees: those of a slice and of its neighbours."""
     return adapter.channels * (2 * data.context + 1)
@@ -55,11 +50,6 @@ def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:
 def slice_rule(data: DataSection) -> datasets.SliceRule:
     """Which slices of a volume are trained on."""
     return data.slices.margin if isinstance(data.slices, MarginSection) else data.slices
-
-
-def background_class(adapter: datasets.Adapter) -> int | None:
-    """The index of the class named background, or None."""
-    return None if adapter.background is None else adapter.classes.index(adapter.background)
 
 
 def build_cache(data: DataSection, output: str, adapter: datasets.Adapter) -> datasets.Cache:

@@ -11,7 +11,6 @@ import datasets
 from datasets.cache import digest_of, refuse_non_finite
 from datasets.counts import slice_counts
 from datasets.grid import Spacing, network_shape, resize_mask
-from datasets.labels import looks_like_background
 from datasets.leakage import leaks
 from datasets.prepare import grouped, refuse_equal_ids
 
@@ -97,7 +96,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
                 "its size and time; train_seg.py check --clear-cache, then check again"
             )
         found.facts.append(facts)
-    if ground := looks_like_background(found.classes):
+    if ground := datasets.looks_like_background(found.classes):
         found.notes.append(
             f"no class is named background, so {ground!r} counts as foreground in means and samplers; if it is none, "
             "call it background in data.labels"
@@ -123,7 +122,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     shape = network_shape((len(decoded.mask), rows, columns), decoded.spacing, data.size, data.spacing)
     masks = resize_mask(decoded.mask, shape)
     counts = slice_counts(masks, classes)
-    kept = datasets.kept_slices(counts[0], build.slice_rule(data), build.background_class(adapter))
+    kept = datasets.kept_slices(counts[0], build.slice_rule(data), datasets.background_index(adapter.classes))
     digest, held = digest_of(pixels), cache.held_of(case)
     return Facts(
         case=case,

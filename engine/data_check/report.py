@@ -166,8 +166,9 @@ def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
 
 def _best_slice(decoded: datasets.Decoded, adapter: datasets.Adapter) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """The slice with most foreground; its image for imshow."""
-    background = -1 if adapter.background is None else adapter.classes.index(adapter.background)
-    counts = ((decoded.mask != background) & (decoded.mask != datasets.IGNORE)).sum((1, 2))
+    background = datasets.background_index(adapter.classes)
+    left_out = [datasets.IGNORE, *([] if background is None else [background])]
+    counts = (~np.isin(decoded.mask, left_out)).sum((1, 2))
     index = int(counts.argmax())
     image = decoded.image.array[index]
     return (image if image.shape[-1] == 3 and image.dtype == np.uint8 else image[..., 0]), decoded.mask[index]

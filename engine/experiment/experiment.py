@@ -66,7 +66,7 @@ class Experiment:
         """The samples of the training part, augmented; a `DataError` where they do not fit into one batch."""
         data = self.config.data
         rule = build.slice_rule(data)
-        keep = partial(datasets.kept_slices, rule=rule, background=build.background_class(self.adapter))
+        keep = partial(datasets.kept_slices, rule=rule, background=datasets.background_index(self.adapter.classes))
         samples = datasets.Samples(
             self.data.parts["train"],
             build.build_augmentation(data),
@@ -83,7 +83,7 @@ class Experiment:
         order = partial(
             sampler,
             pixels=samples.counts()[0],
-            background=build.background_class(adapter),
+            background=datasets.background_index(adapter.classes),
             batch_size=config.train.batch_size,
         )
         share = (ranks.rank(), ranks.world_size())
@@ -121,7 +121,7 @@ class Experiment:
     def background(self) -> int | None:
         """The class that is left out of means, or None."""
         choice = self.config.scores.background or ("exclude" if self.adapter.kind == "volume" else "include")
-        return None if choice == "include" else build.background_class(self.adapter)
+        return None if choice == "include" else datasets.background_index(self.adapter.classes)
 
     @property
     def activation(self) -> Activation:

@@ -48,7 +48,7 @@ def montage(
         holds |= ((mask != background) & (mask != datasets.IGNORE)).any(axis=(1, 2))
     found = np.flatnonzero(holds) if holds.any() else np.arange(len(image))
     span = np.arange(max(0, found[0] - 1), min(len(image), found[-1] + 2))
-    shown = span[np.unique(np.linspace(0, len(span) - 1, min(most, len(span))).round().astype(int))].tolist()
+    shown = span[datasets.evenly_spaced(len(span), most)].tolist()
     lines = -(-len(shown) // COLUMNS)
     rows, columns = next(iter(masks.values())).shape[1:]
     height = steepness(rows * sides[0], columns * sides[1])

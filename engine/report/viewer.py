@@ -147,7 +147,7 @@ def _spread(places: Sequence[Place]) -> list[int]:
     """Which of them are shown: from the first to the last, and the median."""
     if len(places) <= MOST_CASES:
         return list(range(len(places)))
-    even = np.linspace(0, len(places) - 1, MOST_CASES - 1).round().astype(int).tolist()
+    even = datasets.evenly_spaced(len(places), MOST_CASES - 1)
     return sorted({*even, *(at for at, place in enumerate(places) if place.note)})
 
 
@@ -164,7 +164,7 @@ def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
     """A case for the script, its pictures as data URIs."""
     first = next(iter(case.kept.values()))
     count, size = len(first.slices), np.array(first.size)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, level.slices)).round().astype(int))
+    chosen = datasets.evenly_spaced(count, level.slices)
     rows, columns = np.maximum(1, np.rint(size * min(1.0, level.side / size.max()))).astype(int).tolist()
     shape = (len(chosen), rows, columns)
     masks = {arm: resize_mask(tiles[chosen], shape) for arm, tiles in case.predictions.items()}

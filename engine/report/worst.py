@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from datasets.labels import background_of
+import datasets
 
 from ..experiment.run import Run
 from ..scoring import results, snapshots
@@ -41,8 +41,7 @@ def scored(runs: Sequence[Run]) -> list[Scored]:
 
 def background(header: Mapping[str, Any]) -> int | None:
     """The index of the class that is no foreground, by the header of a scores document, or None."""
-    name = background_of(header["classes"])
-    return None if name is None else header["classes"].index(name)
+    return datasets.background_index(header["classes"])
 
 
 def reason(one: Scored, runs: Sequence[Run], header: Mapping[str, Any]) -> str:

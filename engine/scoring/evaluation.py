@@ -15,7 +15,6 @@ import datasets
 from segloss.calibration import Calibration
 from segloss.scores import SegmentationScores
 
-from ..configuration.build import background_class
 from ..experiment.experiment import Experiment
 from ..processes import ranks
 from .inference import describe, infer, labels_of, on_own_grid
@@ -87,7 +86,7 @@ def predict(
         reference = fabric.to_device(masks).long()
         if calibration is not None:
             logits = _shown(logits, reference, calibration)
-        labels = labels_of(logits, config.scores, background_class(experiment.adapter))
+        labels = labels_of(logits, config.scores, datasets.background_index(experiment.adapter.classes))
         yield Prediction(number, fabric.to_device(labels), reference)
     model.train(was_training)
 
@@ -131,7 +130,7 @@ def score(
     activation = experiment.activation if thorough else "none"
     calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
     scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
-    volumes = VolumeScores(classes, background_class(experiment.adapter), config.scores.tolerance)
+    volumes = VolumeScores(classes, datasets.background_index(experiment.adapter.classes), config.scores.tolerance)
     lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())

@@ -14,13 +14,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 import datasets
-from datasets.dicom_file import SUFFIXES as DICOM
-from datasets.dicom_file import is_dicom
-from datasets.labels import LabelMap, Labels, Values, as_values, background_of
-from datasets.scan import is_scan
-from datasets.still import SUFFIXES as STILLS
-from datasets.still import is_still, read_mask
-from datasets.volume import SUFFIXES as VOLUMES
+from datasets import LabelMap, Labels, Values, as_values
+from datasets.still import read_mask
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
 
@@ -123,10 +118,10 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
     reading, classes = _maps((pair.reference for pair in pairs.values()), options)
     if options.background is not None and options.background not in classes.classes:
         raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
-    background = None if options.background is None else classes.classes.index(options.background)
+    background = datasets.class_index(classes.classes, options.background)
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
-    ground = background_of(classes.classes)
-    surfaceless = background if ground is None else classes.classes.index(ground)
+    ground = datasets.background_index(classes.classes)
+    surfaceless = background if ground is None else ground
     volumes = VolumeScores(classes.classes, surfaceless, options.tolerance)
     names: list[dict[str, Any]] = []
     for number, case in enumerate(track(pairs, len(pairs))):
@@ -161,7 +156,7 @@ class _Pair(NamedTuple):
 def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, _Pair]:
     ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
     missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
-    kinds: dict[bool, Path] = {_is_volume(path): path for path in (*ours.values(), *theirs.values())}
+    kinds: dict[bool, Path] = {datasets.is_volume(path): path for path in (*ours.values(), *theirs.values())}
     if len(kinds) > 1:
         raise datasets.DataError(f"{kinds[False]}: a still, but {kinds[True]} is a volume; score them apart")
     if missing:
@@ -183,22 +178,17 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
         raise datasets.DataError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if not _is_volume(path) and not is_still(path):
+        if not datasets.is_volume(path) and not datasets.is_still(path):
             continue
-        stem = datasets.volume_stem(path) if _is_volume(path) else path.stem
+        stem = datasets.volume_stem(path) if datasets.is_volume(path) else path.stem
         case = (path.parent.relative_to(folder) / _first(pattern, stem)).as_posix()
         if case in found:
             raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
         found[case] = path
     if not found:
-        raise datasets.DataError(
-            f"{folder}: no mask here; expected files ending in {', '.join((*STILLS, *VOLUMES, *DICOM))}"
-        )
+        suffixes = ", ".join((*datasets.STILLS, *datasets.VOLUMES, *datasets.DICOM))
+        raise datasets.DataError(f"{folder}: no mask here; expected files ending in {suffixes}")
     return found
-
-
-def _is_volume(path: Path) -> bool:
-    return is_scan(path) or (path.suffix.lower() in DICOM and is_dicom(path))
 
 
 def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, LabelMap]:
@@ -223,7 +213,7 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
 
 def _read(path: Path, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
     """A mask as `(slices, rows, columns)`, of colours with a further axis of three, and where a volume lies."""
-    volume = datasets.read_mask_volume(path).reordered("LPS") if _is_volume(path) else None
+    volume = datasets.read_mask_volume(path).reordered("LPS") if datasets.is_volume(path) else None
     mask = read_mask(path, coloured) if volume is None else volume.array
     if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")

@@ -11,7 +11,6 @@ from torch import nn
 import datasets
 from datasets.grid import nearest_slices
 
-from ..configuration import build
 from ..experiment.experiment import Experiment
 from ..pictures.figures import overlay
 from ..pictures.montage import montage
@@ -39,7 +38,7 @@ def save_overlays(
     for found in predict(model, samples, experiment, fabric, sorted(titles)):
         case, title = samples.cases[found.case], titles[found.case]
         reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
-        background = build.background_class(experiment.adapter)
+        background = datasets.background_index(experiment.adapter.classes)
         planes = [case.image(index) for index in nearest_slices(case.shape[0], len(labels)).tolist()]
         image = np.stack([plane / np.float32(255 if plane.dtype == np.uint8 else 1) for plane in planes])
         counted = (reference != datasets.IGNORE) & (reference != (-1 if background is None else background))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import datasets
 from segloss.calibration import pooled_calibration
 from segloss.readings import READINGS, reading
 
@@ -28,7 +29,7 @@ def pooled(documents: Sequence[dict[str, Any]], images: Sequence[Sequence[dict[s
     """
     header = documents[0]["header"]
     classes = header["classes"]
-    left_out = {None if header["background"] is None else classes.index(header["background"]), header["ignore_index"]}
+    left_out = {datasets.class_index(classes, header["background"]), header["ignore_index"]}
     rows = [{**row, "fold": fold} for fold, document in enumerate(documents) for row in document["cases"]]
     of_cases = _counts(rows, len(classes))
     of_images = _counts([row for of_fold in images for row in of_fold], len(classes))

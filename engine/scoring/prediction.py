@@ -19,15 +19,12 @@ from torch import Tensor
 
 import datasets
 from datasets.cache import refuse_non_finite
-from datasets.dicom_file import SUFFIXES as DICOM
-from datasets.dicom_file import is_dicom
 from datasets.dicom_seg_write import write_seg
 from datasets.files import write_atomically
 from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
 from datasets.scan import in_file
 from datasets.slices import neighbours
-from datasets.volume import volume_suffix
 
 from ..configuration import build
 from ..configuration.config import Config
@@ -61,9 +58,6 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
         DataError: a path that is not there, a folder without images, two images of one name.
     """
     written = {out.resolve() / name for name in OUTPUTS}
-    kind = "images (.png, .jpg, .tif, .bmp)"
-    if adapter.kind == "volume":
-        kind = f"scans ({'DICOM' if isinstance(adapter, datasets.Dicom) else '.nii, .nii.gz, .hdr, .mha, .mhd'})"
     found: dict[str, Input] = {}
     for path in dict.fromkeys(paths):
         if not path.exists():
@@ -72,25 +66,14 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
         files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
         files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
         if not files:
-            raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {kind}")
+            raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {adapter.reads}")
         for file in files:
             relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
-            name, suffix = _name(relative, file)
-            if isinstance(adapter, datasets.NiftiFolder):
-                name = adapter.name_of(name)
+            name, suffix = adapter.output_name(file, relative)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)
     return list(found.values())
-
-
-def _name(relative: str, file: Path) -> tuple[str, str]:
-    """What the outputs of an image are called, and its suffix."""
-    suffix = volume_suffix(file) or file.suffix
-    if file.is_dir() or is_dicom(file):
-        known = relative.lower().endswith(DICOM) and file.is_file()
-        return relative[: -len(suffix)] if known else relative, ".dcm"
-    return relative[: -len(suffix)], suffix
 
 
 class Predicted(NamedTuple):
@@ -138,7 +121,7 @@ def predict_file(
     logits = on_own_grid(planes, shape[0], (slices, rows, columns))
     if activation is not None:
         logits = map(partial(_keep, into=kept, activation=activation), logits)
-    labels = labels_of(logits, config.scores, build.background_class(adapter))
+    labels = labels_of(logits, config.scores, datasets.background_index(adapter.classes))
     return Predicted(image, scaled.image, labels.cpu().numpy(), np.stack(kept) if kept else None)
 
 
@@ -198,7 +181,7 @@ def write_prediction(
             write_seg(volume.array, found.image.series, segments, mask, anonymous)
         else:
             datasets.write_volume(volume, mask, like=one.path)
-        title, background = f"{one.name}: prediction", build.background_class(adapter)
+        title, background = f"{one.name}: prediction", datasets.background_index(adapter.classes)
         grey = found.shown.astype(np.float32)
         sides = found.image.geometry.spacing[1:]
         figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title, sides)

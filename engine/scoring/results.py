@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import datasets
 from segloss.readings import READINGS
 
-from ..configuration.build import background_class
 from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
 from ..experiment.experiment import Experiment
@@ -145,7 +145,9 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
         found["threshold_DSC"] = best_threshold(experiment.samples("test"))
     if adapter.kind == "volume":
         parts = experiment.data.parts
-        scores = mean_mask(parts["train"], parts["test"], len(adapter.classes), background_class(adapter))
+        scores = mean_mask(
+            parts["train"], parts["test"], len(adapter.classes), datasets.background_index(adapter.classes)
+        )
         cases = [cached.case.id for cached in parts["test"]]
         found["mean_mask"] = [
             {"case": case, "class": name, "DSC": value}

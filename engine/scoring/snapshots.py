@@ -172,7 +172,7 @@ def shown(case: datasets.CachedCase, shape: Sequence[int]) -> tuple[list[int], t
         case: the case.
         shape: (slices, rows, columns) of its labels.
     """
-    slices = np.unique(np.linspace(0, shape[0] - 1, min(SLICES, shape[0])).round().astype(int)).tolist()
+    slices = datasets.evenly_spaced(shape[0], SLICES)
     sides = np.array(shape[1:], dtype=np.float64)
     if case.spacing is not None:
         fields = np.multiply(case.spacing, case.original)[1:]

@@ -9,7 +9,6 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 import datasets
-from datasets.labels import looks_like_background
 
 from ..ablation.arms import fold_cells
 from ..ablation.executors import local_executor
@@ -136,7 +135,9 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
     """Score the best checkpoint once on the test part, and write all that is known of it; the scores come last."""
     config, adapter = experiment.config, experiment.adapter
     with stop.interrupts():
-        snapshots = CaseSnapshots(experiment.samples("test"), len(adapter.classes), build.background_class(adapter))
+        snapshots = CaseSnapshots(
+            experiment.samples("test"), len(adapter.classes), datasets.background_index(adapter.classes)
+        )
         model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display, snapshots.watch)
         snapshots.gather()
         if fabric.is_global_zero:
@@ -194,7 +195,7 @@ def _describe(experiment: Experiment, display: Display) -> None:
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
-    if ground := looks_like_background(experiment.adapter.classes):
+    if ground := datasets.looks_like_background(experiment.adapter.classes):
         display.line(f"warning: no class is named background, so {ground!r} counts as foreground; see data.labels")
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
     size = sum(file.stat().st_size for file in files)
