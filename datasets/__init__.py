@@ -8,7 +8,7 @@ from .cached import CachedCase
 from .camvid import CamVid
 from .camvid701 import CamVid701
 from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels
-from .cityscapes import Cityscapes, to_label_ids
+from .cityscapes import Cityscapes
 from .counts import Counts, add_slices
 from .dicom_folder import Dicom, Trus
 from .dicom_seg import SegRule
@@ -140,7 +140,6 @@ __all__ = [
     "read_mask_volume",
     "read_volume",
     "refuse_mixed_sizes",
-    "to_label_ids",
     "training_loader",
     "unwrap_worker_errors",
     "volume_files",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from .case import Case, Decoded, Kind, Pixels
+from .case import Case
 from .errors import DataError
-from .formats import is_still, without_suffix
-from .labels import LabelMap, Labels, Values, background_of, label_map
-from .still import find_images, read_rgb, with_mask
+from .folder import Stills
+from .formats import is_still
+from .labels import LabelMap, Labels, Values, label_map
+from .pattern import Pattern
 
 COLOURS: dict[str, tuple[tuple[int, int, int], str]] = {
     "Sky": ((128, 128, 128), "sky"),
@@ -54,7 +54,7 @@ OWN = LabelMap(
 FRAMES, MASKS, LIST = "701_StillsRaw_full", "LabeledApproved_full", "label_colors.txt"
 
 
-class CamVid701:
+class CamVid701(Stills):
     """`root/701_StillsRaw_full/NAME.png` and `root/LabeledApproved_full/NAME_L.png`, a colour for each class.
 
     A case is a frame; its group is the video sequence (0001TP, 0006R0, 0016E5, Seq05VD), what stands before the first
@@ -69,21 +69,14 @@ class CamVid701:
         ValueError: see `LabelMap`.
     """
 
-    channels = 3
-    reads = "images (.png, .jpg, .tif, .bmp)"
-    assumes_spacing = False
-    kind: Kind = "still"
-    normalise = "imagenet"
-
     def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
-        self.root = Path(root)
-        self.labels = label_map(OWN, labels, ignore)
-        self.classes = self.labels.classes
-        self.background = background_of(self.classes)
-
-    def resolved(self) -> dict[str, Any]:
-        """Nothing: no file of the data set says anything in place of the configuration."""
-        return {}
+        super().__init__(
+            root,
+            Pattern("images", f"{FRAMES}/{{name}}.*", is_still, depth=1),
+            Pattern("masks", f"{MASKS}/{{name}}_L.*", is_still, depth=1),
+            label_map(OWN, labels, ignore),
+            layout=f"{FRAMES} and {MASKS}",
+        )
 
     def cases(self) -> list[Case]:
         """List the frames.
@@ -91,42 +84,19 @@ class CamVid701:
         Raises:
             DataError: a missing folder, frame or mask, a list of colours that is not CamVid's.
         """
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; set data.root to the folder with {FRAMES} and {MASKS}")
         if (self.root / "trainannot").is_dir() and not (self.root / FRAMES).is_dir():
             raise DataError(f"{self.root}: CamVid in SegNet's layout, with trainannot; use data.name: camvid")
         if (self.root / LIST).is_file():
             _check_list(self.root / LIST)
-        images, masks = find_images(self.root / FRAMES), find_images(self.root / MASKS)
-        cases = []
-        for name, path in images.items():
-            if f"{name}_L" not in masks:
-                raise DataError(f"{path}: no mask {self.root / MASKS / f'{name}_L.png'}; add it or remove the image")
-            cases.append(Case(name, name.split("_")[0], path, masks[f"{name}_L"]))
-        for name in masks:
-            if name.removesuffix("_L") not in images:
-                raise DataError(f"{masks[name]}: no image of this name in {self.root / FRAMES}")
-        return cases
+        return super().cases()
 
-    def sources(self, case: Case) -> list[Path]:
-        """The frame and its mask."""
-        return [case.image, case.mask]
+    def case(self, name: str, image: Path, mask: Path) -> Case:
+        """A frame, of the sequence that its name begins with."""
+        return Case(name, name.split("_")[0], image, mask)
 
     def is_image(self, path: Path) -> bool:
-        """Whether a file is an image by its name."""
+        """Whether a file is a frame by its name."""
         return is_still(path) and not path.stem.endswith("_L")
-
-    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
-        """Its own name."""
-        return without_suffix(relative)
-
-    def read_image(self, path: Path) -> Pixels:
-        """Decode a frame."""
-        return Pixels(read_rgb(path))
-
-    def read(self, case: Case) -> Decoded:
-        """Decode a frame and its mask."""
-        return with_mask(self.read_image(case.image), case, self.labels)
 
 
 def _check_list(path: Path) -> None:

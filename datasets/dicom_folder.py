@@ -20,7 +20,7 @@ from .dicom_series import SEGMENTATIONS, Series, find_series, headers, is_series
 from .errors import DataError
 from .formats import DICOM, is_dicom, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_index, background_of, label_map
-from .pattern import Pattern, part_of
+from .pattern import Pattern, pairs, part_of
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume, read_series, volume_files
 
@@ -85,10 +85,9 @@ class Dicom:
             re.compile(series or "")
         except re.error as error:
             raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
-        self._images = Pattern("images", images, lambda path: self._fits(path, images) and self._is_scan(path))
-        self._masks = (
-            None if masks is None else Pattern("masks", masks, lambda path: self._fits(path, masks) and _is_mask(path))
-        )
+        depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
+        self._images = Pattern("images", images, self._is_scan, depths[images])
+        self._masks = None if masks is None else Pattern("masks", masks, _is_mask, depths[masks])
         self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
         self.labels = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
         if len(self.labels.classes) < 2:
@@ -108,24 +107,8 @@ class Dicom:
         Raises:
             DataError: a missing folder, no scan, a scan without its mask or with two.
         """
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; set data.root")
-        scans = self._images.find(self.root)
-        masks = {} if self._masks is None else self._masks.find(self.root)
-        taken = {path for paths in masks.values() for path in paths}
-        scans = {name: kept for name, paths in scans.items() if (kept := [p for p in paths if p not in taken])}
-        if not scans:
-            raise DataError(f"{self.root}: no DICOM fits data.images: {self._images.text}; see data.root")
-        cases = []
-        for name, paths in scans.items():
-            listed = masks.get(name, []) if self._masks is not None else paths[:1]
-            if len(paths) != 1 or len(listed) != 1:
-                pattern = self._images if len(paths) != 1 or self._masks is None else self._masks
-                wanted = self.root / pattern.text.replace("{name}", name)
-                told = f"no {wanted}" if not listed else f"several files fit {wanted}"
-                raise DataError(f"{paths[0]}: {told}; add what is missing, or narrow data.images and data.masks")
-            cases.append(Case(name, name, paths[0], listed[0], part_of(name)))
-        return cases
+        found = pairs(self.root, [self._images], self._masks, "DICOM", spare_masks=True)
+        return [Case(name, name, image, mask, part_of(name)) for name, image, mask in found]
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
@@ -162,10 +145,6 @@ class Dicom:
         if is_seg(mask):
             self._refuse_foreign(mask, image.series)
         return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule)
-
-    def _fits(self, path: Path, pattern: str) -> bool:
-        """Whether a path lies as deep as its pattern: `{name}` is one folder or file."""
-        return "**" in pattern or len(path.relative_to(self.root).parts) == pattern.count("/") + 1
 
     def _is_scan(self, path: Path) -> bool:
         return path.is_dir() or self._is_file(path)

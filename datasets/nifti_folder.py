@@ -11,7 +11,7 @@ from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .formats import is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_of, label_map, own_classes
-from .pattern import Pattern, part_of
+from .pattern import Pattern, pairs, part_of
 from .scan import SliceAxis, read_scan, with_scan_mask
 from .volume import volume_files
 
@@ -42,6 +42,12 @@ class NiftiFolder:
     assumes_spacing = False
     kind: Kind = "volume"
     normalise = "percentile"
+    own: LabelMap | None = None
+    """The classes without `labels` of a data set with a layout of its own."""
+    layout: str | None = None
+    """The layout of such a data set in words, for messages."""
+    depth: int | None = None
+    """How many folders and file names `{name}` reaches over; None for any number."""
 
     def __init__(
         self,
@@ -64,17 +70,17 @@ class NiftiFolder:
             raise ValueError("images: a list of patterns, one a channel, holds no *")
         if channels is not None and (channels < 1 or len(given) > 1):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
-        if images is not None and labels is None:
+        if images is not None and labels is None and self.own is None:
             raise ValueError("labels: missing; say what the mask values mean, as {background: 0, gland: 1}")
         for pattern in [*given, *([] if masks is None else [masks])]:
             if "{name}" not in pattern:
                 raise ValueError(f"{'masks' if pattern == masks else 'images'}: {pattern!r} does not hold {{name}}")
-        self._images = [Pattern("images", pattern, is_scan) for pattern in given]
-        self._masks = None if masks is None else Pattern("masks", masks, is_scan)
+        self._images = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
+        self._masks = None if masks is None else Pattern("masks", masks, is_scan, self.depth)
         self._own_channels = channels
         self._given = None
-        if labels is not None:
-            self._given = label_map(LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
+        if labels is not None or self.own is not None:
+            self._given = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
             if len(self._given.classes) < 2:
                 raise ValueError("labels: one class is nothing to tell apart; name the background too")
         self._ignore = ignore
@@ -122,27 +128,20 @@ class NiftiFolder:
             DataError: a missing folder, no scan, a scan without its mask or with two, a mask without a scan, a channel
                 that is missing; see `DatasetJson`.
         """
-        if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder; set data.root")
         if self._masks is None:
             self._refuse_other_channels()
             return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
-        every, masks = [pattern.find(self.root) for pattern in self._images], self._masks.find(self.root)
-        taken = {path for name, paths in masks.items() for path in paths if {*every[0].get(name, ())} - {path}}
-        scans = {name: kept for name, paths in every[0].items() if (kept := [p for p in paths if p not in taken])}
-        if not scans:
-            raise DataError(f"{self.root}: no scan fits data.images: {self._images[0].text}; see data.root")
-        cases = []
-        for name, paths in scans.items():
-            for found, pattern in zip([{name: paths}, *every[1:], masks], [*self._images, self._masks], strict=True):
-                if len(found.get(name, ())) != 1:
-                    wanted = self.root / pattern.text.replace("{name}", name)
-                    told = f"no {wanted}" if name not in found else f"several files fit {wanted}"
-                    raise DataError(f"{paths[0]}: {told}; add what is missing, or narrow data.images and data.masks")
-            cases.append(Case(name, name, paths[0], masks[name][0], part_of(name)))
-        for name in sorted(masks.keys() - scans.keys()):
-            raise DataError(f"{masks[name][0]}: no scan for this mask by data.images: {self._images[0].text}")
-        return cases
+        spare = self.layout is not None
+        found = pairs(self.root, self._images, self._masks, "scan", self.layout, spare_masks=spare)
+        return [self.case(name, image, mask) for name, image, mask in found]
+
+    def case(self, name: str, image: Path, mask: Path) -> Case:
+        """The case of a name that the patterns give: of its own group, in the part that its name begins with."""
+        return Case(name, name, image, mask, part_of(name))
+
+    def accepts(self, path: Path) -> bool:
+        """Whether a file may be a scan, by its name."""
+        return is_scan(path)
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan and of its mask, and the `dataset.json` that names the classes."""

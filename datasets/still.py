@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 
 from .case import Case, Decoded, Pixels
 from .errors import DataError
-from .formats import STILLS, is_still
 from .labels import LabelMap
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -30,26 +29,6 @@ MOST_PIXELS_A_BYTE = 8 * 1100
 """Deflate packs about 1030 bytes into one, and a byte holds at most 8 pixels."""
 GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
-
-
-def find_images(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their name without suffix, sorted.
-
-    Raises:
-        DataError: the folder is missing or holds no image, or two files share a name.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; is data.root right?")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not is_still(path):
-            continue
-        if path.stem in found:
-            raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of them")
-        found[path.stem] = path
-    if not found:
-        raise DataError(f"{folder}: no image here; expected files ending in {', '.join(STILLS)}")
-    return found
 
 
 def read_rgb(path: Path) -> NDArray[Any]:

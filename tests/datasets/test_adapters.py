@@ -14,75 +14,19 @@ from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
 from datasets.pattern import Pattern
 from datasets.still import is_still, read_image, read_labels
-from segloss_tests.stills import blocks, make_cityscapes, photograph, save
+from segloss_tests.stills import (
+    GROUPED,
+    PALETTE,
+    TRAIN_IDS,
+    blocks,
+    make_camvid701,
+    make_cityscapes,
+    make_folder,
+    photograph,
+    save,
+)
 
 MODEL = "{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}"
-
-# The table of the official scripts: labelId -> trainId, 255 where ignored.
-TRAIN_IDS = np.full(256, 254, np.uint8)
-TRAIN_IDS[:34] = [255, 255, 255, 255, 255, 255, 255, 0, 1, 255, 255, 2, 3, 4, 255, 255, 255, 5, 255, 6, 7, 8, 9, 10,
-                  11, 12, 13, 14, 15, 255, 255, 16, 17, 18]  # fmt: skip
-
-# 32 classes in the order of label_colors.txt with SegNet's class of each, written down a second time.
-LABEL_COLORS = """\
-64 128 64\tAnimal\t9
-192 0 128\tArchway\t1
-0 128 192\tBicyclist\t10
-0 128 64\tBridge\t1
-128 0 0\tBuilding\t1
-64 0 128\tCar\t8
-64 0 192\tCartLuggagePram\t9
-192 128 64\tChild\t9
-192 192 128\tColumn_Pole\t2
-64 64 128\tFence\t7
-128 0 192\tLaneMkgsDriv\t3
-192 0 64\tLaneMkgsNonDriv\t3
-128 128 64\tMisc_Text\t6
-192 0 192\tMotorcycleScooter\t10
-128 64 64\tOtherMoving\t8
-64 192 128\tParkingBlock\t4
-64 64 0\tPedestrian\t9
-128 64 128\tRoad\t3
-128 128 192\tRoadShoulder\t4
-0 0 192\tSidewalk\t4
-192 128 128\tSignSymbol\t6
-128 128 128\tSky\t0
-64 128 192\tSUVPickupTruck\t8
-0 0 64\tTrafficCone\t2
-0 64 64\tTrafficLight\t6
-192 64 128\tTrain\t8
-128 128 0\tTree\t5
-192 128 192\tTruck_Bus\t8
-64 0 64\tTunnel\t1
-192 192 0\tVegetationMisc\t5
-0 0 0\tVoid\t255
-64 192 0\tWall\t1
-"""
-ORIGINAL = [line.split("\t") for line in LABEL_COLORS.splitlines()]
-PALETTE = np.array([list(map(int, colour.split())) for colour, _, _ in ORIGINAL], np.uint8)
-GROUPED = np.array([int(index) for _, _, index in ORIGINAL], np.uint8)
-
-
-def make_camvid701(root, sequences=(("0001TP", 2), ("0006R0", 2), ("0016E5", 2), ("Seq05VD", 2)), size=(24, 48)):
-    rng = np.random.default_rng(0)
-    for sequence, count in sequences:
-        for index in range(count):
-            mask = blocks(rng, np.arange(32), size)
-            save(root / f"701_StillsRaw_full/{sequence}_f{index:05d}.png", photograph(rng, mask))
-            save(root / f"LabeledApproved_full/{sequence}_f{index:05d}_L.png", PALETTE[mask])
-    lines = ["\t".join(line[:2]) for line in ORIGINAL]
-    (root / "label_colors.txt").write_text("\n".join(lines) + "\n")
-    return root
-
-
-def make_folder(root, values=(0, 1, 2), count=6, size=(24, 32), images="images/{}.png", masks="masks/{}.png"):
-    rng = np.random.default_rng(0)
-    for index in range(count):
-        mask = blocks(rng, np.arange(len(values)), size)
-        save(root / images.format(f"case{index}"), photograph(rng, mask * 40))
-        save(root / masks.format(f"case{index}"), np.asarray(values, np.uint8)[mask])
-    return root
-
 
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
 ADAPTERS = {
@@ -117,13 +61,11 @@ def test_every_label_id_is_a_class_or_void():
     assert sorted([*CLASSES.values(), *VOID.values()]) == list(range(34))
 
 
-def test_there_and_back():
-    back = datasets.to_label_ids(np.array([[*range(19), 255]]))
+def test_predictions_are_written_as_label_ids():
+    """What the evaluation server takes: `predict` writes the values that a mask file of the data set holds."""
+    back = Cityscapes("").labels.values_of(np.arange(19))
     assert back.dtype == np.uint8
-    assert TRAIN_IDS[back].tolist() == [[*range(19), 255]]
-    assert back[0, -1] == 0
-    with pytest.raises(ValueError, match=r"must be in 0\.\.18 or 255, got 19"):
-        datasets.to_label_ids(np.array([19]))
+    assert TRAIN_IDS[back].tolist() == [*range(19)]
 
 
 def test_the_official_images_are_read_whole(tmp_path):

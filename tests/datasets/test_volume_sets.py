@@ -236,7 +236,7 @@ def test_masks_beside_scans_are_told_apart(tmp_path):
     assert [case.id for case in adapter.cases()] == ["a", "b"]
     assert [path.name for path in sorted(tmp_path.iterdir()) if adapter.is_image(path)] == ["a.nii.gz", "b.nii.gz"]
     (tmp_path / "b_seg.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"b\.nii\.gz: no .*b_seg\.nii\.gz; add what is missing"):
+    with pytest.raises(DataError, match=r"b\.nii\.gz: no mask .*b_seg\.nii\.gz; add it"):
         adapter.cases()
 
 
