@@ -1,8 +1,9 @@
 """Files on disk to cases, parts and batches of 2D samples."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .augment import TRANSFORMS, Augmentation, build_transform
 from .cache import Cache
 from .cached import CachedCase
 from .camvid import CamVid
@@ -11,7 +12,7 @@ from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels
 from .cityscapes import Cityscapes
 from .counts import Counts, add_slices
 from .dicom_folder import Dicom, Trus
-from .dicom_seg import SegRule
+from .dicom_options import SegRule
 from .division import Split, Splitter
 from .errors import DataError
 from .folder import Folder
@@ -30,21 +31,9 @@ from .labels import (
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .phantom import Phantom
-from .prepare import Data, LeakageWarning, Track, prepare, refuse_mixed_sizes
+from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
-from .samples import (
-    PADDING,
-    Draw,
-    Sample,
-    Samples,
-    TrainingBatches,
-    centre,
-    end_workers,
-    evaluation_loader,
-    training_loader,
-    unwrap_worker_errors,
-)
 from .slices import SliceRule, evenly_spaced, kept_slices
 from .split_file import FromFile, Recorded
 from .splits import SPLITS
@@ -56,6 +45,33 @@ from .volume import (
     volume_files,
     write_volume,
 )
+
+if TYPE_CHECKING:
+    from .augment import TRANSFORMS, Augmentation, build_transform
+    from .samples import (
+        PADDING,
+        Draw,
+        Sample,
+        Samples,
+        TrainingBatches,
+        centre,
+        end_workers,
+        evaluation_loader,
+        training_loader,
+        unwrap_worker_errors,
+    )
+else:
+    _LATER = dict.fromkeys(("TRANSFORMS", "Augmentation", "build_transform"), "augment")
+    _LATER |= dict.fromkeys(("PADDING", "Draw", "Sample", "Samples", "TrainingBatches", "centre"), "samples")
+    _LATER |= dict.fromkeys(("end_workers", "evaluation_loader", "training_loader"), "samples")
+    _LATER["unwrap_worker_errors"] = "samples"
+
+    def __getattr__(name: str) -> Any:
+        """What needs torch or albumentations, which take seconds to import, when it is first asked for."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
 
 ADAPTERS: dict[str, Callable[..., Adapter]] = {
     "camvid": CamVid,
@@ -94,6 +110,7 @@ __all__ = [
     "DataError",
     "Decoded",
     "Dicom",
+    "Division",
     "Draw",
     "Folder",
     "FromFile",
@@ -128,12 +145,14 @@ __all__ = [
     "build_transform",
     "centre",
     "class_index",
+    "divide",
     "end_workers",
     "evaluation_loader",
     "evenly_spaced",
     "is_still",
     "is_volume",
     "kept_slices",
+    "list_cases",
     "looks_like_background",
     "place_doubt",
     "prepare",

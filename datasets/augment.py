@@ -29,7 +29,7 @@ TRANSFORMS: dict[str, type[Any]] = {
 class Augmentation:
     """A chain of transforms; what it does is a function of the seed it is called with.
 
-    Pixels that a transform brings in from outside the image are ignored, unless it is told otherwise (`fill_mask`):
+    Pixels that a transform brings in from outside the image are ignored, unless `fill_mask` says otherwise:
     the default of albumentations would give them class 0.
 
     Args:
@@ -91,5 +91,5 @@ def build_transform(name: str, **parameters: Any) -> Any:
     except ValueError as error:  # a pydantic report of several lines for each problem: the key, then the reason
         lines = str(error).splitlines()
         pairs = zip(lines[1::3], lines[2::3], strict=False) if len(lines) > 2 else []
-        told = [f"{key} {reason.split(' [type=')[0].strip().replace('Input should', 'must')}" for key, reason in pairs]
-        raise ValueError("; ".join(told) or str(error)) from error
+        each = [f"{key} {reason.split(' [type=')[0].strip().replace('Input should', 'must')}" for key, reason in pairs]
+        raise ValueError("; ".join(each) or str(error)) from error

@@ -42,7 +42,7 @@ class CachedCase:
         counts: pixels and components of each class in each slice of the network's grid; see `slice_counts`.
         checksums: CRC-32 of each slice of each of `TENSORS`, compared whenever one is read.
 
-    Its methods raise a `DataError` where the file is gone, or damaged.
+    Its methods raise a `DataError` where the file is missing or damaged.
     """
 
     case: Case
@@ -126,12 +126,12 @@ class CachedCase:
             with safe_open(self.path, framework="np") as file:
                 yield file
         except FileNotFoundError as error:
-            raise DataError(f"{self.path}: gone; was the cache cleared? The same command goes on") from error
+            raise DataError(f"{self.path}: missing; was the cache cleared? Run the same command to resume") from error
         except SafetensorError as error:
             raise DataError(f"{self.path}: {_DAMAGED}") from error
 
 
-_DAMAGED = "damaged since it was decoded; remove this file, and the same command decodes the case again and goes on"
+_DAMAGED = "damaged since it was decoded; remove this file, and run the same command to decode the case and resume"
 
 
 def _rows(values: list[list[int]]) -> Rows:

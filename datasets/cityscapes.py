@@ -135,8 +135,8 @@ def _refuse_train_ids(raw: NDArray[Any], path: Path) -> None:
     rest = raw[raw != IGNORE]
     if not (rest <= len(CLASSES) - 1).all() or not (has_void or 2 * void > raw.size):
         return
-    told = f"{void} of {raw.size} pixels up to 6" + (", and 255" if has_void else "")
+    held = f"{void} of {raw.size} pixels up to 6" + (", and 255" if has_void else "")
     raise DataError(
-        f"{path}: holds no id above 18 ({told}): trainIds where labelIds are expected; put the labelIds back, or name "
+        f"{path}: holds no id above 18 ({held}): trainIds where labelIds are expected; put the labelIds back, or name "
         "the files *_gtFine_labelTrainIds.png and set data.ids: labelTrainIds"
     )

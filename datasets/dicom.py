@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from pydicom.pixels.processing import apply_color_lut
 
 from .dicom_file import BROKEN, Elements, load, transfer_syntax
 from .dicom_frames import Frame
+from .dicom_options import Colour
 from .dicom_pixels import stored_frames
 from .dicom_series import Series
 from .errors import DataError
 from .pixels import refuse_too_large, scaled
 
-Colour = Literal["grey", "rgb"]
 LUMA = (0.299, 0.587, 0.114)
 """Red, green and blue in the brightness of a colour (ITU-R BT.601, as YBR has it)."""
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")

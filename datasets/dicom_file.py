@@ -11,7 +11,6 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -126,8 +125,8 @@ class Elements:
 
     def damaged(self, what: str, error: BaseException) -> DataError:
         """The error for something that pydicom could not read."""
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        return DataError(f"{self.path}: {what} cannot be read ({told}); damaged or cut short, so export it again")
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        return DataError(f"{self.path}: {what} cannot be read ({detail}); damaged or cut short, so export it again")
 
 
 def load(path: Path, pixels: bool) -> Elements:
@@ -203,18 +202,3 @@ def transfer_syntax(elements: Elements) -> pydicom.uid.UID:
     """How the file is encoded; Implicit VR Little Endian, the standard's default, where it does not say."""
     meta = Elements(getattr(elements.dataset, "file_meta", Dataset()), elements.path)
     return pydicom.uid.UID(meta.text("TransferSyntaxUID") or str(pydicom.uid.ImplicitVRLittleEndian))
-
-
-def below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and its sub-folders in order, without hidden ones.
-
-    Raises:
-        DataError: a link to a file outside the folder.
-    """
-    base = folder.resolve()
-    for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
-            continue
-        if path.is_symlink() and not path.resolve().is_relative_to(base):
-            raise DataError(f"{path}: a link out of its folder; put the file itself there, or remove the link")
-        yield path

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .case import IGNORE, Case, Decoded, Kind, Pixels
-from .dicom import Colour
-from .dicom_file import load
-from .dicom_frames import frames_of
-from .dicom_grid import Spacing
-from .dicom_seg import SegRule, is_seg, reference
-from .dicom_series import SEGMENTATIONS, Series, find_series, headers, is_series
+from .dicom_options import Colour, SegRule, Spacing
 from .errors import DataError
-from .formats import DICOM, is_dicom, is_scan, without_suffix
+from .formats import DICOM, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_index, background_of, label_map
 from .pattern import Pattern, pairs, part_of
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume, read_series, volume_files
+
+if TYPE_CHECKING:
+    from .dicom_index import Index
+    from .dicom_series import Series
 
 
 class Dicom:
@@ -87,7 +87,7 @@ class Dicom:
             raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
         depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
         self._images = Pattern("images", images, self._is_scan, depths[images])
-        self._masks = None if masks is None else Pattern("masks", masks, _is_mask, depths[masks])
+        self._masks = None if masks is None else Pattern("masks", masks, self._is_mask, depths[masks])
         self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
         self.labels = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
         if len(self.labels.classes) < 2:
@@ -114,18 +114,21 @@ class Dicom:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
         mask = case.mask
         if self._masks is None and not case.image.is_dir():
-            mask = self._segmentation(case.image, find_series(case.image, self.series, self.stack, self.spacing))
+            from .dicom_series import find_series
+
+            series = find_series(case.image, self.series, self.stack, self.spacing, self._index)
+            mask = self._segmentation(case.image, series)
         found = [file for path in (case.image, mask) for file in volume_files(path)]
         return list(dict.fromkeys(found))
 
     def is_image(self, path: Path) -> bool:
         """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames."""
         if path.is_dir():
-            files = filter(self._is_file, sorted(path.iterdir()))
+            files = filter(self._index.is_image, sorted(path.iterdir()))
             found = [*islice(files, 2)]
-            single = bool(found) and (len(found) == 1 or self._frames(found[0]) == 1)
+            single = bool(found) and (len(found) == 1 or self._index.header(found[0]).count == 1)
             return single and any(map(self._wanted, chain(found, files)))
-        return self._is_file(path) and self._frames(path) > 1 and self._wanted(path)
+        return self._index.is_image(path) and self._index.header(path).count > 1 and self._wanted(path)
 
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:
         """The name of a series' folder, or of a file without a suffix of DICOM; and ".dcm", whatever its suffix."""
@@ -134,7 +137,7 @@ class Dicom:
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""
-        volume, series = read_series(path, self.series, self.stack, self.colour, self.spacing)
+        volume, series = read_series(path, self.series, self.stack, self.colour, self.spacing, self._index)
         return turned_scan(volume, self.slice_axis, series)
 
     def read(self, case: Case) -> Decoded:
@@ -142,47 +145,46 @@ class Dicom:
         image = self.read_image(case.image)
         assert image.series is not None
         mask = self._segmentation(case.image, image.series) if self._masks is None else case.mask
-        if is_seg(mask):
+        if self._index.is_segmentation(mask):
             self._refuse_foreign(mask, image.series)
-        return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule)
+        return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)
+
+    @cached_property
+    def _index(self) -> Index:
+        """The headers that have been read."""
+        from .dicom_index import Index  # with pydicom, which takes time to import
+
+        return Index()
 
     def _is_scan(self, path: Path) -> bool:
-        return path.is_dir() or self._is_file(path)
+        return path.is_dir() or self._index.is_image(path)
 
-    def _is_file(self, path: Path) -> bool:
-        """Whether a file is a DICOM image."""
-        if path.name.startswith(".") or not is_dicom(path):
-            return False
-        header = load(path, pixels=False)
-        return header.value("Rows") is not None and header.text("SOPClassUID") not in SEGMENTATIONS
-
-    def _frames(self, path: Path) -> int:
-        return load(path, pixels=False).whole("NumberOfFrames", 1) or 1
+    def _is_mask(self, path: Path) -> bool:
+        """Whether a path may be a mask: a volume, a SEG, or a folder of stills."""
+        return has_stills(path) if path.is_dir() else is_scan(path) or self._index.is_segmentation(path)
 
     def _wanted(self, path: Path) -> bool:
         """Whether a file is of the series that is asked for."""
-        return self.series is None or is_series(frames_of(load(path, pixels=False))[0], self.series)
+        from .dicom_series import is_series
+
+        return self.series is None or is_series(self._index.header(path).frames[0], self.series)
 
     def _segmentation(self, image: Path, series: Series) -> Path:
         """The SEG beside a scan that refers to its series, or, where none does, the one in its space."""
         folder = image if image.is_dir() else image.parent
-        found = [
-            (header.path, reference(header))
-            for header in headers(folder)
-            if header.text("SOPClassUID") in SEGMENTATIONS
-        ]
+        found = [(header.path, header.refers) for header in self._index.headers(folder) if header.is_segmentation]
         uid, space = series.frames[0].series, series.frames[0].space
         fit = [path for path, refers in found if uid in refers.series]
         fit = fit or [path for path, refers in found if not refers.series and space and refers.space == space]
         if len(fit) != 1:
-            told = f"none of {len(found)} SEG refers" if not fit else f"{len(fit)} SEG refer"
+            detail = f"none of {len(found)} SEG refers" if not fit else f"{len(fit)} SEG refer"
             listed = f" ({', '.join(path.name for path in fit[:5])})" if fit else ""
-            raise DataError(f"{folder}: {told} to the series {uid}{listed}; say which is the mask by data.masks")
+            raise DataError(f"{folder}: {detail} to the series {uid}{listed}; say which is the mask by data.masks")
         return fit[0]
 
     def _refuse_foreign(self, mask: Path, series: Series) -> None:
         """Raise a `DataError` for a SEG of another series in another space."""
-        refers, first = reference(load(mask, pixels=False)), series.frames[0]
+        refers, first = self._index.header(mask).refers, series.frames[0]
         known = refers.series and refers.space and first.space
         if known and first.series not in refers.series and refers.space != first.space:
             raise DataError(
@@ -259,8 +261,3 @@ def field_of_view(image: Pixels) -> NDArray[np.bool_]:
     seen = np.broadcast_to((stored.array > 0).any(axis=0), stored.array.shape)
     turned: NDArray[np.bool_] = Volume(seen, stored.affine).reordered(image.geometry.axes).array
     return turned
-
-
-def _is_mask(path: Path) -> bool:
-    """Whether a path may be a mask: a volume, a SEG, or a folder of stills."""
-    return has_stills(path) if path.is_dir() else is_scan(path) or is_seg(path)

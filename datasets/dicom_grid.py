@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dicom_frames import Frame
+from .dicom_options import Spacing
 from .errors import DataError
-from .geometry import Geometry
-from .itk import LPS_TO_RAS
+from .geometry import LPS_TO_RAS, Geometry
 
-Spacing = Sequence[float | None]
 SHARE, LEAST = 0.01, 0.01
 """How far steps may differ from their median: a share of it, or this many millimetres, whichever is more."""
 

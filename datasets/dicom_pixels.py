@@ -92,8 +92,8 @@ def _held(elements: Elements) -> int:
     """Bytes of pixel data."""
     present = [key for key in PIXELS if elements.value(key) is not None]
     if len(present) != 1:
-        told = "no pixel data" if not present else " and ".join(present)
-        raise DataError(f"{elements.path}: {told}; expected one image; cut short, or not an image? Export it again")
+        detail = "no pixel data" if not present else " and ".join(present)
+        raise DataError(f"{elements.path}: {detail}; expected one image; cut short, or not an image? Export it again")
     value = elements.value(present[0])
     if not isinstance(value, bytes):
         raise DataError(f"{elements.path}: its {present[0]} is no pixel data; damaged, so export it again")

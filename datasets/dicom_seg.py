@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +10,16 @@ import numpy as np
 from nibabel import orientations
 from numpy.typing import NDArray
 
-from .dicom_file import Elements, load
+from .dicom_file import load
 from .dicom_frames import Frame, frames_of
 from .dicom_grid import LEAST, directions, ordered, placed, refuse_tilt, tolerance
+from .dicom_options import SegRule
 from .dicom_pixels import stored_frames
-from .dicom_series import SEGMENTATIONS
 from .errors import DataError
-from .formats import is_dicom
-from .geometry import TOLERANCE, Geometry
-from .itk import LPS_TO_RAS
+from .geometry import LPS_TO_RAS, TOLERANCE, Geometry
 from .pixels import refuse_too_large
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
-
-
-@dataclass(frozen=True)
-class SegRule:
-    """What to make of a SEG that is more than one label a voxel.
-
-    Attributes:
-        threshold: of a fractional SEG: the least share of its largest value that counts, in (0, 1].
-        order: where segments overlap, the one that stands later wins; None: overlaps are refused.
-
-    Raises:
-        ValueError: a threshold out of range.
-    """
-
-    threshold: float = 0.5
-    order: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
-
-
-WHOLE = SegRule()
-"""Half of the largest value counts, overlaps are refused."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What a SEG says it belongs to.
-
-    Attributes:
-        series: the SeriesInstanceUIDs that it refers to.
-        space: its FrameOfReferenceUID, "" where it has none.
-    """
-
-    series: frozenset[str]
-    space: str
-
-
-def is_seg(path: Path) -> bool:
-    """Whether a file is a DICOM segmentation; a `DataError` where it is DICOM and damaged."""
-    return is_dicom(path) and load(path, pixels=False).text("SOPClassUID") in SEGMENTATIONS
-
-
-def reference(elements: Elements) -> Reference:
-    """The series that a SEG refers to."""
-    uids = {item.text("SeriesInstanceUID") for item in elements.items("ReferencedSeriesSequence")}
-    return Reference(frozenset(uids - {""}), elements.text("FrameOfReferenceUID"))
 
 
 def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -192,9 +141,9 @@ def _painted(
                 overlaps[pair] = overlaps.get(pair, 0) + int((taken == other).sum())
         plane[inside[at]] = numbers[at]
     if overlaps:
-        told = ", ".join(f"{one} and {two} in {count} voxels" for (one, two), count in sorted(overlaps.items())[:3])
+        detail = ", ".join(f"{one} and {two} in {count} voxels" for (one, two), count in sorted(overlaps.items())[:3])
         raise DataError(
-            f"{path}: segments overlap, {told}; a voxel has one class: set data.overlap: labels, and the class that "
+            f"{path}: segments overlap, {detail}; a voxel has one class: set data.overlap: labels, and the class that "
             "stands later in data.labels wins"
         )
     return labels

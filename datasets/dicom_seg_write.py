@@ -103,9 +103,9 @@ def write_seg(
     except DataError:
         raise
     except (*BROKEN, MemoryError) as error:
-        told = " ".join(str(error).split())[:200]
+        detail = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{series.frames[0].path}: highdicom writes no SEG for it ({told}); write the masks with --format nii.gz"
+            f"{series.frames[0].path}: highdicom writes no SEG for it ({detail}); write the masks with --format nii.gz"
         ) from error
     write_atomically(path, content.getvalue())
 

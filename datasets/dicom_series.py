@@ -9,17 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from nibabel import orientations
-from pydicom import uid
 
-from .dicom_file import HEADLESS, Elements, below, load
-from .dicom_frames import Frame, frames_of
-from .dicom_grid import LEAST, Spacing, assumed, directions, ordered, placed
+from .dicom_frames import Frame
+from .dicom_grid import LEAST, assumed, directions, ordered, placed
+from .dicom_index import Index
+from .dicom_options import Spacing
 from .errors import DataError
-from .formats import DICOM, is_dicom
 from .geometry import Geometry
 
-SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
-"""Segmentation Storage and Label Map Segmentation Storage."""
 _PLANES = {"L": "sagittal", "R": "sagittal", "A": "coronal", "P": "coronal", "S": "axial", "I": "axial"}
 
 
@@ -30,7 +27,7 @@ class Series:
     Attributes:
         frames: in the order of their slices.
         geometry: where they lie.
-        placed: whether the files say it; else the spacing is what was given and the place is nowhere.
+        placed: whether the files say it; else the spacing is the one given, and the position means nothing.
     """
 
     frames: tuple[Frame, ...]
@@ -43,7 +40,9 @@ class Series:
         return list(dict.fromkeys(frame.path for frame in self.frames))
 
 
-def find_series(path: Path, series: str | None, stack: str | None, spacing: Spacing | None) -> Series:
+def find_series(
+    path: Path, series: str | None, stack: str | None, spacing: Spacing | None, index: Index | None = None
+) -> Series:
     """Find the series of a file, or of a folder with its sub-folders, by headers alone.
 
     Args:
@@ -51,11 +50,12 @@ def find_series(path: Path, series: str | None, stack: str | None, spacing: Spac
         series: its SeriesInstanceUID, or a pattern on its description, where there are several.
         stack: the name of a stack, where a series has several; the error lists them.
         spacing: millimetres between slices, rows and columns of images that do not say.
+        index: the headers that have been read before; None for none.
 
     Raises:
         DataError: none or several to choose from, frames that make no regular grid.
     """
-    frames = [frame for elements in images(path) for frame in frames_of(elements)]
+    frames = [frame for header in (index or Index()).headers(path) if header.is_image for frame in header.frames]
     frames.sort(key=lambda frame: (frame.number, frame.instance))  # names of stacks must not depend on names of files
     if not frames:
         what = "a folder without a DICOM image" if path.is_dir() else "no DICOM image"
@@ -82,34 +82,6 @@ def _refuse_half_said(frames: Sequence[Frame], path: Path) -> None:
             )
 
 
-def images(path: Path) -> Iterable[Elements]:
-    """The headers of the images of a file or folder: no segmentations, reports, plans or directories."""
-    for elements in headers(path):
-        if elements.text("SOPClassUID") not in SEGMENTATIONS and elements.value("Rows") is not None:
-            yield elements
-
-
-def headers(path: Path) -> Iterable[Elements]:
-    """The headers of the DICOM files of a file or folder; what is none is passed over, if it does not say it is one.
-
-    Raises:
-        DataError: a damaged file, a link out of the folder.
-    """
-    if not path.is_dir():
-        yield load(path, pixels=False)
-        return
-    for file in below(path):
-        try:
-            with file.open("rb") as opened:
-                begins = opened.read(len(HEADLESS[0]))
-        except OSError as error:
-            raise DataError(f"{file}: cannot be opened ({error.strerror or error}); is a slice lost?") from error
-        if is_dicom(file):
-            yield load(file, pixels=False)
-        elif file.suffix.lower() in DICOM or begins.startswith(HEADLESS):
-            raise DataError(f"{file}: no mark of DICOM in it; cut short or of another kind, so replace or remove it")
-
-
 def _one_series(frames: Sequence[Frame], path: Path, wanted: str | None) -> list[Frame]:
     groups = _grouped(frames, lambda frame: frame.series)
     fit = groups
@@ -121,8 +93,8 @@ def _one_series(frames: Sequence[Frame], path: Path, wanted: str | None) -> list
         f"{key}: {group[0].described}, {len(group)} frames of {group[0].size[1]}x{group[0].size[0]}"
         for key, group in (fit or groups).items()
     )
-    told = f"{len(fit)} series" if fit else f"no series {wanted!r} among {len(groups)}"
-    raise DataError(f"{path}: {told}; choose one with series: its UID, or a pattern on its description: {listed}")
+    detail = f"{len(fit)} series" if fit else f"no series {wanted!r} among {len(groups)}"
+    raise DataError(f"{path}: {detail}; choose one with series: its UID, or a pattern on its description: {listed}")
 
 
 def is_series(frame: Frame, wanted: str) -> bool:
@@ -140,8 +112,8 @@ def _one_stack(frames: list[Frame], path: Path, wanted: str | None) -> list[Fram
     if wanted is not None and wanted in stacks:
         return stacks[wanted]
     listed = ", ".join(f"{name!r} ({len(group)} frames of {_size(group[0])})" for name, group in stacks.items())
-    told = f"{len(stacks)} stacks or orientations" if wanted is None else f"no stack {wanted!r}"
-    raise DataError(f"{path}: {told} in one series; choose one with stack: {listed}")
+    detail = f"{len(stacks)} stacks or orientations" if wanted is None else f"no stack {wanted!r}"
+    raise DataError(f"{path}: {detail} in one series; choose one with stack: {listed}")
 
 
 def _stacks(frames: list[Frame]) -> dict[str, list[Frame]]:

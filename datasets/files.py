@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never a part."""
+"""Writing files so that a reader sees the old one or the new one, never a part; and listing them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,3 +66,18 @@ def cannot_write(error: OSError, folder: Path, size: int = 0) -> str:
         need = f"{size / 2**20:.1f} MiB needed, " if size else ""
         return f"the disk is full ({need}{free:.1f} MiB free); free some space and give the same command again"
     return f"cannot be written ({error.strerror}); check the folder's permissions, or choose another one"
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its sub-folders in order, without hidden ones.
+
+    Raises:
+        DataError: a link to a file outside the folder.
+    """
+    base = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
+            continue
+        if path.is_symlink() and not path.resolve().is_relative_to(base):
+            raise DataError(f"{path}: a link out of its folder; put the file itself there, or remove the link")
+        yield path

@@ -113,7 +113,7 @@ class Folder(Stills):
     ) -> None:
         patterns = Pattern("images", images, is_still), Pattern("masks", masks, is_still)
         if "{name}" not in masks:
-            raise ValueError(f"masks: {masks!r} does not hold {{name}}, so no mask can be told from another")
+            raise ValueError(f"masks: {masks!r} does not hold {{name}}, so masks have no names")
         if ("{part}" in images) != ("{part}" in masks):
             raise ValueError(f"masks: {masks!r} and images {images!r} must both hold {{part}}, or neither")
         super().__init__(root, *patterns, label_map(LabelMap({}, ignore=[IGNORE]), labels, ignore), channels)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from nibabel import orientations
 from numpy.typing import NDArray
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Between the axes of DICOM and ITK and those of NIfTI; its own inverse."""
 TOLERANCE = 1e-3
 """Millimetres by which corners of equal grids may differ: NIfTI stores float32, MetaImage decimal text."""
 LEAST_VOLUME = 1e-6
@@ -55,6 +56,8 @@ class Geometry:
 
         "LPS": columns to the left, rows to posterior, slices to superior.
         """
+        from nibabel import orientations  # takes time to import, and stills need none
+
         return "".join(orientations.ornt2axcodes(_orientation(self.affine)))
 
     @property
@@ -94,6 +97,8 @@ class Geometry:
         Raises:
             ValueError: letters that do not name three directions.
         """
+        from nibabel import orientations
+
         change = self.change(axes)
         affine = self.affine @ orientations.inv_ornt_aff(change, self.shape[::-1])
         columns, rows, slices = (self.shape[::-1][int(axis)] for axis in np.argsort(change[:, 0]))
@@ -101,6 +106,8 @@ class Geometry:
 
     def change(self, axes: str) -> NDArray[np.float64]:
         """The permutation and flips to other axes, as `nibabel.orientations.apply_orientation` takes them."""
+        from nibabel import orientations
+
         pairs = ("LR", "PA", "IS")
         if len(axes) != 3 or {pair for pair in pairs for axis in axes if axis in pair} != set(pairs):
             raise ValueError(f"axes must be three letters, one each of L or R, P or A, I or S, got {axes!r}")
@@ -110,6 +117,8 @@ class Geometry:
 
 
 def _orientation(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    from nibabel import orientations
+
     nudged = np.eye(4)
     nudged[:3, :3] = _NUDGE @ affine[:3, :3]
     found: NDArray[np.float64] = orientations.io_orientation(nudged)

@@ -8,8 +8,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""Between the axes of DICOM and ITK and those of NIfTI; its own inverse."""
+from .geometry import LPS_TO_RAS
 
 
 def to_image(array: NDArray[Any], affine: NDArray[np.float64]) -> SimpleITK.Image:

@@ -124,9 +124,9 @@ class LabelMap:
 
     def _refuse_binary(self, count: int, path: Path) -> None:
         if 255 not in self.codes or self.refuse_binary:
-            told = "255 is ignored, so all foreground would be" if 255 in self.codes else "255 is no class"
+            detail = "255 is ignored, so all foreground would be" if 255 in self.codes else "255 is no class"
             raise DataError(
-                f"{path}: holds only 0 and 255 ({count} pixels), and {told}; say what 255 is with "
+                f"{path}: holds only 0 and 255 ({count} pixels), and {detail}; say what 255 is with "
                 "data.labels: {background: 0, foreground: 255}, or write void with another value and data.ignore"
             )
 

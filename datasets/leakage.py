@@ -1,4 +1,4 @@
-"""The guard against test data in training: no group and no image stands in two parts."""
+"""The guard against test data in training: no group and no image may stand in two parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import DataError
 
 
 class Known(Protocol):
-    """A case whose pixels are known by their digest."""
+    """A case whose pixels have been read."""
 
     @property
     def case(self) -> Case:
@@ -20,27 +20,30 @@ class Known(Protocol):
     def digest(self) -> str:
         """Equal for equal pixels."""
 
+    @property
+    def pixels(self) -> Sequence[int]:
+        """Of each class, on the case's own grid."""
+
 
 def leaks(parts: Mapping[Part, Sequence[Known]]) -> Iterator[str]:
-    """One line for each group, and each pair of cases with equal pixels, that stand in different parts."""
+    """One line for each group, and each pair of cases with equal pixels, that are in different parts."""
     groups: dict[str, Part] = {}
     images: dict[str, tuple[str, Part]] = {}
-    told: set[tuple[str, Part]] = set()
+    named: set[tuple[str, Part]] = set()
     for part, cases in parts.items():
         for cached in cases:
             case = cached.case
             first = groups.setdefault(case.group, part)
-            if first != part and (case.group, part) not in told:
-                told.add((case.group, part))
+            if first != part and (case.group, part) not in named:
+                named.add((case.group, part))
                 yield f"the group {case.group!r} is in {first} and in {part}"
             twin, other = images.setdefault(cached.digest, (case.id, part))
             if other != part:
                 yield f"the cases {twin!r} ({other}) and {case.id!r} ({part}) have equal pixels"
 
 
-def refuse_leaks(parts: Mapping[Part, Sequence[Known]]) -> None:
-    """Raise a `DataError` that names what leaks, and the remedy."""
-    found = list(leaks(parts))
+def refuse(found: Sequence[str]) -> None:
+    """Raise a `DataError` with the first of some leaks, and the remedy; nothing where there are none."""
     if found:
         more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
         raise DataError(

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from .errors import DataError
 from .files import cannot_write
-from .itk import to_image
 from .metaimage_header import Header, read_header
 from .pixels import as_array, inflated, scaled, stored
 
@@ -37,6 +35,10 @@ def files(path: Path) -> list[Path]:
 
 def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
     """Write a compressed MetaImage; arguments as `read` returns them, a `DataError` where that fails."""
+    import SimpleITK  # takes time to import, and is for writing alone
+
+    from .itk import to_image
+
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         beside.mkdir()

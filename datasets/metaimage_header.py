@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .itk import LPS_TO_RAS
+from .geometry import LPS_TO_RAS
 from .pixels import refuse_too_large
 
 TYPES = {

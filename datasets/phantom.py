@@ -17,7 +17,6 @@ from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
 from .labels import Labels, Values
-from .phantom_dicom import write_mr_series, write_us_volume
 from .promise12 import Promise12
 from .scan import SliceAxis
 from .volume import Volume, write_volume
@@ -137,6 +136,8 @@ def write_patient(rng: np.random.Generator, folder: Path, number: str, form: For
         write_volume(Volume(image, affine), folder / f"Case{number}.mhd")
         write_volume(Volume(mask, affine), folder / f"Case{number}_segmentation.mhd")
         return
+    from .phantom_dicom import write_mr_series, write_us_volume
+
     patient = folder / f"Patient{number}"
     patient.mkdir()
     if form == "mr_series":

@@ -6,14 +6,18 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .cache import Cache
 from .cached import CachedCase
-from .case import Case, Part
+from .case import Adapter, Case, Part
 from .division import Split, Splitter
 from .errors import DataError
-from .leakage import leaks, refuse_leaks
-from .samples import Samples
+from .labels import background_index
+from .leakage import Known, leaks, refuse
+
+if TYPE_CHECKING:
+    from .samples import Samples
 
 Track = Callable[[Iterable[CachedCase], int], Iterable[CachedCase]]
 
@@ -22,17 +26,64 @@ class LeakageWarning(UserWarning):
     """A data set's official split that has a group or an image in two parts."""
 
 
+K = TypeVar("K", bound=Known)
+
+
 @dataclass(frozen=True)
-class Data:
-    """A data set, decoded and divided.
+class Division(Generic[K]):
+    """Cases divided into parts, and what is wrong with that.
 
     Attributes:
         parts: the cases of each part.
         split: their ids.
+        empty: of training and test, a line for each that has no case.
+        leaks: a line for each group and each image that is in two parts.
     """
 
-    parts: Mapping[Part, Sequence[CachedCase]]
+    parts: Mapping[Part, Sequence[K]]
     split: Split
+    empty: Sequence[str]
+    leaks: Sequence[str]
+
+
+Data = Division[CachedCase]
+"""A data set, decoded and divided."""
+
+
+def list_cases(adapter: Adapter, group: str | None) -> list[Case]:
+    """The cases of a data set, in the groups that `data.group` gives them.
+
+    Args:
+        adapter: lists them.
+        group: see `prepare`.
+
+    Raises:
+        DataError: see the adapter; two cases of one name, an id that `group` does not match.
+    """
+    cases = [replace(case, group=_group(case, group)) for case in adapter.cases()]
+    _refuse_equal_ids(cases)
+    return cases
+
+
+def divide(cases: Sequence[Case], known: Sequence[K], splitter: Splitter, background: int | None) -> Division[K]:
+    """Divide cases into parts, and look for parts without cases and for leaks.
+
+    Args:
+        cases: all cases.
+        known: those of them whose pixels could be read; the parts hold no others.
+        splitter: divides them.
+        background: the class that is no foreground, or None; the share of foreground stratifies.
+
+    Raises:
+        DataError: see the splitter.
+    """
+    by_id = {one.case.id: one for one in known}
+    shares = {name: _foreground(one.pixels, background) for name, one in by_id.items()}
+    split = splitter(cases, dict.fromkeys((case.id for case in cases), 0.0) | shares)
+    split = {part: [name for name in names if name in by_id] for part, names in split.items()}
+    parts = {part: [by_id[name] for name in names] for part, names in split.items()}
+    empty = [f"the {part} part is empty; see data.split" for part in ("train", "test") if not parts[part]]
+    return Division(parts, split, empty, list(leaks(parts)))
 
 
 def prepare(
@@ -42,7 +93,7 @@ def prepare(
     official: bool = False,
     track: Track = lambda cases, _: cases,
 ) -> Data:
-    """List, decode, divide and check.
+    """List, decode, divide and check the cases for training.
 
     Args:
         cache: decodes the cases of its adapter.
@@ -55,22 +106,16 @@ def prepare(
     Raises:
         DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
     """
-    cases = grouped(cache.adapter.cases(), group)
-    refuse_equal_ids(cases)
+    cases = list_cases(cache.adapter, group)
     decoded = list(track(cache.decode(cases), len(cases)))
-    background = cache.adapter.background
-    ground = None if background is None else cache.adapter.classes.index(background)
-    split = splitter(cases, {cached.case.id: _foreground(cached, ground) for cached in decoded})
-    by_id = {cached.case.id: cached for cached in decoded}
-    parts = {part: [by_id[name] for name in names] for part, names in split.items()}
-    for part in ("train", "test"):
-        if not parts[part]:
-            raise DataError(f"split: the {part} part is empty; see data.split")
+    data = divide(cases, decoded, splitter, background_index(cache.adapter.classes))
+    for line in data.empty:
+        raise DataError(f"split: {line}")
     if not official:
-        refuse_leaks(parts)
-    for leak in leaks(parts) if official else ():
+        refuse(data.leaks)
+    for leak in data.leaks:
         warnings.warn(f"the official split is not clean: {leak}", LeakageWarning, stacklevel=2)
-    return Data(parts, split)
+    return data
 
 
 def refuse_mixed_sizes(samples: Samples) -> None:
@@ -97,12 +142,7 @@ def _sizes(cached: CachedCase, samples: Samples) -> set[tuple[int, int]]:
         raise DataError(f"{cached.case.image}: data.augment: {error}") from error
 
 
-def grouped(cases: Sequence[Case], pattern: str | None) -> list[Case]:
-    """The cases with the groups that `data.group` gives them; see `prepare`."""
-    return [replace(case, group=_group(case, pattern)) for case in cases]
-
-
-def refuse_equal_ids(cases: Sequence[Case]) -> None:
+def _refuse_equal_ids(cases: Sequence[Case]) -> None:
     """Raise a `DataError` where two cases have one name."""
     seen: dict[str, Case] = {}
     for case in cases:
@@ -113,11 +153,9 @@ def refuse_equal_ids(cases: Sequence[Case]) -> None:
             )
 
 
-def _foreground(cached: CachedCase, background: int | None) -> float:
-    total = sum(cached.pixels)
-    if background is None or not total:
-        return 0.0
-    return 1 - cached.pixels[background] / total
+def _foreground(pixels: Sequence[int], background: int | None) -> float:
+    total = sum(pixels)
+    return 0.0 if background is None or not total else 1 - pixels[background] / total
 
 
 def _group(case: Case, pattern: str | None) -> str:

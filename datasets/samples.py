@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import cv2
 import numpy as np
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .augment import Augmentation
 from .cached import CachedCase
 from .case import IGNORE
 from .errors import DataError
 from .samplers import Order
+
+if TYPE_CHECKING:
+    from .augment import Augmentation
 
 GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
@@ -39,7 +41,7 @@ class Draw(NamedTuple):
     epoch: int
     position: int
     sample: int
-    stands_in: bool = False
+    padding: bool = False
     """It is there so that a process has something to do: none of its pixels counts."""
 
 
@@ -88,12 +90,12 @@ class Samples(Dataset[Sample]):
         image, mask = case.image(slice_index, self.context), case.mask(slice_index)
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
-        if isinstance(key, Draw) and key.stands_in:
+        if isinstance(key, Draw) and key.padding:
             mask = np.full_like(mask, IGNORE)
         return {
             "image": torch.from_numpy(normalised(image, case.mean, case.deviation)),
             "mask": torch.from_numpy(mask.astype(np.int64)),
-            "index": PADDING if isinstance(key, Draw) and key.stands_in else index,
+            "index": PADDING if isinstance(key, Draw) and key.padding else index,
             "case": number,
             "slice": slice_index,
         }
@@ -110,7 +112,8 @@ class TrainingBatches(Sampler[list[Draw]]):
 
     A last batch of one sample is dropped, since batch normalisation cannot train on it; unless batches are of one.
     Of n processes each takes every nth sample of a batch, so the batches are the same for any number of them. Where the
-    last batch has fewer samples than there are processes, its first stands in for the rest, all of its pixels ignored.
+    last batch has fewer samples than there are processes, its first is repeated as padding for the rest, all of its
+    pixels ignored.
 
     Args:
         length: the number of samples.
@@ -151,7 +154,7 @@ class TrainingBatches(Sampler[list[Draw]]):
         draws = [Draw(self.seed, self.epoch, position, index) for position, index in enumerate(order)]
         for batch in range(self.start, len(self)):
             whole = draws[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield whole[number::processes] or [whole[0]._replace(stands_in=True)]
+            yield whole[number::processes] or [whole[0]._replace(padding=True)]
 
 
 def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
@@ -178,7 +181,7 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
 def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
     """A loader of every sample once, in order, not augmented; a batch holds images of one size.
 
-    The batches are the same whichever cases are wanted, so that the same comes out of them to the bit; those that hold
+    The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
     none of these cases are left out.
 
     Args:
@@ -229,8 +232,8 @@ def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
             raise
         reason = str(error).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; the same command goes on "
-            "from the last checkpoint"
+            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; run the same command to "
+            "resume from the last checkpoint"
         ) from error
 
 

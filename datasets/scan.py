@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .case import Decoded, Pixels
-from .dicom_seg import WHOLE, SegRule
-from .dicom_series import Series
+from .dicom_options import WHOLE, SegRule
 from .errors import DataError
 from .formats import is_still
 from .geometry import Geometry
 from .labels import LabelMap
 from .still import read_mask
 from .volume import Volume, read_mask_volume, read_volume
+
+if TYPE_CHECKING:
+    from .dicom_index import Index
+    from .dicom_series import Series
 
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 AXES: dict[SliceAxis, str] = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}
@@ -53,7 +56,12 @@ def turned_scan(volume: Volume, slice_axis: SliceAxis, series: Series | None = N
 
 
 def with_scan_mask(
-    image: Pixels, files: tuple[Path, Path], labels: LabelMap, resample: bool, rule: SegRule = WHOLE
+    image: Pixels,
+    files: tuple[Path, Path],
+    labels: LabelMap,
+    resample: bool,
+    rule: SegRule = WHOLE,
+    index: Index | None = None,
 ) -> Decoded:
     """A scan with its mask on the same grid.
 
@@ -64,6 +72,7 @@ def with_scan_mask(
         labels: what the mask's values mean.
         resample: bring the mask onto the image's grid by nearest neighbours instead of refusing another grid.
         rule: about fractions and overlaps of a SEG.
+        index: the headers of DICOM files that have been read before.
 
     Raises:
         DataError: an unreadable mask, one on another grid, values that are no class.
@@ -74,7 +83,7 @@ def with_scan_mask(
     if mask_path.is_dir() and has_stills(mask_path):
         mask = _stacked(mask_path, image.source, path)
     else:
-        mask = read_mask_volume(mask_path, rule, image.source)
+        mask = read_mask_volume(mask_path, rule, image.source, index)
     turned = mask.reordered(image.geometry.axes)
     here = Volume(image.array, image.geometry.affine)
     turned = _on_grid(turned, mask_path, here, path, resample, labels=True)

@@ -48,9 +48,9 @@ class Official:
 
     def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
         """See `Splitter`."""
-        homeless = [case.id for case in cases if case.part is None]
-        if homeless:
-            raise DataError(f"split: no official part for {homeless[0]}; use kind: holdout, kfold or file")
+        unplaced = [case.id for case in cases if case.part is None]
+        if unplaced:
+            raise DataError(f"split: no official part for {unplaced[0]}; use kind: holdout, kfold or file")
         split: Split = {part: [case.id for case in cases if case.part == part] for part in PARTS}
         if split["val"] and self.val is not None:
             raise DataError("split: the data set has a validation part of its own; remove data.split.val")

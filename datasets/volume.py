@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK
-from nibabel import orientations
 from numpy.typing import NDArray
 
-from . import dicom, dicom_seg, metaimage, nifti
-from .dicom import Colour
-from .dicom_file import below
-from .dicom_grid import Spacing
-from .dicom_seg import WHOLE, SegRule
-from .dicom_series import Series, find_series
+from .dicom_options import WHOLE, Colour, SegRule, Spacing
 from .errors import DataError
-from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_read_as_dicom, volume_suffix
+from .files import below
+from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_dicom, is_read_as_dicom, volume_suffix
 from .geometry import Geometry
-from .itk import to_image
+
+if TYPE_CHECKING:
+    from .dicom_index import Index
+    from .dicom_series import Series
 
 INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 
@@ -59,6 +57,8 @@ class Volume:
 
     def reordered(self, axes: str) -> Volume:
         """The same voxels in another order, not one of them changed; see `Geometry.reordered`."""
+        from nibabel import orientations
+
         by_column = np.moveaxis(self.array, (0, 2), (2, 0))
         turned = orientations.apply_orientation(by_column, self.geometry.change(axes))
         return Volume(np.ascontiguousarray(np.moveaxis(turned, (0, 2), (2, 0))), self.geometry.reordered(axes).affine)
@@ -70,6 +70,10 @@ class Volume:
             onto: the other grid.
             labels: take the nearest value, in the same dtype; else interpolate linearly, as float32 (float64 stays).
         """
+        import SimpleITK
+
+        from .itk import to_image
+
         dtype = self.array.dtype
         wanted = np.dtype(np.uint8) if dtype.kind == "b" else dtype
         if not labels:
@@ -127,12 +131,23 @@ def read_volume(
 
 
 def read_series(
-    path: Path, series: str | None, stack: str | None, colour: Colour, spacing: Spacing | None
+    path: Path,
+    series: str | None,
+    stack: str | None,
+    colour: Colour,
+    spacing: Spacing | None,
+    index: Index | None = None,
 ) -> tuple[Volume, Series]:
-    """Read DICOM, and say which frames of which files its slices are; arguments and errors as `read_volume`."""
+    """Read DICOM, and say which frames of which files its slices are; arguments and errors as `read_volume`.
+
+    `index` has the headers that have been read before.
+    """
+    from . import dicom
+    from .dicom_series import find_series
+
     try:
         with np.errstate(all="ignore"):
-            found = find_series(path, series, stack, spacing)
+            found = find_series(path, series, stack, spacing, index)
             return Volume(dicom.read(found, colour), found.geometry.affine), found
     except DataError:
         raise
@@ -142,7 +157,9 @@ def read_series(
         raise DataError(f"{path}: {error}; export it again from its source") from error
 
 
-def read_mask_volume(path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None) -> Volume:
+def read_mask_volume(
+    path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None, index: Index | None = None
+) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
 
     A DICOM SEG becomes the numbers of its segments, 0 where there is none.
@@ -151,13 +168,18 @@ def read_mask_volume(path: str | Path, rule: SegRule = WHOLE, onto: Geometry | N
         path: the file.
         rule: what to make of the fractions and overlaps of a SEG.
         onto: the grid of its scan, for the slices that a SEG leaves out; null: from its first to its last.
+        index: the headers of DICOM files that have been read before; null: none.
 
     Raises:
         DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
     """
     path = Path(path)
-    if dicom_seg.is_seg(path):
-        return Volume(*dicom_seg.read(path, rule, onto))
+    if is_dicom(path):
+        from . import dicom_seg
+        from .dicom_index import Index
+
+        if (index or Index()).is_segmentation(path):
+            return Volume(*dicom_seg.read(path, rule, onto))
     volume = read_volume(path)
     array = volume.array
     if array.ndim != 3:
@@ -195,8 +217,12 @@ def write_volume(volume: Volume, path: str | Path, like: str | Path | None = Non
         raise ValueError(f"{path}: a volume is written as .mhd, .mha, .nii or .nii.gz")
     array = _writable(volume.array)
     if suffix in METAIMAGE:
+        from . import metaimage
+
         metaimage.write(array, volume.affine, path)
     else:
+        from . import nifti
+
         nifti.write(array, volume.affine, path, Path(like) if like is not None and _is_nifti(like) else None)
 
 
@@ -208,7 +234,11 @@ def place_doubt(path: str | Path) -> str | None:
     Raises:
         DataError: as `read_volume`.
     """
-    return nifti.doubt(Path(path)) if _is_nifti(path) else None
+    if not _is_nifti(path):
+        return None
+    from . import nifti
+
+    return nifti.doubt(Path(path))
 
 
 def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
@@ -241,7 +271,7 @@ def _format(path: Path) -> ModuleType:
         raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    return metaimage if suffix in METAIMAGE else nifti
+    return import_module(".metaimage" if suffix in METAIMAGE else ".nifti", __package__)
 
 
 def _is_nifti(path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a data set holds, and what is wrong with it, before anything is trained on it."""
+"""The data check: what a data set holds, and what is wrong with it, before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import datasets
 from datasets.cache import digest_of, refuse_non_finite
 from datasets.counts import slice_counts
 from datasets.grid import Spacing, network_shape, resize_mask
-from datasets.leakage import leaks
-from datasets.prepare import grouped, refuse_equal_ids
 
 from ..configuration import build
 from ..configuration.config import Config, DataSection
@@ -31,7 +29,7 @@ class Facts:
         ignored: pixels that do not count.
         digest: of the image's pixels.
         counts: of each class in the slices that are trained on, on the network's grid.
-        stale: the cache holds other pixels of these files.
+        is_outdated: the cache holds other pixels of these files.
     """
 
     case: datasets.Case
@@ -42,12 +40,12 @@ class Facts:
     ignored: int
     digest: str
     counts: datasets.Counts
-    stale: bool
+    is_outdated: bool
 
 
 @dataclass
 class DataCheck:
-    """A data set, looked at.
+    """What a data check found.
 
     Attributes:
         classes: the names of the classes.
@@ -67,7 +65,7 @@ class DataCheck:
 Track = Callable[[Iterable[datasets.Case], int], Iterable[datasets.Case]]
 
 
-def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
+def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
     """Open every file of a data set, one at a time, and divide the cases as training would.
 
     Args:
@@ -78,8 +76,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
         DataError: the data set cannot even be listed.
     """
     adapter = build.build_adapter(config.data)
-    cases = grouped(adapter.cases(), config.data.group)
-    refuse_equal_ids(cases)
+    cases = datasets.list_cases(adapter, config.data.group)
     cache = build.build_cache(config.data, config.output, adapter)
     found = DataCheck(adapter.classes)
     for case in track(cases, len(cases)):
@@ -90,7 +87,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
             continue
         if not sum(facts.pixels):
             found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
-        if facts.stale:
+        if facts.is_outdated:
             found.problems.append(
                 f"{case.image}: the cache holds other pixels of this image or of its mask: a file has changed, but not "
                 "its size and time; train_seg.py check --clear-cache, then check again"
@@ -108,7 +105,7 @@ def inspect(config: Config, track: Track = lambda cases, _: cases) -> DataCheck:
             f"{len(doubts)} scans are placed differently by different programs, such as {first}: {doubts[first]}; "
             "here the sform is believed where it is set, predicted masks carry both"
         )
-    _divide(found, cases, config, adapter)
+    _divide(found, cases, config)
     return found
 
 
@@ -133,43 +130,29 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
         ignored=int(histogram[datasets.IGNORE]),
         digest=digest,
         counts=datasets.add_slices(counts[:, kept]),
-        stale=held is not None and not held.decoded_from(digest, decoded.mask),
+        is_outdated=held is not None and not held.decoded_from(digest, decoded.mask),
     )
 
 
-def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, adapter: datasets.Adapter) -> None:
+def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config) -> None:
     """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
-    by_id = {facts.case.id: facts for facts in found.facts}
-    ground = None if adapter.background is None else adapter.classes.index(adapter.background)
-    foreground = {case.id: 0.0 for case in cases}
-    foreground |= {name: _foreground(facts, ground) for name, facts in by_id.items()}
     official = config.data.split.kind == "official"
     for name, splitter in build.build_folds(config.data.split):
         try:
-            split = splitter(cases, foreground)
+            division = datasets.divide(cases, found.facts, splitter, datasets.background_index(found.classes))
         except datasets.DataError as error:
             found.problems.append(str(error))
             return
-        split = {part: [case for case in names if case in by_id] for part, names in split.items()}
-        found.splits[name] = split
+        found.splits[name] = division.split
         where = f"{name}: " if name else ""
-        parts = {part: [by_id[case] for case in names] for part, names in split.items()}
-        for part in ("train", "test"):
-            if not parts[part]:
-                found.problems.append(f"{where}the {part} part is empty; see data.split")
-        for leak in leaks(parts):
-            (found.notes if official else found.problems).append(f"{where}{leak}")
-        for part, facts in parts.items():
+        found.problems += [f"{where}{line}" for line in division.empty]
+        (found.notes if official else found.problems).extend(f"{where}{line}" for line in division.leaks)
+        for part, facts in division.parts.items():
             pixels = total_pixels(facts, len(found.classes))
             absent = [label for label, count in zip(found.classes, pixels, strict=True) if not count]
             if absent and facts:
                 line = f"{where}no pixel of {', '.join(absent)} in the {part} part"
                 (found.problems if part == "train" else found.notes).append(line)
-
-
-def _foreground(facts: Facts, background: int | None) -> float:
-    total = sum(facts.pixels)
-    return 0.0 if background is None or not total else 1 - facts.pixels[background] / total
 
 
 def total_pixels(facts: Sequence[Facts], classes: int) -> list[int]:

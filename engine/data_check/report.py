@@ -1,4 +1,4 @@
-"""The report of an inspection: what a data set holds, as sections and as a picture."""
+"""The data check report: what a data set holds, as sections and as a picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_LINES = 50
 
 
 def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
-    """The report."""
+    """The data check report."""
     if found.problems:
         more = [f"… and {len(found.problems) - MOST_LINES} more"] if len(found.problems) > MOST_LINES else []
         yield Section(f"{len(found.problems)} problem(s)", [*found.problems[:MOST_LINES], *more], bad=True)
@@ -112,19 +112,19 @@ def _weights(found: DataCheck) -> Iterator[Section]:
         return
     every = segloss.ClassCounts(**counts, names=list(found.classes))
     columns: dict[str, list[str]] = {}
-    told = []
+    notes = []
     for name, scheme in segloss.CLASS_WEIGHTS.items():
         units = ("pixel", "image") if name == "effective_number" else (None,)
         for unit in units:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", segloss.ClassWeightWarning)
                 weights = scheme(every, **({} if unit is None else {"unit": unit}))
-            told += [str(warning.message) for warning in caught]
+            notes += [str(warning.message) for warning in caught]
             title = name if unit is None else f"{name} ({unit})"
             columns[title.replace("_", "_\n")] = [f"{weight:.4g}" for weight in weights.tolist()]
     rows = [[label, *(column[index] for column in columns.values())] for index, label in enumerate(found.classes)]
     title = "Class weights that each scheme would give (training part, network's grid)"
-    yield Section(title, list(dict.fromkeys(told)), ["class", *columns], rows)
+    yield Section(title, list(dict.fromkeys(notes)), ["class", *columns], rows)
 
 
 def _counts(facts: Sequence[Facts], classes: Sequence[str]) -> datasets.Counts:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 import datasets
 from datasets.cache import refuse_non_finite
-from datasets.dicom_seg_write import write_seg
 from datasets.files import write_atomically
 from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
@@ -178,6 +177,8 @@ def write_prediction(
                 adapter.labels.values_of(np.arange(len(adapter.classes))).tolist(), adapter.classes, strict=True
             )
             segments = {value: name for value, name in named if value and name != adapter.background}
+            from datasets.dicom_seg_write import write_seg  # with pydicom and highdicom
+
             write_seg(volume.array, found.image.series, segments, mask, anonymous)
         else:
             datasets.write_volume(volume, mask, like=one.path)

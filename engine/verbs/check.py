@@ -11,13 +11,13 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..console.display import Display
 from ..console.sections import Subject
-from ..data_check.check import inspect
+from ..data_check.check import check_data
 from ..data_check.report import samples_picture, sections
 from ..report.page import page
 
 
 def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bool:
-    """Open every file of the data set that a configuration names, and tell what it holds and what is wrong.
+    """Open every file of the data set that a configuration names, and report what it holds and what is wrong.
 
     With `clear_cache` remove the decoded cases instead; they are made anew when they are needed.
 
@@ -31,19 +31,19 @@ def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bo
         cache = _cache(config)
         display.line(f"{cache.folder}: {cache.clear() / 2**20:.1f} MiB removed")
         return True
-    found = inspect(config, display.track("reading"))
+    found = check_data(config, display.track("reading"))
     folder = Path(config.output) / f"{config.name}-check"
     folder.mkdir(parents=True, exist_ok=True)
     picture = None
     if any(sum(facts.pixels) for facts in found.facts):
         picture = folder / "samples.png"
         samples_picture(found, build.build_adapter(config.data)).savefig(picture, dpi=90)
-    told = list(sections(found, picture))
-    for section in told:
+    report = list(sections(found, picture))
+    for section in report:
         display.section(section)
     if html:
         title = f"{config.name}: the data"
-        write_atomically(folder / "check.html", page(title, [Subject(title, told)]).encode())
+        write_atomically(folder / "check.html", page(title, [Subject(title, report)]).encode())
         display.line(f"page: {folder / 'check.html'}")
     cache = _cache(config)
     display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")

@@ -13,7 +13,7 @@ import datasets
 from datasets import CamVid, DataError, Phantom, Promise12, Volume, write_volume
 from datasets.grid import resize_image, resize_mask
 from datasets.labels import LabelMap
-from datasets.leakage import leaks, refuse_leaks
+from datasets.leakage import leaks, refuse
 from datasets.normalise import ImageNet, MinMax, Percentile
 from datasets.prepare import LeakageWarning, prepare
 from datasets.splits import FromFile, Holdout, KFold, Official
@@ -341,7 +341,7 @@ def test_the_guard_names_groups_and_twins(camvid, tmp_path):
     assert list(leaks(parts)) == ["the cases 'A_000' (train) and 'C_000' (test) have equal pixels"]
     parts["val"] = [*parts["val"], parts["train"].pop()]
     with pytest.raises(DataError, match=r"the group 'A' is in train and in val; .*equal pixels; put each group"):
-        refuse_leaks(parts)
+        refuse(list(leaks(parts)))
 
 
 def test_an_official_split_that_leaks_warns_and_others_refuse(tmp_path):

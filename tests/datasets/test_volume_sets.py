@@ -455,7 +455,7 @@ def test_a_cache_file_that_is_damaged_after_it_was_opened_is_told(tmp_path, dama
         store.clear()
     else:
         case.path.write_bytes(damaged[damage])
-    says = {"gone": "gone; was the cache cleared"}.get(damage, "damaged since it was decoded; remove this file")
+    says = {"gone": "missing; was the cache cleared"}.get(damage, "damaged since it was decoded; remove this file")
     with pytest.raises(DataError, match=says):
         read_whole(case)
     case.path.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from PIL import Image
 
 from engine.configuration import build
 from engine.configuration.checking import load_config
+from engine.data_check.check import check_data
+from engine.experiment.experiment import Experiment
 
 YAML = """\
 name: look
@@ -44,6 +46,14 @@ def data(tmp_path):
 def split(root, train=(0, 1, 2, 3), val=(4,), test=(5, 6, 7)):
     parts = {"train": train, "val": val, "test": test}
     (root / "split.json").write_text(json.dumps({part: [f"s{i}" for i in ids] for part, ids in parts.items()}))
+
+
+@pytest.mark.parametrize("kind", ["holdout, test: 2, val: 1", "kfold, folds: 4, val: 1", "file, path: split.json"])
+def test_the_check_divides_as_training_does(data, monkeypatch, kind):
+    monkeypatch.chdir(data)
+    (data / "look.yaml").write_text(YAML.replace("file, path: split.json", kind))
+    config = load_config(data / "look.yaml")
+    assert next(iter(check_data(config).splits.values())) == Experiment.prepare(config).data.split
 
 
 def test_tells_what_is_there(data, program):

@@ -240,16 +240,16 @@ def test_the_shares_of_a_batch_make_it_up(size, processes):
     expected = batches((0, 1))
     for number, whole in enumerate(expected):
         shares = [batches((rank, processes))[number] for rank in range(processes)]
-        assert sorted((d for share in shares for d in share if not d.stands_in), key=lambda d: d.position) == whole
+        assert sorted((d for share in shares for d in share if not d.padding), key=lambda d: d.position) == whole
         assert all(shares)
         assert {len(share) for share in shares} <= {max(1, len(whole) // processes), -(-len(whole) // processes)}
-        assert all(d.sample == whole[0].sample for share in shares for d in share if d.stands_in)
+        assert all(d.sample == whole[0].sample for share in shares for d in share if d.padding)
 
 
-def test_what_stands_in_counts_nowhere(voids):
+def test_padding_counts_nowhere(voids):
     samples = trainer(voids).loader.dataset
     draw = datasets.Draw(0, 0, 0, 5)
-    there, away = samples[draw], samples[draw._replace(stands_in=True)]
+    there, away = samples[draw], samples[draw._replace(padding=True)]
     assert torch.equal(there["image"], away["image"])
     assert (there["mask"] != datasets.IGNORE).any()
     assert (away["mask"] == datasets.IGNORE).all()
