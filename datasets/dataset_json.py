@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+from .files import read_json
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
 
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
 """The folders of masks."""
-_LIMIT = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -160,17 +159,13 @@ def is_further(path: Path, channels: int) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LIMIT:
-            raise DataError(f"{path}: {path.stat().st_size} bytes are no dataset.json")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         if not path.parent.is_dir():
             raise DataError(f"{path.parent}: no such folder; set data.root") from error
         raise DataError(
             f"{path}: no such file; add it as nnU-Net and the Decathlon have it, or set data.images and data.masks"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f'{path}: expected a mapping with "labels" and "channel_names"')
     return content

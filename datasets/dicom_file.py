@@ -179,6 +179,7 @@ def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 def _inflated(file: io.BufferedReader, path: Path, pixels: bool) -> pydicom.FileDataset:
     """The data set of a deflated file, which `file` is read up to."""
+    # first at most _HEAD bytes, which say how many the pixels are; then no more than those
     stream = zlib.decompressobj(_RAW_DEFLATE)
     content = stream.decompress(file.read(), _HEAD)
     dataset = read_dataset(io.BytesIO(content), False, True, stop_when=_at_pixels)
@@ -190,6 +191,7 @@ def _inflated(file: io.BufferedReader, path: Path, pixels: bool) -> pydicom.File
         if stream.unconsumed_tail:
             raise DataError(f"{path}: inflates to far more than its {size} bytes of pixels; damaged; replace the file")
         dataset = read_dataset(io.BytesIO(content), False, True)
+    # the group before the deflated part is stored plainly
     file.seek(0)
     preamble = read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=_behind_meta)

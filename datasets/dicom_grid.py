@@ -32,6 +32,7 @@ def directions(frame: Frame) -> NDArray[np.float64]:
             f"{frame.path}: ImageOrientationPatient = {list(frame.axes)}; expected two unit vectors at right angles; "
             "export the series again"
         )
+    # Gram-Schmidt: what rounding has left of `right` in `down` goes, then the normal completes a right-handed frame
     right = right / lengths[0]
     down = down - (down @ right) * right
     down = down / np.linalg.norm(down)
@@ -40,6 +41,7 @@ def directions(frame: Frame) -> NDArray[np.float64]:
 
 def ordered(frames: Sequence[Frame]) -> tuple[list[Frame], NDArray[np.float64]]:
     """Frames of one orientation by their position along the normal, and these positions in millimetres."""
+    # the projection of each position onto the normal; equal ones keep their order
     normal = directions(frames[0])[2]
     along = np.array([normal @ np.array(frame.position) for frame in frames])
     order = np.argsort(along, kind="stable")
@@ -75,7 +77,10 @@ def placed(frames: Sequence[Frame], where: Path) -> tuple[list[Frame], Geometry]
         step = float(np.median(steps))
         _refuse_uneven(found, along, where)
         refuse_tilt(found, axes, where, np.arange(len(found)))
+        # over the whole stack: rounded positions err least there
         step = float(along[-1] - along[0]) / (len(found) - 1)
+    # the columns of the matrix are the ways from a voxel to its neighbours: a column on, a row on, a slice on;
+    # PixelSpacing says rows first: pixel[1] is the way along a row
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1], lps[:3, 2] = axes[0] * first.pixel[1], axes[1] * first.pixel[0], axes[2] * step
     lps[:3, 3] = first.position
@@ -83,6 +88,7 @@ def placed(frames: Sequence[Frame], where: Path) -> tuple[list[Frame], Geometry]
 
 
 def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: Path) -> None:
+    # the usual step is the median of those that are no doubled slices
     steps = np.diff(along)
     wide = steps[steps > LEAST]
     step = float(np.median(wide)) if wide.size else 0.0
@@ -98,6 +104,7 @@ def _refuse_uneven(frames: Sequence[Frame], along: NDArray[np.float64], where: P
     if not bad.size:
         return
     least = float(steps.min())  # with many slices missing, the median may be no step of the scanner
+    # if every step is a multiple of the least one, k times it means that k − 1 slices are missing there
     lacking = {at: round(float(apart) / least) - 1 for at, apart in enumerate(steps)}
     if all(abs(steps[at] - (count + 1) * least) <= (count + 1) * tolerance(least) for at, count in lacking.items()):
         gaps = [
@@ -124,9 +131,11 @@ def refuse_tilt(frames: Sequence[Frame], axes: NDArray[np.float64], where: Path,
         where: the file or folder, for errors.
         along: how far along that line each lies, in any unit.
     """
+    # how far the last slice lies from the first: along the normal, and sideways, which is tilt
     shares = (along - along[0]) / ((along[-1] - along[0]) or 1)
     moved = np.array(frames[-1].position) - np.array(frames[0].position)
     sideways, length = axes[:2] @ moved, float(axes[2] @ moved)
+    # where each slice would lie on the line from the first to the last, and how far the farthest is off it
     straight = np.array(frames[0].position) + np.outer(shares, length * axes[2] + sideways @ axes[:2])
     most = float(np.linalg.norm(np.array([frame.position for frame in frames]) - straight, axis=1).max())
     assert frames[0].pixel is not None

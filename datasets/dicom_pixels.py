@@ -208,5 +208,5 @@ def _jpeg_size(source: bytes) -> tuple[int, int] | None:
             continue
         if marker in _JPEG_SIZES:
             return int.from_bytes(source[at + 5 : at + 7], "big"), int.from_bytes(source[at + 7 : at + 9], "big")
-        at += 2 + int.from_bytes(source[at + 2 : at + 4], "big")
+        at += 2 + int.from_bytes(source[at + 2 : at + 4], "big")  # over the segment, whose length follows its marker
     return None

@@ -64,6 +64,8 @@ def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geome
         turned = np.abs(np.subtract(frame.axes, first.axes)).max() > 1e-3
         if turned or (frame.size, frame.pixel) != (first.size, first.pixel):
             raise DataError(f"{path}: frames of several sizes, orientations or spacings; write a SEG for each")
+    # the step between slices: the least between frames, for slices without a segment have none; or what the header or
+    # the scan says, if every frame lies a whole number of such steps from the first
     _, along = ordered(frames)
     steps = np.diff(along)
     steps = steps[steps > LEAST]
@@ -81,12 +83,14 @@ def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geome
     refuse_tilt(ordered(frames)[0], directions(first), path, along)
     if whole[-1] > 2**15:
         raise DataError(f"{path}: frames {along[-1] - along[0]:.4g} mm apart in steps of {step:.4g}; damaged?")
+    # `whole` is in the order of positions: back to the order of the frames, by the rank of each
     normal_order = np.argsort(np.argsort([_along(frame, frames) for frame in frames], kind="stable"), kind="stable")
     slices = [int(whole[at]) for at in normal_order]
     by_slice = dict(zip(slices, frames, strict=True))
     lowest = replace(by_slice[0], apart=step)
     if len(by_slice) == 1:
         return placed([lowest], path)[1], slices
+    # the grid of the two outermost slices, its step divided by the slices between
     ends = [lowest, by_slice[max(by_slice)]]
     _, two = placed(ends, path)
     affine = two.affine.copy()
@@ -129,6 +133,7 @@ def _painted(
         raise DataError(f"{path}: ReferencedSegmentNumber = {min(numbers)} to {max(numbers)}; expected 1 to 65535")
     if len({*zip(slices, numbers, strict=True)}) < len(slices):
         raise DataError(f"{path}: two frames of one segment lie at one position; remove one")
+    # segments are painted one over the other, the last in the order wins; without an order every overlap is counted
     rank = {number: at for at, number in enumerate(rule.order or ())}
     labels = np.zeros(geometry.shape, np.uint16)
     overlaps: dict[tuple[int, int], int] = {}
@@ -153,10 +158,12 @@ def _embedded(labels: NDArray[Any], geometry: Geometry, onto: Geometry | None) -
     """The labels on the whole grid of the scan, where they lie on its voxels; else as they are."""
     if onto is None:
         return labels, geometry.affine
+    # from the SEG's voxels, turned to the axes of the scan, to the scan's: a shift by whole voxels where it fits
     turned = geometry.reordered(onto.axes)
     change = np.linalg.inv(onto.affine) @ turned.affine
     start = np.round(change[:3, 3])
     last = np.array(turned.shape[::-1]) - 1
+    # its corners in voxels of the scan against those that the shift gives, apart in millimetres
     corners = turned.corners()
     meant = (np.vstack([corners.T, np.ones(len(corners))]).T @ np.linalg.inv(onto.affine).T)[:, :3]
     steps = np.array([[c, r, s] for c in (0, last[0]) for r in (0, last[1]) for s in (0, last[2])])

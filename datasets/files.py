@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import secrets
@@ -10,8 +11,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
+
+_JSON_LIMIT = 64 * 2**20
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
@@ -41,6 +45,23 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
         if isinstance(error, OSError):
             raise DataError(f"{path}: {cannot_write(error, path.parent, len(content))}") from error
         raise
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is not JSON, or larger than any that this package reads.
+    """
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise DataError(f"{path}: {path.stat().st_size} bytes; expected at most {_JSON_LIMIT}: is it another file?")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, DataError):
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error
 
 
 def leftovers(folder: Path, pattern: str) -> list[Path]:

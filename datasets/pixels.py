@@ -104,14 +104,16 @@ def _inflate(file: IO[bytes], skip: int, size: int, packed: int, path: Path) -> 
                 packed -= len(tail)
                 if not tail:
                     return found, False
+            # inflated bytes that are still wanted; at the end one more is asked for, to see whether there are too many
             room = skip + size - seen
             piece = stream.decompress(tail, max(1, min(_ROOM, room)))
             if room <= 0 and piece:
                 return found, True  # it holds more than is wanted
             seen += len(piece)
+            # of a piece that begins in what is skipped, only its end is kept
             found += piece[max(0, len(piece) - max(0, seen - skip)) :]
             tail = stream.unconsumed_tail
-            if stream.eof:
+            if stream.eof:  # a further gzip stream may follow, which begins with 0x1f; other bytes are padding
                 tail = stream.unused_data or file.read(min(_PIECE, packed))
                 packed -= 0 if stream.unused_data else len(tail)
                 if seen >= skip + size or not tail.startswith(b"\x1f"):

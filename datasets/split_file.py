@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from .case import PARTS, Case
 from .division import Fold, Split, check_amount, one_fold, stratified_order, with_validation
 from .errors import DataError
+from .files import read_json
 
 
 class FromFile:
@@ -83,11 +83,9 @@ class FromFile:
 
     def _content(self) -> Any:
         try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
+            return read_json(self.path)
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: no such file (data.split.path)") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{self.path}: not a JSON file ({error})") from error
 
 
 class Recorded:

@@ -31,11 +31,6 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
 
 
-def read_rgb(path: Path) -> NDArray[Any]:
-    """An image as `(1, rows, columns, 3)` RGB, uint8, or uint16 of a deeper file; see `read_image`."""
-    return read_image(path, 3)
-
-
 def read_image(path: Path, channels: int) -> NDArray[Any]:
     """An image as `(1, rows, columns, channels)`: uint8, uint16 of a 16-bit file, float32 of a 32-bit one.
 

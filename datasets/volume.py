@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -119,15 +121,8 @@ def read_volume(
     path = Path(path)
     if is_read_as_dicom(path):
         return read_series(path, series, stack, colour, spacing)[0]
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is refused below
-            return Volume(*_format(path).read(path))
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and the disk") from error
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; export it again from its source") from error
+    with _readable(path):
+        return Volume(*_format(path).read(path))
 
 
 def read_series(
@@ -145,10 +140,17 @@ def read_series(
     from . import dicom
     from .dicom_series import find_series
 
+    with _readable(path):
+        found = find_series(path, series, stack, spacing, index)
+        return Volume(dicom.read(found, colour), found.geometry.affine), found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Errors of reading a volume as a `DataError` that names it; numbers that are not finite are refused afterwards."""
     try:
         with np.errstate(all="ignore"):
-            found = find_series(path, series, stack, spacing, index)
-            return Volume(dicom.read(found, colour), found.geometry.affine), found
+            yield
     except DataError:
         raise
     except OSError as error:

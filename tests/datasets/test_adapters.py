@@ -12,8 +12,9 @@ import datasets
 from datasets import CamVid, CamVid701, Cityscapes, DataError, Folder, Promise12
 from datasets.camvid701 import COLOURS
 from datasets.cityscapes import CLASSES, VOID
+from datasets.formats import is_still
 from datasets.pattern import Pattern
-from datasets.still import is_still, read_image, read_labels
+from datasets.still import read_image, read_labels
 from segloss_tests.stills import (
     GROUPED,
     PALETTE,

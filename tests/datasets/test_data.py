@@ -17,7 +17,7 @@ from datasets.leakage import leaks, refuse
 from datasets.normalise import ImageNet, MinMax, Percentile
 from datasets.prepare import LeakageWarning, prepare
 from datasets.splits import FromFile, Holdout, KFold, Official
-from datasets.still import read_labels, read_rgb
+from datasets.still import read_image, read_labels
 from segloss_tests.cases import SHARES, cache, people
 from segloss_tests.stills import make_camvid
 
@@ -96,7 +96,7 @@ def test_a_palette_mask_is_read_by_index(tmp_path):
 
 def test_grey_images_become_rgb(tmp_path):
     Image.new("L", (3, 2), 77).save(tmp_path / "g.png")
-    assert read_rgb(tmp_path / "g.png").shape == (1, 2, 3, 3)
+    assert read_image(tmp_path / "g.png", 3).shape == (1, 2, 3, 3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])

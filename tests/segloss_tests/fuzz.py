@@ -167,7 +167,7 @@ def write_jpeg(folder: Path) -> None:
 
 def read_pictures(folder: Path) -> None:
     (path,) = folder.glob("x.*")
-    for read in (lambda: still.read_image(path, 1), lambda: still.read_rgb(path), lambda: still.read_labels(path),
+    for read in (lambda: still.read_image(path, 1), lambda: still.read_image(path, 3), lambda: still.read_labels(path),
                  lambda: still.read_colours(path)):  # fmt: skip
         try:
             read()
