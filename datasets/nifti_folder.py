@@ -173,10 +173,8 @@ class NiftiFolder:
         files = self._channel_files(path)
         scan = read_scan(files, self.slice_axis, self.resample)
         if scan.array.shape[-1] != self.channels:
-            raise DataError(
-                f"{path}: {scan.array.shape[-1]} channel(s); expected {self.channels} (dataset.json, data.images or "
-                "data.channels)"
-            )
+            says = "" if self.layout else " (dataset.json, data.images or data.channels)"
+            raise DataError(f"{path}: {scan.array.shape[-1]} channel(s); expected {self.channels}{says}")
         return scan
 
     def read(self, case: Case) -> Decoded:

@@ -146,6 +146,49 @@ def nnunet(root: Path, ending=".nii.gz", count=3):
     return content
 
 
+def test_with_what_a_dataset_json_says_an_adapter_does_without_it(tmp_path):
+    """`resolved` gives arguments; YAML and JSON can hold them."""
+    content = nnunet(tmp_path)
+    content["labels"]["ignore"] = 7
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    first = NiftiFolder(str(tmp_path))
+    said = json.loads(json.dumps(first.resolved()))
+    assert said == {"labels": {"background": [0], "gland": [1], "tumour": [2]}, "ignore": [7], "channels": 2}
+    case = first.cases()[1]
+    decoded = first.read(case)
+    (tmp_path / "dataset.json").unlink()
+    again = NiftiFolder(str(tmp_path), **said)
+    assert (again.classes, again.background, again.channels) == (first.classes, first.background, 2)
+    assert 7 in again.labels.ignored()
+    assert again.resolved() == {}
+    found = again.read(case)
+    assert np.array_equal(found.image.array, decoded.image.array)
+    assert np.array_equal(found.mask, decoded.mask)
+    assert again.is_image(case.image)
+    assert not again.is_image(case.mask)
+
+
+def test_adapters_without_such_a_file_resolve_nothing(tmp_path):
+    labels = {"background": 0, "gland": 1}
+    adapters = [
+        Promise12(str(tmp_path)),
+        NiftiFolder(str(tmp_path), "{name}.nii", "{name}_seg.nii", labels),
+        datasets.Folder(str(tmp_path), labels),
+        datasets.Dicom(str(tmp_path), labels=labels),
+        datasets.Phantom(str(tmp_path)),
+    ]
+    assert [adapter.resolved() for adapter in adapters] == [{}] * 5
+
+
+@pytest.mark.parametrize(
+    ("classes", "index"), [(["a", "Background"], 1), (["background"], 0), (["bg", "gland"], None), ([], None)]
+)
+def test_the_index_of_the_background(classes, index):
+    assert datasets.background_index(classes) == index
+    assert datasets.class_index(["a", "b"], "b") == 1
+    assert datasets.class_index(["a", "b"], None) is None
+
+
 def test_the_decathlon_is_read_with_its_channels_and_names(tmp_path):
     msd(tmp_path)
     adapter = NiftiFolder(str(tmp_path))
@@ -301,7 +344,7 @@ def test_two_or_four_dimensions_are_refused_by_name(tmp_path):
     write_volume(Volume(scan_of(channels=3)[0], LPS), tmp_path / "p/Case01.mhd")
     write_volume(Volume(scan_of()[1], LPS), tmp_path / "p/Case01_segmentation.mhd")
     adapter = Promise12(str(tmp_path / "p"))
-    with pytest.raises(DataError, match="3 channels; expected a scan of one"):
+    with pytest.raises(DataError, match=r"3 channel\(s\); expected 1$"):
         adapter.read(adapter.cases()[0])
 
 
