@@ -18,6 +18,7 @@ from segloss.base import Activation
 from ..store.initial import start_from
 from .config import (
     AcwSection,
+    Config,
     DataSection,
     LossSection,
     MarginSection,
@@ -40,6 +41,24 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
     own, factory = parameters(data, DataSection), datasets.ADAPTERS[data.name]
     given = {"spacing": data.spacing} if "spacing" in signature(factory).parameters else {}
     return factory(**own, **given)
+
+
+def with_resolved_data(config: Config) -> Config:
+    """The configuration with what a file of the data set, such as `dataset.json`, says of its classes and channels."""
+    resolved = build_adapter(config.data).resolved()
+    return config.model_copy(update={"data": config.data.model_copy(update=resolved)}) if resolved else config
+
+
+def other_labels(data: DataSection) -> Any:
+    """The labels that a file of the data set gives, where they are not those of the section; else None."""
+    mine = getattr(data, "labels", None)
+    if mine is None:
+        return None
+    try:
+        found = build_adapter(data.model_copy(update={"labels": None})).resolved().get("labels")
+    except (ValueError, TypeError, datasets.DataError):  # only the section can say, or the file gives none of use
+        return None
+    return None if found == mine else found
 
 
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:

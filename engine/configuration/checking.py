@@ -73,9 +73,11 @@ def check(root: Node, trained: bool = False) -> Config:
         problems += _check_constructors(root, valid)
     if problems:
         raise ConfigError(_in_order(problems), partly=not trained)
-    if not trained and (problems := _check_built(root, config)):
+    if trained:
+        return config
+    if problems := _check_built(root, config):
         raise ConfigError(_in_order(problems))
-    return config
+    return build.with_resolved_data(config)
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 
+from ..configuration import build
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch
@@ -37,6 +38,12 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     config = run.config(overrides)
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
+    if (labels := build.other_labels(config.data)) is not None:
+        mine = config.document()["data"]["labels"]
+        display.line(
+            f"warning: the data set now gives the labels {labels!r}; this run was trained with {mine!r}, and is scored "
+            "by these"
+        )
     fabric = launch(config.train)
     experiment = prepare(config, run.training, display)
     _, scores = score_checkpoint(run, checkpoint, part, experiment, fabric, display)

@@ -44,12 +44,12 @@ def test_cells_are_runs_of_every_arm_seed_and_fold(shared):
         for fold in (0, 1)
     }
     for cell in cells:
-        assert (cell.config.seed, cell.config.data.split.fold) == (cell.seed, cell.fold)
+        assert cell.title == f"{cell.arm} seed {cell.config.seed} fold {cell.config.data.split.fold}"
         assert (cell.config.loss[0].name, cell.config.model.acw) == (
             ("dfl", True) if cell.arm == "adfl" else ("ce", None)
         )
         assert cell.config.data.cache == "runs/.cache"
-    assert [cell.seed % 10_000 for cell in cells] == [3] * 6 + [5] * 6  # early results can be compared
+    assert [cell.config.seed % 10_000 for cell in cells] == [3] * 6 + [5] * 6  # early results can be compared
 
 
 def test_arms_share_first_weights_and_batches(shared, tmp_path):

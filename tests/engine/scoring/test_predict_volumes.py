@@ -115,7 +115,7 @@ def test_masks_hold_the_values_of_the_data_set(trained, module_program):
 
 
 def test_a_run_holds_its_classes(trained, module_program):
-    """Predictions do not change when the dataset.json does, or goes; scoring on other classes is refused."""
+    """Predictions do not change when the dataset.json does, or goes; scoring says so, and training is refused."""
     scan, described = trained / "scans/imagesTr/p0_0000.nii.gz", trained / "scans/dataset.json"
     before = described.read_text()
 
@@ -127,16 +127,16 @@ def test_a_run_holds_its_classes(trained, module_program):
     for labels in ({"background": -1, "PZ": 300, "TZ": 1}, {"background": -1, "PZ": 1, "TZ": 300, "cyst": 7}):
         describe(trained / "scans", labels)
         assert predicted() == expected
-        for call in (("evaluate", "runs/zones"), ("train", "zones.yaml")):
-            told = module_program(*call, cwd=trained, check=2).stderr
-            assert (
-                "fold-0: trained with the labels {'background': [-1], 'PZ': [1], 'TZ': [300]}, but scans says" in told
-            )
+        refused = module_program("train", "zones.yaml", cwd=trained, check=2).stderr
+        assert "fold-0: holds another run: data.labels" in refused
+        said = module_program("evaluate", "runs/zones", cwd=trained, check=0).stdout
+        assert "warning: the data set now gives the labels" in said
+        assert f"'TZ': [{labels['TZ']}]" in said
     described.unlink()
     assert predicted() == expected
     described.write_text(before)
-    assert "finished already" in module_program("train", "zones.yaml", cwd=trained, check=0).stdout
-    module_program("evaluate", "runs/zones", cwd=trained, check=0)
+    assert "2 folds, 2 finished" in module_program("train", "zones.yaml", cwd=trained, check=0).stdout
+    assert "warning" not in module_program("evaluate", "runs/zones", cwd=trained, check=0).stdout
 
 
 @pytest.mark.parametrize(
