@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from .readings import CLASS_SCORES, READINGS, RULE, class_counts, class_scores, number, reading
+from .aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate, class_counts
+from .document import Header, Kind, Primary, Row, ScoresDocument, Unit
 
 
 def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -35,10 +36,10 @@ def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ign
 
 
 class SegmentationScores(Metric):
-    """mDSC and mIoU in the readings `dataset`, `case` and `image`, from one int64 confusion matrix a 2D image.
+    """mDSC and mIoU in the aggregations `dataset`, `case` and `image`, from one int64 confusion matrix a 2D image.
 
-    Whatever the batch size, the order or the sharding, the result is the same. See `segloss.readings` for the rule of
-    absent classes.
+    Whatever the batch size, the order or the sharding, the result is the same. See `segloss.aggregation` for the
+    rule of absent classes.
 
     Args:
         num_classes: C.
@@ -99,61 +100,72 @@ class SegmentationScores(Metric):
         self.images.append(image.to(target.device))
         self.cases.append(case.to(target.device))
 
-    def compute(self) -> dict[str, dict[str, Any]]:
-        """The three readings, `{"dataset" | "case" | "image": …}` as in `segloss.readings.reading`, classes by index.
+    def compute(self) -> dict[AggregationName, Aggregation]:
+        """The three aggregations, as `aggregations`, classes by index.
 
         Raises:
             ValueError: a label or a prediction was no class.
         """
-        return self._readings([str(index) for index in range(self.num_classes)])
+        return self.aggregations([str(index) for index in range(self.num_classes)])
+
+    def aggregations(self, classes: Sequence[str]) -> dict[AggregationName, Aggregation]:
+        """The three aggregations by name.
+
+        Args:
+            classes: the names of the C classes.
+
+        Raises:
+            ValueError: a label or a prediction was no class.
+        """
+        matrices: dict[AggregationName, Tensor] = {"case": self._units("case")[1], "image": self._units("image")[1]}
+        matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
+        left_out = {self.background, self.ignore_index}
+        return {name: aggregate(*class_counts(matrices[name]), classes, left_out) for name in AGGREGATIONS}
 
     def document(
-        self, classes: Sequence[str], cases: Sequence[str], groups: Sequence[str], **header: Any
-    ) -> dict[str, Any]:
-        """What `scores.json` holds: a header, the three readings, the confusion matrix, one row a case and class.
-
-        `confusion` counts all pixels together, `(C, C)`: rows the reference, columns the prediction.
+        self,
+        classes: Sequence[str],
+        cases: Sequence[str],
+        groups: Sequence[str],
+        *,
+        kind: Kind,
+        primary: Primary | None = None,
+        **header: Any,
+    ) -> ScoresDocument:
+        """What `scores.json` holds: a header, the three aggregations, the confusion matrix, a row a case and class.
 
         Args:
             classes: the names of the C classes.
             cases: the name of case id 0, 1, …
             groups: the group (patient, video sequence) of case id 0, 1, …
-            **header: what else the header says, such as grid, seed and fold.
+            kind: `volume` or `still`.
+            primary: the score that methods are compared in; None for what is usual of the kind.
+            **header: what else the header says, such as grid, seed and fold; see `segloss.document.Header`.
         """
         ids, matrices = self._units("case")
-        rows = self._rows(matrices, classes, [{"case": cases[case], "group": groups[case]} for case in ids])
-        background = None if self.background is None else classes[self.background]
-        shared = {"classes": list(classes), "background": background, "ignore_index": self.ignore_index, "rule": RULE}
-        confusion = matrices.sum(0).tolist()
-        return {"header": shared | header, **self._readings(classes), "confusion": confusion, "cases": rows}
+        return ScoresDocument(
+            Header(
+                kind=kind,
+                primary=primary or Primary.of_kind(kind),
+                classes=list(classes),
+                background=None if self.background is None else classes[self.background],
+                ignore_index=self.ignore_index,
+                **header,
+            ),
+            self.aggregations(classes),
+            _rows(matrices, classes, [Unit(cases[case], groups[case]) for case in ids]),
+            matrices.sum(0).tolist(),
+        )
 
-    def image_rows(self, classes: Sequence[str], names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One row an image and class, as the rows of cases in `document`.
+    def image_rows(self, classes: Sequence[str], units: Sequence[Unit]) -> list[Row]:
+        """One row an image and class, as those of cases in `document`.
 
         Args:
             classes: the names of the C classes.
-            names: what the rows of image id 0, 1, … begin with.
+            units: case, group and slice of image id 0, 1, …
         """
         ids, matrices = self._units("image")
-        return self._rows(matrices, classes, [names[image] for image in ids])
-
-    @staticmethod
-    def _rows(matrices: Tensor, classes: Sequence[str], names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        counts = class_counts(matrices)
-        scores = class_scores(*counts)
-        return [
-            {**name, "class": label}
-            | {key: int(values[unit, index]) for key, values in zip(("tp", "fp", "fn"), counts, strict=True)}
-            | {score: number(scores[score][unit, index]) for score in CLASS_SCORES}
-            for unit, name in enumerate(names)
-            for index, label in enumerate(classes)
-        ]
-
-    def _readings(self, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-        matrices = {name: self._units(name)[1] for name in ("case", "image")}
-        matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
-        left_out = {self.background, self.ignore_index}
-        return {name: reading(*class_counts(matrices[name]), classes, left_out) for name in READINGS}
+        return _rows(matrices, classes, [units[image] for image in ids])
 
     def _units(self, kind: str) -> tuple[list[int], Tensor]:
         """The ids of the units, ascending, and their matrices `(U, C, C)`, on the CPU."""
@@ -166,6 +178,16 @@ class SegmentationScores(Metric):
         names, unit = torch.unique(ids, return_inverse=True)
         summed = torch.zeros(len(names), rows.shape[1], dtype=torch.int64).index_add_(0, unit, rows)
         return names.tolist(), summed[:, :-2].view(-1, classes, classes)
+
+
+def _rows(matrices: Tensor, classes: Sequence[str], units: Sequence[Unit]) -> list[Row]:
+    """One row a unit and class."""
+    counts = torch.stack(class_counts(matrices), 2).tolist()
+    return [
+        Row.from_counts(unit, label, of_class)
+        for unit, of_unit in zip(units, counts, strict=True)
+        for label, of_class in zip(classes, of_unit, strict=True)
+    ]
 
 
 def _joined(state: list[Tensor] | Tensor, empty: tuple[int, ...]) -> Tensor:

@@ -1,1 +1,1 @@
-"""Arms, folds and seeds: trained, compared, told."""
+"""Arms, folds and seeds: trained, compared, reported."""

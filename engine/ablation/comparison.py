@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segloss import compare
+from segloss.document import DISTANCES, Header, Row, ScoresDocument
 
 from ..errors import NothingInCommonError, UsageError
 
 Group = str
-Row = Mapping[str, Any]
-LOWER = ("HD95", "ASSD")
-"""Scores of which less is better, in mm."""
+FoldRow = tuple[int | None, Row]
+Score = Literal["DSC", "IoU", "HD95", "ASSD"]
 
 
 class Measure(NamedTuple):
@@ -30,7 +30,7 @@ class Measure(NamedTuple):
     """
 
     aggregation: Literal["case", "dataset"]
-    score: str
+    score: Score
     name: str | None = None
 
     @property
@@ -41,7 +41,7 @@ class Measure(NamedTuple):
     @property
     def lower(self) -> bool:
         """Whether less is better."""
-        return self.score in LOWER
+        return self.score in DISTANCES
 
 
 @dataclass(frozen=True)
@@ -54,38 +54,40 @@ class Method:
     """
 
     name: str
-    documents: dict[int | None, list[dict[str, Any]]]
+    documents: dict[int | None, list[ScoresDocument]]
 
     @property
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Header:
         """What all of its documents have in common."""
-        first = next(iter(self.documents.values()))[0]
-        header: dict[str, Any] = first["header"]
-        return header
+        return next(iter(self.documents.values()))[0].header
 
-    def rows(self, seed: int | None) -> list[Row]:
-        """The rows of all held-out cases of a seed, each with its fold."""
-        return [
-            {"fold": document["header"].get("fold"), **row}
-            for document in self.documents[seed]
-            for row in document["cases"]
-        ]
+    def rows(self, seed: int | None) -> Iterator[FoldRow]:
+        """The rows of all held-out cases of a seed, each after its fold."""
+        for document in self.documents[seed]:
+            for row in document.rows:
+                yield (document.header.fold if row.fold is None else row.fold), row
+
+    def holds(self, score: str, label: str) -> bool:
+        """Whether a row of a class has a score."""
+        documents = (document for of_seed in self.documents.values() for document in of_seed)
+        return any(
+            row.scores.get(score) is not None for document in documents for row in document.rows if row.label == label
+        )
 
 
-def measures(header: Mapping[str, Any], rows: Sequence[Row]) -> list[Measure]:
-    """What methods are compared in: the mean over classes and each class, HD95 of volumes.
+def measures(method: Method) -> list[Measure]:
+    """What methods are compared in: the primary metric, the score of each class by itself, HD95 of volumes.
 
-    Volumes, whose background is left out, are compared by case in DSC; stills by pooled counts in IoU, as their own
-    primary score is.
+    A document has no rows of the slices of volumes, so where their primary metric is by image they are compared by
+    case; a still is its own image.
     """
-    classes = [name for name in header["classes"] if name != header["background"]]
-    if header["background"] is None:
-        return [Measure("dataset", "IoU"), *(Measure("dataset", "IoU", name) for name in classes)]
-    overall = [Measure("case", "DSC")] if len(classes) > 1 else []
-    surfaces = [name for name in classes if any(row.get("HD95") is not None for row in rows if row["class"] == name)]
+    primary, classes = method.header.primary, method.header.counted
+    by: Literal["case", "dataset"] = "dataset" if primary.aggregation == "dataset" else "case"
+    overall = [Measure(by, primary.score)] if len(classes) > 1 else []
+    surfaces = [name for name in classes if method.header.kind == "volume" and method.holds("HD95", name)]
     return [
         *overall,
-        *(Measure("case", "DSC", name) for name in classes),
+        *(Measure(by, primary.score, name) for name in classes),
         *(Measure("case", "HD95", name) for name in surfaces),
     ]
 
@@ -112,14 +114,9 @@ def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
     folds = tables[0].folds_of(groups)
     if measure.aggregation == "case":
         return compare.paired(first, second, folds)
-    header = a.header
-    classes = header["classes"]
-    left_out = (
-        [index for index, name in enumerate(classes) if name == header["background"]]
-        if measure.name is None
-        else [index for index, name in enumerate(classes) if name != measure.name]
-    )
-    kept = [index for index in range(len(classes)) if index not in left_out]
+    wanted = a.header.counted if measure.name is None else [measure.name]
+    left_out = [index for index, name in enumerate(a.header.classes) if name not in wanted]
+    kept = [index for index in range(len(a.header.classes)) if index not in left_out]
     if not all(counts[:, :, kept].any((0, 2, 3)).all() for counts in (first, second)):
         raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, no group of one holds it")
     return compare.pooled(first, second, "DSC" if measure.score == "DSC" else "IoU", left_out, folds)
@@ -127,17 +124,21 @@ def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
 
 def not_paired(a: Method, b: Method) -> list[str]:
     """What a comparison of two methods leaves out, or should not compare; a line for each."""
-    told = []
+    lines = []
+    if a.header.primary != b.header.primary:
+        lines.append(
+            f"primary metric of {a.name}: {a.header.primary}; of {b.name}: {b.header.primary}; compared in the latter"
+        )
     seeds = [sorted(map(str, one.documents)) for one in (a, b)]
     if seeds[0] != seeds[1]:
         common = [seed for seed in a.documents if seed in b.documents]
         used = f"compared are the pairs of {_listed(map(str, common))}" if common else "each method's are averaged"
-        told.append(f"seeds of {a.name}: {_listed(seeds[0])}; of {b.name}: {_listed(seeds[1])}; {used}")
+        lines.append(f"seeds of {a.name}: {_listed(seeds[0])}; of {b.name}: {_listed(seeds[1])}; {used}")
     for one in (a, b):
         folds = {seed: len(documents) for seed, documents in one.documents.items()}
         most = max(folds.values())
         short = {seed: count for seed, count in folds.items() if count < most}
-        told += [
+        lines += [
             f"seed {seed} of {one.name} has {count} of {most} folds: only what these hold out is compared"
             for seed, count in short.items()
         ]
@@ -145,32 +146,32 @@ def not_paired(a: Method, b: Method) -> list[str]:
     for index, (mine, other) in enumerate(((a, b), (b, a))):
         alone = sorted({case for case, _ in references[index]} - {case for case, _ in references[1 - index]})
         if alone:
-            told.append(
+            lines.append(
                 f"only {mine.name} has {_listed(alone)}: left out, or its group is of other cases in {other.name}"
             )
     for key in sorted(references[0].keys() & references[1].keys()):
         if references[0][key] != references[1][key]:
             pixels = [one[key] for one in references]
-            told.append(
+            lines.append(
                 f"{key[0]}: the reference has {pixels[0]} pixels of {key[1]} in {a.name}, {pixels[1]} in {b.name}: not "
                 "scored on the same masks, or not on one grid"
             )
             break
-    return told
+    return lines
 
 
 def refuse_different(a: Method, b: Method) -> None:
     """A `UsageError` where two methods are not scored alike."""
     for key in ("classes", "background", "grid"):
-        mine, theirs = a.header.get(key), b.header.get(key)
+        mine, theirs = getattr(a.header, key), getattr(b.header, key)
         if mine != theirs and not (key == "grid" and None in (mine, theirs)):
             raise UsageError(f"{a.name} and {b.name} are not scored alike: {key} {mine} there, {theirs} here")
 
 
 def _references(method: Method) -> dict[tuple[str, str], int]:
     """The pixels of the reference by case and class, where there are any."""
-    rows = (row for seed in method.documents for row in method.rows(seed))
-    return {(row["case"], row["class"]): row["tp"] + row["fn"] for row in rows if row["tp"] + row["fn"]}
+    rows = (row for seed in method.documents for _, row in method.rows(seed))
+    return {(row.case, row.label): row.tp + row.fn for row in rows if row.tp + row.fn}
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -183,19 +184,18 @@ class _Table:
     """What a method has for each seed and group: scores of its cases, or counts of each class."""
 
     found: list[dict[Group, NDArray[np.float64]]]
-    folds: dict[Group, set[Any]]
+    folds: dict[Group, set[int | None]]
 
     @classmethod
     def of(cls, method: Method, seeds: Sequence[int | None], measure: Measure) -> _Table:
-        folds: dict[Group, set[Any]] = defaultdict(set)
+        folds: dict[Group, set[int | None]] = defaultdict(set)
         found = []
         for seed in seeds:
-            rows = method.rows(seed)
-            for row in rows:
-                folds[row["group"]].add(row["fold"])
-            found.append(
-                _by_case(rows, method.header, measure) if measure.aggregation == "case" else _counts(rows, method)
-            )
+            rows = list(method.rows(seed))
+            for fold, row in rows:
+                folds[row.group].add(fold)
+            of_seed = _by_case if measure.aggregation == "case" else _counts
+            found.append(of_seed(rows, method.header, measure))
         return cls(found, folds)
 
     def scored(self) -> list[Group]:
@@ -215,24 +215,24 @@ class _Table:
         return [known.index(str(*self.folds[group])) for group in groups]
 
 
-def _by_case(rows: Sequence[Row], header: Mapping[str, Any], measure: Measure) -> dict[Group, NDArray[np.float64]]:
+def _by_case(rows: Sequence[FoldRow], header: Header, measure: Measure) -> dict[Group, NDArray[np.float64]]:
     """The mean over a group's cases; of each case over its classes where no class is named."""
-    cases: dict[tuple[Group, Any, Any], list[float]] = defaultdict(list)
-    for row in rows:
-        value = row.get(measure.score)
-        counts = row["class"] == measure.name if measure.name else row["class"] != header["background"]
-        if counts and value is not None:
-            cases[row["group"], row["case"], row["fold"]].append(value)
+    wanted = {*header.counted} if measure.name is None else {measure.name}
+    cases: dict[tuple[Group, str, int | None], list[float]] = defaultdict(list)
+    for fold, row in rows:
+        value = row.scores.get(measure.score)
+        if row.label in wanted and value is not None:
+            cases[row.group, row.case, fold].append(value)
     groups: dict[Group, list[float]] = defaultdict(list)
     for (group, _, _), values in cases.items():
         groups[group].append(float(np.mean(values)))
     return {group: np.asarray(np.mean(values)) for group, values in groups.items()}
 
 
-def _counts(rows: Sequence[Row], method: Method) -> dict[Group, NDArray[np.float64]]:
+def _counts(rows: Sequence[FoldRow], header: Header, _: Measure) -> dict[Group, NDArray[np.float64]]:
     """`(C, 3)` true positives, false positives and false negatives of each group."""
-    classes: list[str] = method.header["classes"]
-    found: dict[Group, NDArray[np.float64]] = defaultdict(lambda: np.zeros((len(classes), 3)))
-    for row in rows:
-        found[row["group"]][classes.index(row["class"])] += [row["tp"], row["fp"], row["fn"]]
+    places = {name: index for index, name in enumerate(header.classes)}
+    found: dict[Group, NDArray[np.float64]] = defaultdict(lambda: np.zeros((len(places), 3)))
+    for _fold, row in rows:
+        found[row.group][places[row.label]] += (row.tp, row.fp, row.fn)
     return found

@@ -1,27 +1,27 @@
-"""What the finished runs of an ablation tell: scores, verdicts, pictures; and what is missing."""
+"""What follows from the finished runs of an ablation: scores, verdicts, pictures; and what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segloss.compare import FEWEST
+from segloss.document import ScoresDocument
 
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
 from .comparison import Method
-from .forest import class_bars, courses, forest, trajectories
+from .forest import acw_curves, class_bars, forest, learning_curves
 from .record import Record
-from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, scores_of, verdicts
+from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, compare_arms, scores_of
 
 CAPTIONS = {
     "forest": "differences from the baseline, with 95 % intervals",
     "classes": "every class by every arm",
-    "courses": "training loss and validation score by arm",
-    "acw": "adaptive class weights",
+    "learning_curves": "training loss and validation score by arm",
+    "acw_curves": "adaptive class weights",
 }
 
 
@@ -34,14 +34,14 @@ class Conclusion:
         record: its arms, seeds and folds.
         arms: by name, the scores of the seeds that have all of their folds.
         missing: a line for each seed of an arm that has not.
-        told: the verdicts; none where there is nothing to compare.
+        verdicts: none where there is nothing to compare.
     """
 
     folder: Path
     record: Record
     arms: Mapping[str, Method]
     missing: list[str]
-    told: list[Verdicts]
+    verdicts: list[Verdicts]
 
     @classmethod
     def of(cls, folder: Path) -> Conclusion:
@@ -54,7 +54,7 @@ class Conclusion:
         arms: dict[str, Method] = {}
         missing = []
         for arm, one in record.arms.items():
-            documents: dict[int | None, list[dict[str, Any]]] = {}
+            documents: dict[int | None, list[ScoresDocument]] = {}
             for seed, pair in zip(one.seeds, record.seeds, strict=True):
                 runs = record.runs(folder, arm, pair)
                 if all(run.finished for run in runs):
@@ -63,18 +63,18 @@ class Conclusion:
                     missing.append(f"{arm} seed {seed}: not all folds are finished; left out of the tables")
             if documents:
                 arms[arm] = Method(arm, documents)
-        told = []
+        found: list[Verdicts] = []
         if record.baseline not in arms:
             missing.append(f"no seed of {record.baseline} has all of its folds: nothing to compare with")
         elif len(arms) > 1:
             floor = record.noise_floor if record.noise_floor in arms else None
-            told = verdicts(arms, record.baseline, record.smallest, floor)
-        return cls(folder, record, arms, missing, told)
+            found = compare_arms(arms, record.baseline, record.smallest, floor)
+        return cls(folder, record, arms, missing, found)
 
     def sections(self) -> Iterator[Section]:
         """The tables, as they are printed and written to files."""
         yield scores_of(self.arms)
-        yield from told_sections(self.told, self.record.noise_floor)
+        yield from verdict_sections(self.verdicts, self.record.noise_floor)
         if self.record.paper is not None:
             yield beside_paper(self.arms, self.record.paper)
 
@@ -82,16 +82,15 @@ class Conclusion:
         """Draw the pictures of what is finished into `figures`."""
         self.figures.mkdir(exist_ok=True)
         header = next(iter(self.arms.values())).header
-        volumes = header["background"] is not None
         histories = {
             arm: [run.history() for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
             for arm in self.arms
         }
         pictures = {
-            "forest": forest(self.told) if self.told else None,
-            "classes": class_bars(self.arms, "case" if volumes else "dataset", "DSC" if volumes else "IoU"),
-            "courses": courses(histories),
-            "acw": trajectories(histories, header["classes"]),
+            "forest": forest(self.verdicts) if self.verdicts else None,
+            "classes": class_bars(self.arms),
+            "learning_curves": learning_curves(histories, str(header.primary)),
+            "acw_curves": acw_curves(histories, header.classes),
         }
         for name, figure in pictures.items():
             if figure is not None:
@@ -108,26 +107,33 @@ class Conclusion:
         return {CAPTIONS[name]: path} if path.is_file() else {}
 
 
-def told_sections(told: list[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
+def verdict_sections(found: Sequence[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
     """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ."""
-    if not told:
+    if not found:
         return
-    first, *others = told
+    first, *others = found
     yield Section(
         f"{first.measure.title} against {first.baseline}", in_words(first, noise_floor), COLUMNS, first.rows()
     )
     if others:
-        found = [
+        lines = [
             line
             for one in others
             for line, known in zip(one.lines(), one.found.values(), strict=True)
             if known.distinguishable
         ]
         rows = [row for one in others for row in one.rows()]
-        yield Section(f"one by one, against {first.baseline}, not corrected for their number", found, COLUMNS, rows)
-    fewest = min(one.groups for one in first.found.values())
-    few = [] if fewest >= FEWEST else [f"Fewer than {FEWEST} {first.units}: nothing is tested."]
-    yield Section("how this is worked out", [METHOD, *few])
+        yield Section(f"one by one, against {first.baseline}, not corrected for their number", lines, COLUMNS, rows)
+    yield Section("how this is worked out", [METHOD, *_remarks(first)])
+
+
+def _remarks(first: Verdicts) -> Iterator[str]:
+    """What is not compared, or not as the primary metric says."""
+    header = first.header
+    if header.kind == "volume" and header.primary.aggregation == "image":
+        yield f"The primary metric is {header.primary}; scores list no slices, so volumes are compared by case instead."
+    if min(one.groups for one in first.found.values()) < FEWEST:
+        yield f"Fewer than {FEWEST} {header.units}: nothing is tested."
 
 
 def in_words(first: Verdicts, noise_floor: str | None) -> list[str]:

@@ -17,16 +17,16 @@ from .verdicts import Verdicts, score_by_seed
 DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
 
 
-def forest(told: Sequence[Verdicts]) -> Figure:
+def forest(verdicts: Sequence[Verdicts]) -> Figure:
     """A panel a measure: each arm's difference from the baseline and its 95 % interval."""
-    columns = min(3, len(told))
-    lines = -(-len(told) // columns)
-    arms = len(told[0].found)
+    columns = min(3, len(verdicts))
+    lines = -(-len(verdicts) // columns)
+    arms = len(verdicts[0].found)
     figure = Figure(figsize=(4.2 * columns, (0.38 * arms + 1.3) * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for axis in axes[len(told) :]:
+    for axis in axes[len(verdicts) :]:
         axis.set_axis_off()
-    for axis, one in zip(axes, told, strict=False):
+    for axis, one in zip(axes, verdicts, strict=False):
         for place, found in enumerate(reversed(one.found.values())):
             colour = DISTINGUISHABLE if found.distinguishable else NOT
             if found.low is not None and found.high is not None:
@@ -48,38 +48,39 @@ def forest(told: Sequence[Verdicts]) -> Figure:
     return figure
 
 
-def class_bars(arms: Mapping[str, Method], aggregation: str, score: str) -> Figure:
-    """Every class's score by every arm: the mean over seeds, with its standard deviation."""
+def class_bars(arms: Mapping[str, Method]) -> Figure:
+    """Every class's score in the primary metric by every arm: the mean over seeds, with its standard deviation."""
     header = next(iter(arms.values())).header
-    classes = [name for name in header["classes"] if name != header["background"]]
+    classes, primary = header.counted, header.primary
     figure = Figure(figsize=(max(5.0, 0.22 * len(classes) * (len(arms) + 1) + 1.5), 3.6), layout="constrained")
     axis = figure.subplots()
     width = 0.85 / len(arms)
     for index, (arm, colour) in enumerate(zip(arms, palette(max(len(arms), 2)), strict=False)):
-        values = [score_by_seed(arms[arm], aggregation, f"{score} {name}") for name in classes]
+        values = [score_by_seed(arms[arm], primary.aggregation, f"{primary.score} {name}") for name in classes]
         means = [mean(found) if found else np.nan for found in values]
         errors = [stdev(found) if len(found) > 1 else 0.0 for found in values]
         places = np.arange(len(classes)) + (index - (len(arms) - 1) / 2) * width
         axis.bar(places, means, width, yerr=errors if any(errors) else None, color=colour, label=arm, alpha=0.85)
-    axis.set(xticks=range(len(classes)), ylabel=f"{score}, aggregation: {aggregation}", ylim=(0, 1.02))
+    axis.set(xticks=range(len(classes)), ylabel=f"{primary.score}, aggregation: {primary.aggregation}", ylim=(0, 1.02))
     axis.set_xticklabels(classes, rotation=30 if len(classes) > 3 else 0, ha="right" if len(classes) > 3 else "center")
     axis.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=min(len(arms), 6), fontsize=8, frameon=False)
     return figure
 
 
-def courses(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figure | None:
+def learning_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], primary: str) -> Figure | None:
     """Training loss and validation score over the epochs: a colour an arm, a thin line a run, their mean thick.
 
     Args:
         histories: by arm, the log of each of its runs.
+        primary: the primary metric.
     """
     logged = {arm: runs for arm, runs in histories.items() if runs and all(runs)}
     if not logged:
         return None
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
-    for axis, key, title in zip(axes, ("loss", "score"), ("training loss", "validation score"), strict=True):
+    for axis, key, title in zip(axes, ("loss", "score"), ("training loss", f"validation {primary}"), strict=True):
         for (arm, runs), colour in zip(logged.items(), palette(len(logged)), strict=True):
             shortest = min(map(len, runs))
             values = np.array([[entry[key] for entry in run[:shortest]] for run in runs], dtype=np.float64)
@@ -96,7 +97,7 @@ def courses(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> Figu
     return figure
 
 
-def trajectories(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], classes: Sequence[str]) -> Figure | None:
+def acw_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], classes: Sequence[str]) -> Figure | None:
     """The adaptive class weights over the epochs: a panel an arm that has them, a thin line a run, their mean thick.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is recorded of an ablation in its folder, so that it can be told of without its YAML file."""
+"""What is recorded of an ablation in its folder, so that it can be reported without its YAML file."""
 
 from __future__ import annotations
 

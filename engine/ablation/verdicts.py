@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product, starmap
 from statistics import mean, stdev
 from typing import Any
 
 from segloss import compare
+from segloss.aggregation import AGGREGATIONS, METRICS, Aggregation, AggregationName
 from segloss.compare import Comparison
-from segloss.readings import READINGS
+from segloss.document import Header, Primary, ScoresDocument
 
 from ..configuration.config import PaperSection
 from ..console.display import percent
@@ -24,7 +26,7 @@ METHOD = (
     "(Holm), not for the number of classes. d_z: mean over standard deviation of the groups' differences."
 )
 
-COLUMNS = ["score", "arm", "its", "baseline's", "difference", "95 % CI", "p"]
+COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p"]
 COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
 
 BAR = r"\|"
@@ -42,20 +44,20 @@ class Verdicts:
         measure: the score.
         baseline: the arm that all are compared with.
         found: by arm, the comparison; p-values are adjusted for their number.
-        units: what the groups are.
+        header: of the baseline's scores.
         smallest: the difference that would matter.
     """
 
     measure: Measure
     baseline: str
     found: dict[str, Comparison]
-    units: str
+    header: Header
     smallest: float
 
     def lines(self) -> list[str]:
         """A sentence for each arm."""
         return [
-            one.verdict(arm, self.baseline, self.measure.title, self.units, self.smallest, self.measure.lower)
+            one.verdict(arm, self.baseline, self.measure.title, self.header.units, self.smallest, self.measure.lower)
             for arm, one in self.found.items()
         ]
 
@@ -107,7 +109,7 @@ class Verdicts:
             }
 
 
-def verdicts(
+def compare_arms(
     arms: Mapping[str, Method], baseline: str, smallest: float, noise_floor: str | None = None
 ) -> list[Verdicts]:
     """Compare every arm with the baseline in every measure; of those after the first, where both have it.
@@ -119,12 +121,10 @@ def verdicts(
         noise_floor: the arm whose p-value is no part of the family that Holm's correction is for.
     """
     base = arms[baseline]
-    header, rows = base.header, base.rows(next(iter(base.documents)))
-    units = "patients" if header["background"] is not None else "groups"
-    told: list[Verdicts] = []
-    wanted = measures(header, rows)
+    verdicts: list[Verdicts] = []
+    wanted = measures(base)
     if not wanted:
-        raise UsageError(f"{base.name}: no class but {header['background']}: nothing to compare")
+        raise UsageError(f"{base.name}: no class but {base.header.background}: nothing to compare")
     for measure in wanted:
         found: dict[str, Comparison] = {}
         for name, arm in arms.items():
@@ -133,38 +133,41 @@ def verdicts(
             try:
                 found[name] = compared(arm, base, measure)
             except NothingInCommonError:  # a class that no held-out case has, HD95 of another trainer's scores
-                if not told:
+                if not verdicts:
                     raise
         if not found:
             continue
         family = [name for name in found if name != noise_floor]
         found |= dict(zip(family, compare.holm([found[name] for name in family]), strict=True))
-        told.append(Verdicts(measure, baseline, found, units, smallest))
-    return told
+        verdicts.append(Verdicts(measure, baseline, found, base.header, smallest))
+    return verdicts
 
 
 def scores_of(arms: Mapping[str, Method]) -> Section:
-    """Every arm in every aggregation: the mean over seeds, and its standard deviation."""
-    columns = ["arm", "seeds", *(f"{aggregation} {score}" for aggregation in READINGS for score in ("mDSC", "mIoU"))]
-    rows = []
-    for name, arm in arms.items():
-        cells = [
-            _spread(score_by_seed(arm, aggregation, score)) for aggregation in READINGS for score in ("mDSC", "mIoU")
+    """Every arm in every aggregation, the primary metric first: the mean over seeds, and its standard deviation."""
+    primary = next(iter(arms.values())).header.primary
+    every = sorted(starmap(Primary, product(AGGREGATIONS, METRICS)), key=lambda score: score != primary)
+    rows = [
+        [
+            name,
+            str(len(arm.documents)),
+            *(_spread(score_by_seed(arm, score.aggregation, score.metric)) for score in every),
         ]
-        rows.append([name, str(len(arm.documents)), *cells])
-    return Section("scores of the held-out cases, mean over seeds ± standard deviation", columns=columns, rows=rows)
+        for name, arm in arms.items()
+    ]
+    title = "scores of the held-out cases, mean over seeds ± standard deviation"
+    return Section(title, columns=["arm", "seeds", *map(str, every)], rows=rows)
 
 
-def score_by_seed(arm: Method, aggregation: str, score: str) -> list[float]:
+def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
     """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
     found = []
     for documents in arm.documents.values():
-        document = documents[0] if len(documents) == 1 else _mean_of_folds(documents, aggregation)
-        values = document[aggregation]
+        values = _of_folds(documents, aggregation)
         kind, _, name = score.partition(" ")
-        value = values["classes"].get(name, {}).get(kind) if name else values.get(score)
+        value = values["classes"].get(name, {}).get(kind) if name else values["mDSC" if score == "mDSC" else "mIoU"]
         if value is not None:
-            found.append(float(value))
+            found.append(value)
     return found
 
 
@@ -223,29 +226,35 @@ def chance(p_value: float | None) -> str:
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _mean_of_folds(documents: Sequence[dict[str, Any]], aggregation: str) -> dict[str, Any]:
+def _of_folds(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Aggregation:
     """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
 
     They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
     """
-    units = [document["image"]["units"] for document in documents]
-    stills = units == [len(document["cases"]) // len(document["header"]["classes"]) for document in documents]
-    if aggregation != "image" or stills:
-        return pooled(documents, [[] for _ in documents])
-    classes = documents[0]["header"]["classes"]
-    keys = ("DSC", "IoU")
+    first = documents[0]
+    if len(documents) == 1:
+        return first.aggregations[aggregation]
+    if aggregation != "image" or first.header.kind == "still":
+        return pooled(documents, [[] for _ in documents]).aggregations[aggregation]
+    found = [document.aggregations["image"] for document in documents]
+    weights = [one["units"] - one["left_out"] for one in found]
 
     def weighted(values: Sequence[float | None]) -> float | None:
-        counted = (one["image"]["units"] - one["image"]["left_out"] for one in documents)
-        known = [(value, weight) for value, weight in zip(values, counted, strict=True) if value is not None]
+        known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
         total = sum(weight for _, weight in known)
         return sum(value * weight for value, weight in known) / total if total else None
 
-    each = {
-        name: {key: weighted([d["image"]["classes"][name][key] for d in documents]) for key in keys} for name in classes
+    return {
+        "mDSC": weighted([one["mDSC"] for one in found]),
+        "mIoU": weighted([one["mIoU"] for one in found]),
+        "accuracy": weighted([one["accuracy"] for one in found]),
+        "units": sum(one["units"] for one in found),
+        "left_out": sum(one["left_out"] for one in found),
+        "classes": {
+            name: {key: weighted([one["classes"][name][key] for one in found]) for key in ("DSC", "IoU")}
+            for name in first.header.classes
+        },
     }
-    overall = {score: weighted([d["image"][score] for d in documents]) for score in ("mDSC", "mIoU")}
-    return {"image": {**overall, "classes": each}}
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-
-from segloss.readings import CLASS_SCORES, READINGS
 
 from ..processes.launcher import process_info
 from .sections import Section
@@ -84,53 +82,6 @@ class Display:
             self.console.print(table, crop=False)
         if section.picture is not None:
             self.line(f"  {section.picture}")
-
-    def scores(self, title: str, scores: dict[str, Any]) -> None:
-        """The scores document as tables, with its rule."""
-        overall = Table(title=title, title_justify="left")
-        for column in ("aggregation", "mDSC", "mIoU", "pixel accuracy", "units"):
-            overall.add_column(column, justify="left" if column == "aggregation" else "right")
-        for name in READINGS:
-            values = scores[name]
-            units = f"{values['units']}" + (f" ({values['left_out']} left out)" if values["left_out"] else "")
-            overall.add_row(name, *(percent(values[key]) for key in ("mDSC", "mIoU", "accuracy")), units)
-        each = Table(title=f"by class, aggregation: {self.aggregation(scores)}", title_justify="left")
-        each.add_column("class")
-        found = scores[self.aggregation(scores)]["classes"]
-        for column in CLASS_SCORES:
-            each.add_column(column, justify="right")
-        for name, values in found.items():
-            each.add_row(name, *(percent(values[key]) for key in CLASS_SCORES))
-        self.console.print(overall, each)
-        if "surface_rule" in scores["header"]:
-            self.console.print(self._surfaces(scores))
-        header = scores["header"]
-        left_out = f"without {header['background']}" if header["background"] else "over all classes"
-        self.line(f"means {left_out}; grid: {header['grid']}. {header['rule']}")
-        if "surface_rule" in header:
-            self.line(header["surface_rule"])
-
-    @staticmethod
-    def _surfaces(scores: dict[str, Any]) -> Table:
-        table = Table(title="surfaces and volumes by class, mean over cases", title_justify="left")
-        table.add_column("class")
-        columns = {
-            "HD95": "HD95 mm",
-            "ASSD": "ASSD mm",
-            "surface_DSC": f"surface DSC {scores['header']['tolerance_mm']:g} mm",
-        }
-        columns |= {"volume_error_ml": "volume bias ml", "relative_volume_error": "absolute error, relative"}
-        for column in columns.values():
-            table.add_column(column, justify="right")
-        for name, values in scores["case"]["classes"].items():
-            if any(values[key] is not None for key in columns):
-                table.add_row(name, *(percent(values[key]) for key in columns))
-        return table
-
-    @staticmethod
-    def aggregation(scores: dict[str, Any]) -> str:
-        """The aggregation whose classes are shown: by case where the background is left out (volumes), else pooled."""
-        return "case" if scores["header"]["background"] else "dataset"
 
 
 def percent(value: float | None) -> str:

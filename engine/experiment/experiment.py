@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,10 @@ import models
 import segloss
 from models import SegmentationModel
 from segloss.base import Activation
+from segloss.document import Primary
 
 from ..configuration import build
-from ..configuration.config import Config, PrimarySection
+from ..configuration.config import Config
 from ..console.display import Display
 from ..processes import ranks
 from .run import Run
@@ -129,18 +129,10 @@ class Experiment:
         return build.activation(self.config.loss, len(self.adapter.classes))
 
     @property
-    def primary(self) -> PrimarySection:
+    def primary(self) -> Primary:
         """The score that chooses the best checkpoint."""
-        if self.config.scores.primary is not None:
-            return self.config.scores.primary
-        if self.adapter.kind == "volume":
-            return PrimarySection(aggregation="case", metric="mDSC")
-        return PrimarySection(aggregation="dataset", metric="mIoU")
-
-    def primary_of(self, scores: dict[str, Any]) -> float | None:
-        """The primary score of a scores document."""
-        value: float | None = scores[self.primary.aggregation][self.primary.metric]
-        return value
+        section = self.config.scores.primary
+        return Primary.of_kind(self.adapter.kind) if section is None else Primary(section.aggregation, section.metric)
 
 
 def prepare(config: Config, run: Run, display: Display) -> Experiment:

@@ -1,4 +1,4 @@
-"""What happened inside a run, class by class: scores, class weights, whom the loss speaks for."""
+"""Curves of the classes over a training: scores, class weights, shares of the loss and of its gradient."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from segloss.document import Primary
 
 from .palette import OKABE_ITO, palette
 
@@ -33,16 +35,15 @@ class Panel(NamedTuple):
     pixels: list[float] | None = None
 
 
-def inside(history: Sequence[Entry], classes: Sequence[str], aggregation: str, score: str) -> Figure | None:
+def class_curves(history: Sequence[Entry], classes: Sequence[str], primary: Primary) -> Figure | None:
     """The curves of every class over the epochs, as far as the log holds them; None where it holds none.
 
     Args:
         history: the lines of the log; those of older programs lack some.
         classes: their names.
-        aggregation: `dataset`, `case` or `image`.
-        score: `DSC` or `IoU`.
+        primary: whose aggregation and score of a class are drawn.
     """
-    panels = _panels(history, classes, aggregation, score)
+    panels = _panels(history, classes, primary)
     if not panels:
         return None
     columns = len(panels) if len(panels) < 4 else 2
@@ -58,14 +59,15 @@ def inside(history: Sequence[Entry], classes: Sequence[str], aggregation: str, s
     return figure
 
 
-def _panels(history: Sequence[Entry], classes: Sequence[str], aggregation: str, score: str) -> list[Panel]:
+def _panels(history: Sequence[Entry], classes: Sequence[str], primary: Primary) -> list[Panel]:
     scored = [entry for entry in history if entry.get("validation")]
     weighted = [entry for entry in history if entry.get("acw")]
     shared = [entry for entry in history if entry.get("shares")]
     found = []
     if scored:
-        values = [[entry["validation"][aggregation]["classes"][name][score] for name in classes] for entry in scored]
-        found.append(_panel(f"validation {aggregation} {score}", scored, values))
+        logged = [entry["validation"][primary.aggregation]["classes"] for entry in scored]
+        values = [[of_classes[name][primary.score] for name in classes] for of_classes in logged]
+        found.append(_panel(f"validation {primary.aggregation} {primary.score}", scored, values))
     if weighted:
         found.append(_panel("adaptive class weights", weighted, [entry["acw"] for entry in weighted]))
     for name, title in (("loss", "share of the loss"), ("gradient", "share of the gradient at the logits")):

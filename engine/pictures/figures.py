@@ -7,23 +7,21 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 import datasets
 
+from .mistakes import MISTAKES, mistake_masks, mistakes_rgba
 from .montage import steepness
 from .palette import OKABE_ITO, coloured, palette
 
 matplotlib.use("Agg")
 
-ERROR = {"missed": "#0072b2", "invented": "#d55e00"}
-
 
 def curves(history: Sequence[dict[str, Any]], primary: str) -> Figure:
-    """Loss and primary score over the epochs; `engine.pictures.inside` has those of the classes."""
+    """Loss and primary metric over the epochs; `engine.pictures.class_curves` has the curves of the classes."""
     epochs = [entry["epoch"] for entry in history]
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
@@ -49,7 +47,7 @@ def overlay(
     background: int | None,
     title: str,
 ) -> Figure:
-    """Image, reference, prediction and error map side by side, and what the colours mean.
+    """Image, reference, prediction and mistakes side by side, and what the colours in them mean.
 
     Args:
         image: `(rows, columns, channels)` in [0, 1].
@@ -71,24 +69,10 @@ def overlay(
         axis.set_axis_off()
     for axis, mask in zip(axes[1:3], (reference, labels), strict=True):
         axis.imshow(coloured(mask, colours, background), extent=(0, columns, rows, 0), interpolation="nearest")
-    axes[3].imshow(_errors(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
+    axes[3].imshow(mistakes_rgba(reference, labels, background), extent=(0, columns, rows, 0), interpolation="nearest")
     names = [Patch(color=colours[index], label=classes[index]) for index in shown]
-    if background is None:
-        names += [Patch(color=ERROR["invented"], label="wrong class")]
-    else:
-        names += [Patch(color=ERROR["missed"], label="missed"), Patch(color=ERROR["invented"], label="invented")]
+    kinds = mistake_masks(reference, labels, background)
+    names += [Patch(color=MISTAKES[kind], label=kind) for kind, pixels in kinds.items() if pixels.any()]
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
-
-
-def _errors(
-    reference: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]], background: int | None
-) -> NDArray[np.float64]:
-    """RGBA: where foreground is missed, and where it is invented or of the wrong class; clear elsewhere."""
-    wrong = (reference != labels) & (reference != datasets.IGNORE)
-    missed = wrong & (labels == background) if background is not None else np.zeros_like(wrong)
-    rgba = np.zeros((*wrong.shape, 4))
-    rgba[wrong] = to_rgba(ERROR["invented"])
-    rgba[missed] = to_rgba(ERROR["missed"])
-    return rgba

@@ -1,12 +1,13 @@
-"""The report of an ablation: the verdict, the numbers behind it, what happened inside, the cases side by side."""
+"""The report of an ablation: the verdict, the numbers behind it, the curves, the cases side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..ablation.conclusion import Conclusion, in_words, told_sections
+from segloss.document import Header
+
+from ..ablation.conclusion import Conclusion, in_words, verdict_sections
 from ..ablation.verdicts import beside_paper, scores_of
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
@@ -15,7 +16,7 @@ from ..store.files import read_json
 from .run_report import CHARTS, drawn, progress
 from .settings import settings
 from .viewer import BYTES, viewer
-from .worst import Scored, background, places, reason, scored, spread
+from .worst import Scored, background, case_entries, reason, scored, spread
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Seed:
 
     number: int
     runs: Mapping[str, Sequence[Run]]
-    header: Mapping[str, Any]
+    header: Header
     lead: str
 
     @classmethod
@@ -44,7 +45,7 @@ class Seed:
             if runs:
                 lead = record.baseline if record.baseline in runs else next(iter(runs))
                 finished = next(run for run in runs[lead] if run.finished)
-                return cls(number, runs, results.read(finished.path)["header"], lead)
+                return cls(number, runs, results.read(finished.path).header, lead)
         return None
 
 
@@ -62,7 +63,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
         found.draw()
     seed = Seed.first(found)
     orders = {arm: scored(runs) for arm, runs in seed.runs.items()} if seed else {}
-    *tables, how = told_sections(found.told, found.record.noise_floor) if found.told else [Section("")]
+    *tables, how = verdict_sections(found.verdicts, found.record.noise_floor) if found.verdicts else [Section("")]
     if tables:
         tables[0] = replace(tables[0], lines=())  # they stand at the top
     sections = [_verdict(found, seed, orders), *_missing(found)]
@@ -71,9 +72,9 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
     sections += _charts("classes", found, "classes")
-    sections += _charts("curves", found, "courses", "acw")
+    sections += _charts("curves", found, "learning_curves", "acw_curves")
     if seed:
-        sections += [_worst(seed, orders), *_inside(seed), _cases(seed, orders, most_bytes)]
+        sections += [_worst(seed, orders), *_trainings(seed), _cases(seed, orders, most_bytes)]
     sections += [how] if tables else []
     sections.append(_arms(found))
     if begun := _begun(found):
@@ -83,7 +84,9 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
 
 def _verdict(found: Conclusion, seed: Seed | None, orders: Mapping[str, Sequence[Scored]]) -> Section:
     """What the comparison says in words, and the baseline's worst case with its reason."""
-    lines = in_words(found.told[0], found.record.noise_floor) if found.told else ["Nothing can be compared yet."]
+    lines = (
+        in_words(found.verdicts[0], found.record.noise_floor) if found.verdicts else ["Nothing can be compared yet."]
+    )
     if seed and orders[seed.lead]:
         one = orders[seed.lead][0]
         others = [f"{arm} {score:.3f}" for arm, score in _scores(one, orders).items() if arm != seed.lead]
@@ -103,7 +106,7 @@ def _missing(found: Conclusion) -> Iterator[Section]:
     every = list(found.record.every(found.folder))
     left = [f"{arm} seed {seed} fold {fold} ({progress(run)})" for arm, seed, fold, run in every if not run.finished]
     if left:
-        title = f"{len(left)} of {len(every)} trainings are not finished; the same `ablate` command goes on"
+        title = f"{len(left)} of {len(every)} trainings are not finished; run the same `ablate` command to resume"
         yield Section(title, [*found.missing, ", ".join(left)], bad=True)
 
 
@@ -114,7 +117,7 @@ def _charts(title: str, found: Conclusion, *names: str) -> Iterator[Section]:
 
 
 def _worst(seed: Seed, orders: Mapping[str, Sequence[Scored]]) -> Section:
-    """The worst case of each arm, and what is wrong with it."""
+    """The worst case of each arm, and the mistakes in it."""
     rows = [
         [
             arm,
@@ -126,19 +129,19 @@ def _worst(seed: Seed, orders: Mapping[str, Sequence[Scored]]) -> Section:
         for arm, order in orders.items()
         if order
     ]
-    columns = ["arm", "worst case", "its mDSC", "median mDSC", "what is wrong with it"]
+    columns = ["arm", "worst case", "mDSC", "median mDSC of the arm", "mistakes"]
     return Section(f"the worst case of each arm, seed {seed.number}", columns=columns, rows=rows)
 
 
-def _inside(seed: Seed) -> Iterator[Section]:
+def _trainings(seed: Seed) -> Iterator[Section]:
     """Of each arm the curves of the classes and the confusion matrix of the first finished fold."""
     for arm, runs in seed.runs.items():
         run = next(run for run in runs if run.finished)
-        charts = {CHARTS[name]: path for name, path in drawn(run).items() if name == "inside"}
+        charts = {CHARTS[name]: path for name, path in drawn(run).items() if name == "class_curves"}
         confusion = run.figures / "confusion.svg"
         charts |= {CHARTS["confusion"]: confusion} if confusion.is_file() else {}
         if charts:
-            title = f"what happened inside: {arm}, seed {seed.number}, {run.path.name}"
+            title = f"by class during training: {arm}, seed {seed.number}, {run.path.name}"
             yield Section(title, charts=charts, folded=True)
 
 
@@ -149,7 +152,7 @@ def _cases(seed: Seed, orders: Mapping[str, Sequence[Scored]], most_bytes: int) 
     ]
     folders = {arm: [run.path for run in runs] for arm, runs in seed.runs.items()}
     shown = viewer(
-        folders, places(orders, seed.lead), seed.header["classes"], background(seed.header), lines, most_bytes
+        folders, case_entries(orders, seed.lead), seed.header.classes, background(seed.header), lines, most_bytes
     )
     if shown is None:
         return Section("cases", ["No pictures of cases: none that every arm has kept."])
@@ -157,7 +160,7 @@ def _cases(seed: Seed, orders: Mapping[str, Sequence[Scored]], most_bytes: int) 
 
 
 def _arms(found: Conclusion) -> Section:
-    """What is not alike in the arms before they are trained."""
+    """What the arms differ in before they are trained."""
     path = found.folder / "probe.json"
     probes = read_json(path) if path.is_file() else {}
     rows = []
@@ -165,8 +168,8 @@ def _arms(found: Conclusion) -> Section:
         known = probes.get(found.record.baseline if arm == found.record.noise_floor else arm, {})
         norm = f"{known['gradient_norm']:.4g}" if known else "-"
         rows.append([arm, ", ".join(map(str, one.seeds)), norm, ", ".join(one.changed) or "-"])
-    lines = ["Arms share first weights and batches where they start otherwise in nothing."]
-    return Section("arms", lines, ["arm", "seeds", "first gradient norm", "starts otherwise in"], rows)
+    lines = ["Arms that do not differ from the baseline in data, model or batch size share first weights and batches."]
+    return Section("arms", lines, ["arm", "seeds", "first gradient norm", "differs from the baseline in"], rows)
 
 
 def _begun(found: Conclusion) -> dict[str, Run]:

@@ -30,8 +30,8 @@ def page(title: str, subjects: Sequence[Subject], summary: Subject | None = None
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     template = _environment().get_template("page.html.jinja")
-    told = [*([summary] if summary else []), *subjects]
-    return template.render(title=title, subjects=told, policy=policy, script=Markup(script), style=Markup(style))
+    every = [*([summary] if summary else []), *subjects]
+    return template.render(title=title, subjects=every, policy=policy, script=Markup(script), style=Markup(style))
 
 
 @cache

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 import datasets
 from datasets.grid import resize_image, resize_mask
 
 from ..console.sections import Viewer
-from ..pictures.palette import OKABE_ITO, coloured, palette
+from ..pictures.mistakes import MISTAKES, mistakes_rgba
+from ..pictures.palette import coloured, palette
 from ..scoring import snapshots
-from ..scoring.mistakes import mistake_masks
 from ..scoring.snapshots import SavedCase, jpeg, png, tiled
 
 MOST_CASES = 20
 BYTES = 7_000_000
 """Of all pictures of a page, as base64."""
 THUMB = 112
-ERRORS = {"missed": OKABE_ITO[2], "invented": OKABE_ITO[6], "wrong class": OKABE_ITO[4]}
-"""They differ in lightness too, and are drawn filled, striped and dotted."""
+OPACITY = 0.9
+"""Of the mistakes in a small picture."""
 
 
 class Level(NamedTuple):
@@ -48,7 +48,7 @@ LEVELS += [Level(128, 24, 50), Level(96, 16, 45), Level(64, 8, 40)]
 
 
 @dataclass(frozen=True)
-class Place:
+class CaseEntry:
     """A case to be shown.
 
     Attributes:
@@ -67,7 +67,7 @@ class Place:
 class _Case(NamedTuple):
     """A case with its kept tiles, the image's with their channels; the predictions by arm."""
 
-    place: Place
+    entry: CaseEntry
     kept: Mapping[str, SavedCase]
     image: NDArray[np.uint8]
     reference: NDArray[np.uint8]
@@ -83,7 +83,7 @@ class _Case(NamedTuple):
 
 def viewer(
     arms: Mapping[str, Sequence[Path]],
-    order: Sequence[Place],
+    order: Sequence[CaseEntry],
     classes: Sequence[str],
     background: int | None,
     lines: Sequence[str],
@@ -106,35 +106,35 @@ def viewer(
         arm: {(kept.case, fold): kept for fold, run in enumerate(runs) for kept in snapshots.read(run)}
         for arm, runs in arms.items()
     }
-    places = [
-        place for place in order if _comparable([of_arm.get((place.case, place.fold)) for of_arm in known.values()])
+    comparable = [
+        entry for entry in order if _comparable([of_arm.get((entry.case, entry.fold)) for of_arm in known.values()])
     ]
-    if not places:
+    if not comparable:
         return None
-    cases = [_load(places[at], arms, known) for at in _spread(places)]
-    told = list(lines)
+    cases = [_load(comparable[at], arms, known) for at in _spread(comparable)]
+    remarks = list(lines)
     if len(cases) < len(order):
-        told.append(f"{len(cases)} of {len(order)} cases are shown, evenly spread from the worst to the best.")
+        remarks.append(f"{len(cases)} of {len(order)} cases are shown, evenly spread from the worst to the best.")
     for level in LEVELS:
         entries = [_entry(case, level, background) for case in cases]
         if sum(map(_size, entries)) <= most_bytes or level == LEVELS[-1]:
             break
     widest = max(max(case.kept[arm].size) for case in cases for arm in arms)
     if widest > level.side:
-        told.append(f"Pictures are reduced to {level.side} pixels a side.")
+        remarks.append(f"Pictures are reduced to {level.side} pixels a side.")
     if any(len(case.image) > level.slices for case in cases):
-        told.append(f"At most {level.slices} slices of a case are shown, evenly spaced.")
+        remarks.append(f"At most {level.slices} slices of a case are shown, evenly spaced.")
     data = {
         "classes": list(classes),
         "colours": [to_hex(tuple(colour)) for colour in palette(len(classes)).tolist()],
         "background": background,
         "ignore": datasets.IGNORE,
-        "errors": ERRORS,
+        "errors": MISTAKES,
         "arms": list(arms),
         "cases": entries,
     }
     thumbs = [_thumbs(case, len(classes), background) for case in cases]
-    return Viewer(data, thumbs, told)
+    return Viewer(data, thumbs, remarks)
 
 
 def _comparable(kept: Sequence[SavedCase | None]) -> bool:
@@ -143,21 +143,21 @@ def _comparable(kept: Sequence[SavedCase | None]) -> bool:
     return len(found) == len(kept) and all(one.slices == found[0].slices for one in found)
 
 
-def _spread(places: Sequence[Place]) -> list[int]:
+def _spread(entries: Sequence[CaseEntry]) -> list[int]:
     """Which of them are shown: from the first to the last, and the median."""
-    if len(places) <= MOST_CASES:
-        return list(range(len(places)))
-    even = datasets.evenly_spaced(len(places), MOST_CASES - 1)
-    return sorted({*even, *(at for at, place in enumerate(places) if place.note)})
+    if len(entries) <= MOST_CASES:
+        return list(range(len(entries)))
+    even = datasets.evenly_spaced(len(entries), MOST_CASES - 1)
+    return sorted({*even, *(at for at, entry in enumerate(entries) if entry.note)})
 
 
-def _load(place: Place, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, SavedCase]]) -> _Case:
-    kept = {arm: known[arm][place.case, place.fold] for arm in arms}
-    runs = {arm: folders[place.fold] for arm, folders in arms.items()}
+def _load(entry: CaseEntry, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, SavedCase]]) -> _Case:
+    kept = {arm: known[arm][entry.case, entry.fold] for arm in arms}
+    runs = {arm: folders[entry.fold] for arm, folders in arms.items()}
     first = next(iter(arms))
     image, reference = (snapshots.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
     predictions = {arm: snapshots.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
-    return _Case(place, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
+    return _Case(entry, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
 
 
 def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
@@ -172,9 +172,9 @@ def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
     image = resize_image(case.image[chosen], shape)
     wrong = case.wrong[chosen]
     return {
-        "id": case.place.case,
-        "note": case.place.note,
-        "scores": dict(case.place.scores),
+        "id": case.entry.case,
+        "note": case.entry.note,
+        "scores": dict(case.entry.scores),
         "slices": np.array(first.slices)[chosen].tolist(),
         "of": len(first.mistakes.missed),
         "size": [rows, columns],
@@ -202,22 +202,15 @@ def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]
     pictures = []
     for arm, tiles in case.predictions.items():
         labels = resize_mask(tiles[at : at + 1], shape)[0]
-        rgba = _mistakes(reference, labels, background)
-        if not wrong.any():
+        if wrong.any():  # as the page's script draws them, but for stripes and dots
+            rgba = mistakes_rgba(reference, labels, background) * (1, 1, 1, OPACITY)
+        else:
             rgba = coloured(reference, palette(classes), background)
         mixed = ground * (1 - rgba[..., 3:]) + rgba[..., :3] * rgba[..., 3:]
         picture = _uri(jpeg(np.rint(255 * mixed).astype(np.uint8), 75), "jpeg")
-        pictures.append({"arm": arm, "picture": picture, "score": case.place.scores[arm]})
+        pictures.append({"arm": arm, "picture": picture, "score": case.entry.scores[arm]})
     where = f"slice {first.slices[at]}" if len(first.mistakes.missed) > 1 else ""
-    return {"id": case.place.case, "note": case.place.note, "where": where, "pictures": pictures}
-
-
-def _mistakes(reference: NDArray[np.uint8], labels: NDArray[np.uint8], background: int | None) -> NDArray[np.float64]:
-    """RGBA as the page's script draws it, but for stripes and dots."""
-    rgba = np.zeros((*reference.shape, 4))
-    for colour, pixels in zip(ERRORS.values(), mistake_masks(reference, labels, background), strict=True):
-        rgba[pixels] = (*to_rgb(colour), 0.9)
-    return rgba
+    return {"id": case.entry.case, "note": case.entry.note, "where": where, "pictures": pictures}
 
 
 def _size(entry: Mapping[str, Any]) -> int:

@@ -1,17 +1,18 @@
-"""The cases of some runs from the worst to the best, and what is wrong with one."""
+"""The cases of some runs from the worst to the best, and the mistakes in one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import datasets
+from segloss.document import Header
 
 from ..experiment.run import Run
 from ..scoring import results, snapshots
 from ..scoring.overlays import ranked
-from .viewer import Place
+from .viewer import CaseEntry
 
 
 class Scored(NamedTuple):
@@ -39,20 +40,20 @@ def scored(runs: Sequence[Run]) -> list[Scored]:
     return sorted(found, key=lambda one: one.score)
 
 
-def background(header: Mapping[str, Any]) -> int | None:
+def background(header: Header) -> int | None:
     """The index of the class that is no foreground, by the header of a scores document, or None."""
-    return datasets.background_index(header["classes"])
+    return datasets.background_index(header.classes)
 
 
-def reason(one: Scored, runs: Sequence[Run], header: Mapping[str, Any]) -> str:
-    """What is wrong with a case, as far as its run has kept that; else nothing."""
+def reason(one: Scored, runs: Sequence[Run], header: Header) -> str:
+    """The mistakes in a case in words, as far as its run has kept that; else nothing."""
     for kept in snapshots.read(runs[one.fold].path):
         if kept.case == one.case:
-            return kept.mistakes.told(header["classes"], background(header))
+            return kept.mistakes.describe(header.classes, background(header))
     return ""
 
 
-def places(orders: Mapping[str, Sequence[Scored]], by: str) -> list[Place]:
+def case_entries(orders: Mapping[str, Sequence[Scored]], by: str) -> list[CaseEntry]:
     """The cases for a viewer, in the order of one arm's scores.
 
     Args:
@@ -63,7 +64,7 @@ def places(orders: Mapping[str, Sequence[Scored]], by: str) -> list[Place]:
     scores = {arm: {(one.case, one.fold): one.score for one in found} for arm, found in orders.items()}
     notes = {0: "worst", len(order) // 2: "median", len(order) - 1: "best"} if len(order) > 2 else {}
     return [
-        Place(
+        CaseEntry(
             one.case,
             one.fold,
             notes.get(at, ""),

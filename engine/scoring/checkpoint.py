@@ -58,6 +58,6 @@ def score_checkpoint(
     model = load_trained(experiment.network(trained=True), loaded, run.checkpoint(checkpoint), fabric)
     track = display.track(f"scoring {part}")
     with out_of_memory_explained():
-        scores = score(model, part, experiment, fabric, lambda found, total: watch(track(found, total)), thorough=True)
-    scores.document["header"] |= {"checkpoint": checkpoint, "epoch": loaded.state["progress"]["epoch"]}
-    return ScoredCheckpoint(model, scores)
+        counts = score(model, part, experiment, fabric, lambda found, total: watch(track(found, total)), thorough=True)
+    epoch = loaded.state["progress"]["epoch"]
+    return ScoredCheckpoint(model, counts.scores(checkpoint=checkpoint, epoch=epoch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from math import prod
 from typing import Any, NamedTuple
@@ -12,26 +13,72 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import datasets
+from segloss.aggregation import Aggregation, AggregationName
 from segloss.calibration import Calibration
+from segloss.document import Row, ScoresDocument, Unit
 from segloss.scores import SegmentationScores
 
 from ..experiment.experiment import Experiment
 from ..processes import ranks
 from .inference import describe, infer, labels_of, on_own_grid
-from .volumes import Row, VolumeScores
+from .volumes import Measured, VolumeScores
 
 
 class Scores(NamedTuple):
-    """The scores of a part.
+    """The scores of a part, as they are written.
 
     Attributes:
-        document: what `scores.json` holds: `SegmentationScores.document` and, as `calibration`, `Calibration.document`
-            or None.
+        document: what `scores.json` holds.
         images: of volumes a row for each slice and class, for `images.csv`.
     """
 
-    document: dict[str, Any]
-    images: list[dict[str, Any]]
+    document: ScoresDocument
+    images: list[Row]
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """What is counted of a part: its aggregations follow at once, its rows are made only to be written.
+
+    Attributes:
+        classes: their names.
+        cases: of the part, in the order of their ids.
+        slices: how many each case has.
+        counts: the confusion matrices.
+        calibration: None where it was not measured.
+        volumes: surfaces and volumes, where they were measured.
+        header: what the document's header says beside classes and background.
+    """
+
+    classes: Sequence[str]
+    cases: Sequence[datasets.Case]
+    slices: Sequence[int]
+    counts: SegmentationScores
+    calibration: Calibration | None
+    volumes: VolumeScores
+    header: dict[str, Any]
+
+    def aggregations(self) -> dict[AggregationName, Aggregation]:
+        """The three aggregations."""
+        return self.counts.aggregations(self.classes)
+
+    def scores(self, **origin: Any) -> Scores:
+        """The document and the rows of slices.
+
+        Args:
+            **origin: what the header says of the weights: `checkpoint` and `epoch`.
+        """
+        ids, groups = [case.id for case in self.cases], [case.group for case in self.cases]
+        document = self.volumes.into(self.counts.document(self.classes, ids, groups, **self.header, **origin))
+        if self.calibration is not None:
+            document = replace(document, calibration=self.calibration.document(self.classes))
+        units = [
+            Unit(case.id, case.group, index)
+            for case, slices in zip(self.cases, self.slices, strict=True)
+            for index in range(slices)
+        ]
+        images = self.counts.image_rows(self.classes, units) if document.header.kind == "volume" else []
+        return Scores(document, images)
 
 
 class Prediction(NamedTuple):
@@ -113,8 +160,8 @@ def score(
     fabric: Fabric,
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
     thorough: bool = False,
-) -> Scores:
-    """The scores of a part; several processes share its cases, and each gives the scores of all of them.
+) -> PartCounts:
+    """Count a part; several processes share its cases, and each gives the counts of all of them.
 
     Args:
         model: the trained network, set up by Fabric.
@@ -145,31 +192,28 @@ def score(
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
             volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
     scores, calibration, volumes.rows = _merged(scores, calibration, volumes.rows)
-    cases = [cached.case for cached in samples.cases]
     split: Any = config.data.split
-    document = scores.document(
-        classes,
-        [case.id for case in cases],
-        [case.group for case in cases],
-        grid=config.scores.grid,
-        inference=describe(config.scores),
-        seed=config.seed,
-        fold=getattr(split, "fold", None),
-        part=part,
-    )
-    document = volumes.into(document) | {"calibration": calibration.document(classes) if calibration else None}
-    names = [
-        {"case": case.id, "group": case.group, "slice": index}
-        for case, slices in zip(cases, lengths, strict=True)
-        for index in range(slices)
-    ]
-    rows = scores.image_rows(classes, names) if experiment.adapter.kind == "volume" else []
-    return Scores(document, rows)
+    section = config.scores
+    header = {
+        "kind": experiment.adapter.kind,
+        "primary": experiment.primary,
+        "grid": section.grid,
+        "window": section.window,
+        "overlap": None if section.window is None else section.overlap,
+        "flip": section.flip,
+        "largest_component": section.largest_component,
+        "inference": describe(section),
+        "part": part,
+        "seed": config.seed,
+        "fold": getattr(split, "fold", None),
+    }
+    cases = [cached.case for cached in samples.cases]
+    return PartCounts(classes, cases, lengths, scores, calibration, volumes, header)
 
 
 def _merged(
-    scores: SegmentationScores, calibration: Calibration | None, rows: list[Row]
-) -> tuple[SegmentationScores, Calibration | None, list[Row]]:
+    scores: SegmentationScores, calibration: Calibration | None, rows: list[Measured]
+) -> tuple[SegmentationScores, Calibration | None, list[Measured]]:
     """What was counted of the cases of all processes, which are runs of neighbours by their numbers."""
     if ranks.world_size() == 1:
         return scores, calibration, rows

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 import datasets
 from datasets import LabelMap, Labels, Values, as_values
 from datasets.still import read_mask
+from segloss.document import Kind, Unit
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
 
@@ -115,7 +116,7 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         UsageError, DataError: a folder or file is missing, unreadable, of another size, or holds a foreign value.
     """
     pairs = _pairs(predicted, reference, options.name)
-    reading, classes = _maps((pair.reference for pair in pairs.values()), options)
+    labels_of, classes = _maps((pair.reference for pair in pairs.values()), options)
     if options.background is not None and options.background not in classes.classes:
         raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
     background = datasets.class_index(classes.classes, options.background)
@@ -123,7 +124,7 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
     ground = datasets.background_index(classes.classes)
     surfaceless = background if ground is None else ground
     volumes = VolumeScores(classes.classes, surfaceless, options.tolerance)
-    names: list[dict[str, Any]] = []
+    units: list[Unit] = []
     for number, case in enumerate(track(pairs, len(pairs))):
         (found, here), (wanted, there) = (_read(path, classes.coloured) for path in pairs[case])
         ours, theirs = pairs[case]
@@ -132,20 +133,20 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
             difference = f"{_size(found)}, not {_size(wanted)}"
         if difference is not None:
             raise datasets.DataError(f"{ours}: not on the grid of {theirs}: {difference}; one grid is needed")
-        target = reading(wanted, pairs[case].reference)
+        target = labels_of(wanted, pairs[case].reference)
         prediction = np.zeros_like(target)
         counts = target != datasets.IGNORE
         prediction[counts] = classes(found[counts], pairs[case].predicted)
-        ids = list(range(len(names), len(names) + len(target)))
+        ids = list(range(len(units), len(units) + len(target)))
         scores.update(_tensor(prediction), _tensor(target), image=ids, case=[number] * len(target))
         group = _first(options.group, case)
-        names += [{"case": case, "group": group, "slice": index} for index in range(len(target))]
+        units += [Unit(case, group, index) for index in range(len(target))]
         if there is not None:
             volumes.add(prediction, target, there.spacing, there.voxel_ml)
     groups = [_first(options.group, case) for case in pairs]
-    document = scores.document(classes.classes, list(pairs), groups, grid="original", seed=None, fold=None, part=None)
-    images = scores.image_rows(classes.classes, names) if len(names) > len(pairs) else []
-    return Scores(volumes.into(document) | {"calibration": None}, images)
+    kind: Kind = "volume" if _is_volume(next(iter(pairs.values())).reference) else "still"
+    document = volumes.into(scores.document(classes.classes, list(pairs), groups, kind=kind, grid="original"))
+    return Scores(document, scores.image_rows(classes.classes, units) if kind == "volume" else [])
 
 
 class _Pair(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is wrong with a predicted case, counted slice by slice, and in words."""
+"""The mistakes in a predicted case, counted slice by slice, and described in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import datasets
+from ..pictures.mistakes import mistake_masks
 
 MOST = 0.8
 """Of the pixels of a kind: slices that hold so many of them hold most."""
@@ -21,9 +21,9 @@ class Mistakes:
     """The wrong pixels of a case, in each of its slices.
 
     Attributes:
-        missed: foreground of the reference that is predicted as background.
-        invented: background of the reference that is predicted as foreground.
-        confused: of one class and predicted as another, neither of them background.
+        missed: see `engine.pictures.mistakes.mistake_masks`, as the next two.
+        invented: as `missed`.
+        confused: those of the wrong class.
         pairs: the most frequent (class of the reference, predicted class, pixels).
     """
 
@@ -43,20 +43,18 @@ class Mistakes:
             background: the class that is no foreground, or None.
         """
         kinds = mistake_masks(reference, labels, background)
-        wrong = np.logical_or.reduce(kinds)
-        counts = [kind.sum((1, 2)).tolist() for kind in kinds]
+        wrong = np.logical_or.reduce([*kinds.values()])
+        missed, invented, confused = (kind.sum((1, 2)).tolist() for kind in kinds.values())
         pairs = np.bincount(reference[wrong].astype(np.int64) * classes + labels[wrong], minlength=classes**2)
         frequent = [int(index) for index in np.argsort(-pairs, kind="stable")[:PAIRS] if pairs[index]]
-        return cls(
-            counts[0], counts[1], counts[2], [(*divmod(index, classes), int(pairs[index])) for index in frequent]
-        )
+        return cls(missed, invented, confused, [(*divmod(index, classes), int(pairs[index])) for index in frequent])
 
     @property
     def each(self) -> list[int]:
         """The wrong pixels of each slice."""
         return [sum(kinds) for kinds in zip(self.missed, self.invented, self.confused, strict=True)]
 
-    def told(self, classes: Sequence[str], background: int | None) -> str:
+    def describe(self, classes: Sequence[str], background: int | None) -> str:
         """The kinds of mistakes by their share, and where most of the first kind is."""
         total = sum(self.each)
         if not total:
@@ -67,26 +65,16 @@ class Mistakes:
         kinds = {"missed": self.missed, "invented": self.invented, "of the wrong class": self.confused}
         ranked = sorted((name for name in kinds if any(kinds[name])), key=lambda name: -sum(kinds[name]))
         shares = ", ".join(f"{_share(sum(kinds[name]), total)} {name}" for name in ranked)
-        told = f"of the wrong pixels, {shares}"
+        text = f"of the wrong pixels, {shares}"
         if len(classes) > 2:
             was, now, count = self.pairs[0]
-            told += f"; most often {classes[was]} taken for {classes[now]} ({_share(count, total)})"
+            text += f"; most often {classes[was]} taken for {classes[now]} ({_share(count, total)})"
         first, last = span(kinds[ranked[0]])
         if len(self.missed) > 1 and last - first + 1 <= 0.7 * len(self.missed):
             where = f"slice {first}" if first == last else f"slices {first} to {last}"
             held = _share(sum(kinds[ranked[0]][first : last + 1]), sum(kinds[ranked[0]]))
-            told += f"; {held} of those {ranked[0]} in {where} (of 0 to {len(self.missed) - 1})"
-        return told
-
-
-def mistake_masks(
-    reference: NDArray[Any], labels: NDArray[Any], background: int | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """The pixels that are missed, invented, and of the wrong class; see `Mistakes`."""
-    wrong = (reference != labels) & (reference != datasets.IGNORE)
-    ground = -1 if background is None else background
-    missed, invented = wrong & (labels == ground), wrong & (reference == ground)
-    return missed, invented, wrong & ~missed & ~invented
+            text += f"; {held} of those {ranked[0]} in {where} (of 0 to {len(self.missed) - 1})"
+        return text
 
 
 def span(counts: Sequence[int]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from torch import nn
 
 import datasets
 from datasets.grid import nearest_slices
+from segloss.document import ScoresDocument
 
 from ..experiment.experiment import Experiment
 from ..pictures.figures import overlay
@@ -18,7 +19,7 @@ from .evaluation import predict
 
 
 def save_overlays(
-    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, scores: dict[str, Any], folder: Path
+    model: nn.Module, experiment: Experiment, part: datasets.Part, fabric: Any, scores: ScoresDocument, folder: Path
 ) -> list[Path]:
     """Pictures of the worst, the median and the best case of a part and of those halfway between.
 
@@ -60,10 +61,7 @@ def save_overlays(
     return written
 
 
-def ranked(scores: dict[str, Any]) -> list[tuple[str, float]]:
+def ranked(scores: ScoresDocument) -> list[tuple[str, float]]:
     """The cases with their mean DSC over the classes that count, the worst first."""
-    found: dict[str, list[float]] = {}
-    for row in scores["cases"]:
-        if row["class"] != scores["header"]["background"] and row["DSC"] is not None:
-            found.setdefault(row["case"], []).append(row["DSC"])
-    return sorted(((name, sum(values) / len(values)) for name, values in found.items()), key=lambda pair: pair[1])
+    found = [(case, value) for (case, _), value in scores.case_means().items() if value is not None]
+    return sorted(found, key=lambda pair: pair[1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import datasets
-from segloss.readings import READINGS
+from segloss.document import Primary, ScoresDocument
 
 from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
@@ -19,17 +20,19 @@ from ..experiment.folds import Folds
 from ..experiment.run import SCORING, Run
 from ..pictures import figures
 from ..pictures.chart import DPI, save
-from ..pictures.class_curves import inside
+from ..pictures.class_curves import class_curves
 from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
 from ..store.files import read_json, write_csv, write_json
+from ..store.scores import read_scores
 from .baseline import best_threshold, mean_mask
 from .evaluation import Scores
 from .features import features, principal_components
 from .overlays import save_overlays
-from .pooling import by_fold, pooled, read_images
+from .pooling import pooled, read_images
+from .tables import by_fold, rules, score_tables
 
 
-def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict[str, Any]) -> None:
+def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: ScoresDocument) -> None:
     """The curves of a run, what its network confuses, how sure it is and what its head sees, pictures of test cases.
 
     Args:
@@ -39,39 +42,35 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: dict
         model: the trained network, set up by Fabric.
         scores: of the test part.
     """
-    primary = experiment.primary
-    draw_history(run.figures, run.history(), experiment.adapter.classes, primary.aggregation, primary.metric)
+    draw_history(run.figures, run.history(), experiment.adapter.classes, scores.header.primary)
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
     save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
 
 
-def draw_history(
-    folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], aggregation: str, score: str
-) -> None:
+def draw_history(folder: Path, history: Sequence[dict[str, Any]], classes: Sequence[str], primary: Primary) -> None:
     """The curves of a run as far as its log has come, and those of every class.
 
     Args:
         folder: where they go.
         history: the log.
         classes: their names; nothing where they are not known.
-        aggregation: of the primary score, `dataset`, `case` or `image`.
-        score: `mDSC` or `mIoU`.
+        primary: the metric that is drawn.
     """
     folder.mkdir(exist_ok=True)
-    save(figures.curves(history, f"{aggregation} {score}"), folder / "curves")
-    by_class = inside(history, classes, aggregation, score.removeprefix("m")) if classes else None
+    save(figures.curves(history, str(primary)), folder / "curves")
+    by_class = class_curves(history, classes, primary) if classes else None
     if by_class is not None:
-        save(by_class, folder / "inside")
+        save(by_class, folder / "class_curves")
 
 
-def draw_scores(folder: Path, scores: dict[str, Any]) -> None:
+def draw_scores(folder: Path, scores: ScoresDocument) -> None:
     """The confusion matrix and the reliability curves of a scores document, where it holds them."""
     folder.mkdir(exist_ok=True)
-    if scores["confusion"] is not None:
-        save(confusion_picture(scores["confusion"], scores["header"]["classes"]), folder / "confusion")
-    if scores["calibration"] is not None:
-        save(reliability_picture(scores["calibration"]), folder / "calibration")
+    if scores.confusion is not None:
+        save(confusion_picture(scores.confusion, scores.header.classes), folder / "confusion")
+    if scores.calibration is not None:
+        save(reliability_picture(scores.calibration), folder / "calibration")
 
 
 def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
@@ -109,20 +108,19 @@ def write(folder: Path, scores: Scores) -> None:
     """scores.json, and as CSV its rows of cases, those of slices and the classes of each aggregation; the JSON last."""
     classes = [
         {"aggregation": aggregation, "class": name, **values}
-        for aggregation in READINGS
-        for name, values in scores.document[aggregation]["classes"].items()
+        for aggregation, found in scores.document.aggregations.items()
+        for name, values in found["classes"].items()
     ]
-    write_csv(folder / "cases.csv", scores.document["cases"])
+    write_csv(folder / "cases.csv", [row.flat() for row in scores.document.rows])
     write_csv(folder / "classes.csv", classes)
     if scores.images:
-        write_csv(folder / "images.csv", scores.images)
-    write_json(folder / "scores.json", scores.document)
+        write_csv(folder / "images.csv", [row.flat() for row in scores.images])
+    write_json(folder / "scores.json", scores.document.to_json())
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> ScoresDocument:
     """The scores document of a folder."""
-    document: dict[str, Any] = read_json(folder / "scores.json")
-    return document
+    return read_scores(folder / "scores.json")
 
 
 def pool(runs: Sequence[Run], where: str = "") -> Scores:
@@ -134,7 +132,7 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
     """
     images = [read_images(run.path / where / "images.csv") for run in runs]
     document = pooled([read(run.path / where) for run in runs], images)
-    return Scores(document, [{**row, "fold": fold} for fold, rows in enumerate(images) for row in rows])
+    return Scores(document, [replace(row, fold=fold) for fold, rows in enumerate(images) for row in rows])
 
 
 def baselines(experiment: Experiment) -> dict[str, Any]:
@@ -158,9 +156,17 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
     return found
 
 
+def show_scores(document: ScoresDocument, title: str, display: Display) -> None:
+    """A scores document as tables, and how they are worked out."""
+    for section in score_tables(document, title):
+        display.section(section)
+    for line in rules(document):
+        display.line(line)
+
+
 def show(folder: Path, display: Display) -> None:
     """The scores of a run that has been trained."""
-    display.scores(f"{folder}: test part, best checkpoint", read(folder))
+    show_scores(read(folder), f"{folder}: test part, best checkpoint", display)
     found = read_json(folder / "baseline.json") if (folder / "baseline.json").is_file() else {}
     _show_cases(read(folder), found.get("mean_mask", []), display)
     if "threshold_DSC" in found:
@@ -175,31 +181,35 @@ def show_folds(folds: Folds, display: Display) -> None:
         if (run.path / "baseline.json").is_file():
             found += read_json(run.path / "baseline.json").get("mean_mask", [])
     document = read(folds.path)
-    display.scores(f"{folds.path}: the held-out cases of all {len(documents)} folds", document)
-    display.section(by_fold(documents, display.aggregation(document)))
+    show_scores(document, f"{folds.path}: the held-out cases of all {len(documents)} folds", display)
+    display.section(by_fold(documents, document.header.primary.aggregation))
     _show_cases(document, found, display)
     display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
 
 
-def _show_cases(document: dict[str, Any], baseline: Sequence[dict[str, Any]], display: Display) -> None:
+def _show_cases(document: ScoresDocument, baseline: Sequence[dict[str, Any]], display: Display) -> None:
     """Of volumes, how the DSC of the cases is spread, beside the mean training mask's."""
-    for name in document["header"]["classes"] if baseline else []:
-        rows = [row for row in document["cases"] if row["class"] == name and row["DSC"] is not None]
+    for name in document.header.classes if baseline else []:
+        found = [
+            (dsc, row.case) for row in document.rows if row.label == name and (dsc := row.scores["DSC"]) is not None
+        ]
         trivial = [row["DSC"] for row in baseline if row["class"] == name and row["DSC"] is not None]
-        if not rows or not trivial:
+        if not found or not trivial:
             continue
-        worst = min(rows, key=lambda row: row["DSC"])
-        values = [row["DSC"] for row in rows]
+        worst, case = min(found, key=lambda pair: pair[0])
+        values = [dsc for dsc, _ in found]
         display.line(
-            f"{name} by case: DSC mean {mean(values):.4f}, median {median(values):.4f}, worst {worst['DSC']:.4f} "
-            f"({worst['case']}); by the mean training mask: mean {mean(trivial):.4f}, median {median(trivial):.4f}"
+            f"{name} by case: DSC mean {mean(values):.4f}, median {median(values):.4f}, worst {worst:.4f} "
+            f"({case}); by the mean training mask: mean {mean(trivial):.4f}, median {median(trivial):.4f}"
         )
 
 
 def hint(path: Path, overrides: Sequence[str], run: Run, config: Config, display: Display) -> None:
     """Where the results lie, and two commands to go on with."""
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
-    display.line(f"pictures: {run.figures / 'curves.png'}, inside.png, confusion.png and others beside it, overlays/")
+    display.line(
+        f"pictures: {run.figures / 'curves.png'}, class_curves.png, confusion.png and others beside it, overlays/"
+    )
     kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
     acw = ["model.acw=true"] if config.model.acw is True else []
     other = "ce" if config.loss[0].name == "focal" else "focal"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 import datasets
-from segloss.surface import SURFACE_RULE, SURFACE_SCORES, surface_scores
+from segloss.aggregation import Aggregation
+from segloss.document import VOLUME_MEANS, Row, ScoresDocument
+from segloss.surface import SURFACE_RULE, surface_scores
 
-Row = dict[str, float | None]
-MEANS = (*SURFACE_SCORES, "volume_error_ml", "relative_volume_error")
+Measured = dict[str, float | None]
 
 
 class VolumeScores:
@@ -25,7 +27,7 @@ class VolumeScores:
 
     def __init__(self, classes: Sequence[str], background: int | None, tolerance: float) -> None:
         self.classes, self.background, self.tolerance = classes, background, tolerance
-        self.rows: list[Row] = []
+        self.rows: list[Measured] = []
 
     def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float], voxel_ml: float) -> None:
         """Score one volume; its cases come in the order of the document, one row a class.
@@ -50,23 +52,27 @@ class VolumeScores:
                 | {"relative_volume_error": abs(ours - theirs) / theirs if theirs else None}
             )
 
-    def into(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The document with its rows of cases widened, and their means in the aggregation by case."""
+    def into(self, document: ScoresDocument) -> ScoresDocument:
+        """The document with its rows widened, and their means in the aggregation by case."""
         if not self.rows:
             return document
         keys = dict.fromkeys(key for row in self.rows for key in row)
-        both = zip(document["cases"], self.rows, strict=True)
-        widened = [row | {key: more.get(key) for key in keys} for row, more in both]
-        header = document["header"] | {"tolerance_mm": self.tolerance, "surface_rule": SURFACE_RULE}
-        return document | {"header": header, "case": with_means(document["case"], widened), "cases": widened}
+        rows = [
+            replace(row, scores={**row.scores, **{key: more.get(key) for key in keys}})
+            for row, more in zip(document.rows, self.rows, strict=True)
+        ]
+        header = replace(document.header, tolerance_mm=self.tolerance, surface_rule=SURFACE_RULE)
+        aggregations = {**document.aggregations, "case": with_means(document.aggregations["case"], rows)}
+        return replace(document, header=header, aggregations=aggregations, rows=rows)
 
 
-def with_means(aggregation: dict[str, Any], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Scores by case whose classes have the means over the rows of cases too, each over the rows that define it."""
+def with_means(aggregation: Aggregation, rows: Sequence[Row]) -> Aggregation:
+    """An aggregation by case with the means over the rows of cases too, each over the rows that define it."""
     classes = {}
     for name, scores in aggregation["classes"].items():
+        of_class = [row.scores for row in rows if row.label == name]
         classes[name] = dict(scores)
-        for key in MEANS:
-            defined = [row[key] for row in rows if row["class"] == name and row.get(key) is not None]
+        for key in VOLUME_MEANS:
+            defined = [value for row in of_class if (value := row.get(key)) is not None]
             classes[name][key] = sum(defined) / len(defined) if defined else None
-    return aggregation | {"classes": classes}
+    return {**aggregation, "classes": classes}

@@ -236,13 +236,14 @@ class Trainer:
             return
         try:
             with self.stop.interrupts(), out_of_memory_explained():
-                scores = score(self.stepper.forward, "val", self.validated, self.fabric).document
+                scores = score(self.stepper.forward, "val", self.validated, self.fabric).aggregations()
         except Stopped:
             self._save()  # all steps of the epoch are done; when the run goes on it validates first
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
-        entry["validation"] = {name: scores[name] for name in ("dataset", "case", "image")}
-        entry["score"] = found = self.experiment.primary_of(scores)
+        entry["validation"] = scores
+        primary = self.experiment.primary
+        entry["score"] = found = scores[primary.aggregation][primary.metric]
         if found is not None and (self.state.best is None or found > self.state.best):
             self.state.best, self.state.best_epoch, self.state.epochs_without_improvement = found, epoch, 0
             self._save_best(epoch)
@@ -289,8 +290,7 @@ class Trainer:
         self.run.cut_log(self.state.log_lines)
 
     def _summary(self, entry: dict[str, Any]) -> str:
-        primary = self.experiment.primary
-        found = f"  val {primary.aggregation} {primary.metric} {percent(entry['score'])}" if self.validates else ""
+        found = f"  val {self.experiment.primary} {percent(entry['score'])}" if self.validates else ""
         mark = " *" if self.validates and self.state.best_epoch == entry["epoch"] else ""
         return (
             f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "

@@ -129,6 +129,6 @@ def _conclude(ablation: Ablation, display: Display) -> None:
             display.section(section)
         write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
         write_atomically(path / "table.tex", latex(sections).encode())
-        write_csv(path / "table.csv", [row for one in found.told for row in one.flat()])
+        write_csv(path / "table.csv", [row for one in found.verdicts for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
     display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..ablation.comparison import Method, not_paired
-from ..ablation.conclusion import told_sections
+from ..ablation.conclusion import verdict_sections
 from ..ablation.documents import arms_of, method, scores_files
-from ..ablation.verdicts import verdicts
+from ..ablation.verdicts import compare_arms
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
@@ -46,7 +46,7 @@ def compare(
         found = {str(path): _method(path, reference, overrides, display) for path in pair}
         if left_out := not_paired(*found.values()):
             display.section(Section("not paired", left_out))
-        for section in told_sections(verdicts(found, str(pair[1]), smallest)):
+        for section in verdict_sections(compare_arms(found, str(pair[1]), smallest)):
             display.section(section)
 
 

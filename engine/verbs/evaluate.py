@@ -32,7 +32,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides).scores)
         folder.mkdir(exist_ok=True)
         results.write(folder, results.pool(Folds(path).runs, folder.name))
-        display.scores(f"{path}: {part} parts of all folds", results.read(folder))
+        results.show_scores(results.read(folder), f"{path}: {part} parts of all folds", display)
         return
     run = Run.open(path)
     config = run.config(overrides)
@@ -51,9 +51,9 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     folder.mkdir(exist_ok=True)
     results.write(folder, scores)
     if not run.trained:
-        epoch = scores.document["header"]["epoch"]
+        epoch = scores.document.header.epoch
         display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {epoch}")
-    display.scores(f"{run.path}: {part} part, checkpoint {checkpoint}", scores.document)
+    results.show_scores(scores.document, f"{run.path}: {part} part, checkpoint {checkpoint}", display)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
 
 
@@ -68,5 +68,5 @@ def evaluate_masks(
     folder = out or predicted
     folder.mkdir(parents=True, exist_ok=True)
     results.write(folder, scores)
-    display.scores(f"{predicted} against {reference}", scores.document)
+    results.show_scores(scores.document, f"{predicted} against {reference}", display)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")

@@ -74,7 +74,7 @@ def kind(path: Path) -> str:
 
 def joined(ablations: Sequence[Conclusion]) -> Subject | None:
     """The mean ranks of the arms that several ablations share; None where there are no two of either."""
-    found = [one for one in ablations if one.told]
+    found = [one for one in ablations if one.verdicts]
     shared = [arm for arm in found[0].arms if all(arm in one.arms for one in found)] if found else []
     if len(found) < 2 or len(shared) < 2:
         return None
@@ -83,7 +83,7 @@ def joined(ablations: Sequence[Conclusion]) -> Subject | None:
     each = zip(shared, ranks, scores.T, strict=True)
     rows = [[arm, f"{rank:.2f}", *(f"{score:.4f}" for score in of_arm)] for arm, rank, of_arm in each]
     rows.sort(key=lambda row: float(row[1]))
-    columns = ["arm", "mean rank", *(f"{one.record.name}: {one.told[0].measure.title}" for one in found)]
+    columns = ["arm", "mean rank", *(f"{one.record.name}: {one.verdicts[0].measure.title}" for one in found)]
     lines = [f"The best arm of a data set has rank 1. Friedman's test: p = {chance(p_value)}."]
     if p_value is None:
         lines = ["The best arm of a data set has rank 1. Friedman's test needs three arms and three data sets."]
@@ -91,6 +91,6 @@ def joined(ablations: Sequence[Conclusion]) -> Subject | None:
 
 
 def _score(found: Conclusion, arm: str) -> float:
-    first = found.told[0]
+    first = found.verdicts[0]
     others = first.found
     return others[arm].mean_a if arm in others else next(iter(others.values())).mean_b

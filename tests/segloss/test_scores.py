@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from segloss import SegmentationScores
+from segloss.document import Primary, ScoresDocument, Unit
 
 
 def batch(seed=0, images=12, classes=4, size=(9, 7)):
@@ -25,7 +26,7 @@ def compute(prediction, reference, images, cases, background=None, classes=4, si
     return scores.compute()
 
 
-def numpy_reading(prediction, reference, units, classes, background):
+def numpy_aggregation(prediction, reference, units, classes, background):
     """mDSC and mIoU the slow way: unit by unit, class by class."""
     values = []
     for unit in np.unique(units):
@@ -43,12 +44,12 @@ def numpy_reading(prediction, reference, units, classes, background):
 
 
 @pytest.mark.parametrize("background", [None, 0])
-def test_readings_are_the_slow_way_s(background):
+def test_aggregations_are_those_of_the_slow_way(background):
     prediction, reference, images, cases = batch()
     prediction[:3], reference[:3] = 0, torch.where(reference[:3] == 255, 255, 0)  # a case of background alone
     found = compute(prediction, reference, images, cases, background)
     for name, units in (("dataset", 0 * images), ("case", cases), ("image", images)):
-        expected = numpy_reading(prediction.numpy(), reference.numpy(), units, 4, background)
+        expected = numpy_aggregation(prediction.numpy(), reference.numpy(), units, 4, background)
         assert (found[name]["mDSC"], found[name]["mIoU"]) == pytest.approx(tuple(expected))
     assert found["case"]["left_out"] == (0 if background is None else 1)
     assert found["image"]["left_out"] == (0 if background is None else 3)
@@ -100,7 +101,7 @@ def test_absent_classes_by_the_rule():
     assert found["mDSC"] == pytest.approx(0.4)
 
 
-def test_readings_differ_and_are_named():
+def test_aggregations_differ_and_are_named():
     """One case without the rare class, one where half of it is found: pooled and by case differ."""
     scores = SegmentationScores(2, background=0)
     scores.update(
@@ -115,10 +116,15 @@ def test_document_is_json_with_a_row_for_each_case_and_class():
     prediction, reference, images, cases = batch()
     scores = SegmentationScores(4, background=0)
     scores.update(prediction, reference, image=images, case=cases)
-    document = scores.document("abcd", [f"case{i}" for i in range(4)], ["g0", "g0", "g1", "g1"], seed=3)
+    document = scores.document(
+        "abcd", [f"case{i}" for i in range(4)], ["g0", "g0", "g1", "g1"], kind="volume", seed=3
+    ).to_json()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["header"]["classes"] == list("abcd")
-    assert (document["header"]["background"], document["header"]["seed"]) == ("a", 3)
+    header = document["header"]
+    assert (header["background"], header["seed"], header["kind"]) == ("a", 3, "volume")
+    assert header["primary"] == {"aggregation": "case", "metric": "mDSC"}
+    assert ScoresDocument.from_json(document).to_json() == document
     assert len(document["cases"]) == 16
     row = next(row for row in document["cases"] if row["case"] == "case2" and row["class"] == "b")
     p, t = prediction[6:9], reference[6:9]
@@ -129,6 +135,45 @@ def test_document_is_json_with_a_row_for_each_case_and_class():
     counted = reference != 255
     expected = confusion_matrix(reference[counted], prediction[counted], labels=range(4))
     assert document["confusion"] == expected.tolist()
+
+
+def test_rows_of_images_come_with_their_slices():
+    prediction, reference, images, cases = batch()
+    scores = SegmentationScores(4)
+    scores.update(prediction, reference, image=images, case=cases)
+    rows = scores.image_rows("abcd", [Unit(f"case{image // 3}", "g", image % 3) for image in range(12)])
+    assert len(rows) == 48
+    flat = rows[4 * 7 + 2].flat()
+    assert list(flat)[:7] == ["case", "group", "slice", "class", "tp", "fp", "fn"]
+    assert (flat["case"], flat["slice"], flat["class"]) == ("case2", 1, "c")
+    p, t = prediction[7] == 2, reference[7]
+    both = int((p & (t == 2)).sum())
+    assert flat["recall"] == pytest.approx(both / int((t == 2).sum()))
+    assert flat["precision"] == pytest.approx(both / int((p & (t != 255)).sum()))
+
+
+FOREIGN = {"header": {"classes": ["a", "b"]}, "cases": [{"case": "x", "class": "a", "tp": 3, "fp": 1, "fn": 0}]}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "more", "kind"),
+    [
+        ({}, {}, {}, "still"),
+        ({"background": "a"}, {}, {}, "volume"),
+        ({}, {"HD95": 2.0}, {}, "volume"),
+        ({}, {"HD95": float("nan")}, {}, "still"),
+        ({}, {}, {"image": 40, "case": 2, "dataset": 1}, "volume"),
+        ({}, {}, {"image": 2, "case": 2, "dataset": 1}, "still"),
+        ({"background": "a", "kind": "still"}, {"HD95": 2.0}, {"image": 40, "case": 2, "dataset": 1}, "still"),
+    ],
+)
+def test_the_kind_is_that_of_the_header_or_follows_from_the_rest(header, row, more, kind):
+    scores = {name: {"mDSC": 1.0, "mIoU": 1.0, "units": units, "classes": {}} for name, units in more.items()}
+    document = {"header": FOREIGN["header"] | header, "cases": [FOREIGN["cases"][0] | row], **scores}
+    found = ScoresDocument.from_json(document)
+    assert (found.header.kind, found.header.primary) == (kind, Primary.of_kind(kind))
+    assert found.rows[0].scores["IoU"] == 0.75
+    assert (found.rows[0].group, found.rows[0].scores["DSC"]) == ("x", pytest.approx(6 / 7))
 
 
 def test_a_foreign_label_is_never_silent():

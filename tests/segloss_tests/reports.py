@@ -56,13 +56,14 @@ def shifted(case, by):
     return found
 
 
-def make_run(path, cases, predictions, fold=0, seed=0, loss="ce", classes=GLAND):
+def make_run(path, cases, predictions, fold=0, seed=0, loss="ce", classes=GLAND, primary=None):
     """A finished run in a folder.
 
     Args:
         path: the folder.
         cases: `Case`s of its test part.
         predictions: their label volumes.
+        primary: the primary metric; None for what is usual.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     yaml = path.with_suffix(".yaml")
@@ -81,17 +82,19 @@ def make_run(path, cases, predictions, fold=0, seed=0, loss="ce", classes=GLAND)
         slices = len(one.labels)
         scores.update(one.labels, one.reference, image=list(range(slices)), case=[one.case] * slices)
     names = [case.case.id for case in cases]
-    document = scores.document(classes, names, names, grid="original", seed=seed, fold=fold) | {"calibration": None}
+    kind = "still" if cases[0].shape[0] == 1 else "volume"
+    document = scores.document(classes, names, names, kind=kind, primary=primary, grid="original", seed=seed, fold=fold)
     for epoch in (1, 2, 3):
         score = 0.2 * epoch
         values = {"mDSC": score, "mIoU": score / 2, "classes": {name: {"DSC": score, "IoU": 0.1} for name in classes}}
+        values |= {"units": 1}
         entry = {"epoch": epoch, "loss": 1 / epoch, "score": score, "acw": None, "shares": None, "validation": None}
         run.log(entry | {"validation": dict.fromkeys(("dataset", "case", "image"), values)})
     if fold == 0:  # the others are drawn by the report, where it shows them
-        results.draw_history(run.figures, run.history(), classes, "case", "mDSC")
+        results.draw_history(run.figures, run.history(), classes, document.header.primary)
         results.draw_scores(run.figures, document)
     material.write(path, [case for case, _ in ranked(document)], "original")
-    run.write_json("scores.json", document)
+    run.write_json("scores.json", document.to_json())
     return run
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 import models
 import segloss
 from engine.experiment.run import Run
-from engine.scoring.evaluation import Scores, score
+from engine.scoring.evaluation import score
 from engine.store.checkpoint import Checkpoint
 from segloss_tests.runs import log, trainer
 from segloss_tests.stills import make_camvid
@@ -26,7 +27,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
         assert (run / name).is_file(), name
     for name in ("checkpoints/last.safetensors", "checkpoints/best.safetensors", "figures/curves.png", "report.html"):
         assert (run / name).stat().st_size > 1000, name
-    for name in ("inside.png", "inside.svg", "confusion.png", "calibration.png", "features.png"):
+    for name in ("class_curves.png", "class_curves.svg", "confusion.png", "calibration.png", "features.png"):
         assert (run / "figures" / name).stat().st_size > 1000, name
     rows = list(csv.DictReader((run / "figures/features.csv").open()))
     assert rows[0].keys() == {"case", "slice", "class", "pc1", "pc2"}
@@ -88,7 +89,11 @@ def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid)
 def test_a_loss_without_probabilities_has_no_calibration(camvid_yaml):
     for loss in ("mse", "sigmoid_ce"):
         made = trainer(camvid_yaml, f"loss.name={loss}", f"name={loss}")
-        found = score(made.stepper.forward, "test", made.experiment, made.fabric, thorough=True).document["calibration"]
+        found = (
+            score(made.stepper.forward, "test", made.experiment, made.fabric, thorough=True)
+            .scores()
+            .document.calibration
+        )
         assert (found and found["activation"]) == {"mse": None, "sigmoid_ce": "sigmoid"}[loss]
 
 
@@ -148,8 +153,8 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_pat
 
 def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch):
     def score(*_):
-        readings = {n: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for n in ("image", "case", "dataset")}
-        return Scores(readings, [])
+        found = {n: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for n in ("image", "case", "dataset")}
+        return SimpleNamespace(aggregations=lambda: found)
 
     scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
     monkeypatch.setattr("engine.training.trainer.score", score)

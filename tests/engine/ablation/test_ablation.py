@@ -1,6 +1,7 @@
 """Ablations: arms, cells, the pairing of scores, tables; and grids that are trained, fail, are killed and go on."""
 
 import csv
+import dataclasses
 import json
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from PIL import Image
 
 from engine.ablation.arms import Ablation
 from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
+from engine.ablation.conclusion import verdict_sections
 from engine.ablation.documents import method
-from engine.ablation.forest import class_bars, forest, trajectories
-from engine.ablation.verdicts import COLUMNS, beside_paper, latex, markdown, score_by_seed, scores_of, verdicts
+from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
+from engine.ablation.verdicts import COLUMNS, beside_paper, compare_arms, latex, markdown, score_by_seed, scores_of
 from engine.configuration.config import PaperSection
 from engine.console.display import Display
 from engine.console.sections import Section
@@ -24,6 +26,7 @@ from engine.errors import ConfigError, UsageError
 from engine.experiment.experiment import Experiment
 from engine.training.probe import Probe
 from engine.verbs import ablate
+from segloss.document import ScoresDocument
 from segloss_tests import ROOT
 from segloss_tests.grids import grid_yaml
 
@@ -127,8 +130,10 @@ CLASSES = ["background", "zone", "tumour"]
 ARMS = {"ce": 0.0, "dfl": 0.02, "adfl": 0.004}
 
 
-def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="background"):
-    """Scores of patients 0, 2, … (fold 0) or 1, 3, … (fold 1); the same patients are as hard in every call."""
+def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="background", **header):
+    """Scores of patients 0, 2, … (fold 0) or 1, 3, … (fold 1), as JSON without `kind` and `primary` unless they are
+    given; the same patients are as hard in every call.
+    """
     hard = np.random.default_rng(0).beta(20, 5, (cases, 3))
     easy = np.random.default_rng(seed + 17).normal(0, 0.01, (cases, 3)) + shift
     rows = []
@@ -138,43 +143,94 @@ def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="backg
             counts = {"tp": found, "fp": 1000 - found, "fn": 1000 - found}
             row = {"case": f"p{case}", "group": f"p{case // (groups or 1)}", "class": name, **counts}
             rows.append({**row, "DSC": found / 1000, "IoU": found / (2000 - found)})
-    readings = {
+    scores = {
         "mDSC": float(np.mean([row["DSC"] for row in rows if row["class"] != background])),
         "mIoU": 0.5,
         "units": 6,
         "classes": {name: {"DSC": 0.5, "IoU": 0.4} for name in CLASSES},
     }
-    header = {"classes": CLASSES, "background": background, "ignore_index": 255, "seed": seed, "fold": fold}
-    return {"header": {**header, "grid": "original"}, "cases": rows} | dict.fromkeys(
-        ("dataset", "case", "image"), readings
+    known = {"classes": CLASSES, "background": background, "ignore_index": 255, "seed": seed, "fold": fold}
+    return {"header": {**known, "grid": "original", **header}, "cases": rows} | dict.fromkeys(
+        ("dataset", "case", "image"), scores
     )
 
 
-def arm(name, shift=0.0, seeds=(0, 1), **options):
-    return Method(name, {seed: [document(seed, fold, shift, **options) for fold in (0, 1)] for seed in seeds})
+def arm(name, shift=0.0, seeds=(0, 1), change=lambda one: None, **options):
+    """The scores of two folds with some seeds; `change` is given each document as JSON to work on."""
+    found = {seed: [document(seed, fold, shift, **options) for fold in (0, 1)] for seed in seeds}
+    for documents in found.values():
+        for one in documents:
+            change(one)
+    return Method(name, {seed: [*map(ScoresDocument.from_json, documents)] for seed, documents in found.items()})
 
 
-def test_measures_follow_the_primary_score():
-    volumes, stills = arm("a"), arm("a", background=None)
-    assert measures(volumes.header, volumes.rows(0)) == [
-        Measure("case", "DSC"),
-        Measure("case", "DSC", "zone"),
-        Measure("case", "DSC", "tumour"),
+OVERLAP = [None, *CLASSES[1:]]
+
+
+def primary(aggregation, metric):
+    return {"aggregation": aggregation, "metric": metric}
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({}, [("case", "DSC", name) for name in OVERLAP]),  # a document of an older version
+        ({"background": None}, [("dataset", "IoU", name) for name in (None, *CLASSES)]),
+        ({"kind": "volume", "background": None}, [("case", "DSC", name) for name in (None, *CLASSES)]),
+        ({"kind": "still"}, [("dataset", "IoU", name) for name in OVERLAP]),
+        ({"kind": "still", "primary": primary("case", "mDSC")}, [("case", "DSC", name) for name in OVERLAP]),
+        ({"kind": "still", "primary": primary("image", "mIoU")}, [("case", "IoU", name) for name in OVERLAP]),
+        ({"kind": "volume", "primary": primary("dataset", "mIoU")}, [("dataset", "IoU", name) for name in OVERLAP]),
+        ({"kind": "volume", "primary": primary("image", "mDSC")}, [("case", "DSC", name) for name in OVERLAP]),
+    ],
+)
+def test_the_primary_metric_leads(header, expected):
+    method = arm("a", **header)
+    assert measures(method) == [Measure(*one) for one in expected]
+    first = compare_arms({"a": method, "b": arm("b", 0.05, **header)}, "a", 0.01)[0]
+    assert (first.measure.aggregation, first.measure.score) == expected[0][:2]
+    assert scores_of({"a": method}).columns[2] == str(method.header.primary)
+    assert class_bars({"a": method}).axes[0].get_ylabel() == (
+        f"{method.header.primary.score}, aggregation: {method.header.primary.aggregation}"
+    )
+
+
+def test_stills_whose_background_is_left_out_are_no_patients():
+    """Kind and background are two things: stills are compared in their primary metric, without HD95, by groups."""
+    found = {name: arm(name, shift, kind="still", change=far) for name, shift in ARMS.items()}
+    verdicts = compare_arms(found, "ce", 0.01)
+    assert {one.measure.score for one in verdicts} == {"IoU"}
+    lines = [line for section in verdict_sections(verdicts) for line in section.lines]
+    assert any("12 groups" in line for line in lines)
+    assert not any("patients" in line for line in lines)
+    kinds = [compare_arms({n: arm(n, kind=kind, change=far) for n in "ab"}, "a", 0.01) for kind in ("volume", "still")]
+    assert [any(one.measure.score == "HD95" for one in of_kind) for of_kind in kinds] == [True, False]
+
+
+def far(one):
+    for row in one["cases"]:
+        row["HD95"] = 5.0
+
+
+def test_volumes_whose_primary_metric_is_by_image_are_compared_by_case_and_that_is_said():
+    header = {"kind": "volume", "primary": primary("image", "mDSC")}
+    lines = [
+        [
+            line
+            for section in verdict_sections(compare_arms({"a": arm("a", **of), "b": arm("b", **of)}, "a", 0.01))
+            for line in section.lines
+        ]
+        for of in (header, {**header, "kind": "still"})
     ]
-    assert measures(stills.header, stills.rows(0)) == [
-        Measure("dataset", "IoU"),
-        *(Measure("dataset", "IoU", name) for name in CLASSES),
-    ]
+    said = "The primary metric is image mDSC; scores list no slices, so volumes are compared by case instead."
+    assert [said in one for one in lines] == [True, False]
 
 
 def test_patients_are_paired_by_name_not_by_order():
-    a, b = arm("a", 0.05), arm("b")
-    for documents in a.documents.values():
-        for one in documents:
-            one["cases"].reverse()
+    a, b = arm("a", 0.05, change=lambda one: one["cases"].reverse()), arm("b")
     found = compared(a, b, Measure("case", "DSC", "tumour"))
     values = [
-        [{r["group"]: r["DSC"] for r in m.rows(seed) if r["class"] == "tumour"} for seed in (0, 1)] for m in (a, b)
+        [{r.group: r.scores["DSC"] for _, r in m.rows(seed) if r.label == "tumour"} for seed in (0, 1)] for m in (a, b)
     ]
     assert found.difference == pytest.approx(
         np.mean([values[0][s][f"p{g}"] - values[1][s][f"p{g}"] for s in (0, 1) for g in range(12)])
@@ -195,8 +251,8 @@ def test_pooled_counts_are_those_of_all_patients():
     for one in (a, b):
         by_seed = []
         for seed in (0, 1):
-            rows = one.rows(seed)
-            of_class = [[[r["tp"], r["fp"], r["fn"]] for r in rows if r["class"] == name] for name in CLASSES]
+            rows = [row for _, row in one.rows(seed)]
+            of_class = [[[r.tp, r.fp, r.fn] for r in rows if r.label == name] for name in CLASSES]
             counts = [np.sum(found, 0) for found in of_class]
             by_seed.append(np.mean([c[0] / c.sum() for c in counts]))
         expected.append(np.mean(by_seed))
@@ -212,53 +268,66 @@ def test_seeds_that_are_not_pairs_are_averaged():
 
 
 def test_undefined_scores_leave_out_the_pair():
-    a, b = arm("a"), arm("b")
-    for row in a.documents[1][0]["cases"]:
-        if row["case"] == "p4" and row["class"] == "tumour":
-            row["DSC"] = None
+    def change(one):
+        if one["header"]["seed"] == 1:
+            without("tumour", set(range(12)) - {4})(one)
+
+    a, b = arm("a", change=change), arm("b")
     assert compared(a, b, Measure("case", "DSC", "tumour")).groups == 11
     assert compared(a, b, Measure("case", "DSC")).groups == 12
 
 
-def without(method, name, keep=()):
-    """A class that is in no case but those to keep."""
-    for documents in method.documents.values():
-        for row in [row for one in documents for row in one["cases"]]:
-            if row["class"] == name and row["case"] not in keep:
-                row |= {"tp": 0, "fp": 0, "fn": 0, "DSC": None, "IoU": None}
-    return method
+def without(name, keep=()):
+    """Takes a class out of all cases of a document but those to keep."""
+
+    def change(one):
+        for row in one["cases"]:
+            if row["class"] == name and int(row["case"][1:]) not in keep:
+                row |= {"tp": 0, "fp": 0, "fn": 0}
+
+    return change
 
 
 @pytest.mark.parametrize("background", ["background", None])
-@pytest.mark.parametrize("keep", [(), ("p3",)])
+@pytest.mark.parametrize("keep", [(), (3,)])
 def test_a_class_that_few_held_out_cases_have_does_not_stop_the_tables(background, keep):
-    arms = {name: without(arm(name, shift, background=background), "tumour", keep) for name, shift in ARMS.items()}
-    told = verdicts(arms, "ce", 0.01)
-    found = {one.measure.name: one.found["dfl"] for one in told}
+    change = without("tumour", keep)
+    arms = {name: arm(name, shift, background=background, change=change) for name, shift in ARMS.items()}
+    verdicts = compare_arms(arms, "ce", 0.01)
+    found = {one.measure.name: one.found["dfl"] for one in verdicts}
     assert ("tumour" in found) == bool(keep)
     assert all(one.p_value is not None for name, one in found.items() if name != "tumour")
     assert not keep or (found["tumour"].groups, found["tumour"].p_value) == (1, None)
-    assert all("nan" not in line for one in told for line in one.lines())
-    assert len(forest(told).axes) >= len(told)
+    assert all("nan" not in line for one in verdicts for line in one.lines())
+    assert len(forest(verdicts).axes) >= len(verdicts)
 
 
 def test_distances_are_compared_where_both_have_them_and_less_wins():
-    arms = {name: arm(name, shift) for name, shift in ARMS.items()}
-    for name, distance in (("ce", 5.0), ("dfl", 4.0)):
-        for documents in arms[name].documents.values():
-            for row in [row for one in documents for row in one["cases"]]:
+    distances = {"ce": 5.0, "dfl": 4.0}
+
+    def measured(distance):
+        def change(one):
+            for row in one["cases"]:
                 row["HD95"] = distance
-    hd95 = next(one for one in verdicts(arms, "ce", 0.01) if one.measure.title == "tumour HD95")
+
+        return change
+
+    arms = {name: arm(name, shift, change=measured(distances.get(name))) for name, shift in ARMS.items()}
+    hd95 = next(one for one in compare_arms(arms, "ce", 0.01) if one.measure.title == "tumour HD95")
     assert list(hd95.found) == ["dfl"]
     assert "12/0/0" in hd95.rows()[0]
     assert (next(hd95.flat())["wins"], next(hd95.flat())["losses"]) == (12, 0)
 
 
-def test_what_is_not_paired_is_told():
-    a, b = arm("a", seeds=(0, 1, 2)), arm("b", seeds=(0, 1))
+def test_what_is_not_paired_is_said():
+    def change(one):
+        if one["header"]["seed"] == 1 and one["header"]["fold"] == 0:
+            one["cases"][0]["fn"] += 7
+
+    a, b = arm("a", seeds=(0, 1, 2)), arm("b", seeds=(0, 1), change=change)
     assert not_paired(a, arm("c", 0.05, seeds=(0, 1, 2))) == []
-    b.documents[0][1]["cases"], b.documents[1][1]["cases"] = [], []
-    b.documents[1][0]["cases"][0]["fn"] += 7
+    for documents in b.documents.values():
+        documents[1] = dataclasses.replace(documents[1], rows=[])
     del a.documents[2][1]
     seeds, short, alone, grid = not_paired(a, b)
     assert short == "seed 2 of a has 1 of 2 folds: only what these hold out is compared"
@@ -270,18 +339,19 @@ def test_what_is_not_paired_is_told():
 def test_methods_that_are_not_scored_alike_are_refused():
     with pytest.raises(UsageError, match="not scored alike: background background there, None here"):
         compared(arm("a"), arm("b", background=None), Measure("case", "DSC"))
-    stranger = arm("b")
-    for documents in stranger.documents.values():
-        for one in documents:
-            for row in one["cases"]:
-                row["group"] = f"x{row['group']}"
+
+    def change(one):
+        for row in one["cases"]:
+            row["group"] = f"x{row['group']}"
+
+    stranger = arm("b", change=change)
     with pytest.raises(UsageError, match="no patient or group in common"):
         compared(arm("a"), stranger, Measure("case", "DSC"))
 
 
 def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
     arms = {"ce": arm("ce"), "dfl": arm("dfl", 0.02), "adfl": arm("adfl", 0.004), "noise_floor": arm("f", 0.001)}
-    with_floor = verdicts(arms, "ce", 0.01, "noise_floor")[0].found
+    with_floor = compare_arms(arms, "ce", 0.01, "noise_floor")[0].found
     alone = {name: compared(arms[name], arms["ce"], Measure("case", "DSC")).p_value for name in arms if name != "ce"}
     assert with_floor["dfl"].p_value == pytest.approx(min(1, 2 * alone["dfl"]))
     assert with_floor["adfl"].p_value == pytest.approx(max(alone["adfl"], with_floor["dfl"].p_value))
@@ -290,12 +360,12 @@ def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
 
 def test_tables_and_pictures():
     arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
-    told = verdicts(arms, "ce", 0.01)
+    verdicts = compare_arms(arms, "ce", 0.01)
     paper = PaperSection(source="Table 5", aggregation="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
     beside = beside_paper(arms, paper)
     assert beside.lines[1] == "mDSC: the order is another: adfl > ce here, ce > adfl there"
     assert [row[:2] for row in beside.rows] == [["ce", "mDSC"], ["adfl", "mDSC"]]
-    sections = [scores_of(arms), Section("told", columns=COLUMNS, rows=told[0].rows()), beside]
+    sections = [scores_of(arms), Section("verdicts", columns=COLUMNS, rows=verdicts[0].rows()), beside]
     lines = markdown(sections).splitlines()
     row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
     assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
@@ -304,13 +374,14 @@ def test_tables_and_pictures():
     assert r"| a\|b | ~ |" in markdown(odd)
     assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
     assert latex(sections).count(r"\begin{tabular}") == len(sections)
-    rows = [row for one in told for row in one.flat()]
+    rows = [row for one in verdicts for row in one.flat()]
     assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
-    assert len(forest(told).axes) == 3
-    assert class_bars(arms, "case", "DSC").axes[0].get_ylabel() == "DSC, aggregation: case"
-    assert trajectories({"ce": [[{"acw": None}]]}, CLASSES) is None
+    assert len(forest(verdicts).axes) == 3
+    assert acw_curves({"ce": [[{"acw": None}]]}, CLASSES) is None
+    curves = learning_curves({"ce": [[{"epoch": 1, "loss": 0.5, "score": 0.4}]]}, "image mIoU")
+    assert [axis.get_title() for axis in curves.axes] == ["training loss", "validation image mIoU"]
     assert score_by_seed(arms["ce"], "case", "mDSC")[0] == pytest.approx(
-        np.mean([r["DSC"] for r in arms["ce"].rows(0) if r["class"] != "background"])
+        np.mean([r.scores["DSC"] for _, r in arms["ce"].rows(0) if r.label != "background"])
     )
 
 
@@ -325,28 +396,30 @@ def test_scores_of_another_trainer(tmp_path):
     (tmp_path / "ours/scores.json").write_text(json.dumps(document(shift=0.03)))
     found = compared(method(tmp_path / "ours"), method(tmp_path / "theirs.json"), Measure("case", "DSC"))
     assert (found.groups, found.seeds) == (6, 1)
-    expected = compared(
-        Method("a", {0: [document(shift=0.03)]}), Method("b", {0: [document()]}), Measure("case", "DSC")
-    )
+    both = [Method(name, {0: [ScoresDocument.from_json(document(shift=by))]}) for name, by in (("a", 0.03), ("b", 0))]
+    expected = compared(*both, Measure("case", "DSC"))
     assert found.difference == pytest.approx(expected.difference)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("cases"), "cases: Field required; needed are header.classes and cases"),
-        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: Input should be greater than or equal to 0"),
+        (lambda d: d.pop("cases"), "cases: missing; needed are header.classes and cases"),
+        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: a number of pixels, 0 or more, is needed, got -1"),
         (lambda d: d["cases"][0].update({"class": "gland"}), "the class 'gland' is none of background, zone, tumour"),
         (lambda d: d["header"].update(classes="ab"), "header.classes"),
         (
             lambda d: d["header"].update(classes=[*CLASSES, "zone"]),
-            "header.classes: Value error, a class is named twice",
+            "header.classes: a class is named twice",
         ),
         (lambda d: d["header"].update(seed=[0, 1]), "header.seed"),
         (lambda d: d["header"].update(fold={"a": 1}), "header.fold"),
         (lambda d: d["header"].update(background="bg"), "header.background: 'bg' is none of background, zone, tumour"),
         (lambda d: d["cases"].append(d["cases"][0]), "cases: p0 has two rows of background; needed is one for each"),
         (lambda d: d["cases"][1].update(HD95="n/a"), "cases.1.HD95"),
+        (lambda d: d["header"].update(kind="scan"), "header.kind must be one of volume, still, got 'scan'"),
+        (lambda d: d["header"].update(primary={"metric": "mDSC"}), "header.primary.aggregation: missing"),
+        (lambda d: d["header"].update(primary=primary("patient", "mDSC")), "got 'patient'"),
     ],
 )
 def test_other_json_is_refused(tmp_path, change, message):
@@ -364,9 +437,9 @@ def test_numbers_as_other_programs_write_them(tmp_path):
     for row in foreign["cases"]:
         row |= {"tp": str(row["tp"]), "HD95": float("nan")}
     (tmp_path / "x.json").write_text(json.dumps(foreign))
-    rows = method(tmp_path / "x.json").rows(0)
-    assert {row["HD95"] for row in rows} == {None}
-    assert [row["tp"] for row in rows] == [row["tp"] for row in document()["cases"]]
+    rows = [row for _, row in method(tmp_path / "x.json").rows(0)]
+    assert {row.scores["HD95"] for row in rows} == {None}
+    assert [row.tp for row in rows] == [row["tp"] for row in document()["cases"]]
 
 
 def test_a_probe_is_of_the_arm_as_it_is_now(shared, tmp_path, monkeypatch):
@@ -401,12 +474,14 @@ def test_an_arm_whose_first_steps_fail_is_told_and_stops_no_other(shared, tmp_pa
 
 def test_slices_of_folds_weigh_by_those_that_count():
     """Exact for the mean over classes: 1 of 10 slices holds the gland in one fold, 9 of 10 in the other."""
-    method = arm("a", seeds=(0,))
-    for one, score, left_out in zip(method.documents[0], (0.2, 0.8), (9, 1), strict=True):
-        one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out}
-    assert score_by_seed(method, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
-    stills = arm("a", seeds=(0,))
-    expected = np.mean([row["DSC"] for row in stills.rows(0) if row["class"] == "zone"])
+
+    def change(one):
+        score, left_out = ((0.2, 9), (0.8, 1))[one["header"]["fold"]]
+        one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out, "accuracy": None}
+
+    assert score_by_seed(arm("a", seeds=(0,), change=change), "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    stills = arm("a", seeds=(0,), kind="still")
+    expected = np.mean([row.scores["DSC"] for _, row in stills.rows(0) if row.label == "zone"])
     assert score_by_seed(stills, "image", "DSC zone") == [pytest.approx(expected)]
 
 
@@ -452,7 +527,7 @@ def test_the_tables_lie_in_the_folder(trained):
     assert {row["arm"] for row in rows} == {"adfl"}
     assert rows[0]["groups"] == "11"
     assert "verdict" in (path / "report.html").read_text()
-    for name in ("forest", "classes", "acw"):
+    for name in ("forest", "classes", "learning_curves", "acw_curves"):
         assert (path / f"figures/{name}.png").stat().st_size > 5000
         assert (path / f"figures/{name}.svg").read_text().startswith("<?xml")
     norms = json.loads((path / "probe.json").read_text())

@@ -90,7 +90,7 @@ def measure(path, name, together):
         made = trainer(path, *overrides, together=together)
         for part in ("test", "val"):
             found = score(made.stepper.forward, part, made.experiment, made.fabric, thorough=True)
-            documents[f"{grid} {part}"] = found.document
+            documents[f"{grid} {part}"] = found.scores().document
     return tensors, documents
 
 

@@ -16,7 +16,7 @@ from engine.experiment.run import Run
 from engine.pictures.chart import inlined, save
 from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
-from engine.report.worst import places, scored
+from engine.report.worst import case_entries, scored
 from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
 from engine.scoring.mistakes import Mistakes, span
@@ -132,9 +132,9 @@ def test_labels_come_back_exactly(ablation):
 
 def test_the_order_of_cases_is_the_baselines(ablation):
     runs = {arm: [Run(ablation / arm / "seed-0" / f"fold-{fold}") for fold in (0, 1)] for arm in ("ce", "adfl")}
-    order = places({arm: scored(folds) for arm, folds in runs.items()}, "ce")
+    order = case_entries({arm: scored(folds) for arm, folds in runs.items()}, "ce")
     assert order[0].case == NAMES[0]
-    assert [place.note for place in order if place.note] == ["worst", "median", "best"]
+    assert [entry.note for entry in order if entry.note] == ["worst", "median", "best"]
     values = [one.score for one in scored(runs["ce"])]
     assert values == sorted(values)
     assert order[0].scores["ce"] == f"{values[0]:.3f}"
@@ -165,12 +165,12 @@ def test_what_is_missing_is_said(ablation, module_program, tmp_path):
     assert "Nothing can be compared yet." in text
     module_program("report", folder / "ce/seed-0", check=0, cwd=tmp_path)
     text = text_of(page_of(folder / "ce/seed-0"))
-    assert "Not finished: fold-0 (not begun); the same `train` command goes on" in text
+    assert "Not finished: fold-0 (not begun); run the same `train` command to resume" in text
     assert "on 6 held-out cases of 6 patients." in text
     module_program("report", folder / "adfl/seed-0/fold-1", check=0, cwd=tmp_path)
     page = page_of(folder / "adfl/seed-0/fold-1")
     assert "Not finished: fold-1 (3 epochs)" in text_of(page)
-    assert 'aria-label="loss and primary score by epoch"' in page
+    assert 'aria-label="loss and primary metric by epoch"' in page
 
 
 def test_an_ablation_that_has_not_begun_has_a_page(ablation, module_program, tmp_path):
@@ -279,7 +279,7 @@ def test_tiles_lie_in_proportion_to_millimetres():
     assert (len(slices), slices[0], slices[-1], size) == (64, 0, 199, (256, 128))
 
 
-def test_mistakes_are_counted_and_told():
+def test_mistakes_are_counted_and_described():
     reference = np.zeros((4, 4, 5), dtype=np.uint8)
     reference[1, 0, :4] = 1
     reference[2, 0, :2] = 2
@@ -291,15 +291,15 @@ def test_mistakes_are_counted_and_told():
     found = Mistakes.of(reference, labels, 3, 0)
     assert (found.missed, found.invented, found.confused) == ([0, 3, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0])
     assert found.pairs[0] == (1, 0, 3)
-    assert found.told(["background", "zone", "tumour"], 0) == (
+    assert found.describe(["background", "zone", "tumour"], 0) == (
         "of the wrong pixels, 60 % missed, 20 % invented, 20 % of the wrong class; most often zone taken for "
         "background (60 %); 100 % of those missed in slice 1 (of 0 to 3)"
     )
     stills = Mistakes.of(reference[1:2], labels[1:2], 3, None)
-    assert stills.told(["road", "pole", "car"], None) == (
+    assert stills.describe(["road", "pole", "car"], None) == (
         "of the wrong pixels, 75 % pole taken for road, 25 % pole taken for car"
     )
-    assert Mistakes.of(labels, labels, 3, 0).told(["a", "b", "c"], 0) == "no pixel is wrong"
+    assert Mistakes.of(labels, labels, 3, 0).describe(["a", "b", "c"], 0) == "no pixel is wrong"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_most_mistakes_are_in_the_fewest_slices(counts, expected):
 def test_a_page_is_made_smaller_until_it_fits(tmp_path):
     cases = [Case(f"c{number}", shape=(40, 96, 96), seed=number) for number in range(3)]
     run = make_run(tmp_path / "run", cases, [shifted(case, 3) for case in cases], fold=1)
-    order = places({"ce": scored([run])}, "ce")
+    order = case_entries({"ce": scored([run])}, "ce")
     whole = viewer({"ce": [run.path]}, order, GLAND, 0, [])
     small = viewer({"ce": [run.path]}, order, GLAND, 0, [], most_bytes=320_000)
 

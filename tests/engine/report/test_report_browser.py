@@ -84,7 +84,7 @@ def column(page, table, index):
 
 def test_tables_sort_by_mouse_and_by_keyboard(page):
     table = (
-        page.locator("table.sortable", has=page.locator("th button", has_text="what is wrong"))
+        page.locator("table.sortable", has=page.locator("th button", has_text="mistakes"))
         .or_(page.locator("table.sortable").last)
         .first
     )

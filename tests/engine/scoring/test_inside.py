@@ -1,4 +1,4 @@
-"""What a run's folder shows of its inside: features, curves, matrices; drawn for two and for many classes."""
+"""What is drawn of a run: features, curves, matrices; for two and for many classes."""
 
 import io
 
@@ -10,11 +10,12 @@ from torch import nn
 
 import models
 from engine.experiment.device import launch
-from engine.pictures.class_curves import inside
+from engine.pictures.class_curves import class_curves
 from engine.pictures.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
 from engine.pictures.figures import curves
 from engine.scoring.features import POINTS, _Drawn, _head_input, features, principal_components
 from segloss.calibration import Calibration
+from segloss.document import Primary
 from segloss_tests.networks import build
 
 
@@ -138,7 +139,7 @@ def titles(figure):
 def test_every_class_has_its_curve(count):
     classes = [f"class {index}" for index in range(count)]
     entries = list(history(classes))
-    figure = inside(entries, classes, "dataset", "IoU")
+    figure = class_curves(entries, classes, Primary("dataset", "mIoU"))
     assert titles(figure) == [
         "validation dataset IoU", "adaptive class weights", "share of the loss", "share of the gradient at the logits"
     ]  # fmt: skip
@@ -153,15 +154,15 @@ def test_logs_of_older_programs_and_of_other_losses_are_drawn():
     classes = ["a", "b"]
     entries = list(history(classes))
     old = [{key: value for key, value in entry.items() if key != "shares"} | {"acw": None} for entry in entries]
-    assert titles(inside(old, classes, "dataset", "IoU")) == ["validation dataset IoU"]
+    assert titles(class_curves(old, classes, Primary("dataset", "mIoU"))) == ["validation dataset IoU"]
     mixed = [*old[:2], *entries[2:]]
     mixed[3]["shares"]["loss"] = mixed[2]["shares"]["loss"] = None
     mixed[1] |= {"shares": None}
-    found = inside(mixed, classes, "dataset", "IoU")
+    found = class_curves(mixed, classes, Primary("dataset", "mIoU"))
     assert "share of the loss" not in titles(found)
     assert "share of the gradient at the logits" in titles(found)
     bare = [{"epoch": 1, "loss": 1.0, "score": None, "acw": None}]
-    assert inside(bare, classes, "dataset", "IoU") is None
+    assert class_curves(bare, classes, Primary("dataset", "mIoU")) is None
     curves(bare, "dataset mIoU").savefig(io.BytesIO())
 
 

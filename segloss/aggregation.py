@@ -1,14 +1,14 @@
-"""From confusion matrices to scores: DSC and IoU, read in three ways.
+"""From confusion matrices to scores: DSC and IoU, aggregated in three ways.
 
 `dataset` pools all pixels; `case` scores each volume or still and averages; `image` scores each 2D image and averages.
-The three differ, often by more than two methods do, so a score is always named with its reading.
+The three differ, often by more than two methods do, so a score is always named with its aggregation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 from torch import Tensor
 
@@ -16,8 +16,31 @@ RULE = (
     "A class absent from both prediction and reference of a unit is left out of that unit's mean; absent from the "
     "reference alone it scores 0; a unit without any class is left out and counted."
 )
-READINGS = ("dataset", "case", "image")
+AggregationName = Literal["dataset", "case", "image"]
+Metric = Literal["mDSC", "mIoU"]
+AGGREGATIONS: tuple[AggregationName, ...] = ("dataset", "case", "image")
+METRICS: tuple[Metric, ...] = ("mDSC", "mIoU")
 CLASS_SCORES = ("DSC", "IoU", "precision", "recall")
+
+
+class Aggregation(TypedDict):
+    """The scores of some units, averaged over them: fractions of 1, None where undefined.
+
+    Attributes:
+        mDSC: the mean over classes of the Dice similarity coefficient.
+        mIoU: the mean over classes of intersection over union.
+        accuracy: the share of the pixels that are right.
+        units: how many there are: cases, 2D images, or one data set.
+        left_out: those of them that hold no class that counts.
+        classes: by name DSC, IoU, precision and recall; of volumes and by case the means of `SURFACE_SCORES` too.
+    """
+
+    mDSC: float | None
+    mIoU: float | None
+    accuracy: float | None
+    units: int
+    left_out: int
+    classes: dict[str, dict[str, float | None]]
 
 
 def class_counts(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,9 +64,9 @@ def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
     }
 
 
-def reading(
+def aggregate(
     tp: Tensor, fp: Tensor, fn: Tensor, classes: Sequence[str], left_out: Collection[int | None]
-) -> dict[str, Any]:
+) -> Aggregation:
     """The scores of some units, averaged over them.
 
     Args:
@@ -52,27 +75,25 @@ def reading(
         fn: false negatives, as `tp`.
         classes: the names of the C classes.
         left_out: indices left out of mDSC and mIoU.
-
-    Returns:
-        `{"mDSC", "mIoU", "accuracy", "units", "left_out", "classes": {name: {"DSC", "IoU", "precision", "recall"}}}`;
-        fractions of 1, None where undefined. The units that are left out hold no class that counts.
     """
     scores = class_scores(tp, fp, fn)
     kept = [index for index in range(len(classes)) if index not in left_out]
-    of_units = {f"m{name}": scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU")}
-    of_units["accuracy"] = tp.sum(1).double() / (tp + fn).sum(1)
+    dsc, iou = (scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU"))
+    accuracy = tp.sum(1).double() / (tp + fn).sum(1)
     return {
-        **{name: number(values.nanmean()) for name, values in of_units.items()},
+        "mDSC": _number(dsc.nanmean()),
+        "mIoU": _number(iou.nanmean()),
+        "accuracy": _number(accuracy.nanmean()),
         "units": len(tp),
-        "left_out": int(of_units["mDSC"].isnan().sum()),
+        "left_out": int(dsc.isnan().sum()),
         "classes": {
-            name: {score: number(scores[score][:, index].nanmean()) for score in CLASS_SCORES}
+            name: {score: _number(scores[score][:, index].nanmean()) for score in CLASS_SCORES}
             for index, name in enumerate(classes)
         },
     }
 
 
-def number(value: Tensor) -> float | None:
+def _number(value: Tensor) -> float | None:
     """A scalar as a Python float, None for NaN."""
     result = float(value)
     return None if math.isnan(result) else result

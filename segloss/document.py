@@ -1,0 +1,416 @@
+"""The scores document, `scores.json`: what was scored, how, and the scores. Another trainer can write one too.
+
+Needed of a document are `header.classes` and `cases`, a row for each case and class with `case`, `class`, `tp`, `fp`
+and `fn`. All else is filled in: see `ScoresDocument.from_json`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+from .aggregation import AGGREGATIONS, METRICS, RULE, Aggregation, AggregationName, Metric
+from .names import check_choice
+
+Kind = Literal["volume", "still"]
+KINDS: tuple[Kind, ...] = ("volume", "still")
+FORMAT = 2
+"""Of the documents that are written; those before it hold neither `format` nor `kind` nor `primary`."""
+DISTANCES = ("HD95", "ASSD")
+"""Scores in mm, of which less is better."""
+VOLUME_MEANS = (*DISTANCES, "surface_DSC", "volume_error_ml", "relative_volume_error")
+"""What a row of a volume may hold beside the scores of its counts, and of which there are means by case."""
+MEASURED = {*VOLUME_MEANS, "volume_ml", "reference_ml"}
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The one score that chooses the best checkpoint and that methods are compared in.
+
+    Attributes:
+        aggregation: `dataset`, `case` or `image`.
+        metric: `mDSC` or `mIoU`.
+    """
+
+    aggregation: AggregationName
+    metric: Metric
+
+    @classmethod
+    def of_kind(cls, kind: Kind) -> Primary:
+        """What is usual: by case mDSC of volumes, pooled mIoU of stills."""
+        return cls("case", "mDSC") if kind == "volume" else cls("dataset", "mIoU")
+
+    @property
+    def score(self) -> Literal["DSC", "IoU"]:
+        """The metric of one class."""
+        return "DSC" if self.metric == "mDSC" else "IoU"
+
+    def __str__(self) -> str:
+        return f"{self.aggregation} {self.metric}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What was scored, and whatever decided the scores; None where it is not known or does not apply.
+
+    Attributes:
+        kind: `volume`: a case is a scan; `still`: a case is one 2D image.
+        primary: the score that counts.
+        classes: the names of the C classes, in the order of the confusion matrix.
+        background: the class that is left out of the means over classes.
+        ignore_index: the label that does not count.
+        rule: what becomes of absent classes.
+        grid: `original`, or the `network`'s.
+        window: rows and columns of the windows that the network is given; None for the whole image.
+        overlap: of the windows.
+        flip: whether the logits are the mean with those of the mirrored image.
+        largest_component: whether each class has kept its largest component alone.
+        inference: window, flip and largest component in words.
+        tolerance_mm: of the surface DSC.
+        surface_rule: what becomes of absent surfaces.
+        part: `train`, `val` or `test`.
+        checkpoint: `best` or `last`.
+        epoch: of the checkpoint.
+        seed: of the training.
+        fold: that is held out.
+        folds: of a document of all held-out cases, how many there are.
+        format: of the document.
+    """
+
+    kind: Kind
+    primary: Primary
+    classes: Sequence[str]
+    background: str | None = None
+    ignore_index: int | None = None
+    rule: str = RULE
+    grid: str | None = None
+    window: Sequence[int] | None = None
+    overlap: float | None = None
+    flip: bool | None = None
+    largest_component: bool | None = None
+    inference: str | None = None
+    tolerance_mm: float | None = None
+    surface_rule: str | None = None
+    part: str | None = None
+    checkpoint: str | None = None
+    epoch: int | None = None
+    seed: int | None = None
+    fold: int | None = None
+    folds: int | None = None
+    format: int = FORMAT
+
+    @property
+    def counted(self) -> list[str]:
+        """The classes that count in means."""
+        return [name for name in self.classes if name != self.background]
+
+    @property
+    def units(self) -> str:
+        """What the groups are called."""
+        return "patients" if self.kind == "volume" else "groups"
+
+    @property
+    def left_out(self) -> set[int | None]:
+        """The indices that are left out of means over classes."""
+        background = None if self.background is None else list(self.classes).index(self.background)
+        return {background, self.ignore_index}
+
+
+class Unit(NamedTuple):
+    """What a row is of: a case, or a slice of one; see `Row`."""
+
+    case: str
+    group: str
+    slice: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case, or a slice of one, and a class.
+
+    Attributes:
+        case: its id.
+        group: what must not be split, such as a patient; the case itself where nothing else is known.
+        label: the name of the class.
+        tp: true positives.
+        fp: false positives.
+        fn: false negatives.
+        scores: DSC, IoU, precision and recall, fractions of 1, None where undefined; of volumes also those in mm and
+            ml that were measured.
+        fold: that held it out, in a document of several.
+        slice: its number, of a row that is of a slice.
+    """
+
+    case: str
+    group: str
+    label: str
+    tp: int
+    fp: int
+    fn: int
+    scores: Mapping[str, float | None]
+    fold: int | None = None
+    slice: int | None = None
+
+    @classmethod
+    def from_counts(
+        cls,
+        unit: Unit,
+        label: str,
+        counts: Iterable[int],
+        more: Mapping[str, float | None] | None = None,
+        fold: int | None = None,
+    ) -> Row:
+        """A row with the scores of its true positives, false positives and false negatives, and more after these."""
+        tp, fp, fn = counts
+        scores = {
+            "DSC": _ratio(2 * tp, 2 * tp + fp + fn),
+            "IoU": _ratio(tp, tp + fp + fn),
+            "precision": _ratio(tp, tp + fp),
+            "recall": _ratio(tp, tp + fn),
+        }
+        return cls(unit.case, unit.group, label, tp, fp, fn, scores | dict(more or {}), fold, unit.slice)
+
+    def flat(self) -> dict[str, Any]:
+        """As it is written, to JSON or CSV."""
+        begin: dict[str, Any] = {"case": self.case, "group": self.group}
+        begin |= {} if self.slice is None else {"slice": self.slice}
+        counts = {"class": self.label, "tp": self.tp, "fp": self.fp, "fn": self.fn}
+        return {**begin, **counts, **self.scores, **({} if self.fold is None else {"fold": self.fold})}
+
+
+@dataclass(frozen=True)
+class ScoresDocument:
+    """What `scores.json` holds.
+
+    Attributes:
+        header: what was scored, and how.
+        aggregations: by name; those of another trainer's document may be missing.
+        rows: one a case and class; those of a case come together, in the order of the classes.
+        confusion: `(C, C)` pixels, rows the reference, columns the prediction; None where it is not known.
+        calibration: see `segloss.calibration.Calibration.document`; None where it was not measured.
+    """
+
+    header: Header
+    aggregations: Mapping[AggregationName, Aggregation]
+    rows: Sequence[Row]
+    confusion: list[list[int]] | None = None
+    calibration: dict[str, Any] | None = None
+
+    @property
+    def primary(self) -> float | None:
+        """The primary metric."""
+        return self.aggregations[self.header.primary.aggregation][self.header.primary.metric]
+
+    def case_means(self) -> dict[tuple[str, int | None], float | None]:
+        """By case and fold the mean DSC over the classes that count; None where none of them is defined."""
+        found: dict[tuple[str, int | None], list[float]] = {}
+        for row in self.rows:
+            values = found.setdefault((row.case, row.fold), [])
+            value = row.scores["DSC"]
+            if row.label != self.header.background and value is not None:
+                values.append(value)
+        return {key: sum(values) / len(values) if values else None for key, values in found.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as JSON writes it; the rows are `cases`."""
+        return {
+            "header": asdict(self.header),
+            **{name: self.aggregations[name] for name in self.aggregations},
+            "confusion": self.confusion,
+            "cases": [row.flat() for row in self.rows],
+            "calibration": self.calibration,
+        }
+
+    @classmethod
+    def from_json(cls, document: object) -> ScoresDocument:
+        """Read what `to_json`, an older program or another trainer wrote.
+
+        DSC, IoU, precision and recall follow from the counts, and a group is its case where none is named. Without
+        `kind` a document is of volumes where a row holds a distance in mm, where there are more images than cases, or
+        where a background is left out; of stills otherwise. Without `primary` it is that of `Primary.of_kind`.
+
+        Raises:
+            ValueError: a key that is missing or holds something else, two rows of one case and class, a class that does
+                not exist; says which, such as `cases.3.tp`.
+        """
+        whole = _mapping(document, "the whole")
+        found = _mapping(_needed(whole, "header", ""), "header")
+        classes = _classes(found)
+        rows = [
+            _row(row, f"cases.{index}", classes)
+            for index, row in enumerate(_list(_needed(whole, "cases", ""), "cases"))
+        ]
+        _refuse_twice(rows)
+        aggregations: dict[AggregationName, Aggregation] = {
+            name: whole[name]
+            for name in AGGREGATIONS
+            if isinstance(whole.get(name), dict) and {*METRICS, "units", "classes"} <= whole[name].keys()
+        }
+        return cls(
+            _header(found, classes, rows, aggregations),
+            aggregations,
+            rows,
+            whole.get("confusion"),
+            whole.get("calibration"),
+        )
+
+
+def _header(
+    found: Mapping[str, Any],
+    classes: Sequence[str],
+    rows: Sequence[Row],
+    aggregations: Mapping[AggregationName, Aggregation],
+) -> Header:
+    values = {key: read(found[key], f"header.{key}") for key, read in HEADER.items() if found.get(key) is not None}
+    background = values.get("background")
+    if background not in (None, *classes):
+        raise ValueError(f"header.background: {background!r} is none of {', '.join(classes)}")
+    kind: Kind | None = found.get("kind")
+    if kind is None:
+        measured = any(row.scores.get("HD95") is not None for row in rows)
+        sliced = len(aggregations) == len(AGGREGATIONS) and (
+            aggregations["image"]["units"] > aggregations["case"]["units"]
+        )
+        kind = "volume" if measured or sliced or background is not None else "still"
+    check_choice("header.kind", kind, KINDS)
+    primary = Primary.of_kind(kind)
+    if found.get("primary") is not None:
+        given = _mapping(found["primary"], "header.primary")
+        primary = Primary(*(_needed(given, key, "header.primary.") for key in ("aggregation", "metric")))
+        check_choice("header.primary.aggregation", primary.aggregation, AGGREGATIONS)
+        check_choice("header.primary.metric", primary.metric, METRICS)
+    return Header(kind=kind, primary=primary, classes=classes, **values)
+
+
+def _classes(header: Mapping[str, Any]) -> list[str]:
+    names = [
+        _text(name, f"header.classes.{index}")
+        for index, name in enumerate(_list(_needed(header, "classes", "header."), "header.classes"))
+    ]
+    if len(set(names)) < len(names):
+        raise ValueError("header.classes: a class is named twice")
+    return names
+
+
+def _row(given: object, at: str, classes: Sequence[str]) -> Row:
+    row = _mapping(given, at)
+    case = _text(_needed(row, "case", f"{at}."), f"{at}.case")
+    label = _text(_needed(row, "class", f"{at}."), f"{at}.class")
+    if label not in classes:
+        raise ValueError(f"{at}: the class {label!r} is none of {', '.join(classes)}")
+    counts = [_count(_needed(row, key, f"{at}."), f"{at}.{key}") for key in ("tp", "fp", "fn")]
+    more = {key: _measured(value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
+    group, fold = row.get("group"), row.get("fold")
+    unit = Unit(case, _text(group, f"{at}.group") if group else case)
+    return Row.from_counts(unit, label, counts, more, None if fold is None else _whole(fold, f"{at}.fold"))
+
+
+def _refuse_twice(rows: Sequence[Row]) -> None:
+    seen = set[tuple[str, int | None, str]]()
+    for row in rows:
+        if (row.case, row.fold, row.label) in seen:
+            raise ValueError(
+                f"cases: {row.case} has two rows of {row.label}; needed is one for each case and class, its slices "
+                "added up"
+            )
+        seen.add((row.case, row.fold, row.label))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _needed(found: Mapping[str, Any], key: str, at: str) -> Any:
+    if key not in found:
+        raise ValueError(f"{at}{key}: missing")
+    return found[key]
+
+
+def _mapping(value: object, at: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{at}: a mapping is needed, got {_shown(value)}")
+    return value
+
+
+def _list(value: object, at: str) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{at}: a list of one or more is needed, got {_shown(value)}")
+    return value
+
+
+def _text(value: object, at: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{at}: text is needed, got {_shown(value)}")
+    return value
+
+
+def _number(value: object, at: str) -> float:
+    """A number, or the text of one."""
+    if isinstance(value, (int, float, str)):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError(f"{at}: a number is needed, got {_shown(value)}")
+
+
+def _whole(value: object, at: str) -> int:
+    """A whole number, or the text of one."""
+    if isinstance(value, int):
+        return int(value)
+    found = _number(value, at)
+    if not found.is_integer():
+        raise ValueError(f"{at}: a whole number is needed, got {_shown(value)}")
+    return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() else int(found)
+
+
+def _count(value: object, at: str) -> int:
+    found = _whole(value, at)
+    if found < 0:
+        raise ValueError(f"{at}: a number of pixels, 0 or more, is needed, got {_shown(value)}")
+    return found
+
+
+def _measured(value: object, at: str) -> float | None:
+    """A number; None where it is undefined, which other programs write as NaN or Infinity."""
+    found = math.nan if value is None else _number(value, at)
+    return found if math.isfinite(found) else None
+
+
+def _truth(value: object, at: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{at}: true or false is needed, got {_shown(value)}")
+    return value
+
+
+def _window(value: object, at: str) -> list[int]:
+    return [_whole(side, at) for side in _list(value, at)]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+HEADER: dict[str, Callable[[object, str], Any]] = {
+    "background": _text,
+    "ignore_index": _whole,
+    "rule": _text,
+    "grid": _text,
+    "window": _window,
+    "overlap": _number,
+    "flip": _truth,
+    "largest_component": _truth,
+    "inference": _text,
+    "tolerance_mm": _number,
+    "surface_rule": _text,
+    "part": _text,
+    "checkpoint": _text,
+    "epoch": _whole,
+    "seed": _whole,
+    "fold": _whole,
+    "folds": _whole,
+}
+"""The optional keys of a header, and what reads each."""
