@@ -144,7 +144,7 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         if there is not None:
             volumes.add(prediction, target, there.spacing, there.voxel_ml)
     groups = [_first(options.group, case) for case in pairs]
-    kind: Kind = "volume" if _is_volume(next(iter(pairs.values())).reference) else "still"
+    kind: Kind = "volume" if datasets.is_volume(next(iter(pairs.values())).reference) else "still"
     document = volumes.into(scores.document(classes.classes, list(pairs), groups, kind=kind, grid="original"))
     return Scores(document, scores.image_rows(classes.classes, units) if kind == "volume" else [])
 
