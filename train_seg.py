@@ -31,8 +31,8 @@ HERE = Path(__file__).resolve().parent
 TRAIN = """\
 Train what a YAML file describes, then score the best checkpoint once on the held-out part.
 
-The run's folder is output/name. The same command continues a run that was interrupted, and does
-nothing to one that is finished (scores.json is there). SIGTERM saves and leaves with exit code 0.
+The run's folder is output/name. Run the same command to resume a run that was interrupted; one that
+is finished (scores.json is there) is left alone. On SIGTERM the run is saved and the exit code is 0.
 Any key can be overridden as key=value; values are YAML:
 
   python train_seg.py train configs/demo.yaml
@@ -41,19 +41,19 @@ Any key can be overridden as key=value; values are YAML:
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
   python train_seg.py train configs/demo.yaml name=wide train.devices=4
 
-With --find-lr nothing is trained: up to 100 steps, each at a higher learning rate, are drawn to output/name-lr.
+--find-lr takes up to 100 steps, each at a higher learning rate, and plots their losses into output/name-lr.
 """
 REPRODUCE = """\
-Run a finished run again, from the configuration and the split in its folder, and compare: the log but for its
-times, weights, optimizer and scores, to the bit. Says where the first difference is; exit code 0 if there is
-none, 1 if there is one. The second run lies beside the first as NAME-reproduced, and goes when it is the same:
+Run a finished run again, from the configuration and the split in its folder, and compare bit for bit: the log
+without its times, weights, optimizer and scores. Reports the first difference; exit code 0 if there is
+none, 1 if there is one. The second run is NAME-reproduced beside the first; it is removed if it is the same:
 
   python train_seg.py reproduce runs/demo
 """
 CHECK = """\
-Open every file of the data set, one at a time, and tell what it holds: sizes, class shares, groups and
-classes of each part, the class weights each scheme would give, one picture of samples with their masks.
-What is wrong is listed first, and the exit code is then 2. Pictures and page go to output/name-check.
+Open every file of the data set, one at a time, and report what it holds: sizes, class shares, groups and
+classes of each part, the class weights of each scheme, one picture of samples with their masks.
+Errors are listed first, and the exit code is then 2. Pictures and page are written to output/name-check.
 
   python train_seg.py check configs/demo.yaml --html
 """
@@ -73,8 +73,8 @@ expressions on a file's name (what must agree) and on the case (its patient):
 
 ABLATE = """\
 Train the arms of an ablation on every fold with every seed, and compare each with the baseline: paired by patient,
-with 95 % intervals and p-values. Every cell is an ordinary run, output/name/ARM/seed-S/fold-F: the same command
-goes on where it was interrupted, and trains only what is new after an arm or a seed has been added.
+with 95 % intervals and p-values. Every cell is an ordinary run, output/name/ARM/seed-S/fold-F. Run the same command
+to resume; after an arm or a seed has been added, only what is new is trained.
 
   python train_seg.py ablate configs/demo_ablation.yaml
   python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
@@ -98,9 +98,9 @@ both have is compared.
 """
 REPORT = """\
 Write one HTML file about a run, all folds of one, or an ablation: verdict, tables, curves, cases to look at. It needs
-no network and nothing beside it, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
-make it at their end; this makes it anew, of what is finished so far. Several are joined, such as the ablations
-of several data sets:
+no network and no other file, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
+write it at their end; `report` writes it again from what is finished so far. Several are joined on one page, such as
+the ablations of several data sets:
 
   python train_seg.py report runs/demo
   python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
@@ -248,11 +248,11 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(options, stop)
     except Stopped:
         if process_info().rank == 0:
-            print("stopped by SIGTERM, all that was done is saved; the same command goes on", file=sys.stderr)
+            print("stopped by SIGTERM, everything is saved; run the same command to resume", file=sys.stderr)
         return STOPPED if options.verb == "train" and options.exit_with_parent else 0
     except KeyboardInterrupt:
         if process_info().rank == 0:
-            print("\nstopped; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
+            print("\nstopped; run the same command to resume from the last checkpoint, if any", file=sys.stderr)
         return 130
 
 

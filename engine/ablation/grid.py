@@ -173,7 +173,7 @@ class Grid:
             Of each cell that has ended, by index, its exit code or what went wrong.
 
         Raises:
-            UsageError: no worker can train the cells; the scheduler is gone.
+            UsageError: no worker can train the cells; the connection to the scheduler is lost.
         """
         addresses = _addresses(self.workers.client)
         ended = {}
@@ -255,11 +255,11 @@ def _addresses(client: Client) -> set[str] | None:
     """The addresses of the workers; None while the scheduler cannot be asked.
 
     Raises:
-        UsageError: it is gone.
+        UsageError: the connection is lost.
     """
     if client.status in ("closing", "closed"):  # after it has tried to connect again for a while
         raise UsageError(
-            "the Dask scheduler is gone and does not come back; the cells save and stop; start it again and run the "
+            "the Dask scheduler has ended or cannot be reached; the cells save and stop; start it again and run the "
             "same command to resume"
         )
     try:

@@ -158,9 +158,9 @@ class TrainSection(Strict):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Save within an epoch too, when the last checkpoint is so many minutes old."""
     nonfinite: Literal["stop", "skip"] = "stop"
-    """After a step whose loss or gradient is not finite, which changes no weight: stop, or go on without it."""
+    """After a step whose loss or gradient is not finite, which changes no weight: stop, or skip it and continue."""
     deterministic: bool = False
-    """On a GPU, refuse what does not come out the same to the bit, and pay for it; the CPU always repeats itself."""
+    """On a GPU, use only deterministic algorithms, which are slower; operations without one are refused."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

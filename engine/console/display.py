@@ -1,4 +1,4 @@
-"""What a person sees while the work goes on: progress bars on a terminal, lines elsewhere; tables at the end."""
+"""What a person sees during the work: progress bars on a terminal, lines elsewhere; tables at the end."""
 
 from __future__ import annotations
 

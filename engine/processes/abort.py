@@ -1,4 +1,4 @@
-"""The processes of one training end together: what one of them cannot go on from is told once, and none waits for ever.
+"""The processes of one training end together: an error of one is reported once, and no other waits for ever.
 
 Others may then be waiting for the one that failed, in a sum that no Python error can reach. So each has a thread that
 looks for the word of the failed one, in a store that the first process keeps, and ends its process when it comes.
@@ -37,7 +37,7 @@ class AbortTogether:
     that of the one that failed. Leave it in step: at its end the processes wait for each other.
 
     Raises:
-        UsageError: another process is gone without a word.
+        UsageError: another process exited unexpectedly.
     """
 
     def __init__(self) -> None:
@@ -71,8 +71,8 @@ class AbortTogether:
         self._tell(2 if isinstance(error, UsageError | DataError | WeightsError | OSError) else 1)
         if isinstance(error, RuntimeError) and any(words in str(error) for words in LOST):
             raise UsageError(
-                "another process of this training is gone without a word (killed, or out of memory?); the same command "
-                "goes on from the last checkpoint"
+                "another process of this training exited unexpectedly (killed, or out of memory?); run the same "
+                "command to resume from the last checkpoint"
             ) from error
 
     def _tell(self, code: int) -> None:

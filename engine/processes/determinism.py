@@ -1,4 +1,4 @@
-"""The same to the bit: which algorithms the libraries may choose, and with how many threads they sum.
+"""Bit for bit the same: which algorithms the libraries may choose, and with how many threads they sum.
 
 The CPU repeats itself for one number of threads. On a GPU cuDNN's repeatable convolutions are always chosen, and never
 by trying which is fastest; atomic additions in scatter, gather and interpolation are what `train.deterministic`
@@ -50,6 +50,6 @@ def refusals() -> Iterator[None]:
         if found is None:
             raise
         raise UsageError(
-            f"train.deterministic: true, but {found[1]} has no form on this device that repeats itself to the bit; "
+            f"train.deterministic: true, but {found[1]} has no deterministic implementation on this device; "
             "choose another network or loss, train.device: cpu, or train.deterministic: false"
         ) from error

@@ -23,7 +23,7 @@ from ..errors import UsageError
 
 FORMAT = "segloss-checkpoint-2"
 KERNELS = ("fused", "foreach")
-"""Options of an optimizer that belong to the device, not to the state: a run may go on elsewhere."""
+"""Options of an optimizer that belong to the device, not to the state: a run may be resumed elsewhere."""
 
 
 @dataclass

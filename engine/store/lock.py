@@ -88,7 +88,7 @@ class Lock:
 
     def _hold(self) -> None:
         """Take the file, from nobody who lives."""
-        told, changed, since = False, 0, time.monotonic()
+        announced, changed, since = False, 0, time.monotonic()
         while True:
             try:
                 if not self._take():
@@ -97,15 +97,15 @@ class Lock:
             except _HeldError as held:
                 if self.waits is None:
                     raise
-                if not told:
+                if not announced:
                     self.waits(f"{self._at_work()}; waits for it")
-                    told = True
+                    announced = True
                 if os.fstat(self._handle).st_mtime_ns != changed:
                     changed, since = os.fstat(self._handle).st_mtime_ns, time.monotonic()
                 elif time.monotonic() - since > SILENCE:
                     raise UsageError(
-                        f"{self._at_work()}, but has given no sign of life for {SILENCE:.0f} seconds; if it is gone "
-                        f"with its machine, remove {self.path}"
+                        f"{self._at_work()}, but its lock has not been touched for {SILENCE:.0f} seconds; if its "
+                        f"machine is down, remove {self.path}"
                     ) from held
                 self._close()
                 time.sleep(min(1.0, SILENCE / 4))

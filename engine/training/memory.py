@@ -64,13 +64,13 @@ def gib(size: int) -> str:
 
 
 def advice(attempt: Callable[[int], Any] | None, images: Tensor, train: TrainSection, reason: str) -> str:
-    """What is told of a batch that did not fit: its size, the device's numbers, the batch that fits.
+    """The message about a batch that did not fit: its size, the device's numbers, the batch that fits.
 
     Args:
         attempt: see `largest_batch`; None where this process cannot try by itself.
         images: of the batch that failed.
         train: how large a step is to be.
-        reason: what torch said, told where the device has no numbers.
+        reason: what torch said, used where the device has no numbers.
     """
     held = usage(torch.device("cuda")) if torch.cuda.is_initialized() else ""
     size = "x".join(map(str, images.shape[1:]))

@@ -1,4 +1,4 @@
-"""What is told and kept of a step whose loss or gradient was not finite."""
+"""What is reported and kept of a step whose loss or gradient was not finite."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ..processes import ranks
 LATE = 8
 """Steps after which a flag of the GPU is read: it has arrived by then, and nothing waits."""
 MOST_KEPT = 10
-"""Steps of a run whose samples are kept; later ones are told of only."""
+"""Steps of a run whose samples are kept; later ones are only reported."""
 MOST_DRAWN = 8
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step that has been taken, as far as it may have to be told of.
+    """A step that has been taken, as far as it may have to be reported.
 
     Attributes:
         number: optimizer steps done with it.
@@ -94,8 +94,8 @@ class NonFiniteMonitor:
             line += f"; the image of case {poor[0]['case']}, slice {poor[0]['slice']} is not finite itself"
         if self.stops:
             raise UsageError(
-                f"{line}; lower optim.lr or set train.clip_norm, and give the run another name, or go on without such "
-                "steps: the same command with train.nonfinite=skip"
+                f"{line}; lower optim.lr or set train.clip_norm, and give the run another name, or skip such steps: "
+                "run the same command with train.nonfinite=skip to resume"
             )
         self.tell(f"warning: {line}; skipped")
 

@@ -1,4 +1,4 @@
-"""Which classes a loss speaks for: their shares of its pixels, of its value, of its gradient."""
+"""The shares of the classes in a loss: in its pixels, its value and its gradient."""
 
 from __future__ import annotations
 

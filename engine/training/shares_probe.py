@@ -1,4 +1,4 @@
-"""A few training samples that show, again and again, whom the loss speaks for."""
+"""A few training samples on which the classes' shares of loss and gradient are measured again and again."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     """Run a finished run again, with its configuration and its split, and say where the two first differ.
 
     The second run lies beside the first, as NAME-reproduced. One that was interrupted is continued; it is removed when
-    it comes out the same to the bit, and kept to be looked at when it does not. One that was kept is compared again.
+    it comes out the same bit for bit, and kept to be looked at when it does not. One that was kept is compared again.
 
     Args:
         path: the folder of the first run, or of a run with every fold.
@@ -38,7 +38,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         stop: asked between steps whether to save and leave.
 
     Returns:
-        Whether log, weights, optimizer and scores are the same to the bit.
+        Whether log, weights, optimizer and scores are the same bit for bit.
 
     Raises:
         UsageError: no finished run, one of several processes, or one whose files are damaged; an override that would
@@ -72,7 +72,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         _refuse_own(again, run)
         again.create(config)
         for line in _changes(run, again):
-            display.line(f"not as it was: {line}")
+            display.line(f"changed since the first run: {line}")
         if again.finished:
             display.line(f"{again.path}: compared as it was left; remove it to train it again")
         else:
@@ -84,7 +84,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         if found:
             display.line(f"{path}: not reproduced; the second run is {again.path}")
             return False
-        display.line(f"{path}: reproduced to the bit: log, weights, optimizer and scores")
+        display.line(f"{path}: reproduced bit for bit: log, weights, optimizer and scores")
         shutil.rmtree(again.path)
     return True
 

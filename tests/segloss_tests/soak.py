@@ -63,7 +63,7 @@ def kills(count: int, seed: int, folder: Path) -> None:
         assert_same_run(folder / "runs/whole", run)
         assert {path.name for path in run.iterdir()} == {path.name for path in (folder / "runs/whole").iterdir()}
         shutil.rmtree(run)
-    print(f"{sum(hits.values())} kills of {runs} runs ({hits}): all ended the same to the bit")
+    print(f"{sum(hits.values())} kills of {runs} runs ({hits}): all ended the same, bit for bit")
 
 
 def grid(count: int, seed: int, folder: Path) -> None:
@@ -89,7 +89,7 @@ def grid(count: int, seed: int, folder: Path) -> None:
             run = scores.parent
             assert_same_run(run, folder / "cut/grid" / run.relative_to(folder / "whole/grid"))
         shutil.rmtree(folder / "cut")
-    print(f"{kills} kills of grids: tables and runs ended the same to the bit")
+    print(f"{kills} kills of grids: tables and runs ended the same, bit for bit")
 
 
 def loader(epochs: int, folder: Path) -> None:

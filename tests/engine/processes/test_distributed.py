@@ -201,7 +201,7 @@ def test_an_error_of_one_process_ends_both_and_is_told_once(voids, tmp_path, kil
     assert [each.end(60) for each in both] == [2, -signal.SIGKILL if killed else 2]
     said = (tmp_path / "output.txt").read_text()
     assert "Traceback" not in said
-    assert said.count("another process of this training is gone" if killed else "case A_003: made up") == 1
+    assert said.count("another process of this training exited unexpectedly" if killed else "case A_003: made up") == 1
 
 
 def test_a_step_that_is_not_finite_is_skipped_by_both(voids, tmp_path):

@@ -19,7 +19,7 @@ SMALL = "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0
 def test_a_run_is_reproduced_to_the_bit(program, camvid_yaml, tmp_path):
     program("train", camvid_yaml, SMALL, "data.augment=[{name: HorizontalFlip}]", check=0)
     said = program("reproduce", "runs/small", "data.workers=1", check=0).stdout
-    assert "runs/small: reproduced to the bit" in said
+    assert "runs/small: reproduced bit for bit" in said
     assert not (tmp_path / "runs/small-reproduced").exists()
 
 
@@ -35,7 +35,7 @@ def test_what_differs_is_named(program, camvid_yaml, tmp_path, camvid):
     for time in range(2):  # a second time, compared again
         found = program("reproduce", "runs/small", check=1).stdout
         assert ("compared as it was left" in found) == (time == 1)
-        assert "not as it was: packages.numpy was 0.1, is " in found
+        assert "changed since the first run: packages.numpy was 0.1, is " in found
         assert "differs: log: epoch 1 (steps 1 to 3): loss was " in found
         assert "differs: checkpoint last: model." in found
         assert "differs: scores: " in found
