@@ -58,15 +58,16 @@ Errors are listed first, and the exit code is then 2. Pictures and page are writ
   python train_seg.py check configs/demo.yaml --html
 """
 EVALUATE = """\
-Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may say where
-things lie (data.root, data.cache), how to run (data.workers, train.device) and the grid (scores.grid):
+Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may set the folders
+(data.root, data.cache), how to run (data.workers, train.device) and how to score (scores.grid, scores.flip, …);
+each way of scoring has an output folder of its own:
 
   python train_seg.py evaluate runs/demo
   python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
 
-Or score the mask files of any other program. Files of one name belong together; labels says what their
-values mean, ignore which do not count, background what the means leave out; name and group are regular
-expressions on a file's name (what must agree) and on the case (its patient):
+Or score the mask files of any other program. Prediction and reference are matched by file name; labels gives the
+meaning of their values, ignore those to ignore, background the class that means leave out; name and group are
+regular expressions for the part of the name that must match and for the patient of a case:
 
   python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
 """
@@ -145,10 +146,12 @@ def parser() -> argparse.ArgumentParser:
     )  # stop when standard input closes
     train.add_argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all")
     train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
-    again = verbs.add_parser("reproduce", help="run it again and compare", description=REPRODUCE, formatter_class=raw)
+    again = verbs.add_parser(
+        "reproduce", help="run a run again and compare", description=REPRODUCE, formatter_class=raw
+    )
     again.add_argument("run", type=Path, help="the run's folder, output/name")
     again.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
-    check = verbs.add_parser("check", help="look at the data of a YAML file", description=CHECK, formatter_class=raw)
+    check = verbs.add_parser("check", help="check the data of a YAML file", description=CHECK, formatter_class=raw)
     check.add_argument("config", type=Path, help="a YAML file")
     check.add_argument("--html", action="store_true", help="write the report as a page too")
     check.add_argument("--clear-cache", action="store_true", help="remove the decoded cases instead")
@@ -160,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--pred", type=Path, metavar="DIR", help="score mask files instead of a run")
     evaluate.add_argument("--ref", type=Path, metavar="DIR", help="the reference masks of --pred")
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder")
-    evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="where things lie, how to run")
+    evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="folders, how to run, how to score")
     predict = verbs.add_parser("predict", help="masks for images", description=PREDICT, formatter_class=raw)
     predict.add_argument("run", type=Path, help="the run's folder, output/name")
     predict.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides")
