@@ -1,9 +1,13 @@
 """No folder of a user hides a module of ours, whatever it is called: runs/, data/, models/ and the like."""
 
+import os
 import subprocess
 import sys
 
+import pytest
+
 from segloss_tests import ROOT
+from segloss_tests.grids import grid_yaml
 
 SCRIPT = """
 import sys
@@ -21,6 +25,16 @@ FOLDERS = {path.stem for folder in ("", "tests", "tests/segloss_tests") for path
 FOLDERS = {name for name in FOLDERS if not name.startswith((".", "_"))} - {"segloss_tests"} | {"data", "runs"}
 
 
+@pytest.fixture(params=["folders", "packages"])
+def crowded(request, tmp_path):
+    """A folder that holds one of every name of ours; as packages they fail where anything imports them."""
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+        if request.param == "packages":
+            (tmp_path / name / "__init__.py").write_text(f"raise ImportError('imported in place of ours: {name}')\n")
+    return tmp_path
+
+
 def test_folders_of_any_name_beside_a_test_run(tmp_path):
     """The fork server is started where a folder of every name lies, as `make demo` leaves runs/ in the checkout."""
     for name in FOLDERS:
@@ -30,9 +44,29 @@ def test_folders_of_any_name_beside_a_test_run(tmp_path):
     assert started.returncode == 0, started.stderr
 
 
-def test_folders_of_any_name_beside_a_configuration(tmp_path):
-    for name in FOLDERS:
-        (tmp_path / name).mkdir()
+def test_folders_of_any_name_beside_a_configuration(crowded):
     command = [sys.executable, str(ROOT / "train_seg.py"), "check", str(ROOT / "configs/demo.yaml")]
-    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    checked = subprocess.run(command, cwd=crowded, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_that_load_find_our_modules(crowded, tmp_path_factory, method):
+    """`spawn` is what other systems begin processes with."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(f"import multiprocessing\nmultiprocessing.set_start_method({method!r})\n")
+    plain = "ablation=null", "data.split={kind: official}", "data.workers=2", "train.epochs=1"
+    command = [sys.executable, str(ROOT / "train_seg.py"), "train", str(grid_yaml(crowded)), *plain]
+    trained = subprocess.run(
+        command, cwd=crowded, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(site)}
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert (crowded / "runs/grid/scores.json").is_file()
+
+
+def test_processes_that_train_cells_find_our_modules(crowded):
+    changes = "data.workers=2", "train.epochs=1", "ablation.workers=2", "ablation.arms={ce: {}}"
+    command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", str(grid_yaml(crowded)), *changes]
+    trained = subprocess.run(command, cwd=crowded, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert len(list(crowded.glob("runs/grid/ce/seed-0/fold-*/scores.json"))) == 2
