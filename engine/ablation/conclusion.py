@@ -85,6 +85,7 @@ class Conclusion:
         histories = {
             arm: [run.history() for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
             for arm in self.arms
+            if self.record.arms[arm].shares is None  # else it has no training of its own
         }
         pictures = {
             "forest": forest(self.verdicts) if self.verdicts else None,

@@ -202,9 +202,10 @@ class ScoresSection(Strict):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """How much of a window its neighbour covers too."""
     flip: bool = False
-    """Average the logits with those of the mirrored image."""
+    """Average the logits with those of the mirrored image, when a checkpoint is scored; validation does not."""
     largest_component: bool = False
-    """Keep the largest connected part of each class of a case, in 3D of a volume; the rest becomes background."""
+    """Keep the largest connected part of each class of a case, in 3D of a volume, and make the rest background, when a
+    checkpoint is scored; validation does not."""
     tolerance: Millimetres = 1.0
     """Volumes: how far apart, in mm, surfaces may lie to count as equal in the surface DSC."""
 

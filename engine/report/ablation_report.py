@@ -165,9 +165,10 @@ def _arms(found: Conclusion) -> Section:
     probes = read_json(path) if path.is_file() else {}
     rows = []
     for arm, one in found.record.arms.items():
-        known = probes.get(found.record.baseline if arm == found.record.noise_floor else arm, {})
+        known = probes.get(found.record.baseline if arm == found.record.noise_floor else one.shares or arm, {})
         norm = f"{known['gradient_norm']:.4g}" if known else "-"
-        rows.append([arm, ", ".join(map(str, one.seeds)), norm, ", ".join(one.changed) or "-"])
+        differs = f"scores alone, trained as {one.shares}" if one.shares else ", ".join(one.changed)
+        rows.append([arm, ", ".join(map(str, one.seeds)), norm, differs or "-"])
     lines = ["Arms that do not differ from the baseline in data, model or batch size share first weights and batches."]
     return Section("arms", lines, ["arm", "seeds", "first gradient norm", "differs from the baseline in"], rows)
 

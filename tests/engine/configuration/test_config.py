@@ -159,9 +159,13 @@ optim: {name: adam}
 
 
 HEAVY = (
+    "SimpleITK",
+    "albumentations",
     "lightning_fabric",
     "matplotlib",
     "monai",
+    "nibabel",
+    "pydicom",
     "segmentation_models_pytorch",
     "timm",
     "torchmetrics",
