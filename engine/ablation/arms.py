@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from ..experiment.run import Run, fingerprint
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""
-SCORED = ("scores.background", "scores.grid")
+SCORED = ("scores.background", "scores.grid", "scores.primary")
 """Nor these: arms that are not scored alike cannot be compared."""
 TAKEN = ("ablation.json", "figures", "jobs", "probe.json", "report.html", "table.csv", "table.md", "table.tex")
 """What else lies in the folder of an ablation."""
@@ -126,20 +128,30 @@ class Ablation:
     def cells(self) -> Iterator[Cell]:
         """Every run, those of one seed together, so that early results can be compared.
 
-        Of runs whose trainings are equal the first is trained; the others share its training and are scored only.
+        Of runs that differ in how they are scored alone one is trained, that which has begun or else the first; the
+        others share its training.
         """
-        trained: dict[str, Run] = {}
-        for index in range(len(self.seeds)):
-            for arm, config in self.arms.items():
-                for cell in self._cells(arm, self.seeds_of(arm)[index], config):
-                    first = trained.setdefault(fingerprint(cell.config), cell.run)
-                    yield cell if first.path == cell.run.path else replace(cell, shares=first)
+        every = [
+            cell
+            for index in range(len(self.seeds))
+            for arm, config in self.arms.items()
+            for cell in self._cells(arm, self.seeds_of(arm)[index], config)
+        ]
+        equal: dict[str, list[Cell]] = defaultdict(list)
+        for cell in every:
+            equal[json.dumps([fingerprint(cell.config), cell.config.train.model_dump(mode="json")])].append(cell)
+        for cells in equal.values():
+            lead = next((cell for cell in cells if cell.run.has_own_training), cells[0])
+            for cell in cells:
+                alone = cell.config.scores == lead.config.scores or cell.run.has_own_training
+                if cell is not lead and not alone:
+                    every[every.index(cell)] = replace(cell, shares=lead.run)
+        yield from every
 
     def shares(self, arm: str) -> str | None:
         """The arm whose training an arm shares, since they differ in how they are scored alone; None for its own."""
-        mine = fingerprint(self.arms[arm])
-        first = next(name for name, config in self.arms.items() if fingerprint(config) == mine)
-        return None if first == arm or arm == NOISE_FLOOR else first
+        first = next(cell for cell in self.cells() if cell.arm == arm)
+        return None if first.shares is None else first.shares.path.relative_to(self.path).parts[0]
 
     def _cells(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
         folder = str(self.path / arm)

@@ -7,7 +7,7 @@ from pathlib import Path
 from segloss.document import ScoresDocument
 
 from ..errors import UsageError
-from ..store.scores import read_scores
+from ..scoring.results import read_document
 from .comparison import Method
 
 
@@ -29,7 +29,7 @@ def method(path: Path) -> Method:
         hint = f"it is an ablation; give one of its arms: {arms}" if arms else "give a run, or a scores.json"
         raise UsageError(f"{path}: no scores.json in it; {hint}")
     by_seed: dict[int | None, list[ScoresDocument]] = {}
-    for document in (read_scores(one, own=False) for one in found):
+    for document in (read_document(one, own=False) for one in found):
         by_seed.setdefault(document.header.seed, []).append(document)
     return Method(str(path), by_seed)
 

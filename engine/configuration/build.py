@@ -50,7 +50,10 @@ def with_resolved_data(config: Config) -> Config:
 
 
 def other_labels(data: DataSection) -> Any:
-    """The labels that a file of the data set gives, where they are not those of the section; else None."""
+    """The labels that a file of the data set gives, where it has the classes of the section with other values, or more.
+
+    None where it agrees, or where the section names classes of its own.
+    """
     mine = getattr(data, "labels", None)
     if mine is None:
         return None
@@ -58,7 +61,10 @@ def other_labels(data: DataSection) -> Any:
         found = build_adapter(data.model_copy(update={"labels": None})).resolved().get("labels")
     except (ValueError, TypeError, datasets.DataError):  # only the section can say, or the file gives none of use
         return None
-    return None if found == mine else found
+    if not found or not set(mine) <= set(found):
+        return None
+    same = {name: datasets.as_values(values) for name, values in mine.items()} == found
+    return None if same else found
 
 
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:

@@ -15,7 +15,7 @@ import models
 import segloss
 from models import SegmentationModel
 from segloss.base import Activation
-from segloss.document import Primary
+from segloss.document import Kind, Primary
 
 from ..configuration import build
 from ..configuration.config import Config
@@ -131,8 +131,13 @@ class Experiment:
     @property
     def primary(self) -> Primary:
         """The score that chooses the best checkpoint."""
-        section = self.config.scores.primary
-        return Primary.of_kind(self.adapter.kind) if section is None else Primary(section.aggregation, section.metric)
+        return primary_of(self.config, self.adapter.kind)
+
+
+def primary_of(config: Config, kind: Kind) -> Primary:
+    """The primary metric of a configuration, or what is usual for its kind of data."""
+    section = config.scores.primary
+    return Primary.of_kind(kind) if section is None else Primary(section.aggregation, section.metric)
 
 
 def prepare(config: Config, run: Run, display: Display) -> Experiment:

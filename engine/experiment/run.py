@@ -37,9 +37,12 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORING = ("scores.window", "scores.overlap", "scores.flip", "scores.largest_component", "scores.tolerance")
-"""What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one."""
-MAY_CHANGE = ("data.root", "scores.grid", *SCORING)
+SCORING = ("scores.flip", "scores.largest_component", "scores.tolerance")
+"""What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one.
+
+Validation, which chooses the checkpoint, predicts in the windows of a run, so these belong to its training.
+"""
+MAY_CHANGE = ("data.root", "scores.grid", "scores.window", "scores.overlap", *SCORING)
 """What an override may change when a trained run is scored, or predicts."""
 TRAINED = "trained.json"
 """The file that says that the training is complete."""
@@ -71,33 +74,41 @@ class Run:
         run = cls(Path(config.output) / config.name, writes)
         if run.config_file.is_file():
             run._refuse_other(config)
-        elif run.path.exists() and (not run.path.is_dir() or any(p.name[0] != "." for p in run.path.iterdir())):
+        elif run.path.exists() and not (run.path.is_dir() and all(map(_may_precede, run.path.iterdir()))):
             raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
         return run
 
-    def create(self, config: Config, shares: Run | None = None) -> None:
-        """Make the folder, unless it is there; a `DataError` where that cannot be.
-
-        Args:
-            config: of the run.
-            shares: the run whose training this one shares, or None.
-        """
+    def create(self, config: Config) -> None:
+        """Make the folder, unless it is there; a `DataError` where that cannot be."""
         if not self.writes:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.config_file.is_file():
-                if shares is not None:
-                    self.write_json(SHARED, {"run": os.path.relpath(shares.path, self.path)})
                 write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
+            if self.shares_training:
+                return
             if not (self.path / "environment.json").is_file():
                 self.write_json("environment.json", environment() | {"seed": config.seed, "run": fingerprint(config)})
-            if not self.shares_training:
-                self.checkpoints.mkdir(exist_ok=True)
-                for path in leftovers(self.checkpoints, "*"):
-                    path.unlink()
+            self.checkpoints.mkdir(exist_ok=True)
+            for path in leftovers(self.checkpoints, "*"):
+                path.unlink()
         except OSError as error:
             raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
+
+    def share(self, config: Config, other: Run | None) -> None:
+        """Say whose training this run, which is not finished, is scored from, unless it has begun its own.
+
+        Args:
+            config: of this run.
+            other: None for a training of its own.
+        """
+        if other is None:
+            (self.path / SHARED).unlink(missing_ok=True)
+        elif not self.has_own_training:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_json(SHARED, {"run": os.path.relpath(other.path, self.path)})
+            self.create(config)
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -140,7 +151,10 @@ class Run:
         """The run whose checkpoints and log belong to this one: itself, but where it shares those of another."""
         if not self.shares_training:
             return self
-        return Run(Path(os.path.normpath(self.path / self.read_json(SHARED)["run"])), writes=False)
+        found = self.read_json(SHARED)
+        if not isinstance(found, dict) or not isinstance(found.get("run"), str):
+            raise UsageError(f"{self.path / SHARED}: damaged; restore it, or remove the folder")
+        return Run(Path(os.path.normpath(self.path / found["run"])), writes=False)
 
     @property
     def checkpoints(self) -> Path:
@@ -158,10 +172,16 @@ class Run:
         return (self.path / SHARED).is_file()
 
     @property
+    def has_own_training(self) -> bool:
+        """Whether it has begun a training that is not another's."""
+        return self.config_file.is_file() and not self.shares_training
+
+    @property
     def trained(self) -> bool:
         """Whether the training is complete."""
         training = self.training
-        return (training.path / TRAINED).is_file() or training.finished
+        complete = (training.path / TRAINED).is_file() and training.checkpoint("best").is_file()
+        return complete or training.finished
 
     @property
     def finished(self) -> bool:
@@ -174,15 +194,15 @@ class Run:
 
     def environment(self) -> dict[str, Any]:
         """What the run began with; empty where that was not written."""
-        known = (self.path / "environment.json").is_file()
-        found = self.read_json("environment.json") if known else {}
+        path = self.training.path / "environment.json"
+        found = read_json(path) if path.is_file() else {}
         if not isinstance(found, dict):
-            raise UsageError(f"{self.path / 'environment.json'}: damaged; restore it, or remove it")
+            raise UsageError(f"{path}: damaged; restore it, or remove it")
         return found
 
     def fingerprint(self) -> str | None:
         """The hash of its training's configuration, which its checkpoints carry."""
-        found: str | None = self.training.environment().get("run")
+        found: str | None = self.environment().get("run")
         return found
 
     def threads(self) -> int | None:
@@ -234,7 +254,7 @@ class Run:
         kept = self._log_lines()[:lines]
         if len(kept) < lines:
             raise UsageError(
-                f"{self.path / 'log.jsonl'}: holds {len(kept)} of the {lines} lines that the checkpoint has seen; "
+                f"{self._log_file}: holds {len(kept)} of the {lines} lines that the checkpoint has seen; "
                 "restore it, or train under another name"
             )
         for number, line in enumerate(kept, start=1):
@@ -243,8 +263,12 @@ class Run:
             return
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
 
+    @property
+    def _log_file(self) -> Path:
+        return self.training.path / "log.jsonl"
+
     def _log_lines(self) -> list[str]:
-        path = self.training.path / "log.jsonl"
+        path = self._log_file
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         return text.split("\n")[:-1]  # the last is a part, or empty
 
@@ -254,13 +278,15 @@ class Run:
         except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict):
-            raise UsageError(f"{self.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name")
+            raise UsageError(
+                f"{self.training.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name"
+            )
         return entry
 
     def _refuse_other(self, config: Config) -> None:
         mine, theirs = _identity(config), _identity(self.config())
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
-        if other and all(key in SCORING for key in other):
+        if other and self.trained and all(key in SCORING for key in other):
             given = " ".join(f"{key}={json.dumps(mine[key])}" for key in other)
             raise UsageError(
                 f"{self.path}: trained already, and scored otherwise: {other[0]} is {theirs[other[0]]!r} there and "
@@ -273,6 +299,11 @@ class Run:
                 f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
                 f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
             )
+
+
+def _may_precede(path: Path) -> bool:
+    """Whether a file may lie in a folder before it is a run: hidden, or what a kill has left alone."""
+    return path.name.startswith(".") or path.name == SHARED
 
 
 def to_yaml(config: Config) -> str:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import datasets
 from segloss.document import Primary, ScoresDocument
 
+from ..configuration import build
 from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
-from ..experiment.experiment import Experiment
+from ..experiment.experiment import Experiment, primary_of
 from ..experiment.folds import Folds
 from ..experiment.run import SCORING, Run
 from ..pictures import figures
@@ -94,7 +96,7 @@ def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
     'evaluation-test-best-original-window-64x96-flip'
     """
     words = [part, checkpoint, scores.grid]
-    for key in (key.removeprefix("scores.") for key in SCORING):
+    for key in ("window", "overlap", *(key.removeprefix("scores.") for key in SCORING)):
         value = getattr(scores, key)
         if value is True:
             words.append(key)
@@ -120,7 +122,28 @@ def write(folder: Path, scores: Scores) -> None:
 
 def read(folder: Path) -> ScoresDocument:
     """The scores document of a folder."""
-    return read_scores(folder / "scores.json")
+    return read_document(folder / "scores.json")
+
+
+def read_document(path: Path, own: bool = True) -> ScoresDocument:
+    """A scores document; what those of earlier versions do not say of themselves is taken from their run.
+
+    Args:
+        path: the file.
+        own: see `read_scores`.
+    """
+    return read_scores(path, own, partial(_configured, path.parent))
+
+
+def _configured(folder: Path) -> dict[str, Any]:
+    """Kind and primary metric of the run whose scores lie in a folder; empty where there is none."""
+    for run in map(Run, (folder, folder.parent, folder / "fold-0")):
+        if run.config_file.is_file():
+            config = run.config()
+            kind = build.build_adapter(config.data).kind
+            primary = primary_of(config, kind)
+            return {"kind": kind, "primary": {"aggregation": primary.aggregation, "metric": primary.metric}}
+    return {}
 
 
 def pool(runs: Sequence[Run], where: str = "") -> Scores:

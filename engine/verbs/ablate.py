@@ -57,8 +57,7 @@ def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Displa
             return
         Record.of(ablation).write(ablation.path)
         for cell in left:
-            if cell.shares is not None:
-                cell.run.create(cell.config, cell.shares)
+            cell.run.share(cell.config, cell.shares)
         failed = train_cells(left, executor, display)
         _conclude(ablation, display)
     if failed:

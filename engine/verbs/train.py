@@ -162,14 +162,14 @@ def train_folds(config: Config, workers: int | None, display: Display, stop: Sto
     for cell in cells:
         Run.of(cell.config)  # refuses another configuration under the same name
     left = [cell for cell in cells if not cell.run.finished]
-    if launcher.process_info().launcher is not None:
-        for cell in left:  # by the processes that torchrun or srun has started, together
+    if launcher.process_info().launcher is not None or config.train.devices > 1:
+        for cell in left:  # by all processes of the training, together
             display.line(f"{cell.run.path}:")
             train_run(cell.config, cell.run, display, stop)
         failed = []
     else:
-        executor = local_executor(config, workers)
-        display.line(f"{folder}: {len(cells)} folds, {len(cells) - len(left)} finished; {executor}")
+        executor, finished = local_executor(config, workers), len(cells) - len(left)
+        display.line(f"{folder}: {len(cells)} folds, {finished} finished; {executor}; logs: {folder}/fold-*.log")
         with stop.interrupts(), Lock(folder):
             failed = train_cells(left, executor, display)
     if failed:

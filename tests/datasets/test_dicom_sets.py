@@ -55,9 +55,11 @@ def test_three_folds_predicted_to_seg_and_read_again_score_the_same(trained, mod
     module_program("evaluate", "--pred", "predicted", "--ref", "references", *given, check=0, cwd=folder)
     again = json.loads((folder / "predicted/scores.json").read_text())
     found = {row["case"]: row for row in again["cases"] if row["class"] == "prostate"}
-    keys = ("tp", "fp", "fn", "DSC", "IoU", "HD95", "ASSD")
     for case, row in expected.items():
-        assert [found[case][key] for key in keys if key in row] == [row[key] for key in keys if key in row]
+        for key in ("tp", "fp", "fn", "DSC", "IoU"):
+            assert found[case][key] == row[key]
+        for key in ("HD95", "ASSD"):  # in float32, and with another number of threads than the folds were scored with
+            assert found[case][key] == pytest.approx(row[key], rel=3e-7)
     for key in ("mDSC", "mIoU"):  # summed in another order
         assert again["case"][key] == pytest.approx(pooled["case"][key], abs=1e-12)
 

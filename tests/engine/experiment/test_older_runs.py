@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from engine.experiment.run import Run
+from engine.scoring.results import read
 from segloss_tests import ROOT
 from segloss_tests.stills import make_camvid
 
@@ -27,6 +28,9 @@ def test_it_is_evaluated_to_the_same_scores(older, module_program):
     for aggregation in ("dataset", "case", "image"):
         for metric in ("mDSC", "mIoU", "accuracy"):  # another version of torch may round a pixel to another class
             assert found[aggregation][metric] == pytest.approx(kept[aggregation][metric], abs=5e-3)
+    assert "primary" not in kept["header"]
+    assert found["header"]["primary"] == {"aggregation": "image", "metric": "mDSC"}
+    assert str(read(older / "older").header.primary) == "image mDSC"  # as its config.yaml says
 
 
 def test_it_predicts_and_is_reported_and_compared(older, module_program):

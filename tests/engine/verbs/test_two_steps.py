@@ -19,7 +19,7 @@ ablation:
     ce: {{}}
     focal: {{loss: {{name: focal}}}}
     flipped: {{scores: {{flip: true}}}}
-    windows: {{scores: {{window: [16, 16], overlap: 0.5}}}}
+    cleaned: {{scores: {{flip: true, tolerance: 2}}}}
 """
 
 
@@ -42,9 +42,12 @@ def test_an_arm_that_is_scored_otherwise_is_not_trained_again(ablated, module_pr
     assert "scores alone, trained as ce" in planned
     assert sorted(path.parts[-5] for path in runs.rglob("best.safetensors")) == ["ce", "focal"]
     ours = runs / "ce/seed-0/fold-0"
-    for arm, given in (("flipped", ["scores.flip=true"]), ("windows", ["scores.window=[16,16]", "scores.overlap=0.5"])):
+    for arm, given, name in (
+        ("flipped", ["scores.flip=true"], "flip"),
+        ("cleaned", ["scores.flip=true", "scores.tolerance=2"], "flip-tolerance-2"),
+    ):
         module_program("evaluate", ours.relative_to(folder), *given, check=0, cwd=folder)
-        (again,) = [path for path in ours.glob("evaluation-*") if (arm[:4] in path.name)]
+        again = ours / f"evaluation-test-best-original-{name}"
         one, other = (json.loads((path / "scores.json").read_text()) for path in (runs / arm / "seed-0/fold-0", again))
         assert one == other
         assert one["cases"] != json.loads((ours / "scores.json").read_text())["cases"]
