@@ -201,6 +201,15 @@ def _inflated(file: io.BufferedReader, path: Path, pixels: bool) -> pydicom.File
 
 
 def transfer_syntax(elements: Elements) -> pydicom.uid.UID:
-    """How the file is encoded; Implicit VR Little Endian, the standard's default, where it does not say."""
+    """How the file is encoded; Implicit VR Little Endian, the standard's default, where it does not say.
+
+    Raises:
+        DataError: what it says is no transfer syntax.
+    """
     meta = Elements(getattr(elements.dataset, "file_meta", Dataset()), elements.path)
-    return pydicom.uid.UID(meta.text("TransferSyntaxUID") or str(pydicom.uid.ImplicitVRLittleEndian))
+    syntax = pydicom.uid.UID(meta.text("TransferSyntaxUID") or str(pydicom.uid.ImplicitVRLittleEndian))
+    if not syntax.is_transfer_syntax:
+        raise DataError(
+            f"{elements.path}: TransferSyntaxUID {str(syntax)!r} is no transfer syntax; export it again from its source"
+        )
+    return syntax

@@ -175,6 +175,10 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     if train and train.tensorboard and find_spec("tensorboard") is None:
         message = "TensorBoard is not installed: pip install tensorboard"
         attempt.problems.append(_place(root, ["train", "tensorboard"], message))
+    cluster = ablation.cluster if (ablation := valid.get("ablation")) else None
+    if cluster and find_spec("dask_jobqueue") is None:
+        message = f"{cluster.name} needs dask-jobqueue: pip install '.[cluster]'"
+        attempt.problems.append(_place(root, ["ablation", "cluster", "name"], message))
     return attempt.problems
 
 

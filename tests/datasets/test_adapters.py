@@ -626,5 +626,5 @@ optim: {name: adam, lr: 1e-3}
     assert "run.yaml:5:3: data.labels: 0 is in background and in lesion" in told
     told = program("train", "run.yaml", "data.labels={a: x, b: 1}", check=2).stderr
     assert "command line: data.labels: expected a mapping of names, each to a whole number or list of (" in told
-    assert told.count("\n") == 1
+    assert told.count("\n") == 2  # and a line that network and transforms are checked once it is corrected
     assert "data.channels" in program("train", "run.yaml", "data.channels=2", check=2).stderr

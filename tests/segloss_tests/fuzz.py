@@ -241,7 +241,7 @@ def write_run(folder: Path) -> None:
 
 def read_run(folder: Path) -> None:
     run = Run.open(folder / "run")
-    run.history(), run.threads(), run.mark(), run.cut_log(1)
+    run.history(), run.threads(), run.fingerprint(), run.cut_log(1)
 
 
 TARGETS: dict[str, Target] = {

@@ -14,6 +14,7 @@ from datasets.split_file import FromFile
 from datasets.splits import Holdout, KFold
 from engine.scoring.inference import Ensemble
 from engine.scoring.pooling import pooled
+from segloss.document import ScoresDocument
 from segloss_tests.cases import SHARES, people
 
 YAML = """\
@@ -81,9 +82,9 @@ def test_folds_of_an_older_program_are_pooled_without_what_they_lack(trained):
     documents = [json.loads((folder / f"runs/p/fold-{fold}/scores.json").read_text()) for fold in range(2)]
     for key in ("confusion", "calibration"):
         del documents[1][key]
-    whole = pooled(documents, [[], []])
-    assert (whole["confusion"], whole["calibration"]) == (None, None)
-    assert whole["case"]["units"] == 4
+    whole = pooled([*map(ScoresDocument.from_json, documents)], [[], []])
+    assert (whole.confusion, whole.calibration) == (None, None)
+    assert whole.aggregations["case"]["units"] == 4
 
 
 def test_the_same_command_trains_nothing_twice_and_another_configuration_is_refused(trained, module_program):
@@ -179,7 +180,8 @@ def test_keys_for_volumes_are_refused_for_stills(program, tmp_path):
 )
 def test_one_mistake_in_slices_is_one_line(program, tmp_path, override, says):
     (tmp_path / "run.yaml").write_text(YAML)
-    (line,) = program("train", "run.yaml", override, check=2).stderr.splitlines()
+    line, rest = program("train", "run.yaml", override, check=2).stderr.splitlines()
+    assert rest == "the network and the transforms of data.augment are checked once this is corrected"
     assert says in line
 
 

@@ -90,7 +90,7 @@ def measure(path, name, together):
         made = trainer(path, *overrides, together=together)
         for part in ("test", "val"):
             found = score(made.stepper.forward, part, made.experiment, made.fabric, thorough=True)
-            documents[f"{grid} {part}"] = found.scores().document
+            documents[f"{grid} {part}"] = found.scores().document.to_json()
     return tensors, documents
 
 
@@ -321,7 +321,7 @@ def test_what_no_logit_depends_on_is_not_waited_for(voids, monkeypatch):
         zero(),
     )
     made.step(next(made.groups(0)))
-    monkeypatch.setattr(ranks, "processes", lambda: 2)
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
     ranks.leave_out_unused(made.stepper.model, 3)
     assert without
     assert [name for name, parameter in parameters.items() if not parameter.requires_grad] == without
