@@ -1,4 +1,4 @@
-"""What a user can mend."""
+"""The errors that a user can correct: one line, exit code 2, no traceback."""
 
 
 class UsageError(Exception):

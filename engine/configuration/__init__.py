@@ -1,1 +1,1 @@
-"""What a YAML file may say, and what is said where it may not."""
+"""From a YAML file to checked sections, and from these to objects."""

@@ -44,11 +44,11 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             elsewhere = ELSEWHERE if section == "loss" else None
             yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed, elsewhere)}"
         elif kind == "bool_type" and isinstance(node.value, dict):
-            continue  # a mapping where true or false may stand too: what is wrong inside it is told by itself
+            continue  # a mapping where true or false may stand too: what is wrong inside it is reported by itself
         elif kind == "literal_error" and isinstance(node.value, dict) and _models(annotation):
             continue  # the same where a word may stand
         elif kind == "model_type" and isinstance(node.value, str) and _literals(annotation):
-            continue  # a word where a mapping may stand too: that it is none of the known words is told by itself
+            continue  # a word where a mapping may stand too: that it is none of the known words is reported by itself
         elif kind in ("literal_error", "json_invalid") and isinstance(node.value, str) and not _has_number(annotation):
             yield f"{node.at}: {dotted}: {unknown('value', node.value, _literals(annotation))}"
         elif kind == "string_pattern_mismatch":

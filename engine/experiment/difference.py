@@ -43,7 +43,7 @@ def tensor_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) ->
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same to the bit, NaN included."""
+    """Whether two tensors are equal bit for bit, NaN included."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     a, b = (tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other))

@@ -1,1 +1,1 @@
-"""Figures."""
+"""Drawing alone: figures, colours, and SVG for pages."""

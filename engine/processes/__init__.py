@@ -1,1 +1,1 @@
-"""Several processes for one training."""
+"""The processes of a training: how many there are, what they exchange, signals, determinism."""

@@ -49,7 +49,7 @@ class Checkpoint:
     def load(cls, path: Path) -> Checkpoint:
         """Read a checkpoint; a `UsageError` that names a file which is missing, damaged or foreign."""
         try:
-            content = path.read_bytes()  # at once: a training that goes on may replace the file meanwhile
+            content = path.read_bytes()  # at once: a training that still runs may replace the file meanwhile
             tensors = load(content)
             header = _header(content)
             if header.get("format") != FORMAT:

@@ -238,7 +238,7 @@ class Trainer:
             with self.stop.interrupts(), out_of_memory_explained():
                 scores = score(self.stepper.forward, "val", self.validated, self.fabric).aggregations()
         except Stopped:
-            self._save()  # all steps of the epoch are done; when the run goes on it validates first
+            self._save()  # all steps of the epoch are done; a resumed run validates first
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = scores
