@@ -15,9 +15,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from datasets import DataError
+from datasets import DataError, FromFile
 from datasets.files import cannot_write, leftovers, write_atomically
 
+from ..configuration.build import build_splitter
 from ..configuration.checking import load_config
 from ..configuration.config import Config
 from ..errors import UsageError
@@ -70,10 +71,12 @@ class Run:
 
         Raises:
             UsageError: it holds another run, or something else.
+            DataError: the file of its split no longer says what it said when the run began.
         """
         run = cls(Path(config.output) / config.name, writes)
         if run.config_file.is_file():
             run._refuse_other(config)
+            run._refuse_other_split(config)
         elif run.path.exists() and not (run.path.is_dir() and all(map(_may_precede, run.path.iterdir()))):
             raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
         return run
@@ -299,6 +302,11 @@ class Run:
                 f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
                 f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
             )
+
+    def _refuse_other_split(self, config: Config) -> None:
+        splitter, recorded = build_splitter(config.data.split), self.path / "split.json"
+        if isinstance(splitter, FromFile) and recorded.is_file():
+            splitter.refuse_other(read_json(recorded), str(recorded))
 
 
 def _may_precede(path: Path) -> bool:

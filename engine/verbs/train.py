@@ -13,7 +13,6 @@ import datasets
 from ..ablation.arms import fold_cells
 from ..ablation.executors import local_executor
 from ..ablation.grid import train_cells
-from ..configuration import build
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
@@ -30,7 +29,6 @@ from ..scoring import results
 from ..scoring.checkpoint import score_checkpoint
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
-from ..store.files import read_json
 from ..store.lock import Lock
 from ..training.trainer import Trainer
 from .report import PAGE, write_page
@@ -80,7 +78,6 @@ def train(
 
 def train_run(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> bool:
     """Train and score a run with all processes of its training; false where it is finished already."""
-    _refuse_changed_split(config, run)
     if not run.finished:
         with stop.interrupts():
             fabric = launch(config.train, together=True)
@@ -181,13 +178,6 @@ def train_folds(config: Config, workers: int | None, display: Display, stop: Sto
         results.write(folder, scores)
         results.show_folds(folds, display)
         display.line(f"page: {write_page(folder, run_subject(folder))}")
-
-
-def _refuse_changed_split(config: Config, run: Run) -> None:
-    """Raise a `UsageError` where the file of a split does not say what it said when the run began."""
-    splitter, recorded = build.build_splitter(config.data.split), run.path / "split.json"
-    if isinstance(splitter, datasets.FromFile) and recorded.is_file():
-        splitter.refuse_other(read_json(recorded), str(recorded))
 
 
 def _describe(experiment: Experiment, display: Display) -> None:

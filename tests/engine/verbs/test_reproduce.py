@@ -58,7 +58,7 @@ def test_what_cannot_be_reproduced(program, tmp_path, camvid_yaml, arguments, sa
 
 def test_damage_is_told_before_a_run_is_trained_again(program, camvid_yaml, tmp_path, monkeypatch):
     program("train", camvid_yaml, SMALL, check=0)
-    monkeypatch.setattr("engine.training.reproduce.fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("engine.verbs.reproduce.complete", lambda *_: pytest.fail("trained"))
     for name, says in [("checkpoints/best.safetensors", "a damaged checkpoint"), ("scores.json", "cannot be read")]:
         path = tmp_path / "runs/small" / name
         whole = path.read_bytes()
