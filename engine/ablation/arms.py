@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,14 @@ class Cell:
         config: of the run.
         arm: its arm; empty where there are no arms.
         fold: that is held out.
-        shares: the run whose training this one shares; None for a training of its own.
+        training_of: the run whose training this one shares; None for a training of its own.
     """
 
     title: str
     config: Config
     arm: str
     fold: int
-    shares: Run | None = None
+    training_of: Run | None = None
 
     @property
     def run(self) -> Run:
@@ -125,35 +125,35 @@ class Ablation:
         """The seeds of an arm, in the order of those that they are compared with."""
         return [(seed + OTHER_SEEDS) % 2**32 if arm == NOISE_FLOOR else seed for seed in self.seeds]
 
-    def cells(self) -> Iterator[Cell]:
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
         """Every run, those of one seed together, so that early results can be compared.
 
         Of runs that differ in how they are scored alone one is trained, that which has begun or else the first; the
         others share its training.
         """
-        every = [
+        cells = [
             cell
             for index in range(len(self.seeds))
             for arm, config in self.arms.items()
-            for cell in self._cells(arm, self.seeds_of(arm)[index], config)
+            for cell in self._cells_of(arm, self.seeds_of(arm)[index], config)
         ]
-        equal: dict[str, list[Cell]] = defaultdict(list)
-        for cell in every:
-            equal[json.dumps([fingerprint(cell.config), cell.config.train.model_dump(mode="json")])].append(cell)
-        for cells in equal.values():
-            lead = next((cell for cell in cells if cell.run.has_own_training), cells[0])
-            for cell in cells:
-                alone = cell.config.scores == lead.config.scores or cell.run.has_own_training
-                if cell is not lead and not alone:
-                    every[every.index(cell)] = replace(cell, shares=lead.run)
-        yield from every
+        trainings = [_training_key(cell.config) for cell in cells]
+        begun = [cell.run.has_own_training for cell in cells]
+        leads: dict[str, Cell] = {}
+        for index in sorted(range(len(cells)), key=lambda index: not begun[index]):
+            leads.setdefault(trainings[index], cells[index])
+        return tuple(
+            cell if own or cell.config.scores == leads[key].config.scores else replace(cell, training_of=leads[key].run)
+            for cell, own, key in zip(cells, begun, trainings, strict=True)
+        )
 
-    def shares(self, arm: str) -> str | None:
+    def training_of(self, arm: str) -> str | None:
         """The arm whose training an arm shares, since they differ in how they are scored alone; None for its own."""
-        first = next(cell for cell in self.cells() if cell.arm == arm)
-        return None if first.shares is None else first.shares.path.relative_to(self.path).parts[0]
+        first = next(cell for cell in self.cells if cell.arm == arm)
+        return None if first.training_of is None else first.training_of.path.relative_to(self.path).parts[0]
 
-    def _cells(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
+    def _cells_of(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
         folder = str(self.path / arm)
         cache = config.data.cache or str(Path(self.config.output) / ".cache")
         data = config.data.model_copy(update={"cache": cache})
@@ -175,6 +175,11 @@ class Ablation:
         """
         mine, base = (_parts(self.arms[name]) for name in (arm, self.section.baseline))
         return [name for name in mine if mine[name] != base[name]]
+
+
+def _training_key(config: Config) -> str:
+    """All that decides a training and how it is run: cells that agree in it may share one."""
+    return json.dumps([fingerprint(config), config.train.model_dump(mode="json")])
 
 
 def _parts(config: Config) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
         return []
     jobs = jobs_of(cells, executor)
     failed: dict[int, str] = {}
-    epochs = [0 if cell.shares else cell.config.train.epochs for cell in cells]  # what shares a training is only scored
+    epochs = [
+        0 if cell.training_of else cell.config.train.epochs for cell in cells
+    ]  # what shares a training is only scored
     shown = 0
     with (
         executor.connect(len(cells), display.line) as workers,

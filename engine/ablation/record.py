@@ -60,9 +60,9 @@ class Record(BaseModel):
             baseline=ablation.section.baseline,
             smallest=ablation.section.smallest,
             seeds=ablation.seeds,
-            folds=sorted({cell.fold for cell in ablation.cells()}),
+            folds=sorted({cell.fold for cell in ablation.cells}),
             arms={
-                arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm), shares=ablation.shares(arm))
+                arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm), shares=ablation.training_of(arm))
                 for arm in ablation.arms
             },
             paper=ablation.section.paper,

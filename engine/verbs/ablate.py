@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ from datasets.files import write_atomically
 
 from ..ablation.arms import NOISE_FLOOR, Ablation, Cell
 from ..ablation.conclusion import Conclusion
-from ..ablation.executors import Executor, LocalExecutor, executor_of
+from ..ablation.executors import LocalExecutor, executor_of
 from ..ablation.grid import train_cells
 from ..ablation.record import Record
 from ..ablation.verdicts import latex, markdown
@@ -39,66 +39,63 @@ def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Displa
     Raises:
         UsageError, DataError: cells that have failed, after all others are done.
     """
-    every = list(ablation.cells())
-    for cell in every:
-        if cell.config.train.devices > 1:
-            raise UsageError(
-                f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
-                "many at a time; leave it at 1"
-            )
-        Run.of(cell.config)  # refuses another configuration under the same name
+    _refuse_unfit(ablation.cells)
     executor = executor_of(ablation.config, ablation.section, ablation.path, scheduler)
-    left = [cell for cell in every if not cell.run.finished]
-    finished = len(every) - len(left)
-    display.line(f"{ablation.path}: {len(every)} cells, {finished} finished; {executor}")
+    left = [cell for cell in ablation.cells if not cell.run.finished]
+    finished = len(ablation.cells) - len(left)
+    display.line(f"{ablation.path}: {len(ablation.cells)} cells, {finished} finished; {executor}")
     with Lock(ablation.path):
-        _tell_plan(ablation, every, left, executor, dry, display)
+        if dry:
+            _list_cells(ablation.cells, display)
+        probes = _probes(ablation, dry or isinstance(executor, LocalExecutor), display)
+        display.section(_arms(ablation, probes))
+        _estimate(left, probes, executor.workers, display)
         if dry:
             return
         Record.of(ablation).write(ablation.path)
         for cell in left:
-            cell.run.share(cell.config, cell.shares)
+            cell.run.share(cell.config, cell.training_of)
         failed = train_cells(left, executor, display)
         _conclude(ablation, display)
     if failed:
         raise UsageError("\n".join(failed))
 
 
-def _tell_plan(
-    ablation: Ablation, every: Sequence[Cell], left: Sequence[Cell], executor: Executor, dry: bool, display: Display
-) -> None:
-    """The cells where only they are wanted, and what a few steps of every arm tell."""
-    if dry:
-        for cell in every:
-            todo = "to train" if cell.shares is None else f"to score, with the training of {cell.shares.path}"
-            display.line(f"  {cell.title}: {'finished' if cell.run.finished else todo}")
-    probes = _probes(ablation, every, dry or isinstance(executor, LocalExecutor), display)
-    rows = []
-    for name in ablation.arms:
-        one, shares = probes.get(name), ablation.shares(name)
-        numbers = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
-        differs = [f"scores alone, trained as {shares}"] if shares else ablation.changed(name)
-        rows.append([name, *numbers, ", ".join(differs) or "-"])
-    columns = ["arm", "first gradient norm", "minutes a cell", "differs from the baseline in"]
-    display.section(Section("arms", columns=columns, rows=rows))
-    trained = [cell for cell in left if cell.shares is None]
-    if trained and all(cell.arm in probes for cell in trained):
-        minutes = sum(probes[cell.arm].seconds for cell in trained) / 60
-        scored = f", {len(left) - len(trained)} to score" if len(left) > len(trained) else ""
-        order = "" if executor.workers else ", one after the other"
-        minutes /= min(executor.workers or 1, len(trained))
-        display.line(f"{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
+def _refuse_unfit(cells: Sequence[Cell]) -> None:
+    """A `UsageError` where a cell wants several devices, or its folder holds another configuration."""
+    for cell in cells:
+        if cell.config.train.devices > 1:
+            raise UsageError(
+                f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
+                "many at a time; leave it at 1"
+            )
+        Run.of(cell.config)
 
 
-def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Display) -> dict[str, Probe]:
-    """A few steps of every arm that is trained, where `tries` says so; kept in probe.json until the arm changes."""
+def _list_cells(cells: Sequence[Cell], display: Display) -> None:
+    for cell in cells:
+        todo = "to train" if cell.training_of is None else f"to score, with the training of {cell.training_of.path}"
+        display.line(f"  {cell.title}: {'finished' if cell.run.finished else todo}")
+
+
+def _probes(ablation: Ablation, tries: bool, display: Display) -> dict[str, Probe]:
+    """What a few steps of every arm tell, kept in probe.json until the arm changes.
+
+    Args:
+        ablation: its arms; one that shares a training has the probe of that, the noise floor that of the baseline.
+        tries: take the steps of arms that nothing is known of.
+        display: where progress is shown, and an arm whose steps fail.
+    """
     kept = ablation.path / "probe.json"
-    known = read_json(kept) if kept.is_file() else {}
-    firsts = {cell.arm: cell for cell in reversed(every) if cell.arm != NOISE_FLOOR and cell.shares is None}
+    firsts: dict[str, Cell] = {}
+    for cell in ablation.cells:
+        if cell.training_of is None and cell.arm != NOISE_FLOOR:
+            firsts.setdefault(cell.arm, cell)
     trainings = {arm: fingerprint(cell.config) for arm, cell in firsts.items()}
+    known = read_json(kept) if kept.is_file() else {}
     known = {arm: one for arm, one in known.items() if one.get("of") == trainings.get(arm)}
     wanted = [cell for arm, cell in firsts.items() if tries and arm not in known]
-    for cell in display.track("trying a few steps of every arm")(reversed(wanted), len(wanted)):
+    for cell in display.track("trying a few steps of every arm")(wanted, len(wanted)):
         try:
             found = probe(cell.config, Display(Console(quiet=True)))
         except (DataError, UsageError, RuntimeError, ValueError) as error:
@@ -107,13 +104,33 @@ def _probes(ablation: Ablation, every: Sequence[Cell], tries: bool, display: Dis
             known[cell.arm] = found._asdict() | {"of": trainings[cell.arm]}
     ablation.path.mkdir(parents=True, exist_ok=True)
     write_json(kept, known)
-    probes = {}
+    configured = {arm: ablation.section.baseline if arm == NOISE_FLOOR else arm for arm in ablation.arms}
+    trained = {arm: ablation.training_of(own) or own for arm, own in configured.items()}
+    return {
+        arm: Probe(known[own]["gradient_norm"], known[own]["seconds"]) for arm, own in trained.items() if own in known
+    }
+
+
+def _arms(ablation: Ablation, probes: Mapping[str, Probe]) -> Section:
+    """The table of the arms: what a few steps tell, and in what an arm differs from the baseline."""
+    rows = []
     for arm in ablation.arms:
-        configured = ablation.section.baseline if arm == NOISE_FLOOR else arm
-        trained = ablation.shares(configured) or configured
-        if trained in known:
-            probes[arm] = Probe(known[trained]["gradient_norm"], known[trained]["seconds"])
-    return probes
+        one, shared = probes.get(arm), ablation.training_of(arm)
+        numbers = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
+        differs = [f"scores alone, trained as {shared}"] if shared else ablation.changed(arm)
+        rows.append([arm, *numbers, ", ".join(differs) or "-"])
+    columns = ["arm", "first gradient norm", "minutes a cell", "differs from the baseline in"]
+    return Section("arms", columns=columns, rows=rows)
+
+
+def _estimate(left: Sequence[Cell], probes: Mapping[str, Probe], workers: int | None, display: Display) -> None:
+    """How long the cells that are left take, where every arm of them has a probe."""
+    trained = [cell for cell in left if cell.training_of is None]
+    if trained and all(cell.arm in probes for cell in trained):
+        minutes = sum(probes[cell.arm].seconds for cell in trained) / 60 / min(workers or 1, len(trained))
+        scored = f", {len(left) - len(trained)} to score" if len(left) > len(trained) else ""
+        order = "" if workers else ", one after the other"
+        display.line(f"{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
 
 
 def _conclude(ablation: Ablation, display: Display) -> None:

@@ -18,6 +18,7 @@ from engine.ablation.comparison import Measure, Method, compared, measures, not_
 from engine.ablation.conclusion import verdict_sections
 from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
+from engine.ablation.record import Record
 from engine.ablation.verdicts import COLUMNS, beside_paper, compare_arms, latex, markdown, score_by_seed, scores_of
 from engine.configuration.config import PaperSection
 from engine.console.display import Display
@@ -38,7 +39,7 @@ def shared(tmp_path_factory):
 
 def test_cells_are_runs_of_every_arm_seed_and_fold(shared):
     ablation = Ablation.load(shared, ["ablation.seeds=[3, 5]", "ablation.noise_floor=true"])
-    cells = list(ablation.cells())
+    cells = ablation.cells
     assert len(cells) == 3 * 2 * 2
     assert {str(cell.run.path) for cell in cells} == {
         f"runs/grid/{arm}/seed-{seed}/fold-{fold}"
@@ -55,9 +56,20 @@ def test_cells_are_runs_of_every_arm_seed_and_fold(shared):
     assert [cell.config.seed % 10_000 for cell in cells] == [3] * 6 + [5] * 6  # early results can be compared
 
 
+def test_cells_are_made_once(shared, monkeypatch):
+    """However many arms are asked whose training they share, a fingerprint a cell is all that is computed."""
+    made = []
+    monkeypatch.setattr("engine.ablation.arms.fingerprint", lambda config: made.append(config) or str(config.loss))
+    arms = {f"arm{index}": {"scores": {"tolerance": 2 + index}} for index in range(5)}
+    ablation = Ablation.load(shared, [f"ablation.arms={json.dumps({'adfl': None, **arms})}"])
+    record = Record.of(ablation)
+    assert {arm: one.shares for arm, one in record.arms.items()} == {"ce": None, **dict.fromkeys(arms, "ce")}
+    assert len(made) == len(ablation.cells) == 6 * 2
+
+
 def test_arms_share_first_weights_and_batches(shared, tmp_path):
     ablation = Ablation.load(shared, [f"output={tmp_path}"])
-    ce, adfl = (next(c for c in ablation.cells() if c.arm == arm).config for arm in ("ce", "adfl"))
+    ce, adfl = (next(c for c in ablation.cells if c.arm == arm).config for arm in ("ce", "adfl"))
     one, two = (Experiment.prepare(config) for config in (ce, adfl))
     mine, other = one.network().state_dict(), two.network().state_dict()
     assert set(other) - set(mine) == {"acw.weight"}
@@ -451,7 +463,7 @@ def test_a_probe_is_of_the_arm_as_it_is_now(shared, tmp_path, monkeypatch):
 
     def seconds(*overrides, tries=True):
         ablation = Ablation.load(shared, [f"output={tmp_path}", *overrides])
-        found = ablate._probes(ablation, list(ablation.cells()), tries, Display())
+        found = ablate._probes(ablation, tries, Display())
         return {arm: one.seconds for arm, one in found.items()}
 
     assert seconds(tries=False) == {}
@@ -470,7 +482,7 @@ def test_an_arm_whose_first_steps_fail_is_told_and_stops_no_other(shared, tmp_pa
 
     monkeypatch.setattr(ablate, "probe", fails)
     ablation = Ablation.load(shared, [f"output={tmp_path}"])
-    assert [*ablate._probes(ablation, list(ablation.cells()), True, Display())] == ["ce"]
+    assert [*ablate._probes(ablation, True, Display())] == ["ce"]
     assert "adfl: a few steps of it fail: too large" in capsys.readouterr().out
 
 

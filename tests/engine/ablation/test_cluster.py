@@ -78,7 +78,7 @@ def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
     path, cut, whole = grid_yaml(tmp_path), tmp_path / "cut", tmp_path / "whole"
     arguments = (path, "train.epochs=8", "train.checkpoint_steps=1", "ablation.arms.adfl=null", "ablation.threads=1")
     ablation = Ablation.load(path, [*arguments[1:], f"output={cut}"])
-    first, second = ablation.cells()
+    first, second = ablation.cells
     killed = []
 
     def kill(workers):

@@ -4,22 +4,18 @@ import json
 
 import pytest
 
-from segloss_tests.stills import make_camvid
+from segloss_tests.grids import grid_yaml
 
 ABLATION = """\
+extends: grid.yaml
 name: ab
-data: {{name: camvid, root: {root}, size: [24, 32], workers: 0, split: {{kind: official}}}}
-model: {{name: unet, encoder: resnet18, depth: 3, decoder_channels: [16, 16, 8]}}
-loss: {{name: ce}}
-optim: {{name: adam, lr: 1e-3}}
-train: {{epochs: 2, batch_size: 2, device: cpu}}
+data: {split: {kind: official}, group: null, augment: null}
 ablation:
-  baseline: ce
   arms:
-    ce: {{}}
-    focal: {{loss: {{name: focal}}}}
-    flipped: {{scores: {{flip: true}}}}
-    cleaned: {{scores: {{flip: true, tolerance: 2}}}}
+    adfl: null
+    focal: {loss: {name: focal}}
+    flipped: {scores: {flip: true}}
+    cleaned: {scores: {flip: true, tolerance: 2}}
 """
 
 
@@ -27,8 +23,8 @@ ablation:
 def ablated(tmp_path_factory, module_program):
     """An ablation with two arms that differ from the baseline in how they are scored alone."""
     folder = tmp_path_factory.mktemp("two_steps")
-    root = make_camvid(folder / "camvid")
-    (folder / "ab.yaml").write_text(ABLATION.format(root=json.dumps(str(root))))
+    grid_yaml(folder)
+    (folder / "ab.yaml").write_text(ABLATION)
     planned = module_program("ablate", "ab.yaml", "--dry-run", check=0, cwd=folder).stdout
     done = module_program("ablate", "ab.yaml", check=0, cwd=folder).stdout
     return folder, planned, done
@@ -87,7 +83,7 @@ def single(ablated, module_program):
     """The baseline as a run of its own."""
     folder, _, _ = ablated
     yaml = folder / "single.yaml"
-    yaml.write_text((folder / "ab.yaml").read_text().split("ablation:")[0])
+    yaml.write_text("{extends: ab.yaml, ablation: null}")
     module_program("train", yaml, "output=single", check=0, cwd=folder)
     return yaml
 
