@@ -56,4 +56,6 @@ def _shown(value: Any) -> str:
         return f"…/{PurePosixPath(value.replace(chr(92), '/')).name}"
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, dict) else "{}"
+    if value is None or isinstance(value, bool):  # by their type: 1 equals True
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

@@ -97,7 +97,7 @@ def test_settings_say_what_but_not_where(tmp_path):
     (tmp_path / "config.yaml").write_text(
         "name: x\noutput: /home/alice/runs\ndata: {name: nifti, root: /home/alice, images: 'im/*.nii', size: [8, 8]}\n"
         "model: {init_from: /home/alice/first, pretrained: 'C:\\Users\\alice\\w.safetensors', acw: true, depth: null}\n"
-        "list: [../alice/a, b]\n"
+        "seed: 0\nloss: {gamma: 1}\nlist: [../alice/a, b]\n"
     )
     assert configuration(Run(tmp_path)) == {
         "data.name": "nifti",
@@ -107,6 +107,8 @@ def test_settings_say_what_but_not_where(tmp_path):
         "model.pretrained": "…/w.safetensors",
         "model.acw": "true",
         "model.depth": "null",
+        "seed": "0",
+        "loss.gamma": "1",
         "list": "[…/a, b]",
     }
 
