@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from .case import Case
@@ -9,24 +10,12 @@ from .errors import DataError
 from .folder import Stills
 from .formats import is_still
 from .labels import LabelMap, Labels, Values, label_map
-from .pattern import Pattern, part_of
+from .pattern import Pattern
 
-OWN = LabelMap(
-    {
-        "sky": [0],
-        "building": [1],
-        "pole": [2],
-        "road": [3],
-        "pavement": [4],
-        "tree": [5],
-        "sign": [6],
-        "fence": [7],
-        "car": [8],
-        "pedestrian": [9],
-        "bicyclist": [10],
-    },
-    ignore=[11],
-)
+CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+"""In the order of the mask values."""
+VOID = 11
+OWN = LabelMap({name: [value] for value, name in enumerate(CLASSES)}, ignore=[VOID])
 
 
 class CamVid(Stills):
@@ -45,13 +34,14 @@ class CamVid(Stills):
         ValueError: see `LabelMap`.
     """
 
+    layout = "train, trainannot, val, valannot, test and testannot"
+
     def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
         super().__init__(
             root,
             Pattern("images", "{part}/{name}.*", is_still, depth=1),
             Pattern("masks", "{part}annot/{name}.*", is_still, depth=1),
             label_map(OWN, labels, ignore),
-            layout="train, trainannot, val, valannot, test and testannot",
         )
 
     def cases(self) -> list[Case]:
@@ -65,4 +55,4 @@ class CamVid(Stills):
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A frame, of the sequence that its name begins with."""
         frame = name.partition("/")[2]
-        return Case(frame, frame.split("_")[0], image, mask, part_of(name))
+        return replace(super().case(name, image, mask), id=frame, group=frame.split("_")[0])

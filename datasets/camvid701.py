@@ -69,13 +69,14 @@ class CamVid701(Stills):
         ValueError: see `LabelMap`.
     """
 
+    layout = f"{FRAMES} and {MASKS}"
+
     def __init__(self, root: str, labels: Labels | None = None, ignore: Values | None = None) -> None:
         super().__init__(
             root,
             Pattern("images", f"{FRAMES}/{{name}}.*", is_still, depth=1),
             Pattern("masks", f"{MASKS}/{{name}}_L.*", is_still, depth=1),
             label_map(OWN, labels, ignore),
-            layout=f"{FRAMES} and {MASKS}",
         )
 
     def cases(self) -> list[Case]:

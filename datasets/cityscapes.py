@@ -80,6 +80,8 @@ class Cityscapes(Stills):
         ValueError: see `LabelMap`; colours.
     """
 
+    layout = "leftImg8bit and gtFine, in both train and val, in these CITY/*_leftImg8bit.png"
+
     def __init__(
         self,
         root: str,
@@ -92,7 +94,6 @@ class Cityscapes(Stills):
             Pattern("images", "leftImg8bit/{part}/{name}_leftImg8bit.*", is_still, depth=2, parts=[*PARTS]),
             Pattern("masks", f"gtFine/{{part}}/{{name}}_gtFine_{ids}.png", is_still, depth=2, parts=[*PARTS]),
             label_map(OWN[ids], labels, ignore, values_only=True),
-            layout="leftImg8bit and gtFine, in both train and val, in these CITY/*_leftImg8bit.png",
         )
         self.ids = ids
 

@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dicom_options import Colour, SegRule, Spacing
 from .errors import DataError
 from .formats import DICOM, is_scan, without_suffix
-from .labels import LabelMap, Labels, Values, background_index, background_of, label_map
-from .pattern import Pattern, pairs, part_of
+from .labels import LabelMap, Labels, Values, background_index, label_map
+from .paired import Paired
+from .pattern import Pattern
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume, read_series, volume_files
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .dicom_series import Series
 
 
-class Dicom:
+class Dicom(Paired):
     """Scans as DICOM below `root`: a folder a patient, with the series and its SEG in it, or by patterns.
 
     In a pattern `{name}` stands for the case's id, `*` for a part of a name and `{part}` for the folders `train`, `val`
@@ -52,11 +53,10 @@ class Dicom:
     """
 
     reads = "scans (DICOM)"
+    what = "DICOM"
     assumes_spacing = True
     kind: Kind = "volume"
     normalise = "percentile"
-    own: LabelMap | None = None
-    """The classes without `labels`."""
 
     def __init__(
         self,
@@ -75,45 +75,27 @@ class Dicom:
         *,
         spacing: Spacing | None = None,
     ) -> None:
-        self.root, self.slice_axis, self.resample = Path(root), slice_axis, resample
         for key, pattern in (("images", images), ("masks", masks)):
             if pattern is not None and "{name}" not in pattern:
                 raise ValueError(f"{key}: {pattern!r} does not hold {{name}}")
-        if labels is None and self.own is None:
-            raise ValueError("labels: missing; say what the segments mean, as {background: 0, gland: 1}")
         try:
             re.compile(series or "")
         except re.error as error:
             raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
         depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
-        self._images = Pattern("images", images, self._is_scan, depths[images])
-        self._masks = None if masks is None else Pattern("masks", masks, self._is_mask, depths[masks])
+        scans = Pattern("images", images, self._is_scan, depths[images])
+        drawn = None if masks is None else Pattern("masks", masks, self._is_mask, depths[masks])
+        super().__init__(root, [scans], drawn, spare_masks=True)
+        self.slice_axis, self.resample = slice_axis, resample
         self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
-        self.labels = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
-        if len(self.labels.classes) < 2:
-            raise ValueError("labels: one class is nothing to tell apart; name the background too")
-        self.classes = self.labels.classes
-        self.background = background_of(self.classes)
+        self.labels = label_map(self.own, labels, ignore, values_only=True)
         self.channels = 3 if colour == "rgb" else 1
         self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
-
-    def resolved(self) -> dict[str, Any]:
-        """Nothing: no file of the data set says anything in place of the configuration."""
-        return {}
-
-    def cases(self) -> list[Case]:
-        """List the cases by name.
-
-        Raises:
-            DataError: a missing folder, no scan, a scan without its mask or with two.
-        """
-        found = pairs(self.root, [self._images], self._masks, "DICOM", spare_masks=True)
-        return [Case(name, name, image, mask, part_of(name)) for name, image, mask in found]
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
         mask = case.mask
-        if self._masks is None and not case.image.is_dir():
+        if self.masks is None and not case.image.is_dir():
             from .dicom_series import find_series
 
             series = find_series(case.image, self.series, self.stack, self.spacing, self._index)
@@ -144,7 +126,7 @@ class Dicom:
         """Decode a scan and its mask; a `DataError` where the mask belongs to another scan."""
         image = self.read_image(case.image)
         assert image.series is not None
-        mask = self._segmentation(case.image, image.series) if self._masks is None else case.mask
+        mask = self._segmentation(case.image, image.series) if self.masks is None else case.mask
         if self._index.is_segmentation(mask):
             self._refuse_foreign(mask, image.series)
         return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from .case import IGNORE, Case, Decoded, Kind, Pixels
+from .case import Case, Decoded, Kind, Pixels
 from .formats import is_still, without_suffix
-from .labels import LabelMap, Labels, Values, background_of, label_map
-from .pattern import Pattern, pairs, part_of
+from .labels import LabelMap, Labels, Values, label_map
+from .paired import Paired
+from .pattern import Pattern
 from .still import read_image, with_mask
 
 
-class Stills:
+class Stills(Paired):
     """Images and their masks below a folder, found by patterns.
 
     Args:
@@ -21,45 +22,18 @@ class Stills:
         masks: where masks lie, with `{name}`.
         labels: what the values or colours of a mask mean.
         channels: of an image, 1 or 3.
-        layout: the data set's own layout in words, for messages; None where the configuration has the patterns.
     """
 
     kind: Kind = "still"
     reads = "images (.png, .jpg, .tif, .bmp)"
-    assumes_spacing = False
 
     def __init__(
-        self,
-        root: str,
-        images: Pattern,
-        masks: Pattern,
-        labels: LabelMap,
-        channels: Literal[1, 3] = 3,
-        layout: str | None = None,
+        self, root: str, images: Pattern, masks: Pattern, labels: LabelMap, channels: Literal[1, 3] = 3
     ) -> None:
-        self.root, self.images, self.masks, self.labels, self.layout = Path(root), images, masks, labels, layout
-        self.classes = labels.classes
-        self.background = background_of(labels.classes)
+        super().__init__(root, [images], masks, spare_masks="{name}" not in images.text)
+        self.labels = labels
         self.channels: int = channels
         self.normalise = "imagenet" if channels == 3 else "percentile"
-
-    def resolved(self) -> dict[str, Any]:
-        """Nothing: no file of the data set says anything in place of the configuration."""
-        return {}
-
-    def cases(self) -> list[Case]:
-        """List the cases by id.
-
-        Raises:
-            DataError: no image, an image without its mask or with two, two images of one name, a mask without image.
-        """
-        spare = "{name}" not in self.images.text
-        found = pairs(self.root, [self.images], self.masks, layout=self.layout, spare_masks=spare)
-        return [self.case(name, image, mask) for name, image, mask in found]
-
-    def case(self, name: str, image: Path, mask: Path) -> Case:
-        """The case of a name that the patterns give: of its own group, in the part that its name begins with."""
-        return Case(name, name, image, mask, part_of(name))
 
     def sources(self, case: Case) -> list[Path]:
         """The image and its mask."""
@@ -116,6 +90,4 @@ class Folder(Stills):
             raise ValueError(f"masks: {masks!r} does not hold {{name}}, so masks have no names")
         if ("{part}" in images) != ("{part}" in masks):
             raise ValueError(f"masks: {masks!r} and images {images!r} must both hold {{part}}, or neither")
-        super().__init__(root, *patterns, label_map(LabelMap({}, ignore=[IGNORE]), labels, ignore), channels)
-        if len(self.classes) < 2:
-            raise ValueError("labels: one class is nothing to tell apart; name the background too, as {background: 0}")
+        super().__init__(root, *patterns, label_map(None, labels, ignore), channels)

@@ -131,18 +131,25 @@ class LabelMap:
             )
 
 
-def label_map(own: LabelMap, labels: Labels | None, ignore: Values | None, values_only: bool = False) -> LabelMap:
+def label_map(
+    own: LabelMap | None, labels: Labels | None, ignore: Values | None, values_only: bool = False
+) -> LabelMap:
     """The map of an adapter, with what the configuration says instead.
 
     Args:
-        own: the adapter's map; what it ignores stays ignored where no class claims it.
+        own: the adapter's map; what it ignores stays ignored where no class claims it. None: it has none, and 255 is
+            ignored.
         labels: other classes, None for the adapter's.
         ignore: further values or colours that do not count.
         values_only: masks of this data set cannot hold colours.
 
     Raises:
-        ValueError: see `LabelMap`; colours where there are values, and the other way round.
+        ValueError: see `LabelMap`; no classes, or one; colours where there are values, and the other way round.
     """
+    if own is None:
+        if labels is None:
+            raise ValueError("labels: missing; say what the mask values mean, as {background: 0, gland: 1}")
+        own = LabelMap({}, ignore=[IGNORE])
     if labels is None and not ignore:
         return own
     if labels is not None and not labels:
@@ -153,7 +160,10 @@ def label_map(own: LabelMap, labels: Labels | None, ignore: Values | None, value
     if values_only and coloured:
         raise ValueError("labels: the masks of this data set hold values, not colours")
     kept = [value for value in own.ignored() if value not in claimed] if coloured == own.coloured else []
-    return LabelMap(classes, [*kept, *(value for value in ignore or () if value not in kept)])
+    found = LabelMap(classes, [*kept, *(value for value in ignore or () if value not in kept)])
+    if labels is not None and len(classes) < 2:
+        raise ValueError("labels: one class is nothing to tell apart; name the background too, as {background: 0}")
+    return found
 
 
 def own_classes(labels: LabelMap) -> dict[str, Values]:

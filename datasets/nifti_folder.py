@@ -6,17 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import IGNORE, Case, Decoded, Kind, Pixels
+from .case import Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .formats import is_scan, without_suffix
-from .labels import LabelMap, Labels, Values, background_of, label_map, own_classes
-from .pattern import Pattern, pairs, part_of
+from .labels import LabelMap, Labels, Values, label_map, own_classes
+from .paired import Paired
+from .pattern import Pattern
 from .scan import SliceAxis, read_scan, with_scan_mask
 from .volume import volume_files
 
 
-class NiftiFolder:
+class NiftiFolder(Paired):
     """Scans and masks below `root`: as the Decathlon or nnU-Net lays them out, or found by patterns.
 
     Without `images` and `masks`, `root/dataset.json` says where scans and masks are, what the mask values mean and how
@@ -39,13 +40,9 @@ class NiftiFolder:
     """
 
     reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
-    assumes_spacing = False
+    what = "scan"
     kind: Kind = "volume"
     normalise = "percentile"
-    own: LabelMap | None = None
-    """The classes without `labels` of a data set with a layout of its own."""
-    layout: str | None = None
-    """The layout of such a data set in words, for messages."""
     depth: int | None = None
     """How many folders and file names `{name}` reaches over; None for any number."""
 
@@ -60,7 +57,6 @@ class NiftiFolder:
         slice_axis: SliceAxis = "axial",
         resample: bool = False,
     ) -> None:
-        self.root, self.slice_axis, self.resample = Path(root), slice_axis, resample
         if (images is None) != (masks is None):
             raise ValueError("masks: images and masks go together; leave out both where root has a dataset.json")
         given = [] if images is None else [images] if isinstance(images, str) else images
@@ -70,27 +66,23 @@ class NiftiFolder:
             raise ValueError("images: a list of patterns, one a channel, holds no *")
         if channels is not None and (channels < 1 or len(given) > 1):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
-        if images is not None and labels is None and self.own is None:
-            raise ValueError("labels: missing; say what the mask values mean, as {background: 0, gland: 1}")
         for pattern in [*given, *([] if masks is None else [masks])]:
             if "{name}" not in pattern:
                 raise ValueError(f"{'masks' if pattern == masks else 'images'}: {pattern!r} does not hold {{name}}")
-        self._images = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
-        self._masks = None if masks is None else Pattern("masks", masks, is_scan, self.depth)
-        self._own_channels = channels
-        self._given = None
-        if labels is not None or self.own is not None:
-            self._given = label_map(self.own or LabelMap({}, ignore=[IGNORE]), labels, ignore, values_only=True)
-            if len(self._given.classes) < 2:
-                raise ValueError("labels: one class is nothing to tell apart; name the background too")
-        self._ignore = ignore
+        scans = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
+        drawn = None if masks is None else Pattern("masks", masks, is_scan, self.depth)
+        super().__init__(root, scans, drawn, spare_masks=self.layout is not None)
+        self.slice_axis, self.resample = slice_axis, resample
+        self._own_channels, self._ignore, self._given = channels, ignore, None
+        if labels is not None or drawn is not None:
+            self._given = label_map(self.own, labels, ignore, values_only=True)
 
     @cached_property
     def _json(self) -> DatasetJson:
         return DatasetJson(self.root)
 
     @cached_property
-    def labels(self) -> LabelMap:
+    def labels(self) -> LabelMap:  # type: ignore[override]  # worked out when it is asked for
         """What the values of a mask mean; a `DataError` where `dataset.json` cannot say."""
         if self._given is not None:
             return self._given
@@ -100,23 +92,13 @@ class NiftiFolder:
             raise DataError(f"{self._json.path}: {error}") from error
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of their indices."""
-        return self.labels.classes
-
-    @property
-    def background(self) -> str | None:
-        """The class named background, or None."""
-        return background_of(self.classes)
-
-    @property
     def channels(self) -> int:
         """The channels of a scan."""
-        return self._own_channels or len(self._images) or len(self._json.channels)
+        return self._own_channels or len(self.images) or len(self._json.channels)
 
     def resolved(self) -> dict[str, Any]:
         """The arguments `labels`, `ignore` and `channels` that `dataset.json` gives; none where patterns find scans."""
-        if self._images:
+        if self.images:
             return {}
         labels = {"labels": own_classes(self.labels), "ignore": self.labels.ignored()} if self._given is None else {}
         return labels | ({"channels": self.channels} if self._own_channels is None else {})
@@ -128,16 +110,10 @@ class NiftiFolder:
             DataError: a missing folder, no scan, a scan without its mask or with two, a mask without a scan, a channel
                 that is missing; see `DatasetJson`.
         """
-        if self._masks is None:
-            self._refuse_other_channels()
-            return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
-        spare = self.layout is not None
-        found = pairs(self.root, self._images, self._masks, "scan", self.layout, spare_masks=spare)
-        return [self.case(name, image, mask) for name, image, mask in found]
-
-    def case(self, name: str, image: Path, mask: Path) -> Case:
-        """The case of a name that the patterns give: of its own group, in the part that its name begins with."""
-        return Case(name, name, image, mask, part_of(name))
+        if self.masks is not None:
+            return super().cases()
+        self._refuse_other_channels()
+        return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
 
     def accepts(self, path: Path) -> bool:
         """Whether a file may be a scan, by its name."""
@@ -154,19 +130,19 @@ class NiftiFolder:
         """Whether a file is a scan, or the first channel of one, by its name."""
         if not is_scan(path):
             return False
-        if self._masks is None:
+        if self.masks is None:
             if path.parent.name in MASKS or is_further(path, self.channels):
                 return False
             return not (self.root / NAME).is_file() or path.resolve() not in self._json.masks
-        if len(self._images) > 1:
-            return self._images[0].fits(path)
-        here, mask = self._images[0], self._masks
+        if len(self.images) > 1:
+            return self.images[0].fits(path)
+        here, mask = self.images[0], self.masks
         return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
 
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
         """The scan's name; as nnU-Net names files without the channel, `_0000`."""
         name, suffix = without_suffix(relative)
-        return name.removesuffix("_0000") if self._masks is None else name, suffix
+        return name.removesuffix("_0000") if self.masks is None else name, suffix
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""
@@ -191,12 +167,12 @@ class NiftiFolder:
 
     def _channel_files(self, path: Path) -> list[Path]:
         """The files of the channels of the scan whose first is given."""
-        if self._masks is None:
+        if self.masks is None:
             return channel_files(path, self.channels)
         found = [path]
-        for pattern in self._images[1:]:
-            sibling = self._images[0].sibling(path, pattern)
+        for pattern in self.images[1:]:
+            sibling = self.images[0].sibling(path, pattern)
             if sibling is None:
-                raise DataError(f"{path}: does not end as data.images says: {self._images[0].text}")
+                raise DataError(f"{path}: does not end as data.images says: {self.images[0].text}")
             found.append(sibling)
         return found

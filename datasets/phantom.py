@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import phantom_trus
-from .case import Case, Decoded, Kind, Pixels
+from .case import Case, Kind
 from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
@@ -72,43 +72,21 @@ class Phantom:
         self.root = Path(root) / f"{kind}-{patients}-patients-seed-{seed}"
         self.patients, self.seed, self.form = patients, seed, form
         place = str(self.root)
-        self.reader: Promise12 | Trus
+        reader: Promise12 | Trus
         if form == "metaimage":
-            self.reader = Promise12(place, labels, ignore, slice_axis)
+            reader = Promise12(place, labels, ignore, slice_axis)
         else:
-            self.reader = Trus(place, labels=labels, ignore=ignore, slice_axis=slice_axis)
-        self.reads, self.assumes_spacing = self.reader.reads, self.reader.assumes_spacing
-        self.labels, self.classes, self.background = self.reader.labels, self.reader.classes, self.reader.background
-
-    def resolved(self) -> dict[str, Any]:
-        """Nothing: no file of the data set says anything in place of the configuration."""
-        return {}
+            reader = Trus(place, labels=labels, ignore=ignore, slice_axis=slice_axis)
+        self.reader, self.reads, self.assumes_spacing = reader, reader.reads, reader.assumes_spacing
+        self.labels, self.classes, self.background = reader.labels, reader.classes, reader.background
+        self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
+        self.output_name, self.read_image, self.read = reader.output_name, reader.read_image, reader.read
 
     def cases(self) -> list[Case]:
         """List the patients, made and written first where that has not been done."""
         if not self.root.is_dir():
             self._write()
         return self.reader.cases()
-
-    def sources(self, case: Case) -> list[Path]:
-        """The files of a patient."""
-        return self.reader.sources(case)
-
-    def is_image(self, path: Path) -> bool:
-        """Whether a path is a scan of this form."""
-        return self.reader.is_image(path)
-
-    def output_name(self, image: Path, relative: str) -> tuple[str, str]:
-        """As the adapter of its form names it."""
-        return self.reader.output_name(image, relative)
-
-    def read_image(self, path: Path) -> Pixels:
-        """Decode a scan."""
-        return self.reader.read_image(path)
-
-    def read(self, case: Case) -> Decoded:
-        """Decode a scan and its mask."""
-        return self.reader.read(case)
 
     def _write(self) -> None:
         try:
