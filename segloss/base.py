@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import types
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, Self, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,25 @@ Activation = Literal["softmax", "sigmoid", "none"]
 Reduction = Literal["mean", "sum", "none"]
 Accuracy = Sequence[float | None] | Sequence[float] | Tensor
 """One number a class."""
+OPERANDS = ("logits", "target", "sums", "pixels", "per_image")
+"""What a formula is called with; every other parameter of it is an attribute of the loss."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+def with_own_code(function: Function, name: str) -> Function:
+    """The function with a code object of its own: dynamo counts versions by code object, and stops at eight."""
+    shared: Any = function
+    code = shared.__code__.replace(co_name=name)
+    own: Any = types.FunctionType(code, shared.__globals__, name, shared.__defaults__, shared.__closure__)
+    return cast(Function, functools.update_wrapper(own, shared))
 
 
 class SegmentationLoss(nn.Module):
     """A loss of logits `(N, C, *spatial)` and a target, called `(logits, target, mask=None, denominator=None)`.
+
+    A subclass gives its `formula`; its family (pixelwise, region, overlap) gives `function`, which masks and reduces.
 
     Args:
         class_weights: a list of one weight a class, the name of a scheme of `segloss.CLASS_WEIGHTS`, or a mapping
@@ -36,6 +52,9 @@ class SegmentationLoss(nn.Module):
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
         follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
         upsamples: whether `segloss.upsampled` can compute it slab by slab.
+        formula: the arithmetic alone, of `OPERANDS` and of attributes of the loss.
+        takes: the names of these attributes.
+        options: the names of the attributes that `function` reduces by.
 
     Raises:
         ValueError: a parameter out of its range; the message names it.
@@ -44,6 +63,9 @@ class SegmentationLoss(nn.Module):
     activation: ClassVar[Activation] = "softmax"
     follows_validation: ClassVar[bool] = False
     upsamples: ClassVar[bool] = False
+    formula: ClassVar[Callable[..., Tensor]]
+    takes: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ("class_weights", "ignore_index", "reduction", "num_classes")
     class_weights: Tensor | None
 
     def __init__(
@@ -85,14 +107,51 @@ class SegmentationLoss(nn.Module):
                 absent; None for all before the first.
         """
 
+    @classmethod
+    def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """The loss as a pure function; `options` are what `takes` and `options` name, `denominator` and `size`."""
+        raise NotImplementedError
+
+    @classmethod
+    def bind(cls, values: Mapping[str, Any]) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+        """The formula with its own parameters bound, and the values that are left for the reduction."""
+        own = {name: values[name] for name in cls.takes}
+        rest = {name: value for name, value in values.items() if name not in own or name in cls.options}
+        return functools.partial(cls.formula, **own), rest
+
+    def forward(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        denominator: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
+        """The loss.
+
+        Args:
+            logits: `(N, C, *spatial)`.
+            target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels where the loss allows them.
+            mask: `(N, *spatial)` bool, true where a pixel counts.
+            denominator: what `mean` divides by, see `denominator()`; by default that of this target.
+            size: see `segloss.upsampled`.
+
+        Raises:
+            TypeError, ValueError: arguments that do not fit; see `segloss.tensors.checked` and `refuse_foreign`.
+        """
+        values = {name: getattr(self, name) for name in (*self.takes, *self.options)}
+        if size is not None:  # losses that cannot be upsampled know no size
+            values["size"] = size
+        return self.function(logits, target, mask, denominator=denominator, **values)
+
     def __init_subclass__(cls, **options: Any) -> None:
-        """Give each loss a `forward` of its own: dynamo counts its versions by code object, and stops at eight."""
+        """Find what the formula takes, and give each loss a `forward` of its own."""
         super().__init_subclass__(**options)
+        if "formula" in vars(cls):
+            bound = cls.formula.keywords if isinstance(cls.formula, functools.partial) else {}
+            cls.takes = tuple(n for n in inspect.signature(cls.formula).parameters if n not in (*OPERANDS, *bound))
         if "forward" not in vars(cls):
-            shared = cls.forward
-            code = shared.__code__.replace(co_name=f"forward_of_{cls.__name__}")
-            own = types.FunctionType(code, shared.__globals__, "forward", shared.__defaults__, shared.__closure__)
-            cls.forward = functools.update_wrapper(own, shared)
+            cls.forward = with_own_code(cls.forward, f"forward_of_{cls.__name__}")  # type: ignore[method-assign]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
         """Move with the module (`to`, `cuda`), but keep float64: half of a weight's digits make another weight."""

@@ -86,6 +86,4 @@ class BoundaryLoss(RegionLoss):
     0.25
     """
 
-    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
-        """See `boundary_of_region`."""
-        return boundary_of_region(pixels, per_image)
+    formula = staticmethod(boundary_of_region)

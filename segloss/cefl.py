@@ -52,16 +52,14 @@ class CEFLoss(PixelwiseLoss):
     0.4332
     """
 
+    formula = staticmethod(cefl_terms)
+
     def __init__(
         self, gamma: float = 2.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
     ) -> None:
         check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.gamma = gamma
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `cefl_terms`."""
-        return cefl_terms(logits, target, self.gamma)
 
 
 class CEFL2Loss(CEFLoss):
@@ -82,6 +80,4 @@ class CEFL2Loss(CEFLoss):
     0.4332
     """
 
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `cefl2_terms`."""
-        return cefl2_terms(logits, target, self.gamma)
+    formula = staticmethod(cefl2_terms)

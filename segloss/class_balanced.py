@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .class_weights import Unit
 from .cross_entropy import CrossEntropyLoss
 from .pixelwise import Normalize
-from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss
+from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss, sigmoid_focal_terms
 
 
 class ClassBalancedCrossEntropyLoss(CrossEntropyLoss):
@@ -94,6 +95,8 @@ class ClassBalancedFocalLoss(SigmoidFocalLoss):
     >>> round(float(loss(torch.zeros(1, 2), torch.tensor([1]))), 4)  # 1.8182 · 2 · ¼ log 2
     0.6301
     """
+
+    formula = staticmethod(partial(sigmoid_focal_terms, alpha=None))
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class CrossEntropyLoss(PixelwiseLoss):
     1.3862943649291992
     """
 
+    formula = staticmethod(cross_entropy_terms)
+
     def __init__(
         self,
         label_smoothing: float = 0.0,
@@ -52,10 +54,6 @@ class CrossEntropyLoss(PixelwiseLoss):
         check_range("label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1)
         super().__init__(class_weights, normalize, **options)
         self.label_smoothing = label_smoothing
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `cross_entropy_terms`."""
-        return cross_entropy_terms(logits, target, self.label_smoothing)
 
 
 class WeightedCrossEntropyLoss(CrossEntropyLoss):

@@ -55,6 +55,8 @@ class DiceLoss(OverlapLoss):
     0.0
     """
 
+    formula = staticmethod(dice_of_overlap)
+
     def __init__(
         self,
         squared: bool = False,
@@ -66,10 +68,6 @@ class DiceLoss(OverlapLoss):
     ) -> None:
         super().__init__(per_image, classes, smooth, class_weights, **options)
         self.squared = squared
-
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """See `dice_of_overlap`."""
-        return dice_of_overlap(sums, self.smooth)
 
 
 class GeneralizedDiceLoss(OverlapLoss):
@@ -92,11 +90,9 @@ class GeneralizedDiceLoss(OverlapLoss):
     0.0
     """
 
+    formula = staticmethod(generalized_dice_of_overlap)
+
     def __init__(
         self, per_image: bool = False, smooth: float = 0.0, class_weights: ClassWeights = None, **options: Any
     ) -> None:
         super().__init__(per_image, "present", smooth, class_weights, **options)
-
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """See `generalized_dice_of_overlap`."""
-        return generalized_dice_of_overlap(sums, self.smooth, self.class_weights)

@@ -88,6 +88,7 @@ class DifficultyBalancedLoss(PixelwiseLoss):
     1.109
     """
 
+    formula = staticmethod(difficulty_terms)
     follows_validation: ClassVar[bool] = True
     difficulty: Tensor
 
@@ -116,7 +117,3 @@ class DifficultyBalancedLoss(PixelwiseLoss):
         if len(class_accuracy) != self.num_classes:
             raise ValueError(f"class_accuracy must hold {self.num_classes} classes, got {len(class_accuracy)}")
         self.difficulty.copy_(difficulty_weights(class_accuracy, self.tau))
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `difficulty_terms`."""
-        return difficulty_terms(logits, target, self.difficulty)

@@ -40,6 +40,8 @@ class DualCrossEntropyLoss(PixelwiseLoss):
     2.0676
     """
 
+    formula = staticmethod(dual_cross_entropy_terms)
+
     def __init__(
         self,
         alpha: float = 2.0,
@@ -52,7 +54,3 @@ class DualCrossEntropyLoss(PixelwiseLoss):
         check_range("beta", beta, "> 1", lambda v: 1 < v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.alpha, self.beta = alpha, beta
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `dual_cross_entropy_terms`."""
-        return dual_cross_entropy_terms(logits, target, self.alpha, self.beta)

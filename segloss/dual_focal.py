@@ -152,6 +152,4 @@ class DualFocalLoss(PixelwiseLoss):
     0.5754
     """
 
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `dual_focal_terms`."""
-        return dual_focal_terms(logits, target)
+    formula = staticmethod(dual_focal_terms)

@@ -56,6 +56,8 @@ class DualFocal2021Loss(PixelwiseLoss):
     2.3863
     """
 
+    formula = staticmethod(dual_focal_2021_terms)
+
     def __init__(
         self,
         alpha: float = 1.0,
@@ -71,7 +73,3 @@ class DualFocal2021Loss(PixelwiseLoss):
         check_range("rho", rho, "≥ 1", lambda v: 1 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.alpha, self.beta, self.gamma, self.rho = alpha, beta, gamma, rho
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `dual_focal_2021_terms`."""
-        return dual_focal_2021_terms(logits, target, self.alpha, self.beta, self.gamma, self.rho)

@@ -51,6 +51,7 @@ class EqualizationLoss(PixelwiseLoss):
     0.6931
     """
 
+    formula = staticmethod(equalization_terms)
     draws: ClassVar[bool] = True
     upsamples: ClassVar[bool] = False
     rare: Tensor
@@ -74,7 +75,3 @@ class EqualizationLoss(PixelwiseLoss):
         super().__init__(class_weights, normalize, class_counts=counts, **options)
         self.gamma, self.lambda_ = gamma, lambda_
         self.register_buffer("rare", pixels / pixels.sum() < lambda_)
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `equalization_terms`."""
-        return equalization_terms(logits, target, self.rare, self.gamma)

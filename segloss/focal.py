@@ -45,6 +45,7 @@ class FocalLoss(PixelwiseLoss):
     0.1733
     """
 
+    formula = staticmethod(focal_terms)
     alpha: Tensor | None
 
     def __init__(
@@ -59,10 +60,6 @@ class FocalLoss(PixelwiseLoss):
         super().__init__(class_weights, normalize, **options)
         self.gamma = gamma
         self.register_buffer("alpha", _alpha(alpha, self.num_classes))
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `focal_terms`."""
-        return focal_terms(logits, target, self.gamma, self.alpha)
 
 
 def _alpha(alpha: float | list[float] | None, num_classes: int | None) -> Tensor | None:

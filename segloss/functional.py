@@ -15,314 +15,77 @@ is then computed in one piece, as it is under `torch.func`, which holds more tha
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-from .boundary import boundary_of_region
-from .cefl import cefl2_terms, cefl_terms
-from .cross_entropy import cross_entropy_terms
-from .dice import dice_of_overlap, generalized_dice_of_overlap
-from .difficulty import difficulty_terms
-from .dual_cross_entropy import dual_cross_entropy_terms
-from .dual_focal import dual_focal_terms
-from .dual_focal_2021 import dual_focal_2021_terms
-from .equalization import equalization_terms
-from .focal import focal_terms
-from .ldam import ldam_terms
-from .logit_adjusted import logit_adjusted_terms
-from .lovasz import lovasz_hinge_of_region, lovasz_softmax_of_region
-from .mse_outlying import squared_error_terms
-from .overlap import overlap_loss
-from .pixelwise import pixelwise_loss
-from .poly import poly1_terms
-from .recall import missed_share
-from .region import region_loss
-from .sigmoid import sigmoid_ce_terms, sigmoid_focal_terms
-from .topk import topk_loss as topk
-from .tversky import focal_tversky_of_overlap, tversky_of_overlap
-
-__all__ = [
-    "balanced_softmax",
-    "boundary",
-    "cb_ce",
-    "cb_focal",
-    "cb_sigmoid",
-    "cdb_ce",
-    "ce",
-    "cefl",
-    "cefl2",
-    "dce",
-    "dfl",
-    "dfl2021",
-    "dice",
-    "focal",
-    "focal_tversky",
-    "generalized_dice",
-    "iou",
-    "ldam",
-    "logit_adjusted",
-    "lovasz",
-    "lovasz_hinge",
-    "mse",
-    "mse_ol",
-    "poly1",
-    "recall",
-    "seql",
-    "sigmoid_ce",
-    "sigmoid_focal",
-    "topk",
-    "tversky",
-    "wce",
-]
+from .base import with_own_code
+from .build import LOSSES, parameters_of
 
 
-def ce(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, label_smoothing: float = 0.0, **options: Any
-) -> Tensor:
-    """See `segloss.CrossEntropyLoss`."""
-    terms = partial(cross_entropy_terms, label_smoothing=label_smoothing)
-    return pixelwise_loss(terms, logits, target, mask, **options)
+class LossFunction(Protocol):
+    """A loss of logits `(N, C, *spatial)`, target and mask; its own parameters and those of the reduction by name."""
+
+    def __call__(self, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """The loss."""
+        ...
 
 
-def wce(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any) -> Tensor:
-    """See `segloss.WeightedCrossEntropyLoss`: `ce`, which needs weights."""
-    return ce(logits, target, mask, class_weights=class_weights, **options)
+def _function(name: str) -> LossFunction:
+    """The function of a loss, with the defaults of its class; the class weights that a class makes are needed here."""
+    loss = LOSSES[name]
+    given = parameters_of(loss)
+    needed = ["class_weights"] if "class_weights" not in given or given["class_weights"].default is not None else []
+    taken = [each for each in loss.takes if each not in needed]
+    defaults = {each: given[each].default for each in taken if each in given}
+    needed += [each for each in taken if each not in defaults]
+
+    def function(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        for each in needed:
+            if each not in options:
+                raise TypeError(f"{name}() needs {each}, one number a class")
+        return loss.function(logits, target, mask, **{**defaults, **options})
+
+    own = [Parameter(each, Parameter.KEYWORD_ONLY) for each in needed]
+    own += [Parameter(each, Parameter.KEYWORD_ONLY, default=value) for each, value in defaults.items()]
+    first, second, third, options = Signature.from_callable(function).parameters.values()
+    described: Any = with_own_code(function, name)
+    described.__signature__ = Signature([first, second, third, *own, options])
+    described.__name__ = described.__qualname__ = name
+    described.__doc__ = f"See `segloss.{loss.__name__}`."
+    return cast(LossFunction, described)
 
 
-def cb_ce(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any
-) -> Tensor:
-    """See `segloss.ClassBalancedCrossEntropyLoss`: `ce` with weights of `effective_number`."""
-    return ce(logits, target, mask, class_weights=class_weights, **options)
-
-
-def focal(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    gamma: float = 2.0,
-    alpha: Tensor | float | None = None,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.FocalLoss`."""
-    return pixelwise_loss(partial(focal_terms, gamma=gamma, alpha=alpha), logits, target, mask, **options)
-
-
-def sigmoid_ce(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.SigmoidCrossEntropyLoss`."""
-    return pixelwise_loss(sigmoid_ce_terms, logits, target, mask, one_vs_rest=True, **options)
-
-
-def sigmoid_focal(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    gamma: float = 2.0,
-    alpha: float | None = 0.25,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.SigmoidFocalLoss`."""
-    terms = partial(sigmoid_focal_terms, gamma=gamma, alpha=alpha)
-    return pixelwise_loss(terms, logits, target, mask, one_vs_rest=True, **options)
-
-
-def cb_sigmoid(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, class_weights: Tensor, **options: Any
-) -> Tensor:
-    """See `segloss.ClassBalancedSigmoidLoss`: `sigmoid_ce` with weights of `effective_number`."""
-    return sigmoid_ce(logits, target, mask, class_weights=class_weights, **options)
-
-
-def cb_focal(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    class_weights: Tensor,
-    gamma: float = 0.5,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.ClassBalancedFocalLoss`: `sigmoid_focal` without α, with weights of `effective_number`."""
-    return sigmoid_focal(logits, target, mask, gamma=gamma, alpha=None, class_weights=class_weights, **options)
-
-
-def dfl(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.DualFocalLoss`."""
-    return pixelwise_loss(dual_focal_terms, logits, target, mask, **options)
-
-
-def dfl2021(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    gamma: float = 1.0,
-    rho: float = 1.0,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.DualFocal2021Loss`."""
-    terms = partial(dual_focal_2021_terms, alpha=alpha, beta=beta, gamma=gamma, rho=rho)
-    return pixelwise_loss(terms, logits, target, mask, **options)
-
-
-def dce(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    alpha: float = 2.0,
-    beta: float = 1.5,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.DualCrossEntropyLoss`."""
-    return pixelwise_loss(partial(dual_cross_entropy_terms, alpha=alpha, beta=beta), logits, target, mask, **options)
-
-
-def cefl(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, gamma: float = 2.0, **options: Any) -> Tensor:
-    """See `segloss.CEFLoss`."""
-    return pixelwise_loss(partial(cefl_terms, gamma=gamma), logits, target, mask, **options)
-
-
-def cefl2(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, gamma: float = 2.0, **options: Any) -> Tensor:
-    """See `segloss.CEFL2Loss`."""
-    return pixelwise_loss(partial(cefl2_terms, gamma=gamma), logits, target, mask, **options)
-
-
-def mse(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.MSELoss`."""
-    return pixelwise_loss(squared_error_terms, logits, target, mask, **options)
-
-
-def mse_ol(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, labels: Tensor, **options: Any) -> Tensor:
-    """See `segloss.OutlyingMSELoss`."""
-    return pixelwise_loss(partial(squared_error_terms, labels=labels), logits, target, mask, **options)
-
-
-def ldam(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, margins: Tensor, s: float = 30.0, **options: Any
-) -> Tensor:
-    """See `segloss.LDAMLoss`."""
-    return pixelwise_loss(partial(ldam_terms, margins=margins, s=s), logits, target, mask, **options)
-
-
-def cdb_ce(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, difficulty: Tensor, **options: Any) -> Tensor:
-    """See `segloss.DifficultyBalancedLoss`."""
-    return pixelwise_loss(partial(difficulty_terms, difficulty=difficulty), logits, target, mask, **options)
-
-
-def seql(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, rare: Tensor, gamma: float = 0.9, **options: Any
-) -> Tensor:
-    """See `segloss.EqualizationLoss`; `rare` is `(C,)` bool."""
-    terms = partial(equalization_terms, rare=rare, gamma=gamma)
-    return pixelwise_loss(terms, logits, target, mask, draws=True, **options)
-
-
-def poly1(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, epsilon: float = 1.0, **options: Any
-) -> Tensor:
-    """See `segloss.Poly1Loss`."""
-    return pixelwise_loss(partial(poly1_terms, epsilon=epsilon), logits, target, mask, **options)
-
-
-def logit_adjusted(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, log_prior: Tensor, tau: float = 1.0, **options: Any
-) -> Tensor:
-    """See `segloss.LogitAdjustedLoss`."""
-    return pixelwise_loss(partial(logit_adjusted_terms, log_prior=log_prior, tau=tau), logits, target, mask, **options)
-
-
-def balanced_softmax(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, *, log_prior: Tensor, **options: Any
-) -> Tensor:
-    """See `segloss.BalancedSoftmaxLoss`: `logit_adjusted` with τ = 1."""
-    return logit_adjusted(logits, target, mask, log_prior=log_prior, tau=1.0, **options)
-
-
-def recall(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.RecallLoss`."""
-    return pixelwise_loss(cross_entropy_terms, logits, target, mask, batch_weights=missed_share, **options)
-
-
-def dice(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    squared: bool = False,
-    smooth: float = 0.0,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.DiceLoss`."""
-    return overlap_loss(partial(dice_of_overlap, smooth=smooth), logits, target, mask, squared=squared, **options)
-
-
-def iou(logits: Tensor, target: Tensor, mask: Tensor | None = None, *, smooth: float = 0.0, **options: Any) -> Tensor:
-    """See `segloss.IoULoss`."""
-    return tversky(logits, target, mask, alpha=1.0, beta=1.0, smooth=smooth, **options)
-
-
-def tversky(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    alpha: float = 0.3,
-    beta: float = 0.7,
-    smooth: float = 0.0,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.TverskyLoss`."""
-    loss = partial(tversky_of_overlap, alpha=alpha, beta=beta, smooth=smooth)
-    return overlap_loss(loss, logits, target, mask, **options)
-
-
-def focal_tversky(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    alpha: float = 0.3,
-    beta: float = 0.7,
-    gamma: float = 4 / 3,
-    smooth: float = 0.0,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.FocalTverskyLoss`."""
-    loss = partial(focal_tversky_of_overlap, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
-    return overlap_loss(loss, logits, target, mask, **options)
-
-
-def generalized_dice(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    *,
-    smooth: float = 0.0,
-    class_weights: Tensor | None = None,
-    **options: Any,
-) -> Tensor:
-    """See `segloss.GeneralizedDiceLoss`."""
-    loss = partial(generalized_dice_of_overlap, smooth=smooth, class_weights=class_weights)
-    return overlap_loss(loss, logits, target, mask, class_weights=class_weights, **options)
-
-
-def lovasz(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.LovaszSoftmaxLoss`."""
-    return region_loss(lovasz_softmax_of_region, logits, target, mask, **options)
-
-
-def lovasz_hinge(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.LovaszHingeLoss`."""
-    return region_loss(lovasz_hinge_of_region, logits, target, mask, one_vs_rest=True, **options)
-
-
-def boundary(logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-    """See `segloss.BoundaryLoss`."""
-    return region_loss(boundary_of_region, logits, target, mask, **options)
+__all__ = list(LOSSES)
+ce = _function("ce")
+wce = _function("wce")
+focal = _function("focal")
+sigmoid_ce = _function("sigmoid_ce")
+sigmoid_focal = _function("sigmoid_focal")
+dfl = _function("dfl")
+dfl2021 = _function("dfl2021")
+dce = _function("dce")
+cefl = _function("cefl")
+cefl2 = _function("cefl2")
+cb_ce = _function("cb_ce")
+cb_sigmoid = _function("cb_sigmoid")
+cb_focal = _function("cb_focal")
+mse = _function("mse")
+mse_ol = _function("mse_ol")
+ldam = _function("ldam")
+cdb_ce = _function("cdb_ce")
+seql = _function("seql")
+topk = _function("topk")
+poly1 = _function("poly1")
+logit_adjusted = _function("logit_adjusted")
+balanced_softmax = _function("balanced_softmax")
+recall = _function("recall")
+dice = _function("dice")
+iou = _function("iou")
+tversky = _function("tversky")
+focal_tversky = _function("focal_tversky")
+generalized_dice = _function("generalized_dice")
+lovasz = _function("lovasz")
+lovasz_hinge = _function("lovasz_hinge")
+boundary = _function("boundary")

@@ -68,6 +68,7 @@ class LDAMLoss(PixelwiseLoss):
     0.9741
     """
 
+    formula = staticmethod(ldam_terms)
     margins: Tensor
     deferred: Tensor
 
@@ -100,7 +101,3 @@ class LDAMLoss(PixelwiseLoss):
         """Let the class weights join from `drw_epoch` on; see `SegmentationLoss`."""
         if self.drw_epoch is not None and self.class_weights is not None:
             self.class_weights.copy_(self.deferred if epoch >= self.drw_epoch else torch.ones_like(self.deferred))
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `ldam_terms`."""
-        return ldam_terms(logits, target, self.margins, self.s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -57,6 +58,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
     1.3863
     """
 
+    formula = staticmethod(logit_adjusted_terms)
     log_prior: Tensor
     _named = "logit_adjusted"
 
@@ -77,10 +79,6 @@ class LogitAdjustedLoss(PixelwiseLoss):
         self.tau = tau
         self.register_buffer("log_prior", prior)
 
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `logit_adjusted_terms`."""
-        return logit_adjusted_terms(logits, target, self.log_prior, self.tau)
-
 
 class BalancedSoftmaxLoss(LogitAdjustedLoss):
     """−log(n_y e^{z_y} / Σ_k n_k e^{z_k}) per pixel, n the training pixels of the classes (Ren 2020).
@@ -100,6 +98,7 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
     1.3863
     """
 
+    formula = staticmethod(partial(logit_adjusted_terms, tau=1.0))
     _named = "balanced_softmax"
 
     def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:

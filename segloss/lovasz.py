@@ -136,9 +136,7 @@ class LovaszSoftmaxLoss(RegionLoss):
     0.5
     """
 
-    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
-        """See `lovasz_softmax_of_region`."""
-        return lovasz_softmax_of_region(pixels, per_image)
+    formula = staticmethod(lovasz_softmax_of_region)
 
 
 class LovaszHingeLoss(RegionLoss):
@@ -161,8 +159,5 @@ class LovaszHingeLoss(RegionLoss):
     1.0
     """
 
+    formula = staticmethod(lovasz_hinge_of_region)
     activation: ClassVar[Activation] = "none"
-
-    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
-        """See `lovasz_hinge_of_region`."""
-        return lovasz_hinge_of_region(pixels, per_image)

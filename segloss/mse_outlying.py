@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -53,11 +54,8 @@ class MSELoss(PixelwiseLoss):
     2.125
     """
 
+    formula = staticmethod(partial(squared_error_terms, labels=None))
     activation: ClassVar[Activation] = "none"
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `squared_error_terms`."""
-        return squared_error_terms(logits, target)
 
 
 class OutlyingMSELoss(PixelwiseLoss):
@@ -81,6 +79,7 @@ class OutlyingMSELoss(PixelwiseLoss):
     0.625
     """
 
+    formula = staticmethod(squared_error_terms)
     activation: ClassVar[Activation] = "none"
     labels: Tensor
 
@@ -99,7 +98,3 @@ class OutlyingMSELoss(PixelwiseLoss):
         super().__init__(class_weights, normalize, class_counts=counts, **options)
         self.alpha = alpha
         self.register_buffer("labels", labels)
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `squared_error_terms`."""
-        return squared_error_terms(logits, target, self.labels)

@@ -185,7 +185,7 @@ def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
 
 
 class OverlapLoss(RegionLoss):
-    """A region loss of true positives, predicted and target sums; a subclass gives `of_overlap`.
+    """A region loss of true positives, false positives and false negatives; its formula is an `OfOverlap`.
 
     Args:
         per_image, classes: see `RegionLoss`.
@@ -197,6 +197,7 @@ class OverlapLoss(RegionLoss):
     """
 
     upsamples: ClassVar[bool] = True
+    options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared")
     squared: bool = False
 
     def __init__(
@@ -211,31 +212,8 @@ class OverlapLoss(RegionLoss):
         super().__init__(per_image, classes, class_weights, **options)
         self.smooth = smooth
 
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """The loss of each unit and class, `(units, C)`."""
-        raise NotImplementedError
-
-    def forward(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        mask: Tensor | None = None,
-        denominator: Tensor | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Tensor:
-        """The loss; arguments, result and errors as in `overlap_loss`."""
-        return overlap_loss(
-            self.of_overlap,
-            logits,
-            target,
-            mask,
-            squared=self.squared,
-            per_image=self.per_image,
-            classes=self.classes,
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            denominator=denominator,
-            num_classes=self.num_classes,
-            size=size,
-        )
+    @classmethod
+    def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """See `overlap_loss`."""
+        of_overlap, options = cls.bind(options)
+        return overlap_loss(of_overlap, logits, target, mask, **options)

@@ -154,7 +154,7 @@ def pixel_denominator(
 
 
 class PixelwiseLoss(SegmentationLoss):
-    """A loss that is a mean over pixels; a subclass gives its `terms`.
+    """A loss that is a mean over pixels; its formula is its terms, `(N, *spatial)`.
 
     Args:
         class_weights: see `SegmentationLoss`; the weight of a pixel's true class multiplies the pixel's whole loss.
@@ -168,6 +168,7 @@ class PixelwiseLoss(SegmentationLoss):
     """
 
     batch_weights: ClassVar[Any] = None
+    options: ClassVar[tuple[str, ...]] = (*SegmentationLoss.options, "normalize")
     upsamples: ClassVar[bool] = True
     draws: ClassVar[bool] = False
 
@@ -176,36 +177,16 @@ class PixelwiseLoss(SegmentationLoss):
         check_choice("normalize", normalize, get_args(Normalize))
         self.normalize = normalize
 
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The unweighted loss at each pixel, `(N, *spatial)`, from prepared logits and target."""
-        raise NotImplementedError
-
     def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in."""
         return pixel_denominator(target, mask, self.ignore_index, self.class_weights, self.normalize)
 
-    def forward(
-        self,
-        logits: Tensor,
-        target: Tensor,
-        mask: Tensor | None = None,
-        denominator: Tensor | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> Tensor:
-        """The loss; arguments, result and errors as in `pixelwise_loss`."""
+    @classmethod
+    def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """See `pixelwise_loss`."""
+        terms, options = cls.bind(options)
+        one_vs_rest = cls.activation == "sigmoid"
         return pixelwise_loss(
-            self.terms,
-            logits,
-            target,
-            mask,
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            normalize=self.normalize,
-            denominator=denominator,
-            num_classes=self.num_classes,
-            one_vs_rest=self.activation == "sigmoid",
-            batch_weights=type(self).batch_weights,
-            draws=self.draws,
-            size=size,
-        )
+            terms, logits, target, mask,
+            one_vs_rest=one_vs_rest, batch_weights=cls.batch_weights, draws=cls.draws, **options,
+        )  # fmt: skip

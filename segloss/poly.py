@@ -42,13 +42,11 @@ class Poly1Loss(PixelwiseLoss):
     1.1931
     """
 
+    formula = staticmethod(poly1_terms)
+
     def __init__(
         self, epsilon: float = 1.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
     ) -> None:
         check_range("epsilon", epsilon, "≥ -1", lambda v: -1 <= v < float("inf"))
         super().__init__(class_weights, normalize, **options)
         self.epsilon = epsilon
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `poly1_terms`."""
-        return poly1_terms(logits, target, self.epsilon)

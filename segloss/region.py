@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -130,7 +130,7 @@ def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
 
 
 class RegionLoss(SegmentationLoss):
-    """One value a class from all its pixels, averaged over classes; a subclass gives `of_region`.
+    """One value a class from all its pixels, averaged over classes; its formula is an `OfRegion`.
 
     Args:
         per_image: score each image by itself, average over its counted classes and then over the images with a valid
@@ -140,6 +140,8 @@ class RegionLoss(SegmentationLoss):
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
             and classes, `none` gives `(C,)`, or `(N, C)` per image.
     """
+
+    options: ClassVar[tuple[str, ...]] = (*SegmentationLoss.options, "per_image", "classes")
 
     def __init__(
         self,
@@ -152,25 +154,8 @@ class RegionLoss(SegmentationLoss):
         check_choice("classes", classes, get_args(Classes))
         self.per_image, self.classes = per_image, classes
 
-    def of_region(self, pixels: Pixels, per_image: bool) -> Tensor:
-        """See `OfRegion`."""
-        raise NotImplementedError
-
-    def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
-    ) -> Tensor:
-        """The loss; arguments, result and errors as in `region_loss`."""
-        return region_loss(
-            self.of_region,
-            logits,
-            target,
-            mask,
-            per_image=self.per_image,
-            classes=self.classes,
-            one_vs_rest=self.activation == "none",
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            denominator=denominator,
-            num_classes=self.num_classes,
-        )
+    @classmethod
+    def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """See `region_loss`."""
+        of_region, options = cls.bind(options)
+        return region_loss(of_region, logits, target, mask, one_vs_rest=cls.activation == "none", **options)

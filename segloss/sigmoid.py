@@ -136,11 +136,8 @@ class SigmoidCrossEntropyLoss(PixelwiseLoss):
     2.0794
     """
 
+    formula = staticmethod(sigmoid_ce_terms)
     activation: ClassVar[Activation] = "sigmoid"
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `sigmoid_ce_terms`."""
-        return sigmoid_ce_terms(logits, target)
 
 
 class SigmoidFocalLoss(PixelwiseLoss):
@@ -163,6 +160,7 @@ class SigmoidFocalLoss(PixelwiseLoss):
     0.0433
     """
 
+    formula = staticmethod(sigmoid_focal_terms)
     activation: ClassVar[Activation] = "sigmoid"
 
     def __init__(
@@ -177,7 +175,3 @@ class SigmoidFocalLoss(PixelwiseLoss):
         check_range("alpha", alpha, "in [0, 1], or None", lambda v: v is None or 0 <= v <= 1)
         super().__init__(class_weights, normalize, **options)
         self.gamma, self.alpha = gamma, alpha
-
-    def terms(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See `sigmoid_focal_terms`."""
-        return sigmoid_focal_terms(logits, target, self.gamma, self.alpha)

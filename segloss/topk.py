@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -89,6 +89,8 @@ class TopKLoss(SegmentationLoss):
     0.6931
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("k", "label_smoothing")
+
     def __init__(
         self, k: float = 0.1, label_smoothing: float = 0.0, class_weights: ClassWeights = None, **options: Any
     ) -> None:
@@ -97,19 +99,7 @@ class TopKLoss(SegmentationLoss):
         super().__init__(class_weights, **options)
         self.k, self.label_smoothing = k, label_smoothing
 
-    def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
-    ) -> Tensor:
-        """The loss; arguments, result and errors as in `topk_loss`."""
-        return topk_loss(
-            logits,
-            target,
-            mask,
-            k=self.k,
-            label_smoothing=self.label_smoothing,
-            class_weights=self.class_weights,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            denominator=denominator,
-            num_classes=self.num_classes,
-        )
+    @classmethod
+    def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
+        """See `topk_loss`."""
+        return topk_loss(logits, target, mask, **options)

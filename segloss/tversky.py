@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -52,6 +54,8 @@ class TverskyLoss(OverlapLoss):
     0.75
     """
 
+    formula: ClassVar[Callable[..., Tensor]] = staticmethod(tversky_of_overlap)
+
     def __init__(
         self,
         alpha: float = 0.3,
@@ -66,10 +70,6 @@ class TverskyLoss(OverlapLoss):
         check_range("beta", beta, "≥ 0", lambda v: 0 <= v < float("inf"))
         super().__init__(per_image, classes, smooth, class_weights, **options)
         self.alpha, self.beta = alpha, beta
-
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """See `tversky_of_overlap`."""
-        return tversky_of_overlap(sums, self.alpha, self.beta, self.smooth)
 
 
 class IoULoss(TverskyLoss):
@@ -88,6 +88,8 @@ class IoULoss(TverskyLoss):
     >>> round(float(IoULoss()(half, torch.tensor([[0, 0, 1, 1]]))), 4)
     0.6667
     """
+
+    formula = staticmethod(partial(tversky_of_overlap, alpha=1.0, beta=1.0))
 
     def __init__(
         self,
@@ -124,6 +126,8 @@ class FocalTverskyLoss(TverskyLoss):
     0.5625
     """
 
+    formula = staticmethod(focal_tversky_of_overlap)
+
     def __init__(
         self,
         alpha: float = 0.3,
@@ -138,7 +142,3 @@ class FocalTverskyLoss(TverskyLoss):
         check_range("gamma", gamma, "> 0", lambda v: 0 < v < float("inf"))
         super().__init__(alpha, beta, per_image, classes, smooth, class_weights, **options)
         self.gamma = gamma
-
-    def of_overlap(self, sums: Overlap) -> Tensor:
-        """See `focal_tversky_of_overlap`."""
-        return focal_tversky_of_overlap(sums, self.alpha, self.beta, self.gamma, self.smooth)

@@ -64,10 +64,9 @@ class WeightedSum(nn.Module):
     ) -> Tensor:
         """The weighted sum; arguments as of its losses, `denominator` as `denominator()` gives it."""
         total = torch.zeros((), device=logits.device)
-        options = {} if size is None else {"size": size}  # losses that cannot be upsampled know no size
         for index, (loss, weight) in enumerate(zip(self._each(), self.weights, strict=True)):
             share = None if denominator is None else denominator[index]
-            total = total + weight * loss(logits, target, mask, share, **options)
+            total = total + weight * loss(logits, target, mask, share, size)
         return total
 
     def _each(self) -> list[SegmentationLoss]:
