@@ -14,7 +14,7 @@ import torch
 import segloss
 from docs import plots
 from engine.configuration.named import description_of, documentation_of
-from segloss.build import parameters_of
+from segloss.names import parameters_of
 
 FOLDER = Path(__file__).parent
 GIVEN = ("num_classes", "class_counts", "ignore_index", "reduction")

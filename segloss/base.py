@@ -7,7 +7,7 @@ import inspect
 import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,15 @@ Accuracy = Sequence[float | None] | Sequence[float] | Tensor
 """One number a class."""
 OPERANDS = ("logits", "target", "sums", "pixels", "per_image")
 """What a formula is called with; every other parameter of it is an attribute of the loss."""
+
+
+class LossOptions(TypedDict, total=False):
+    """What every constructor passes on to `SegmentationLoss`."""
+
+    num_classes: int | None
+    class_counts: Counts | None
+    ignore_index: int
+    reduction: Reduction
 
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])

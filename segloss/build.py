@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
@@ -23,7 +22,7 @@ from .ldam import LDAMLoss
 from .logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from .lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
 from .mse_outlying import MSELoss, OutlyingMSELoss
-from .names import unknown
+from .names import parameters_of, unknown
 from .poly import Poly1Loss
 from .recall import RecallLoss
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss
@@ -144,14 +143,6 @@ def build_loss(
         if parameter not in allowed:
             raise TypeError(f"{name}: {unknown('parameter', parameter, allowed)}")
     return LOSSES[name](**given)
-
-
-def parameters_of(loss: type[SegmentationLoss]) -> dict[str, inspect.Parameter]:
-    """What a loss's constructor takes by name, what it passes on as `**options` included."""
-    shared = inspect.signature(SegmentationLoss).parameters
-    options = {name: p for name, p in shared.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    own = inspect.signature(loss).parameters
-    return {name: p for name, p in {**own, **options, **own}.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
 def _sum(parts: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> WeightedSum:

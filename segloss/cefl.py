@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from .class_weights import ClassWeights
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import NOT_NEGATIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .true_class import of_true_class
 
 
@@ -54,11 +53,9 @@ class CEFLoss(PixelwiseLoss):
 
     formula = staticmethod(cefl_terms)
 
-    def __init__(
-        self, gamma: float = 2.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
-    ) -> None:
-        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
-        super().__init__(class_weights, normalize, **options)
+    def __init__(self, gamma: float = 2.0, **options: Unpack[PixelwiseOptions]) -> None:
+        check_range("gamma", gamma, *NOT_NEGATIVE)
+        super().__init__(**options)
         self.gamma = gamma
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from .class_weights import Unit
 from .cross_entropy import CrossEntropyLoss
-from .pixelwise import Normalize
+from .pixelwise import UnweightedOptions
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss, sigmoid_focal_terms
 
 
@@ -39,10 +39,9 @@ class ClassBalancedCrossEntropyLoss(CrossEntropyLoss):
         beta: float = 0.9999,
         unit: Unit = "pixel",
         label_smoothing: float = 0.0,
-        normalize: Normalize = "pixels",
-        **options: Any,
+        **options: Unpack[UnweightedOptions],
     ) -> None:
-        super().__init__(label_smoothing, _effective(beta, unit), normalize, **options)
+        super().__init__(label_smoothing, class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
 
@@ -67,10 +66,8 @@ class ClassBalancedSigmoidLoss(SigmoidCrossEntropyLoss):
     2.5205
     """
 
-    def __init__(
-        self, beta: float = 0.9999, unit: Unit = "pixel", normalize: Normalize = "pixels", **options: Any
-    ) -> None:
-        super().__init__(_effective(beta, unit), normalize, **options)
+    def __init__(self, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]) -> None:
+        super().__init__(class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
 
@@ -99,14 +96,9 @@ class ClassBalancedFocalLoss(SigmoidFocalLoss):
     formula = staticmethod(partial(sigmoid_focal_terms, alpha=None))
 
     def __init__(
-        self,
-        gamma: float = 0.5,
-        beta: float = 0.9999,
-        unit: Unit = "pixel",
-        normalize: Normalize = "pixels",
-        **options: Any,
+        self, gamma: float = 0.5, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]
     ) -> None:
-        super().__init__(gamma, None, _effective(beta, unit), normalize, **options)
+        super().__init__(gamma, None, class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
 

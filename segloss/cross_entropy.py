@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from .class_weights import ClassWeights
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import SHARE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions, UnweightedOptions
 from .tensors import pick
 from .true_class import true_class
 
@@ -44,15 +44,9 @@ class CrossEntropyLoss(PixelwiseLoss):
 
     formula = staticmethod(cross_entropy_terms)
 
-    def __init__(
-        self,
-        label_smoothing: float = 0.0,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
-    ) -> None:
-        check_range("label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1)
-        super().__init__(class_weights, normalize, **options)
+    def __init__(self, label_smoothing: float = 0.0, **options: Unpack[PixelwiseOptions]) -> None:
+        check_range("label_smoothing", label_smoothing, *SHARE)
+        super().__init__(**options)
         self.label_smoothing = label_smoothing
 
 
@@ -82,7 +76,6 @@ class WeightedCrossEntropyLoss(CrossEntropyLoss):
         self,
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = "inverse_frequency",
-        normalize: Normalize = "pixels",
-        **options: Any,
+        **options: Unpack[UnweightedOptions],
     ) -> None:
-        super().__init__(label_smoothing, class_weights, normalize, **options)
+        super().__init__(label_smoothing, class_weights=class_weights, **options)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
+from .base import LossOptions
 from .class_weights import ClassWeights
-from .overlap import Overlap, OverlapLoss
-from .region import Classes
+from .overlap import Overlap, OverlapLoss, OverlapOptions
 from .tensors import per_class, ratio
 
 
@@ -57,16 +57,8 @@ class DiceLoss(OverlapLoss):
 
     formula = staticmethod(dice_of_overlap)
 
-    def __init__(
-        self,
-        squared: bool = False,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(per_image, classes, smooth, class_weights, **options)
+    def __init__(self, squared: bool = False, **options: Unpack[OverlapOptions]) -> None:
+        super().__init__(**options)
         self.squared = squared
 
 
@@ -93,6 +85,10 @@ class GeneralizedDiceLoss(OverlapLoss):
     formula = staticmethod(generalized_dice_of_overlap)
 
     def __init__(
-        self, per_image: bool = False, smooth: float = 0.0, class_weights: ClassWeights = None, **options: Any
+        self,
+        per_image: bool = False,
+        smooth: float = 0.0,
+        class_weights: ClassWeights = None,
+        **options: Unpack[LossOptions],
     ) -> None:
-        super().__init__(per_image, "present", smooth, class_weights, **options)
+        super().__init__(smooth, per_image=per_image, class_weights=class_weights, **options)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor
 
 from .base import Accuracy
-from .class_weights import ClassWeights
 from .cross_entropy import cross_entropy_terms
 from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss, pixel_weights
+from .pixelwise import PixelwiseLoss, PixelwiseOptions, pixel_weights
 from .tensors import per_class
 
 Tau = float | Literal["dynamic"]
@@ -92,15 +91,9 @@ class DifficultyBalancedLoss(PixelwiseLoss):
     follows_validation: ClassVar[bool] = True
     difficulty: Tensor
 
-    def __init__(
-        self,
-        tau: float | Literal["dynamic"] = "dynamic",
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
-    ) -> None:
+    def __init__(self, tau: float | Literal["dynamic"] = "dynamic", **options: Unpack[PixelwiseOptions]) -> None:
         _check_tau(tau)
-        super().__init__(class_weights, normalize, **options)
+        super().__init__(**options)
         if self.num_classes is None:
             raise ValueError("cdb_ce needs num_classes, the number of classes of the logits")
         self.tau: Tau = tau

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .class_weights import ClassWeights
 from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import one_hot, pick
 
 
@@ -42,15 +41,8 @@ class DualCrossEntropyLoss(PixelwiseLoss):
 
     formula = staticmethod(dual_cross_entropy_terms)
 
-    def __init__(
-        self,
-        alpha: float = 2.0,
-        beta: float = 1.5,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
-    ) -> None:
+    def __init__(self, alpha: float = 2.0, beta: float = 1.5, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("alpha", alpha, "> 1", lambda v: 1 < v < float("inf"))
         check_range("beta", beta, "> 1", lambda v: 1 < v < float("inf"))
-        super().__init__(class_weights, normalize, **options)
+        super().__init__(**options)
         self.alpha, self.beta = alpha, beta

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .class_weights import ClassWeights
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import NOT_NEGATIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import one_hot, pick
 from .true_class import log_not, near_one
 
@@ -64,12 +63,10 @@ class DualFocal2021Loss(PixelwiseLoss):
         beta: float = 1.0,
         gamma: float = 1.0,
         rho: float = 1.0,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
+        **options: Unpack[PixelwiseOptions],
     ) -> None:
         for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-            check_range(name, value, "≥ 0", lambda v: 0 <= v < float("inf"))
+            check_range(name, value, *NOT_NEGATIVE)
         check_range("rho", rho, "≥ 1", lambda v: 1 <= v < float("inf"))
-        super().__init__(class_weights, normalize, **options)
+        super().__init__(**options)
         self.alpha, self.beta, self.gamma, self.rho = alpha, beta, gamma, rho

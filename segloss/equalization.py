@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
-from .class_weights import ClassCounts, ClassWeights, Counts
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .class_weights import ClassCounts
+from .names import SHARE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import one_hot, per_class, pick
 
 
@@ -56,22 +56,13 @@ class EqualizationLoss(PixelwiseLoss):
     upsamples: ClassVar[bool] = False
     rare: Tensor
 
-    def __init__(
-        self,
-        gamma: float = 0.9,
-        lambda_: float = 0.005,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        **options: Any,
-    ) -> None:
-        check_range("gamma", gamma, "in [0, 1]", lambda v: 0 <= v <= 1)
-        check_range("lambda_", lambda_, "in [0, 1]", lambda v: 0 <= v <= 1)
-        counts = ClassCounts.needed(class_counts, "seql", num_classes)
+    def __init__(self, gamma: float = 0.9, lambda_: float = 0.005, **options: Unpack[PixelwiseOptions]) -> None:
+        check_range("gamma", gamma, *SHARE)
+        check_range("lambda_", lambda_, *SHARE)
+        counts = ClassCounts.needed(options.get("class_counts"), "seql", options.get("num_classes"))
+        options["class_counts"] = counts
         pixels = counts.get("pixels")
         check_range("class_counts", pixels.tolist(), "positive for some class", lambda _: (pixels > 0).any())
-        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        super().__init__(**options)
         self.gamma, self.lambda_ = gamma, lambda_
         self.register_buffer("rare", pixels / pixels.sum() < lambda_)

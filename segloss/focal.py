@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from .class_weights import ClassWeights, as_values
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .class_weights import as_values
+from .names import NOT_NEGATIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .true_class import of_true_class
 
 
@@ -49,15 +49,10 @@ class FocalLoss(PixelwiseLoss):
     alpha: Tensor | None
 
     def __init__(
-        self,
-        gamma: float = 2.0,
-        alpha: float | list[float] | None = None,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
+        self, gamma: float = 2.0, alpha: float | list[float] | None = None, **options: Unpack[PixelwiseOptions]
     ) -> None:
-        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
-        super().__init__(class_weights, normalize, **options)
+        check_range("gamma", gamma, *NOT_NEGATIVE)
+        super().__init__(**options)
         self.gamma = gamma
         self.register_buffer("alpha", _alpha(alpha, self.num_classes))
 

@@ -21,7 +21,8 @@ from typing import Any, Protocol, cast
 from torch import Tensor
 
 from .base import with_own_code
-from .build import LOSSES, parameters_of
+from .build import LOSSES
+from .names import parameters_of
 
 
 class LossFunction(Protocol):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from .base import Accuracy
-from .class_weights import ClassCounts, ClassWeights, Counts, inverse_frequency, seen_pixels
+from .class_weights import ClassCounts, Counts, inverse_frequency, seen_pixels
 from .cross_entropy import cross_entropy_terms
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import POSITIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import per_class
 from .true_class import true_class
 
@@ -36,7 +36,7 @@ def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:
     >>> ldam_margins([160_000, 10_000, 10_000], max_m=0.5)
     tensor([0.2500, 0.5000, 0.5000], dtype=torch.float64)
     """
-    check_range("max_m", max_m, "> 0", lambda v: 0 < v < float("inf"))
+    check_range("max_m", max_m, *POSITIVE)
     pixels = seen_pixels(ClassCounts.of(counts))
     return max_m * (pixels / pixels.min()).pow(-0.25)
 
@@ -73,24 +73,16 @@ class LDAMLoss(PixelwiseLoss):
     deferred: Tensor
 
     def __init__(
-        self,
-        s: float = 30.0,
-        max_m: float = 0.5,
-        drw_epoch: int | None = None,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        **options: Any,
+        self, s: float = 30.0, max_m: float = 0.5, drw_epoch: int | None = None, **options: Unpack[PixelwiseOptions]
     ) -> None:
-        check_range("s", s, "> 0", lambda v: 0 < v < float("inf"))
+        check_range("s", s, *POSITIVE)
         check_range("drw_epoch", drw_epoch, "≥ 0, or None", lambda v: v is None or v >= 0)
-        counts = ClassCounts.needed(class_counts, "ldam", num_classes)
+        counts = ClassCounts.needed(options.get("class_counts"), "ldam", options.get("num_classes"))
+        options["class_counts"] = counts
         margins = ldam_margins(counts, max_m)
-        if drw_epoch is not None and class_weights is None:
-            class_weights = (len(margins) * inverse_frequency(counts)).tolist()
-        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        if drw_epoch is not None and options.get("class_weights") is None:
+            options["class_weights"] = (len(margins) * inverse_frequency(counts)).tolist()
+        super().__init__(**options)
         self.s, self.max_m, self.drw_epoch = s, max_m, drw_epoch
         self.register_buffer("margins", margins)
         if drw_epoch is not None and self.class_weights is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
-from .class_weights import ClassCounts, ClassWeights, Counts, seen_pixels
+from .class_weights import ClassCounts, Counts, seen_pixels
 from .cross_entropy import cross_entropy_terms
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import NOT_NEGATIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import per_class
 from .true_class import true_class
 
@@ -62,20 +62,12 @@ class LogitAdjustedLoss(PixelwiseLoss):
     log_prior: Tensor
     _named = "logit_adjusted"
 
-    def __init__(
-        self,
-        tau: float = 1.0,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        **options: Any,
-    ) -> None:
-        check_range("tau", tau, "≥ 0", lambda v: 0 <= v < float("inf"))
-        counts = ClassCounts.needed(class_counts, self._named, num_classes)
+    def __init__(self, tau: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
+        check_range("tau", tau, *NOT_NEGATIVE)
+        counts = ClassCounts.needed(options.get("class_counts"), self._named, options.get("num_classes"))
+        options["class_counts"] = counts
         prior = log_prior(counts)
-        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        super().__init__(**options)
         self.tau = tau
         self.register_buffer("log_prior", prior)
 
@@ -101,5 +93,5 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
     formula = staticmethod(partial(logit_adjusted_terms, tau=1.0))
     _named = "balanced_softmax"
 
-    def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:
-        super().__init__(1.0, class_weights, normalize, **options)
+    def __init__(self, **options: Unpack[PixelwiseOptions]) -> None:
+        super().__init__(1.0, **options)

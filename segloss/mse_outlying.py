@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
 from .base import Activation
-from .class_weights import ClassCounts, ClassWeights, Counts
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .class_weights import ClassCounts, Counts
+from .names import POSITIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import one_hot, per_class
 
 
@@ -33,7 +33,7 @@ def outlying_labels(counts: Counts, alpha: float = 1.0) -> Tensor:
     >>> outlying_labels([500, 20, 100], alpha=2.0)
     tensor([2., 6., 4.], dtype=torch.float64)
     """
-    check_range("alpha", alpha, "> 0", lambda v: 0 < v < float("inf"))
+    check_range("alpha", alpha, *POSITIVE)
     pixels = ClassCounts.of(counts).get("pixels")
     order = torch.argsort(pixels, descending=True, stable=True)
     ranks = torch.empty_like(order)
@@ -83,18 +83,10 @@ class OutlyingMSELoss(PixelwiseLoss):
     activation: ClassVar[Activation] = "none"
     labels: Tensor
 
-    def __init__(
-        self,
-        alpha: float = 1.0,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        *,
-        num_classes: int | None = None,
-        class_counts: Counts | None = None,
-        **options: Any,
-    ) -> None:
-        counts = ClassCounts.needed(class_counts, "mse_ol", num_classes)
+    def __init__(self, alpha: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
+        counts = ClassCounts.needed(options.get("class_counts"), "mse_ol", options.get("num_classes"))
+        options["class_counts"] = counts
         labels = outlying_labels(counts, alpha)
-        super().__init__(class_weights, normalize, class_counts=counts, **options)
+        super().__init__(**options)
         self.alpha = alpha
         self.register_buffer("labels", labels)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 MOST = 40
 """More names than this are not listed."""
@@ -48,3 +49,28 @@ def check_range(name: str, value: object, allowed: str, holds: Callable[[Any], o
         fits = False
     if not fits:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+Range = tuple[str, Callable[[Any], object]]
+"""What `check_range` takes: the range in words, and whether a value lies in it."""
+NOT_NEGATIVE: Range = ("≥ 0", lambda value: 0 <= value < float("inf"))
+POSITIVE: Range = ("> 0", lambda value: 0 < value < float("inf"))
+SHARE: Range = ("in [0, 1]", lambda value: 0 <= value <= 1)
+
+
+def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What a class or a function takes by name, with types as they are.
+
+    `**options: Unpack[…]` of a class stands for the parameters of its bases that are named there.
+    """
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    own = inspect.signature(factory).parameters.values()
+    found = {p.name: p.replace(annotation=hints.get(p.name)) for p in own if p.kind is not p.VAR_KEYWORD}
+    for hint in hints.values():
+        passed_on = get_type_hints(get_args(hint)[0]) if get_origin(hint) is Unpack else {}
+        bases: tuple[Any, ...] = inspect.getmro(factory)[1:] if passed_on and inspect.isclass(factory) else ()
+        for base in bases:
+            for name, parameter in inspect.signature(base.__init__).parameters.items():
+                if name in passed_on and name not in found:
+                    found[name] = parameter.replace(annotation=passed_on[name])
+    return found

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
 
 from .base import Reduction
 from .blocks import Plan, over_pixels
-from .class_weights import ClassWeights
 from .closed_form import applies, derivative, twice_differentiable
-from .names import check_range
-from .region import Classes, RegionLoss, by_unit, reduce_classes
+from .names import NOT_NEGATIVE, check_range
+from .region import Classes, RegionLoss, RegionOptions, by_unit, reduce_classes
 from .resize import Resize
 from .tensors import (
     Pixels,
@@ -184,6 +183,12 @@ def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
     return sums.scatter_add(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
 
 
+class OverlapOptions(RegionOptions, total=False):
+    """What the constructor of an overlap loss passes on to `OverlapLoss`."""
+
+    smooth: float
+
+
 class OverlapLoss(RegionLoss):
     """A region loss of true positives, false positives and false negatives; its formula is an `OfOverlap`.
 
@@ -200,16 +205,9 @@ class OverlapLoss(RegionLoss):
     options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared")
     squared: bool = False
 
-    def __init__(
-        self,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
-    ) -> None:
-        check_range("smooth", smooth, "≥ 0", lambda v: 0 <= v < float("inf"))
-        super().__init__(per_image, classes, class_weights, **options)
+    def __init__(self, smooth: float = 0.0, **options: Unpack[RegionOptions]) -> None:
+        check_range("smooth", smooth, *NOT_NEGATIVE)
+        super().__init__(**options)
         self.smooth = smooth
 
     @classmethod

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .base import Reduction, SegmentationLoss
+from .base import LossOptions, Reduction, SegmentationLoss
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
 from .names import check_choice
@@ -153,6 +153,18 @@ def pixel_denominator(
     return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum()
 
 
+class UnweightedOptions(LossOptions, total=False):
+    """What the constructor of a pixelwise loss that makes its class weights passes on to `PixelwiseLoss`."""
+
+    normalize: Normalize
+
+
+class PixelwiseOptions(UnweightedOptions, total=False):
+    """What the constructor of a pixelwise loss passes on to `PixelwiseLoss`."""
+
+    class_weights: ClassWeights
+
+
 class PixelwiseLoss(SegmentationLoss):
     """A loss that is a mean over pixels; its formula is its terms, `(N, *spatial)`.
 
@@ -172,7 +184,9 @@ class PixelwiseLoss(SegmentationLoss):
     upsamples: ClassVar[bool] = True
     draws: ClassVar[bool] = False
 
-    def __init__(self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any) -> None:
+    def __init__(
+        self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Unpack[LossOptions]
+    ) -> None:
         super().__init__(class_weights, **options)
         check_choice("normalize", normalize, get_args(Normalize))
         self.normalize = normalize

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
-from .class_weights import ClassWeights
 from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .true_class import of_true_class
 
 
@@ -44,9 +43,7 @@ class Poly1Loss(PixelwiseLoss):
 
     formula = staticmethod(poly1_terms)
 
-    def __init__(
-        self, epsilon: float = 1.0, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Any
-    ) -> None:
+    def __init__(self, epsilon: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("epsilon", epsilon, "≥ -1", lambda v: -1 <= v < float("inf"))
-        super().__init__(class_weights, normalize, **options)
+        super().__init__(**options)
         self.epsilon = epsilon

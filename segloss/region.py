@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Unpack, get_args
 
 import torch
 from torch import Tensor
 
-from .base import Reduction, SegmentationLoss
+from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
 from .tensors import Pixels, checked, of_valid, per_class, prepare, ratio, refuse_foreign, valid_pixels
@@ -129,6 +129,14 @@ def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
     return per_pixel.reshape(len(per_pixel) if per_image else 1, math.prod(per_pixel.shape[int(per_image) :]))
 
 
+class RegionOptions(LossOptions, total=False):
+    """What the constructor of a region loss passes on to `RegionLoss`."""
+
+    per_image: bool
+    classes: Classes
+    class_weights: ClassWeights
+
+
 class RegionLoss(SegmentationLoss):
     """One value a class from all its pixels, averaged over classes; its formula is an `OfRegion`.
 
@@ -148,7 +156,7 @@ class RegionLoss(SegmentationLoss):
         per_image: bool = False,
         classes: Classes = "present",
         class_weights: ClassWeights = None,
-        **options: Any,
+        **options: Unpack[LossOptions],
     ) -> None:
         super().__init__(class_weights, **options)
         check_choice("classes", classes, get_args(Classes))

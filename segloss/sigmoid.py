@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Activation
-from .class_weights import ClassWeights
 from .closed_form import applies, derivative, recompute, save, twice_differentiable
-from .names import check_range
-from .pixelwise import Normalize, PixelwiseLoss
+from .names import NOT_NEGATIVE, check_range
+from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import one_hot, pick, put
 
 
@@ -163,15 +162,8 @@ class SigmoidFocalLoss(PixelwiseLoss):
     formula = staticmethod(sigmoid_focal_terms)
     activation: ClassVar[Activation] = "sigmoid"
 
-    def __init__(
-        self,
-        gamma: float = 2.0,
-        alpha: float | None = 0.25,
-        class_weights: ClassWeights = None,
-        normalize: Normalize = "pixels",
-        **options: Any,
-    ) -> None:
-        check_range("gamma", gamma, "≥ 0", lambda v: 0 <= v < float("inf"))
+    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25, **options: Unpack[PixelwiseOptions]) -> None:
+        check_range("gamma", gamma, *NOT_NEGATIVE)
         check_range("alpha", alpha, "in [0, 1], or None", lambda v: v is None or 0 <= v <= 1)
-        super().__init__(class_weights, normalize, **options)
+        super().__init__(**options)
         self.gamma, self.alpha = gamma, alpha

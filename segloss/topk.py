@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
-from .base import Reduction, SegmentationLoss
+from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .cross_entropy import cross_entropy_terms
-from .names import check_range
+from .names import SHARE, check_range
 from .pixelwise import pixelwise_loss
 from .tensors import ratio, valid_pixels
 
@@ -92,10 +92,14 @@ class TopKLoss(SegmentationLoss):
     takes: ClassVar[tuple[str, ...]] = ("k", "label_smoothing")
 
     def __init__(
-        self, k: float = 0.1, label_smoothing: float = 0.0, class_weights: ClassWeights = None, **options: Any
+        self,
+        k: float = 0.1,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+        **options: Unpack[LossOptions],
     ) -> None:
         check_range("k", k, "in (0, 1]", lambda v: 0 < v <= 1)
-        check_range("label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1)
+        check_range("label_smoothing", label_smoothing, *SHARE)
         super().__init__(class_weights, **options)
         self.k, self.label_smoothing = k, label_smoothing
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
 
-from .class_weights import ClassWeights
-from .names import check_range
-from .overlap import Overlap, OverlapLoss
-from .region import Classes
+from .names import NOT_NEGATIVE, POSITIVE, check_range
+from .overlap import Overlap, OverlapLoss, OverlapOptions
 from .tensors import ratio
 
 
@@ -56,19 +54,10 @@ class TverskyLoss(OverlapLoss):
 
     formula: ClassVar[Callable[..., Tensor]] = staticmethod(tversky_of_overlap)
 
-    def __init__(
-        self,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
-    ) -> None:
-        check_range("alpha", alpha, "≥ 0", lambda v: 0 <= v < float("inf"))
-        check_range("beta", beta, "≥ 0", lambda v: 0 <= v < float("inf"))
-        super().__init__(per_image, classes, smooth, class_weights, **options)
+    def __init__(self, alpha: float = 0.3, beta: float = 0.7, **options: Unpack[OverlapOptions]) -> None:
+        check_range("alpha", alpha, *NOT_NEGATIVE)
+        check_range("beta", beta, *NOT_NEGATIVE)
+        super().__init__(**options)
         self.alpha, self.beta = alpha, beta
 
 
@@ -91,15 +80,8 @@ class IoULoss(TverskyLoss):
 
     formula = staticmethod(partial(tversky_of_overlap, alpha=1.0, beta=1.0))
 
-    def __init__(
-        self,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(1.0, 1.0, per_image, classes, smooth, class_weights, **options)
+    def __init__(self, **options: Unpack[OverlapOptions]) -> None:
+        super().__init__(1.0, 1.0, **options)
 
 
 class FocalTverskyLoss(TverskyLoss):
@@ -129,16 +111,8 @@ class FocalTverskyLoss(TverskyLoss):
     formula = staticmethod(focal_tversky_of_overlap)
 
     def __init__(
-        self,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        gamma: float = 4 / 3,
-        per_image: bool = False,
-        classes: Classes = "present",
-        smooth: float = 0.0,
-        class_weights: ClassWeights = None,
-        **options: Any,
+        self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, **options: Unpack[OverlapOptions]
     ) -> None:
-        check_range("gamma", gamma, "> 0", lambda v: 0 < v < float("inf"))
-        super().__init__(alpha, beta, per_image, classes, smooth, class_weights, **options)
+        check_range("gamma", gamma, *POSITIVE)
+        super().__init__(alpha, beta, **options)
         self.gamma = gamma

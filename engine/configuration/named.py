@@ -11,9 +11,11 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from segloss.names import parameters_of
 
 
 class Strict(BaseModel):
@@ -43,15 +45,13 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         key: the field that holds the name.
     """
     documentation = documentation_of(factory)
-    function = factory.__init__ if inspect.isclass(factory) else factory
-    hints = get_type_hints(function)
     fields: dict[str, Any] = {key: (Literal[name], ...)}
-    for parameter in inspect.signature(factory).parameters.values():
+    for parameter in parameters_of(factory).values():
         if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         described = Field(default, description=description_of(parameter.name, documentation))
-        fields[parameter.name] = (hints[parameter.name], described)
+        fields[parameter.name] = (parameter.annotation, described)
     return create_model(
         f"{base.__name__}_{name}",
         __base__=base,
