@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def page() -> str:
             *_weights(),
             *_acw(),
             *_figures(),
-            *_references(),
+            *references(REFERENCES),
         ]
     )
 
@@ -165,12 +165,7 @@ def _losses() -> Iterator[str]:
         yield f"### {name}\n"
         yield f"`segloss.{loss.__name__}`, `{{name: {name}}}` in YAML. {formula}\n"
         yield from (f"{paragraph}\n" for paragraph in rest)
-        yield "| parameter | default | meaning |"
-        yield "|---|---|---|"
-        for parameter in parameters_of(loss).values():
-            if parameter.name not in GIVEN:
-                meaning = escaped(description_of(parameter.name, documentation_of(loss)) or "")
-                yield f"| `{parameter.name}` | `{default_of(parameter)}` | {meaning} |"
+        yield from parameter_table(loss)
         yield f"\n![{name}](losses/{name}.png)\n"
         if plots.BY_CLASS.get(name):
             shown = ", ".join(f"{key} {value}" for key, value in plots.BY_CLASS[name].items())
@@ -211,10 +206,20 @@ def _figures() -> Iterator[str]:
         yield f"![{title}](losses/{file}.png)\n\n{title}\n"
 
 
-def _references() -> Iterator[str]:
+def parameter_table(factory: Callable[..., Any]) -> Iterator[str]:
+    """The parameters that YAML may set."""
+    yield "| parameter | default | meaning |"
+    yield "|---|---|---|"
+    for parameter in parameters_of(factory).values():
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            meaning = escaped(description_of(parameter.name, documentation_of(factory)) or "")
+            yield f"| `{parameter.name}` | `{as_yaml(parameter.default)}` | {meaning} |"
+
+
+def references(works: Mapping[str, str]) -> Iterator[str]:
+    """The last section of a page: authors and year, and the work."""
     yield "## References\n"
-    for who, what in REFERENCES.items():
-        yield f"- {who}: {what}."
+    yield from (f"- {who}: {what}." for who, what in works.items())
     yield ""
 
 
@@ -234,7 +239,9 @@ def other_libraries() -> str:
     for pair in peers.PAIRS:
         theirs, ours = (float(value) for value in pair.both(*peers.example(pair.binary)))
         parts = pair.ours if isinstance(pair.ours, list) else [{"name": pair.ours, **pair.parameters}]
-        configured = " + ".join(f"`{_yaml(part)}`" for part in parts)
+        configured = " + ".join(
+            f"`{{{', '.join(f'{key}: {as_yaml(value)}' for key, value in part.items())}}}`" for part in parts
+        )
         factor = "1" if pair.factor == 1 else f"1/{1 / pair.factor:g}"
         close = abs(theirs - ours) < 1e-5
         difference = "< 1e-5" if close else f"{theirs - ours:+.3f}"
@@ -253,12 +260,6 @@ def other_libraries() -> str:
     return "\n".join([*lines, ""])
 
 
-def _yaml(part: dict[str, Any]) -> str:
-    words = {True: "true", False: "false", None: "null"}
-    shown = (f"{k}: {words.get(v, v) if isinstance(v, bool | None) else v}" for k, v in part.items())
-    return "{" + ", ".join(shown) + "}"
-
-
 def paragraphs_of(what: Any) -> list[str]:
     """The paragraphs of a docstring before its sections and examples."""
     text = inspect.getdoc(what) or ""
@@ -274,11 +275,6 @@ def prose(text: str) -> str:
 def escaped(text: str) -> str:
     """Text for a cell of a table."""
     return text.replace("|", "\\|")
-
-
-def default_of(parameter: inspect.Parameter) -> str:
-    """A parameter's default as YAML writes it."""
-    return as_yaml(parameter.default)
 
 
 def as_yaml(value: Any) -> str:

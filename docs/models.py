@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import torch
 
 import models
-from docs.losses import default_of, escaped, paragraphs_of
+from docs.losses import as_yaml, escaped, paragraphs_of, parameter_table, references
 from engine.configuration.config import ModelSection
-from engine.configuration.named import describe, description_of, documentation_of
+from engine.configuration.named import describe
+from segloss.names import parameters_of
 
 FOLDER = Path(__file__).parent
 REFERENCES = {
@@ -77,7 +77,7 @@ differ, as with another number of classes, and a line says so. Optimizer, schedu
 def page() -> str:
     """The text of docs/models.md."""
     return "\n".join(
-        [INTRODUCTION + "\n".join(_table()), *_networks(), OPTIONS + "\n".join(_options()), *_references()]
+        [INTRODUCTION + "\n".join(_table()), *_networks(), OPTIONS + "\n".join(_options()), *references(REFERENCES)]
     )
 
 
@@ -102,35 +102,20 @@ def _networks() -> Iterator[str]:
     for name, factory in models.MODELS.items():
         yield f"## {name}\n"
         yield from (f"{escaped(paragraph)}\n" for paragraph in paragraphs_of(factory))
-        yield "| parameter | default | meaning |"
-        yield "|---|---|---|"
-        shown = []
-        for parameter in inspect.signature(factory).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                continue
-            meaning = escaped(description_of(parameter.name, documentation_of(factory)) or "")
-            yield f"| `{parameter.name}` | `{default_of(parameter)}` | {meaning} |"
-            shown.append(f"{parameter.name}: {default_of(parameter)}")
-        yield f"\n```yaml\nmodel: {{name: {name}, {shown[0]}}}\n```\n"
+        yield from parameter_table(factory)
+        first = next(iter(parameters_of(factory).values()))
+        yield f"\n```yaml\nmodel: {{name: {name}, {first.name}: {as_yaml(first.default)}}}\n```\n"
 
 
 def _options() -> Iterator[str]:
     yield "| key | default | values | meaning |"
     yield "|---|---|---|---|"
-    words = {None: "null"}
     for key, field in ModelSection.model_fields.items():
         if key != "name":
             values = escaped(describe(field.annotation))
             meaning = escaped(" ".join((field.description or "").split()))
-            yield f"| `{key}` | `{words.get(field.default, field.default)}` | {values} | {meaning} |"
+            yield f"| `{key}` | `{as_yaml(field.default)}` | {values} | {meaning} |"
     yield f"\n{REMARKS}"
-
-
-def _references() -> Iterator[str]:
-    yield "## References\n"
-    for who, what in REFERENCES.items():
-        yield f"- {who}: {what}."
-    yield ""
 
 
 def main() -> None:

@@ -201,76 +201,64 @@ def _value(function: Any, p: Tensor, label: int = 0, **parameters: Any) -> Tenso
     return each
 
 
-def _axes(figure: Figure, columns: int = 1) -> list[Axes]:
-    found = figure.subplots(1, columns, squeeze=False)[0]
-    for axes in found:
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    return list(found)
+def _panel(axes: Axes, curves: Mapping[str, Tensor], **texts: Any) -> None:
+    """Curves over p, each with its label."""
+    for (label, values), colour in zip(curves.items(), COLOURS, strict=False):
+        axes.plot(P, values, color=colour, label=label)
+    axes.set(**{"xlabel": "p of the true class", **texts})
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+
+
+def _panels(*panels: tuple[Mapping[str, Tensor], Mapping[str, Any]]) -> Figure:
+    """Panels side by side, each of its curves and texts."""
+    figure = Figure(figsize=(5 if len(panels) == 1 else 8, 3), layout="constrained")
+    for axes, (curves, texts) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _panel(axes, curves, **texts)
+    return figure
 
 
 def _adfl() -> Figure:
     """Of two classes both terms of DFL are equal, so the term of one is half of its value."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    true, false = _axes(figure, 2)
-    curves = {
-        "CE": (_value(f.ce, P), 0 * P),
-        "FL, γ = 2": (_value(f.focal, P), 0 * P),
-        "DFL": (_value(f.dfl, P) / 2, _value(f.dfl, P, label=1) / 2),
-    }
-    for (label, (one, other)), colour in zip(curves.items(), COLOURS, strict=False):
-        true.plot(P, one, color=colour, label=label)
-        false.plot(P, other, color=colour, label=label)
-    for axes, title in ((true, "(a) true class, P = 1"), (false, "(b) false class, P = 0")):
-        axes.set(title=title, xlabel="p of the class", ylabel="loss", ylim=(-0.1, 5))
-        axes.legend(frameon=False)
-    return figure
+    true = {"CE": _value(f.ce, P), "FL, γ = 2": _value(f.focal, P), "DFL": _value(f.dfl, P) / 2}
+    false = {"CE": 0 * P, "FL, γ = 2": 0 * P, "DFL": _value(f.dfl, P, label=1) / 2}
+    shared = {"xlabel": "p of the class", "ylabel": "loss", "ylim": (-0.1, 5)}
+    return _panels(
+        (true, {"title": "(a) true class, P = 1", **shared}), (false, {"title": "(b) false class, P = 0", **shared})
+    )
 
 
 def _cefl3() -> Figure:
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    (axes,) = _axes(figure)
-    for gamma, colour in zip((0.0, 0.5, 1.0, 2.0, 5.0), COLOURS, strict=True):
-        axes.plot(P, _value(f.focal, P, gamma=gamma), color=colour, label=f"γ = {gamma:g}")
-    axes.set(xlabel="p of the true class", ylabel="focal loss", ylim=(0, 5))
-    axes.legend(frameon=False)
-    return figure
+    curves = {f"γ = {gamma:g}": _value(f.focal, P, gamma=gamma) for gamma in (0.0, 0.5, 1.0, 2.0, 5.0)}
+    return _panels((curves, {"ylabel": "focal loss", "ylim": (0, 5)}))
 
 
 def _cefl4() -> Figure:
-    figure = Figure(figsize=(5, 3), layout="constrained")
-    (axes,) = _axes(figure)
-    curves = {"CE": f.ce, "FL, γ = 2": f.focal, "CEFL, γ = 2": f.cefl, "CEFL2, γ = 2": f.cefl2}
-    for (label, function), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(P, _value(function, P), color=colour, label=label)
-    axes.set(xlabel="p of the true class", ylabel="loss", ylim=(0, 5))
-    axes.legend(frameon=False)
-    return figure
+    functions = {"CE": f.ce, "FL, γ = 2": f.focal, "CEFL, γ = 2": f.cefl, "CEFL2, γ = 2": f.cefl2}
+    curves = {label: _value(function, P) for label, function in functions.items()}
+    return _panels((curves, {"ylabel": "loss", "ylim": (0, 5)}))
 
 
 def _cefl5() -> Figure:
     """Loss = w CE + (1 − w) FL, solved for w at γ = 1, where FL = (1 − p) CE."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    for axes, (label, function) in zip(_axes(figure, 2), {"CEFL": f.cefl, "CEFL2": f.cefl2}.items(), strict=True):
-        share = (_value(function, P, gamma=1.0) / _value(f.ce, P) - (1 - P)) / P
-        axes.plot(P, share, color=COLOURS[0], label="weight of CE")
-        axes.plot(P, 1 - share, color=COLOURS[1], label="weight of FL")
-        axes.set(title=label, xlabel="p of the true class")
-        axes.legend(frameon=False)
-    return figure
+    shares = {
+        label: (_value(function, P, gamma=1.0) / _value(f.ce, P) - (1 - P)) / P
+        for label, function in (("CEFL", f.cefl), ("CEFL2", f.cefl2))
+    }
+    return _panels(*(({"weight of CE": w, "weight of FL": 1 - w}, {"title": label}) for label, w in shares.items()))
 
 
 def _class_balanced() -> Figure:
     """(1 − β)/(1 − βⁿ), which is 1 at n = 1: our weights over that of a class of one sample."""
     figure = Figure(figsize=(5, 3), layout="constrained")
-    (axes,) = _axes(figure)
+    axes = figure.subplots()
     n = np.unique(np.geomspace(1, 1e4, 60).round())
     for beta, colour in zip((0.9, 0.99, 0.999, 0.9999), COLOURS, strict=False):
         weights = effective_number(segloss.ClassCounts(n.tolist()), beta)
         axes.loglog(n, weights / weights[0], color=colour, label=f"β = {beta}")
     axes.loglog(n, 1 / n, color=GREY, ls="--", lw=1, label="1/n")
-    axes.set(xlabel="samples of the class", ylabel="(1 − β)/(1 − βⁿ)")
-    axes.legend(frameon=False)
+    _panel(axes, {}, xlabel="samples of the class", ylabel="(1 − β)/(1 − βⁿ)")
     return figure
 
 
