@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, TypeVar
 
 from torch import Tensor
 
@@ -53,14 +53,16 @@ def class_counts(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return tp, matrices.sum(1) - tp, matrices.sum(2) - tp
 
 
-def class_scores(tp: Tensor, fp: Tensor, fn: Tensor) -> dict[str, Tensor]:
-    """DSC, IoU, precision and recall from counts of any shape, float64 of that shape, NaN where undefined."""
-    tp, fp, fn = tp.double(), fp.double(), fn.double()
-    return {  # 0/0 is NaN in floating arithmetic: exactly the undefined ones
-        "DSC": 2 * tp / (2 * tp + fp + fn),
-        "IoU": tp / (tp + fp + fn),
-        "precision": tp / (tp + fp),
-        "recall": tp / (tp + fn),
+Counts = TypeVar("Counts", int, Tensor)
+
+
+def class_ratios(tp: Counts, fp: Counts, fn: Counts) -> dict[str, tuple[Counts, Counts]]:
+    """DSC, IoU, precision and recall, each as numerator and denominator; 0/0 where undefined."""
+    return {
+        "DSC": (2 * tp, 2 * tp + fp + fn),
+        "IoU": (tp, tp + fp + fn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
     }
 
 
@@ -76,7 +78,8 @@ def aggregate(
         classes: the names of the C classes.
         left_out: indices left out of mDSC and mIoU.
     """
-    scores = class_scores(tp, fp, fn)
+    ratios = class_ratios(tp.double(), fp.double(), fn.double())
+    scores = {name: part / whole for name, (part, whole) in ratios.items()}  # 0/0 is NaN in floating arithmetic
     kept = [index for index in range(len(classes)) if index not in left_out]
     dsc, iou = (scores[name][:, kept].nanmean(1) for name in ("DSC", "IoU"))
     accuracy = tp.sum(1).double() / (tp + fn).sum(1)

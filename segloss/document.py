@@ -9,9 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
-from .aggregation import AGGREGATIONS, METRICS, RULE, Aggregation, AggregationName, Metric
+from .aggregation import (
+    AGGREGATIONS,
+    CLASS_SCORES,
+    METRICS,
+    RULE,
+    Aggregation,
+    AggregationName,
+    Metric,
+    class_ratios,
+)
 from .names import check_choice
 
 Kind = Literal["volume", "still"]
@@ -164,12 +173,7 @@ class Row:
     ) -> Row:
         """A row with the scores of its true positives, false positives and false negatives, and more after these."""
         tp, fp, fn = counts
-        scores = {
-            "DSC": _ratio(2 * tp, 2 * tp + fp + fn),
-            "IoU": _ratio(tp, tp + fp + fn),
-            "precision": _ratio(tp, tp + fp),
-            "recall": _ratio(tp, tp + fn),
-        }
+        scores = {name: part / whole if whole else None for name, (part, whole) in class_ratios(tp, fp, fn).items()}
         return cls(unit.case, unit.group, label, tp, fp, fn, scores | dict(more or {}), fold, unit.slice)
 
     def flat(self) -> dict[str, Any]:
@@ -229,11 +233,12 @@ class ScoresDocument:
 
         DSC, IoU, precision and recall follow from the counts, and a group is its case where none is named. Without
         `kind` a document is of volumes where a row holds a distance in mm, where there are more images than cases, or
-        where a background is left out; of stills otherwise. Without `primary` it is that of `Primary.of_kind`.
+        where a background is left out; of stills otherwise. Without `primary` it is that of `Primary.of_kind`. An
+        aggregation is whole or left out; of it accuracy and the scores of a class may be None.
 
         Raises:
             ValueError: a key that is missing or holds something else, two rows of one case and class, a class that does
-                not exist; says which, such as `cases.3.tp`.
+                not exist, a format that is not `FORMAT`; says which, such as `cases.3.tp`.
         """
         whole = _mapping(document, "the whole")
         found = _mapping(_needed(whole, "header", ""), "header")
@@ -244,17 +249,10 @@ class ScoresDocument:
         ]
         _refuse_twice(rows)
         aggregations: dict[AggregationName, Aggregation] = {
-            name: whole[name]
-            for name in AGGREGATIONS
-            if isinstance(whole.get(name), dict) and {*METRICS, "units", "classes"} <= whole[name].keys()
+            name: _aggregation(whole[name], name, classes) for name in AGGREGATIONS if whole.get(name) is not None
         }
-        return cls(
-            _header(found, classes, rows, aggregations),
-            aggregations,
-            rows,
-            whole.get("confusion"),
-            whole.get("calibration"),
-        )
+        header = _header(found, classes, rows, aggregations)
+        return cls(header, aggregations, rows, whole.get("confusion"), whole.get("calibration"))
 
 
 def _header(
@@ -263,7 +261,14 @@ def _header(
     rows: Sequence[Row],
     aggregations: Mapping[AggregationName, Aggregation],
 ) -> Header:
-    values = {key: read(found[key], f"header.{key}") for key, read in HEADER.items() if found.get(key) is not None}
+    hints = {key: hint for key, hint in get_type_hints(Header).items() if key not in ("kind", "primary", "classes")}
+    readers = {key: READERS[(*get_args(hint), hint)[0]] for key, hint in hints.items()}
+    values = {key: read(found[key], f"header.{key}") for key, read in readers.items() if found.get(key) is not None}
+    if values.setdefault("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"header.format: {FORMAT} is needed, or no such key, got {values['format']}; read it with the version of "
+            "segloss that wrote it"
+        )
     background = values.get("background")
     if background not in (None, *classes):
         raise ValueError(f"header.background: {background!r} is none of {', '.join(classes)}")
@@ -294,6 +299,23 @@ def _classes(header: Mapping[str, Any]) -> list[str]:
     return names
 
 
+def _aggregation(given: object, at: str, classes: Sequence[str]) -> Aggregation:
+    found = _mapping(given, at)
+    by_class = _mapping(_needed(found, "classes", f"{at}."), f"{at}.classes")
+    for name in by_class.keys() - {*classes}:
+        raise ValueError(f"{at}.classes: {name!r} is none of {', '.join(classes)}")
+    scores = {}
+    for name in classes:
+        here = f"{at}.classes.{name}"
+        values = _mapping(_needed(by_class, name, f"{at}.classes."), here)
+        own = {key: _fraction(values.get(key), f"{here}.{key}") for key in CLASS_SCORES}
+        scores[name] = own | {key: _measured(values[key], f"{here}.{key}") for key in values if key in VOLUME_MEANS}
+    mdsc, miou = (_fraction(_needed(found, key, f"{at}."), f"{at}.{key}") for key in METRICS)
+    units, left_out = (_count(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("units", "left_out"))
+    accuracy = _fraction(found.get("accuracy"), f"{at}.accuracy")
+    return {"mDSC": mdsc, "mIoU": miou, "accuracy": accuracy, "units": units, "left_out": left_out, "classes": scores}
+
+
 def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     row = _mapping(given, at)
     case = _text(_needed(row, "case", f"{at}."), f"{at}.case")
@@ -316,10 +338,6 @@ def _refuse_twice(rows: Sequence[Row]) -> None:
                 "added up"
             )
         seen.add((row.case, row.fold, row.label))
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _needed(found: Mapping[str, Any], key: str, at: str) -> Any:
@@ -369,7 +387,7 @@ def _whole(value: object, at: str) -> int:
 def _count(value: object, at: str) -> int:
     found = _whole(value, at)
     if found < 0:
-        raise ValueError(f"{at}: a number of pixels, 0 or more, is needed, got {_shown(value)}")
+        raise ValueError(f"{at}: a number, 0 or more, is needed, got {_shown(value)}")
     return found
 
 
@@ -377,6 +395,13 @@ def _measured(value: object, at: str) -> float | None:
     """A number; None where it is undefined, which other programs write as NaN or Infinity."""
     found = math.nan if value is None else _number(value, at)
     return found if math.isfinite(found) else None
+
+
+def _fraction(value: object, at: str) -> float | None:
+    found = _measured(value, at)
+    if found is not None and not 0 <= found <= 1:
+        raise ValueError(f"{at}: a fraction of 1 is needed, got {_shown(value)}")
+    return found
 
 
 def _truth(value: object, at: str) -> bool:
@@ -394,23 +419,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-HEADER: dict[str, Callable[[object, str], Any]] = {
-    "background": _text,
-    "ignore_index": _whole,
-    "rule": _text,
-    "grid": _text,
-    "window": _window,
-    "overlap": _number,
-    "flip": _truth,
-    "largest_component": _truth,
-    "inference": _text,
-    "tolerance_mm": _number,
-    "surface_rule": _text,
-    "part": _text,
-    "checkpoint": _text,
-    "epoch": _whole,
-    "seed": _whole,
-    "fold": _whole,
-    "folds": _whole,
+READERS: dict[Any, Callable[[object, str], Any]] = {
+    str: _text,
+    int: _whole,
+    float: _number,
+    bool: _truth,
+    Sequence[int]: _window,
 }
-"""The optional keys of a header, and what reads each."""
+"""What reads a key of a header, by its type."""

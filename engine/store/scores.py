@@ -12,7 +12,10 @@ from segloss.document import ScoresDocument
 from ..errors import UsageError
 from .files import read_json
 
-NEEDED = "needed are header.classes and cases, a row for each case and class with case, class, tp, fp and fn"
+NEEDED = (
+    "needed are header.classes and cases, a row for each case and class with case, class, tp, fp and fn; an "
+    "aggregation may be left out"
+)
 
 
 def read_scores(path: Path, own: bool = True, missing: Callable[[], dict[str, Any]] = dict) -> ScoresDocument:

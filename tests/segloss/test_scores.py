@@ -168,7 +168,8 @@ FOREIGN = {"header": {"classes": ["a", "b"]}, "cases": [{"case": "x", "class": "
     ],
 )
 def test_the_kind_is_that_of_the_header_or_follows_from_the_rest(header, row, more, kind):
-    scores = {name: {"mDSC": 1.0, "mIoU": 1.0, "units": units, "classes": {}} for name, units in more.items()}
+    whole = {"mDSC": 1.0, "mIoU": 1.0, "left_out": 0, "classes": {"a": {}, "b": {}}}
+    scores = {name: {**whole, "units": units} for name, units in more.items()}
     document = {"header": FOREIGN["header"] | header, "cases": [FOREIGN["cases"][0] | row], **scores}
     found = ScoresDocument.from_json(document)
     assert (found.header.kind, found.header.primary) == (kind, Primary.of_kind(kind))

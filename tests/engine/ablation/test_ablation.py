@@ -1,5 +1,6 @@
 """Ablations: arms, cells, the pairing of scores, tables; and grids that are trained, fail, are killed and go on."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -164,9 +165,9 @@ def document(seed=0, fold=0, shift=0.0, cases=12, groups=None, background="backg
         "classes": {name: {"DSC": 0.5, "IoU": 0.4} for name in CLASSES},
     }
     known = {"classes": CLASSES, "background": background, "ignore_index": 255, "seed": seed, "fold": fold}
-    return {"header": {**known, "grid": "original", **header}, "cases": rows} | dict.fromkeys(
-        ("dataset", "case", "image"), scores
-    )
+    return {"header": {**known, "grid": "original", **header}, "cases": rows} | {
+        name: copy.deepcopy(scores) for name in ("dataset", "case", "image")
+    }
 
 
 def arm(name, shift=0.0, seeds=(0, 1), change=lambda one: None, **options):
@@ -419,7 +420,7 @@ def test_scores_of_another_trainer(tmp_path):
     ("change", "message"),
     [
         (lambda d: d.pop("cases"), "cases: missing; needed are header.classes and cases"),
-        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: a number of pixels, 0 or more, is needed, got -1"),
+        (lambda d: d["cases"][3].update(tp=-1), "cases.3.tp: a number, 0 or more, is needed, got -1"),
         (lambda d: d["cases"][0].update({"class": "gland"}), "the class 'gland' is none of background, zone, tumour"),
         (lambda d: d["header"].update(classes="ab"), "header.classes"),
         (
@@ -434,6 +435,14 @@ def test_scores_of_another_trainer(tmp_path):
         (lambda d: d["header"].update(kind="scan"), "header.kind must be one of volume, still, got 'scan'"),
         (lambda d: d["header"].update(primary={"metric": "mDSC"}), "header.primary.aggregation: missing"),
         (lambda d: d["header"].update(primary=primary("patient", "mDSC")), "got 'patient'"),
+        (lambda d: d["header"].update(format=3), "header.format: 2 is needed, or no such key, got 3; read it with the"),
+        (lambda d: d["header"].update(format=0), "header.format: 2 is needed, or no such key, got 0"),
+        (lambda d: d.update(case=[0.5]), "case: a mapping is needed, got [0.5]"),
+        (lambda d: d["case"].pop("units"), "case.units: missing"),
+        (lambda d: d["image"].update(mDSC=86), "image.mDSC: a fraction of 1 is needed, got 86"),
+        (lambda d: d["dataset"].update(left_out=-1), "dataset.left_out: a number, 0 or more"),
+        (lambda d: d["dataset"]["classes"].pop("zone"), "dataset.classes.zone: missing"),
+        (lambda d: d["dataset"]["classes"].update(gland={}), "dataset.classes: 'gland' is none of background, zone"),
     ],
 )
 def test_other_json_is_refused(tmp_path, change, message):
