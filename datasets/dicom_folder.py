@@ -154,10 +154,10 @@ class Dicom(Paired):
     def _segmentation(self, image: Path, series: Series) -> Path:
         """The SEG beside a scan that refers to its series, or, where none does, the one in its space."""
         folder = image if image.is_dir() else image.parent
-        found = [(header.path, header.refers) for header in self._index.headers(folder) if header.is_segmentation]
+        found = [header for header in self._index.headers(folder) if header.is_segmentation]
         uid, space = series.frames[0].series, series.frames[0].space
-        fit = [path for path, refers in found if uid in refers.series]
-        fit = fit or [path for path, refers in found if not refers.series and space and refers.space == space]
+        fit = [header.path for header in found if uid in header.refers]
+        fit = fit or [header.path for header in found if not header.refers and space and header.space == space]
         if len(fit) != 1:
             detail = f"none of {len(found)} SEG refers" if not fit else f"{len(fit)} SEG refer"
             listed = f" ({', '.join(path.name for path in fit[:5])})" if fit else ""
@@ -166,11 +166,11 @@ class Dicom(Paired):
 
     def _refuse_foreign(self, mask: Path, series: Series) -> None:
         """Raise a `DataError` for a SEG of another series in another space."""
-        refers, first = self._index.header(mask).refers, series.frames[0]
-        known = refers.series and refers.space and first.space
-        if known and first.series not in refers.series and refers.space != first.space:
+        header, first = self._index.header(mask), series.frames[0]
+        known = header.refers and header.space and first.space
+        if known and first.series not in header.refers and header.space != first.space:
             raise DataError(
-                f"{mask}: refers to the series {', '.join(sorted(refers.series))} in another space, but the scan is "
+                f"{mask}: refers to the series {', '.join(sorted(header.refers))} in another space, but the scan is "
                 f"{first.series}; give each scan its own mask, see data.masks and data.series"
             )
 

@@ -16,8 +16,6 @@ from .geometry import LPS_TO_RAS, Geometry
 
 SHARE, LEAST = 0.01, 0.01
 """How far steps may differ from their median: a share of it, or this many millimetres, whichever is more."""
-
-
 ROUNDING = 1e-6
 """Of differences between positions that are written with two decimals."""
 
@@ -73,8 +71,6 @@ def placed(frames: Sequence[Frame], where: Path) -> tuple[list[Frame], Geometry]
         if step is None:
             raise DataError(f"{where}: one slice without SpacingBetweenSlices or SliceThickness; export it again")
     else:
-        steps = np.diff(along)
-        step = float(np.median(steps))
         _refuse_uneven(found, along, where)
         refuse_tilt(found, axes, where, np.arange(len(found)))
         # over the whole stack: rounded positions err least there

@@ -21,19 +21,6 @@ MOST_FRAMES = 20_000
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What a SEG says it belongs to.
-
-    Attributes:
-        series: the SeriesInstanceUIDs that it refers to.
-        space: its FrameOfReferenceUID, "" where it has none.
-    """
-
-    series: frozenset[str]
-    space: str
-
-
-@dataclass(frozen=True)
 class Header:
     """What is kept of the header of a file.
 
@@ -42,7 +29,8 @@ class Header:
         is_segmentation: whether it is a SEG.
         is_image: whether it is an image: no segmentation, report, plan or directory.
         count: the frames of an image by its NumberOfFrames.
-        refers: what a SEG belongs to.
+        refers: the SeriesInstanceUIDs that a SEG refers to.
+        space: its FrameOfReferenceUID, "" where it has none.
         found: the frames of an image, or why they cannot be read.
     """
 
@@ -50,7 +38,8 @@ class Header:
     is_segmentation: bool
     is_image: bool
     count: int
-    refers: Reference
+    refers: frozenset[str]
+    space: str
     found: tuple[Frame, ...] | DataError
 
     @classmethod
@@ -58,16 +47,16 @@ class Header:
         """Of a data set without its pixels; a `DataError` where it does not say what it is."""
         is_segmentation = elements.text("SOPClassUID") in SEGMENTATIONS
         is_image = not is_segmentation and elements.value("Rows") is not None
-        uids = {
-            item.text("SeriesInstanceUID") for item in elements.items("ReferencedSeriesSequence") if is_segmentation
-        }
-        refers = Reference(frozenset(uids - {""}), elements.text("FrameOfReferenceUID"))
+        referred = elements.items("ReferencedSeriesSequence") if is_segmentation else []
+        refers = frozenset({item.text("SeriesInstanceUID") for item in referred} - {""})
         count = (elements.whole("NumberOfFrames", 1) or 1) if is_image else 1
         try:
             frames: tuple[Frame, ...] | DataError = tuple(frames_of(elements)) if is_image else ()
         except DataError as error:
             frames = error  # to be raised by who needs them, not by a listing
-        return cls(elements.path, is_segmentation, is_image, count, refers, frames)
+        return cls(
+            elements.path, is_segmentation, is_image, count, refers, elements.text("FrameOfReferenceUID"), frames
+        )
 
     @property
     def frames(self) -> tuple[Frame, ...]:

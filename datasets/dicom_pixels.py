@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import ceil, prod
 from typing import Any
 
@@ -164,8 +163,11 @@ def _decoded(elements: Elements, decoder: Decoder, plugin: str, frames: int) -> 
 
 def _check_codestreams(elements: Elements, syntax: uid.UID, shape: tuple[int, int, int]) -> None:
     """Refuse frames that are missing, or whose own size is not the header's, before a decoder allocates it."""
+    offsets = [elements.value(key) for key in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
+    extended = None if None in offsets else (offsets[0], offsets[1])
+    sources = generate_frames(elements.value("PixelData"), number_of_frames=shape[0], extended_offsets=extended)
     count = 0
-    for count, source in enumerate(_codestreams(elements, shape[0]), start=1):
+    for count, source in enumerate(sources, start=1):
         found = None if syntax == uid.RLELossless else codestream_size(source)
         if found is not None and found != shape[1:]:
             raise DataError(
@@ -178,12 +180,6 @@ def _check_codestreams(elements: Elements, syntax: uid.UID, shape: tuple[int, in
         raise DataError(
             f"{elements.path}: {count} compressed frames, but NumberOfFrames = {shape[0]}; cut short; replace the file"
         )
-
-
-def _codestreams(elements: Elements, frames: int) -> Iterator[bytes]:
-    offsets = [elements.value(key) for key in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
-    extended = None if None in offsets else (offsets[0], offsets[1])
-    yield from generate_frames(elements.value("PixelData"), number_of_frames=frames, extended_offsets=extended)
 
 
 def codestream_size(source: bytes) -> tuple[int, int] | None:

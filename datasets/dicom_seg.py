@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel import orientations
 from numpy.typing import NDArray
 
 from .dicom_file import load
 from .dicom_frames import Frame, frames_of
-from .dicom_grid import LEAST, directions, ordered, placed, refuse_tilt, tolerance
+from .dicom_grid import LEAST, directions, placed, refuse_tilt, tolerance
 from .dicom_options import SegRule
 from .dicom_pixels import stored_frames
 from .errors import DataError
-from .geometry import LPS_TO_RAS, TOLERANCE, Geometry
+from .geometry import LPS_TO_RAS, Geometry
 from .pixels import refuse_too_large
+from .volume import Volume
 
 KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 
 
-def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The segment numbers `(slices, rows, columns)`, and the affine to RAS+ millimetres.
+def read(path: Path, rule: SegRule, onto: Geometry | None) -> Volume:
+    """The segment numbers `(slices, rows, columns)` in space.
 
     Args:
         path: the file.
@@ -50,7 +50,7 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> tuple[NDArray[Any]
     else:
         most = elements.whole("MaximumFractionalValue", 255, least=1) if kind == "FRACTIONAL" else 1
         labels = _painted(stored >= rule.threshold * most - 1e-9, frames, slices, geometry, rule, path)
-    return _embedded(labels, geometry, onto)
+    return _embedded(Volume(labels, geometry.affine), onto)
 
 
 def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geometry, list[int]]:
@@ -66,36 +66,34 @@ def _grid(frames: list[Frame], path: Path, onto: Geometry | None) -> tuple[Geome
             raise DataError(f"{path}: frames of several sizes, orientations or spacings; write a SEG for each")
     # the step between slices: the least between frames, for slices without a segment have none; or what the header or
     # the scan says, if every frame lies a whole number of such steps from the first
-    _, along = ordered(frames)
-    steps = np.diff(along)
+    axes = directions(first)
+    along = np.array([axes[2] @ np.array(frame.position) for frame in frames])
+    along -= along.min()
+    order = np.argsort(along, kind="stable")
+    steps = np.diff(along[order])
     steps = steps[steps > LEAST]
     step = float(steps.min()) if steps.size else (first.apart or 0.0)
-    for given in (first.apart, _step_along(directions(first)[2], onto)):
-        if given and np.abs(along - along[0] - np.round((along - along[0]) / given) * given).max() <= tolerance(given):
+    for given in (first.apart, _step_along(axes[2], onto)):
+        if given and np.abs(along - np.round(along / given) * given).max() <= tolerance(given):
             step = given
     if step <= 0:
         raise DataError(f"{path}: one slice, and nothing says how thick; write SpacingBetweenSlices")
-    whole = np.round((along - along[0]) / step)
-    if np.abs(along - along[0] - whole * step).max() > tolerance(step):
+    whole = np.round(along / step)
+    if np.abs(along - whole * step).max() > tolerance(step):
         raise DataError(
             f"{path}: its frames lie unevenly, {steps.min():.4g} to {steps.max():.4g} mm apart; resample it"
         )
-    refuse_tilt(ordered(frames)[0], directions(first), path, along)
-    if whole[-1] > 2**15:
-        raise DataError(f"{path}: frames {along[-1] - along[0]:.4g} mm apart in steps of {step:.4g}; damaged?")
-    # `whole` is in the order of positions: back to the order of the frames, by the rank of each
-    normal_order = np.argsort(np.argsort([_along(frame, frames) for frame in frames], kind="stable"), kind="stable")
-    slices = [int(whole[at]) for at in normal_order]
-    by_slice = dict(zip(slices, frames, strict=True))
-    lowest = replace(by_slice[0], apart=step)
-    if len(by_slice) == 1:
-        return placed([lowest], path)[1], slices
+    refuse_tilt([frames[at] for at in order], axes, path, along[order])
+    if whole.max() > 2**15:
+        raise DataError(f"{path}: frames {along.max():.4g} mm apart in steps of {step:.4g}; damaged?")
+    slices = whole.astype(int).tolist()
     # the grid of the two outermost slices, its step divided by the slices between
-    ends = [lowest, by_slice[max(by_slice)]]
-    _, two = placed(ends, path)
-    affine = two.affine.copy()
-    affine[:3, 2] /= max(by_slice)
-    return Geometry((max(by_slice) + 1, *first.size), affine), slices
+    by_slice, last = dict(zip(slices, frames, strict=True)), max(slices)
+    lowest = replace(by_slice[0], apart=step)
+    _, ends = placed([lowest, by_slice[last]] if last else [lowest], path)
+    affine = ends.affine.copy()
+    affine[:3, 2] /= max(1, last)
+    return Geometry((last + 1, *first.size), affine), slices
 
 
 def _step_along(normal: NDArray[np.float64], onto: Geometry | None) -> float | None:
@@ -105,10 +103,6 @@ def _step_along(normal: NDArray[np.float64], onto: Geometry | None) -> float | N
     sizes = np.linalg.norm(onto.affine[:3, :3], axis=0)
     fits = np.abs((LPS_TO_RAS[:3, :3] @ normal) @ (onto.affine[:3, :3] / sizes)) > 0.999
     return float(sizes[fits][0]) if fits.any() else None
-
-
-def _along(frame: Frame, frames: list[Frame]) -> float:
-    return float(ordered([replace(frame, axes=frames[0].axes)])[1][0])
 
 
 def _by_slice(stored: NDArray[Any], slices: list[int], geometry: Geometry, path: Path) -> NDArray[Any]:
@@ -154,27 +148,22 @@ def _painted(
     return labels
 
 
-def _embedded(labels: NDArray[Any], geometry: Geometry, onto: Geometry | None) -> tuple[Any, NDArray[np.float64]]:
+def _embedded(found: Volume, onto: Geometry | None) -> Volume:
     """The labels on the whole grid of the scan, where they lie on its voxels; else as they are."""
     if onto is None:
-        return labels, geometry.affine
-    # from the SEG's voxels, turned to the axes of the scan, to the scan's: a shift by whole voxels where it fits
-    turned = geometry.reordered(onto.axes)
-    change = np.linalg.inv(onto.affine) @ turned.affine
-    start = np.round(change[:3, 3])
-    last = np.array(turned.shape[::-1]) - 1
-    # its corners in voxels of the scan against those that the shift gives, apart in millimetres
-    corners = turned.corners()
-    meant = (np.vstack([corners.T, np.ones(len(corners))]).T @ np.linalg.inv(onto.affine).T)[:, :3]
-    steps = np.array([[c, r, s] for c in (0, last[0]) for r in (0, last[1]) for s in (0, last[2])])
-    sizes = np.array(onto.spacing)[::-1]
-    if (np.abs(meant - (start + steps)) * sizes).max() > max(TOLERANCE, LEAST):
-        return labels, geometry.affine
-    stop = start + last + 1
-    if (start < 0).any() or (stop > np.array(onto.shape[::-1])).any():
-        return labels, geometry.affine
-    by_column = orientations.apply_orientation(np.moveaxis(labels, (0, 2), (2, 0)), geometry.change(onto.axes))
-    whole = np.zeros(onto.shape, labels.dtype)
+        return found
+    # the block of the scan that begins at the voxel nearest to the first one, with axes as the scan has them
+    turned = found.reordered(onto.axes)
+    to_voxels = np.linalg.inv(onto.affine)
+    start = np.round((to_voxels @ turned.affine)[:3, 3])
+    block = onto.affine.copy()
+    block[:3, 3] += onto.affine[:3, :3] @ start
+    stop = start + turned.array.shape[::-1]
+    apart = turned.geometry.corners() - Geometry(turned.geometry.shape, block).corners()
+    off = np.abs(apart @ to_voxels[:3, :3].T) * onto.spacing[::-1]
+    if off.max() > LEAST or (start < 0).any() or (stop > onto.shape[::-1]).any():
+        return found
+    whole = np.zeros(onto.shape, turned.array.dtype)
     (c0, r0, s0), (c1, r1, s1) = start.astype(int), stop.astype(int)
-    whole[s0:s1, r0:r1, c0:c1] = np.moveaxis(by_column, (0, 2), (2, 0))
-    return whole, onto.affine
+    whole[s0:s1, r0:r1, c0:c1] = turned.array
+    return Volume(whole, onto.affine)

@@ -181,7 +181,7 @@ def read_mask_volume(
         from .dicom_index import Index
 
         if (index or Index()).is_segmentation(path):
-            return Volume(*dicom_seg.read(path, rule, onto))
+            return dicom_seg.read(path, rule, onto)
     volume = read_volume(path)
     array = volume.array
     if array.ndim != 3:
