@@ -48,6 +48,7 @@ from .volume import (
 
 if TYPE_CHECKING:
     from .augment import TRANSFORMS, Augmentation, build_transform
+    from .loaders import end_workers, evaluation_loader, training_loader, unwrap_worker_errors
     from .samples import (
         PADDING,
         Draw,
@@ -55,16 +56,12 @@ if TYPE_CHECKING:
         Samples,
         TrainingBatches,
         centre,
-        end_workers,
-        evaluation_loader,
-        training_loader,
-        unwrap_worker_errors,
     )
 else:
     _LATER = dict.fromkeys(("TRANSFORMS", "Augmentation", "build_transform"), "augment")
     _LATER |= dict.fromkeys(("PADDING", "Draw", "Sample", "Samples", "TrainingBatches", "centre"), "samples")
-    _LATER |= dict.fromkeys(("end_workers", "evaluation_loader", "training_loader"), "samples")
-    _LATER["unwrap_worker_errors"] = "samples"
+    _LATER |= dict.fromkeys(("end_workers", "evaluation_loader", "training_loader"), "loaders")
+    _LATER["unwrap_worker_errors"] = "loaders"
 
     def __getattr__(name: str) -> Any:
         """What needs torch or albumentations, which take seconds to import, when it is first asked for."""

@@ -125,24 +125,19 @@ class Cache:
 
     def clear(self) -> int:
         """Remove every decoded case, of other settings and data sets too; returns the bytes that were freed."""
-        freed = 0
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                freed += path.stat().st_size
-                path.unlink()
-        return freed
+        return sum(self._bytes(remove=True))
 
     def held(self) -> int:
         """The bytes of every decoded case in the folder."""
-        total = 0
-        for path in self._files():
-            with suppress(FileNotFoundError):
-                total += path.stat().st_size
-        return total
+        return sum(self._bytes())
 
-    def _files(self) -> list[Path]:
-        """The decoded cases, and what writers that were killed have left of some."""
-        return [*self.folder.glob("*.safetensors"), *leftovers(self.folder, "*.safetensors")]
+    def _bytes(self, remove: bool = False) -> Iterator[int]:
+        """The sizes of the decoded cases, and of what writers that were killed have left of some."""
+        for path in (*self.folder.glob("*.safetensors"), *leftovers(self.folder, "*.safetensors")):
+            with suppress(FileNotFoundError):
+                yield path.stat().st_size
+                if remove:
+                    path.unlink()
 
     def _path(self, case: Case) -> Path:
         sources = [_stamp(path) for path in self.adapter.sources(case)]

@@ -6,19 +6,14 @@ of an epoch: nothing depends on which process draws a random number, or on how m
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from .cached import CachedCase
 from .case import IGNORE
@@ -28,8 +23,6 @@ from .samplers import Order
 if TYPE_CHECKING:
     from .augment import Augmentation
 
-GRACE_SECONDS = 10.0
-"""How long a loader process outlives a SIGTERM."""
 PADDING = -1
 """In place of the number of a sample that only gives a process something to do."""
 
@@ -155,99 +148,6 @@ class TrainingBatches(Sampler[list[Draw]]):
         for batch in range(self.start, len(self)):
             whole = draws[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield whole[number::processes] or [whole[0]._replace(padding=True)]
-
-
-def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
-    """A loader of the batches.
-
-    Args:
-        samples: what to load.
-        batches: in which order.
-        workers: processes that load; 0 loads in this one.
-        start_method: `fork`, `spawn` or `forkserver`; None for the platform's.
-    """
-    return DataLoader(
-        samples,
-        batch_sampler=batches,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context=start_method if workers else None,
-        worker_init_fn=_start,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else each epoch would draw from the generator that dropout draws from
-    )
-
-
-def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
-    """A loader of every sample once, in order, not augmented; a batch holds images of one size.
-
-    The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
-    none of these cases are left out.
-
-    Args:
-        samples: what to load.
-        batch_size: the largest batch.
-        workers: processes that load; 0 loads in this one.
-        cases: the numbers of the cases wanted, ascending, None for all.
-    """
-    batches: list[list[int]] = []
-    for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
-        equal = list(run)
-        batches += [equal[start : start + batch_size] for start in range(0, len(equal), batch_size)]
-    if cases is not None:
-        wanted = set(cases)
-        batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
-    return DataLoader(
-        samples,
-        batch_sampler=batches,
-        num_workers=workers,
-        worker_init_fn=_start,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-    )
-
-
-def end_workers(loader: Any) -> None:
-    """End the processes of a training loader at once, in the middle of an epoch too; its next epoch starts new ones.
-
-    Python would end them otherwise when it comes across the loader, or waits for them when it exits.
-    """
-    epoch, loader._iterator = loader._iterator, None
-    if epoch is not None:  # no public name for it: torch ends them when the last reference goes
-        epoch._shutdown_workers()
-
-
-def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
-    """The batches of a loader; what a loader process has to say of the data comes as its one line.
-
-    Raises:
-        DataError: a sample cannot be read; a loader process was killed.
-    """
-    try:
-        yield from loader
-    except DataError as error:
-        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; run the same command to "
-            "resume from the last checkpoint"
-        ) from error
-
-
-def _start(worker: int) -> None:  # noqa: ARG001
-    """One thread a process; SIGTERM to the whole job is for the training process to answer, which needs its loaders."""
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
-
-
-def _leave_in(seconds: float) -> None:
-    """End this process later: a SIGTERM may also be the last word of a training process that waits for its end."""
-    timer = threading.Timer(seconds, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
 
 
 def _seed(draw: Draw) -> int:

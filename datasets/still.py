@@ -66,17 +66,30 @@ def read_image(path: Path, channels: int) -> NDArray[Any]:
 
 
 def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
-    """A mask's raw pixels: see `read_labels` for values, `read_colours` for colours."""
-    return read_colours(path) if coloured else read_labels(path)
+    """A mask's raw pixels.
 
+    Args:
+        path: the file.
+        coloured: its colours, those of its palette where it has one; else its values, palette indices rather than
+            colours; one bit is 0 and 1.
 
-def read_labels(path: Path) -> NDArray[Any]:
-    """A mask's raw values as `(1, rows, columns)`, palette indices rather than colours; one bit is 0 and 1.
+    Returns:
+        `(1, rows, columns)` values, or `(1, rows, columns, 3)` uint8 colours.
 
     Raises:
-        DataError: the file cannot be read, is a JPEG, or has colour channels instead of labels.
+        DataError: the file cannot be read, is a JPEG, has colours in place of labels, or more than 8 bits a colour.
     """
-    image, _ = _open_mask(path)
+    image, deep = _open(path)
+    if image.format in ("JPEG", "MPO"):
+        raise DataError(f"{path}: a JPEG, whose compression changes labels; write masks as PNG from their source")
+    if coloured:
+        if deep or image.mode not in ("RGB", "RGBA", "P"):
+            found = "an image of more than 8 bits a channel" if deep else f"a {image.mode} image"
+            raise DataError(
+                f"{path}: {found}; expected a mask of 8-bit RGB colours (or a palette), since data.labels has "
+                "colours [r, g, b]; give values there if this mask holds labels"
+            )
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
     if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B", "I;16L"):
         raise DataError(
             f"{path}: a {image.mode} image; expected a mask of labels (8 or 16 bit, or palette), or classes given by "
@@ -84,22 +97,6 @@ def read_labels(path: Path) -> NDArray[Any]:
         )
     values = np.asarray(image)
     return (values.astype(np.uint8) if values.dtype == bool else values)[np.newaxis]
-
-
-def read_colours(path: Path) -> NDArray[np.uint8]:
-    """A mask's colours as `(1, rows, columns, 3)` uint8, those of its palette where it has one.
-
-    Raises:
-        DataError: the file cannot be read, is a JPEG, has more than 8 bits a channel, or holds labels.
-    """
-    image, deep = _open_mask(path)
-    if deep or image.mode not in ("RGB", "RGBA", "P"):
-        found = "an image of more than 8 bits a channel" if deep else f"a {image.mode} image"
-        raise DataError(
-            f"{path}: {found}; expected a mask of 8-bit RGB colours (or a palette), since data.labels has "
-            "colours [r, g, b]; give values there if this mask holds labels"
-        )
-    return np.asarray(image.convert("RGB"), dtype=np.uint8)[np.newaxis]
 
 
 def with_mask(image: Pixels, case: Case, labels: LabelMap) -> Decoded:
@@ -151,14 +148,6 @@ def _refuse_hollow(image: Image.Image, path: Path) -> None:
             f"{path}: {image.width}x{image.height} pixels by its header, in {size} bytes: damaged or cut short; "
             "replace the file"
         )
-
-
-def _open_mask(path: Path) -> tuple[Image.Image, bool]:
-    """See `_open`; a JPEG is refused, since its compression changes labels and colours at every edge."""
-    image, deep = _open(path)
-    if image.format in ("JPEG", "MPO"):
-        raise DataError(f"{path}: a JPEG, whose compression changes labels; write masks as PNG from their source")
-    return image, deep
 
 
 def _deep_colours(path: Path) -> NDArray[np.uint16]:

@@ -17,7 +17,7 @@ from datasets.leakage import leaks, refuse
 from datasets.normalise import ImageNet, MinMax, Percentile
 from datasets.prepare import LeakageWarning, prepare
 from datasets.splits import FromFile, Holdout, KFold, Official
-from datasets.still import read_image, read_labels
+from datasets.still import read_image, read_mask
 from segloss_tests.cases import SHARES, cache, people
 from segloss_tests.stills import make_camvid
 
@@ -91,7 +91,7 @@ def test_a_palette_mask_is_read_by_index(tmp_path):
     image = Image.fromarray(np.array([[0, 3], [11, 7]], np.uint8), mode="P")
     image.putpalette([9, 8, 7] * 256)
     image.save(tmp_path / "p.png")
-    assert read_labels(tmp_path / "p.png").tolist() == [[[0, 3], [11, 7]]]
+    assert read_mask(tmp_path / "p.png", coloured=False).tolist() == [[[0, 3], [11, 7]]]
 
 
 def test_grey_images_become_rgb(tmp_path):

@@ -168,9 +168,9 @@ def test_a_forgotten_loader_does_not_keep_its_process_alive():
     """SIGTERM to the whole job is not for loaders to answer, yet it is also how Python ends those that are left."""
     script = """
 from torch.utils.data import DataLoader
-import datasets.samples
-datasets.samples.GRACE_SECONDS = 0.5
-left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.samples._start))
+import datasets.loaders
+datasets.loaders.GRACE_SECONDS = 0.5
+left = iter(DataLoader(range(100), num_workers=1, worker_init_fn=datasets.loaders._start))
 next(left)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})

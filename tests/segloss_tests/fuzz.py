@@ -28,6 +28,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -167,8 +168,9 @@ def write_jpeg(folder: Path) -> None:
 
 def read_pictures(folder: Path) -> None:
     (path,) = folder.glob("x.*")
-    for read in (lambda: still.read_image(path, 1), lambda: still.read_image(path, 3), lambda: still.read_labels(path),
-                 lambda: still.read_colours(path)):  # fmt: skip
+    reads = [partial(still.read_image, path, channels) for channels in (1, 3)]
+    reads += [partial(still.read_mask, path, coloured) for coloured in (False, True)]
+    for read in reads:
         try:
             read()
         except datasets.DataError:

@@ -1,0 +1,110 @@
+"""Loaders of batches, their processes, and what these have to say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from .errors import DataError
+from .samples import Sample, Samples, TrainingBatches
+
+GRACE_SECONDS = 10.0
+"""How long a loader process outlives a SIGTERM."""
+
+
+def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
+    """A loader of the batches.
+
+    Args:
+        samples: what to load.
+        batches: in which order.
+        workers: processes that load; 0 loads in this one.
+        start_method: `fork`, `spawn` or `forkserver`; None for the platform's.
+    """
+    context = start_method if workers else None
+    return _loader(samples, batches, workers, persistent_workers=workers > 0, multiprocessing_context=context)
+
+
+def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
+    """A loader of every sample once, in order, not augmented; a batch holds images of one size.
+
+    The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
+    none of these cases are left out.
+
+    Args:
+        samples: what to load.
+        batch_size: the largest batch.
+        workers: processes that load; 0 loads in this one.
+        cases: the numbers of the cases wanted, ascending, None for all.
+    """
+    batches: list[list[int]] = []
+    for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
+        equal = list(run)
+        batches += [equal[start : start + batch_size] for start in range(0, len(equal), batch_size)]
+    if cases is not None:
+        wanted = set(cases)
+        batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
+    return _loader(samples, batches, workers)
+
+
+def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, **options: Any) -> Any:
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=_start,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each epoch would draw from the generator that dropout draws from
+        **options,
+    )
+
+
+def end_workers(loader: Any) -> None:
+    """End the processes of a training loader at once, in the middle of an epoch too; its next epoch starts new ones.
+
+    Python would end them otherwise when it comes across the loader, or waits for them when it exits.
+    """
+    epoch, loader._iterator = loader._iterator, None
+    if epoch is not None:  # no public name for it: torch ends them when the last reference goes
+        epoch._shutdown_workers()
+
+
+def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
+    """The batches of a loader; what a loader process has to say of the data comes as its one line.
+
+    Raises:
+        DataError: a sample cannot be read; a loader process was killed.
+    """
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; run the same command to "
+            "resume from the last checkpoint"
+        ) from error
+
+
+def _start(worker: int) -> None:  # noqa: ARG001
+    """One thread a process; SIGTERM to the whole job is for the training process to answer, which needs its loaders."""
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
+
+
+def _leave_in(seconds: float) -> None:
+    """End this process later: a SIGTERM may also be the last word of a training process that waits for its end."""
+    timer = threading.Timer(seconds, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
