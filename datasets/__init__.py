@@ -37,14 +37,8 @@ from .samplers import SAMPLERS, Sampler
 from .slices import SliceRule, evenly_spaced, kept_slices
 from .split_file import FromFile, Recorded
 from .splits import SPLITS
-from .volume import (
-    Volume,
-    place_doubt,
-    read_mask_volume,
-    read_volume,
-    volume_files,
-    write_volume,
-)
+from .volume import Volume
+from .volume_io import place_doubt, read_mask_volume, read_volume, volume_files, write_volume
 
 if TYPE_CHECKING:
     from .augment import TRANSFORMS, Augmentation, build_transform

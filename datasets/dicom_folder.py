@@ -19,7 +19,8 @@ from .labels import LabelMap, Labels, Values, background_index, label_map
 from .paired import Paired
 from .pattern import Pattern
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
-from .volume import Volume, read_series, volume_files
+from .volume import Volume
+from .volume_io import read_series, volume_files
 
 if TYPE_CHECKING:
     from .dicom_index import Index

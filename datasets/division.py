@@ -70,6 +70,17 @@ def with_validation(
     return split
 
 
+def with_drawn_validation(
+    split: Split, cases: Sequence[Case], foreground: Mapping[str, float], val: float, seeds: tuple[int, int]
+) -> Split:
+    """A split with validation groups drawn from its training part: a seed for the order, both for the draw."""
+    names = {*split["train"]}
+    training = [case for case in cases if case.id in names]
+    order = stratified_order(training, foreground, [seeds[0]])
+    drawn = with_validation(training, order, [], val, np.random.default_rng(seeds))
+    return {**drawn, "test": split["test"]}
+
+
 def amount(value: float, total: int) -> int:
     """A number of groups from a number ≥ 1 or a share of all."""
     return round(value) if value >= 1 else max(1, round(value * total))

@@ -14,7 +14,7 @@ from .labels import LabelMap, Labels, Values, label_map, own_classes
 from .paired import Paired
 from .pattern import Pattern
 from .scan import SliceAxis, read_scan, with_scan_mask
-from .volume import volume_files
+from .volume_io import volume_files
 
 
 class NiftiFolder(Paired):

@@ -19,7 +19,8 @@ from .files import cannot_write
 from .labels import Labels, Values
 from .promise12 import Promise12
 from .scan import SliceAxis
-from .volume import Volume, write_volume
+from .volume import Volume
+from .volume_io import write_volume
 
 Field = NDArray[np.float64]
 Form = Literal["metaimage", "mr_series", "us_volume"]

@@ -16,7 +16,8 @@ from .formats import is_still
 from .geometry import Geometry
 from .labels import LabelMap
 from .still import read_mask
-from .volume import Volume, read_mask_volume, read_volume
+from .volume import Volume
+from .volume_io import read_mask_volume, read_volume
 
 if TYPE_CHECKING:
     from .dicom_index import Index

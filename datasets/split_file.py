@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .case import PARTS, Case
-from .division import Fold, Split, check_amount, one_fold, stratified_order, with_validation
+from .division import Fold, Split, check_amount, one_fold, with_drawn_validation
 from .errors import DataError
 from .files import read_json
 
@@ -67,10 +65,7 @@ class FromFile:
             return split
         if split["val"]:
             raise DataError(f"{self.path}: has a validation part of its own; remove data.split.val")
-        training = [case for case in cases if case.id in set(split["train"])]
-        order = stratified_order(training, foreground, [self.seed])
-        rng = np.random.default_rng([self.seed, fold])
-        return {**with_validation(training, order, [], self.val, rng), "test": split["test"]}
+        return with_drawn_validation(split, cases, foreground, self.val, (self.seed, fold))
 
     def _entry(self) -> Any:
         """The content for the fold."""

@@ -17,6 +17,7 @@ from .division import (
     one_fold,
     spread,
     stratified_order,
+    with_drawn_validation,
     with_validation,
 )
 from .errors import DataError
@@ -56,16 +57,13 @@ class Official:
             raise DataError("split: the data set has a validation part of its own; remove data.split.val")
         if split["val"] or self.val == 0 or not split["train"]:
             return split
-        training = [case for case in cases if case.part == "train"]
-        if len({case.group for case in training}) < 2:
+        groups = {case.group for case in cases if case.part == "train"}
+        if len(groups) < 2:
             raise DataError(
-                f"split: all training cases are of the group {training[0].group!r}, so none can validate; set "
+                f"split: all training cases are of the group {groups.pop()!r}, so none can validate; set "
                 "data.split.val: 0 to keep the last epoch, or see data.group"
             )
-        order = stratified_order(training, foreground, [self.seed])
-        rng = np.random.default_rng([self.seed, 1])
-        share = 0.1 if self.val is None else self.val
-        return {**with_validation(training, order, [], share, rng), "test": split["test"]}
+        return with_drawn_validation(split, cases, foreground, 0.1 if self.val is None else self.val, (self.seed, 1))
 
 
 class Holdout:

@@ -1,0 +1,228 @@
+"""Volumes read from files and written to them, each format by its own module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dicom_options import WHOLE, Colour, SegRule, Spacing
+from .errors import DataError
+from .files import below
+from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_dicom, is_read_as_dicom, volume_suffix
+from .geometry import Geometry
+from .volume import Volume
+
+if TYPE_CHECKING:
+    from .dicom_index import Index
+    from .dicom_series import Series
+
+READERS = {
+    **dict.fromkeys(METAIMAGE, "metaimage"),
+    **dict.fromkeys((*NIFTI, *NIFTI_HEADERS, *NIFTI_IMAGES), "nifti"),
+}
+"""The module of each suffix; it has `read` and `files`, and where the format is written too, `write`."""
+INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+
+
+def read_volume(
+    path: str | Path,
+    series: str | None = None,
+    stack: str | None = None,
+    colour: Colour = "grey",
+    spacing: Spacing | None = None,
+) -> Volume:
+    """Read a MetaImage (`.mhd`, `.mha`), a NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`) or DICOM: a file or a folder.
+
+    Integers stay integers where the file does not scale them; several values a voxel become channels. The slices of a
+    DICOM series are ordered by their position, whatever its files are called; see `datasets.dicom`.
+
+    Args:
+        path: the file, or the folder of a DICOM series.
+        series: DICOM: the SeriesInstanceUID, or a pattern on the series' description, where a folder holds several.
+        stack: DICOM: the name of a stack or orientation, where a series has several; the error lists them.
+        colour: DICOM: one channel (`grey`) or three (`rgb`).
+        spacing: DICOM: millimetres between slices, rows and columns, for images that do not say.
+
+    Raises:
+        DataError: the file is missing, unreadable or no volume in space, holds fewer voxels than it says, or names
+            data outside its folder.
+    """
+    path = Path(path)
+    if is_read_as_dicom(path):
+        return read_series(path, series, stack, colour, spacing)[0]
+    with _readable(path):
+        return Volume(*_format(path).read(path))
+
+
+def read_series(
+    path: Path,
+    series: str | None,
+    stack: str | None,
+    colour: Colour,
+    spacing: Spacing | None,
+    index: Index | None = None,
+) -> tuple[Volume, Series]:
+    """Read DICOM, and say which frames of which files its slices are; arguments and errors as `read_volume`.
+
+    `index` has the headers that have been read before.
+    """
+    from . import dicom
+    from .dicom_series import find_series
+
+    with _readable(path):
+        found = find_series(path, series, stack, spacing, index)
+        return Volume(dicom.read(found, colour), found.geometry.affine), found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Errors of reading a volume as a `DataError` that names it; numbers that are not finite are refused afterwards."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file and the disk") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; export it again from its source") from error
+
+
+def read_mask_volume(
+    path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None, index: Index | None = None
+) -> Volume:
+    """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
+
+    A DICOM SEG becomes the numbers of its segments, 0 where there is none.
+
+    Args:
+        path: the file.
+        rule: what to make of the fractions and overlaps of a SEG.
+        onto: the grid of its scan, for the slices that a SEG leaves out; null: from its first to its last.
+        index: the headers of DICOM files that have been read before; null: none.
+
+    Raises:
+        DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
+    """
+    path = Path(path)
+    if is_dicom(path):
+        from . import dicom_seg
+        from .dicom_index import Index
+
+        if (index or Index()).is_segmentation(path):
+            return dicom_seg.read(path, rule, onto)
+    volume = read_volume(path)
+    array = volume.array
+    if array.ndim != 3:
+        raise DataError(f"{path}: {array.shape[-1]} values a voxel; expected a mask of one")
+    if array.dtype.kind in "iu":
+        return volume
+    bad = array[~(np.floor(array) == array) | (np.abs(array) >= 2**63)]
+    if bad.size:
+        raise DataError(
+            f"{path}: {bad[0]} in {bad.size} of {array.size} voxels is no label; expected a mask of whole numbers, so "
+            "resample it by nearest neighbour, or is this the scan?"
+        )
+    return Volume(array.astype(smallest_integer(array.min(), array.max())), volume.affine)
+
+
+def write_volume(volume: Volume, path: str | Path, like: str | Path | None = None) -> None:
+    """Write `.mhd` with a compressed `.zraw` beside it, `.mha`, `.nii` or `.nii.gz`, whole or not at all.
+
+    Values stay as they are; truth values are written as uint8, float16 as float32, and 64-bit integers in the smallest
+    type that holds them.
+
+    Args:
+        volume: what is written.
+        path: the file.
+        like: the scan that lies on the same grid. Where both are NIfTI its qform, sform and unit are written as they
+            are, so that the volume lies on the scan in programs that believe either of the two.
+
+    Raises:
+        ValueError: another suffix, numbers that the formats do not have.
+        DataError: the file cannot be written; what was there before is still whole.
+    """
+    path = Path(path)
+    suffix = volume_suffix(path)
+    if suffix not in (*METAIMAGE, *NIFTI):
+        raise ValueError(f"{path}: a volume is written as .mhd, .mha, .nii or .nii.gz")
+    array = _writable(volume.array)
+    if suffix in METAIMAGE:
+        from . import metaimage
+
+        metaimage.write(array, volume.affine, path)
+    else:
+        from . import nifti
+
+        nifti.write(array, volume.affine, path, Path(like) if like is not None and _is_nifti(like) else None)
+
+
+def place_doubt(path: str | Path) -> str | None:
+    """Why programs may place a volume in different ways, in one phrase; None where they have no reason to.
+
+    A NIfTI file says twice where it lies, by qform and by sform; here the sform is believed where it is set.
+
+    Raises:
+        DataError: as `read_volume`.
+    """
+    if not _is_nifti(path):
+        return None
+    from . import nifti
+
+    return nifti.doubt(Path(path))
+
+
+def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
+    """The smallest integer type that holds all from `low` to `high`, unsigned where both would do.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for dtype in INTEGERS:
+        if np.iinfo(dtype).min <= int(low) and int(high) <= np.iinfo(dtype).max:
+            return np.dtype(dtype)
+    raise ValueError(f"no integer type holds {low} to {high}")
+
+
+def volume_files(path: str | Path) -> list[Path]:
+    """Every file that a volume's header and pixels come from; errors as `read_volume`."""
+    path = Path(path)
+    if is_read_as_dicom(path):
+        return list(below(path)) if path.is_dir() else [path]
+    found: list[Path] = _format(path).files(path)
+    return found
+
+
+def _format(path: Path) -> ModuleType:
+    suffix = volume_suffix(path)
+    if suffix is None and not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if suffix is None:
+        endings = ", ".join(VOLUMES)
+        raise DataError(f"{path}: not a volume that can be read; expected a file ending in {endings}, or DICOM")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    return import_module(f".{READERS[suffix]}", __package__)
+
+
+def _is_nifti(path: str | Path) -> bool:
+    return READERS.get(volume_suffix(path) or "") == "nifti"
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise ValueError(f"a volume of {array.dtype} cannot be written; convert it to integers or floats of 64 bits")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        return array.astype(smallest_integer(array.min(), array.max()))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
