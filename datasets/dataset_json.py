@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .case import Case
 from .errors import DataError
 from .files import read_json
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
@@ -16,21 +16,6 @@ from .labels import LabelMap
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
 """The folders of masks."""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A case of a `dataset.json`.
-
-    Attributes:
-        name: of the case.
-        images: its scan, one file a channel or one with all of them.
-        mask: its mask.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    mask: Path
 
 
 class DatasetJson:
@@ -76,8 +61,8 @@ class DatasetJson:
         except ValueError as error:
             raise DataError(f"{self.path}: {error}") from error
 
-    def cases(self) -> list[Listed]:
-        """The training cases, sorted by name; a `DataError` for a missing file or one outside the folder."""
+    def cases(self) -> list[Case]:
+        """The training cases by their first channels, sorted; a `DataError` for a file missing or out of the folder."""
         training = self._content.get("training")
         found = self._listed(training) if isinstance(training, list) else self._in_folders()
         if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
@@ -87,7 +72,7 @@ class DatasetJson:
             )
         if not found:
             raise DataError(f"{self.path}: no training case in {self.root / 'imagesTr'}, where nnU-Net has them")
-        return sorted(found, key=lambda case: case.name)
+        return sorted(found, key=lambda case: case.id)
 
     @cached_property
     def masks(self) -> set[Path]:
@@ -104,7 +89,7 @@ class DatasetJson:
             )
         return tuple(str(channels[str(index)]) for index in range(len(channels)))
 
-    def _listed(self, training: list[Any]) -> list[Listed]:
+    def _listed(self, training: list[Any]) -> list[Case]:
         found = []
         for entry in training:
             if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
@@ -119,7 +104,7 @@ class DatasetJson:
             found.append(self._case(volume_stem(mask), files, mask))
         return found
 
-    def _in_folders(self) -> list[Listed]:
+    def _in_folders(self) -> list[Case]:
         folder = self.root / "labelsTr"
         if not folder.is_dir():
             raise DataError(f"{self.path}: lists no training cases, and there is no folder {folder}")
@@ -131,11 +116,11 @@ class DatasetJson:
                 found.append(self._case(name, channel_files(first, len(self.channels)), mask))
         return found
 
-    def _case(self, name: str, images: list[Path], mask: Path) -> Listed:
+    def _case(self, name: str, images: list[Path], mask: Path) -> Case:
         for path in (*images, mask):
             if not path.is_file():
                 raise DataError(f"{path}: no such file, but {self.path} names the case {name!r}; add it or remove that")
-        return Listed(name, tuple(images), mask)
+        return Case(name, name, images[0], mask)
 
     def _inside(self, name: Any) -> Path:
         path = self.root / str(name)

@@ -47,6 +47,8 @@ class Dicom(Paired):
         overlap: of segments: refuse, or labels, where the class that stands later in `labels` wins.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the files have.
         resample: bring a mask of another grid onto the grid of the scan instead of refusing it.
+        field_of_view: of ultrasound: background outside the fan of the probe, black in every frame, does not count, in
+            training or in scores.
         spacing: `data.spacing`, which is the voxels' size of images that do not say it.
 
     Raises:
@@ -73,6 +75,7 @@ class Dicom(Paired):
         overlap: Literal["refuse", "labels"] = "refuse",
         slice_axis: SliceAxis = "axial",
         resample: bool = False,
+        field_of_view: bool = False,
         *,
         spacing: Spacing | None = None,
     ) -> None:
@@ -87,7 +90,7 @@ class Dicom(Paired):
         scans = Pattern("images", images, self._is_scan, depths[images])
         drawn = None if masks is None else Pattern("masks", masks, self._is_mask, depths[masks])
         super().__init__(root, [scans], drawn, spare_masks=True)
-        self.slice_axis, self.resample = slice_axis, resample
+        self.slice_axis, self.resample, self.field_of_view = slice_axis, resample, field_of_view
         self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
         self.labels = label_map(self.own, labels, ignore, values_only=True)
         self.channels = 3 if colour == "rgb" else 1
@@ -130,7 +133,11 @@ class Dicom(Paired):
         mask = self._segmentation(case.image, image.series) if self.masks is None else case.mask
         if self._index.is_segmentation(mask):
             self._refuse_foreign(mask, image.series)
-        return with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)
+        decoded = with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)
+        if not self.field_of_view or self.background is None:
+            return decoded
+        outside = ~field_of_view(image) & (decoded.mask == background_index(self.classes))
+        return Decoded(image, np.where(outside, np.uint8(IGNORE), decoded.mask))
 
     @cached_property
     def _index(self) -> Index:
@@ -177,70 +184,15 @@ class Dicom(Paired):
 
 
 class Trus(Dicom):
-    """Prostate ultrasound as in the ADFL paper: a multi-frame file or a series a patient, with the gland's mask.
-
-    Args:
-        root: the folder.
-        images: as in `dicom`.
-        masks: as in `dicom`.
-        labels: other classes; null for background 0 and prostate 1.
-        ignore: mask values of voxels that do not count.
-        series: as in `dicom`.
-        stack: as in `dicom`.
-        field_of_view: background outside the fan of the probe, black in every frame, does not count, in training
-            or in scores.
-        slice_axis: how volumes are cut into slices.
-        resample: bring a mask of another grid onto the grid of the scan instead of refusing it.
-        spacing: `data.spacing`, which is the voxels' size of images that do not say it.
-
-    Raises:
-        ValueError: see `LabelMap`, `Pattern`.
-    """
+    """Prostate ultrasound as in the ADFL paper: as `dicom`, with the classes background 0 and prostate 1."""
 
     own = LabelMap({"background": [0], "prostate": [1]})
-
-    def __init__(
-        self,
-        root: str,
-        images: str = "{name}",
-        masks: str | None = None,
-        labels: Labels | None = None,
-        ignore: Values | None = None,
-        series: str | None = None,
-        stack: str | None = None,
-        field_of_view: bool = False,
-        slice_axis: SliceAxis = "axial",
-        resample: bool = False,
-        *,
-        spacing: Spacing | None = None,
-    ) -> None:
-        super().__init__(
-            root,
-            images,
-            masks,
-            labels,
-            ignore,
-            series,
-            stack,
-            slice_axis=slice_axis,
-            resample=resample,
-            spacing=spacing,
-        )
-        self.field_of_view = field_of_view
-
-    def read(self, case: Case) -> Decoded:
-        """Decode a scan and its mask."""
-        decoded = super().read(case)
-        if not self.field_of_view or self.background is None:
-            return decoded
-        outside = ~field_of_view(decoded.image) & (decoded.mask == background_index(self.classes))
-        return Decoded(decoded.image, np.where(outside, np.uint8(IGNORE), decoded.mask))
 
 
 def field_of_view(image: Pixels) -> NDArray[np.bool_]:
     """Where the probe sees: true in pixels that any frame of the file has light in, `(slices, rows, columns)`."""
     assert image.geometry is not None
-    stored = in_file(image.array[..., 0], image)
-    seen = np.broadcast_to((stored.array > 0).any(axis=0), stored.array.shape)
+    stored = in_file(np.any(image.array > 0, axis=-1), image)
+    seen = np.broadcast_to(stored.array.any(axis=0), stored.array.shape)
     turned: NDArray[np.bool_] = Volume(seen, stored.affine).reordered(image.geometry.axes).array
     return turned

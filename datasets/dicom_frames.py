@@ -41,7 +41,6 @@ class Frame:
         path: its file.
         index: in its file, from 0.
         instance: the file's SOPInstanceUID.
-        kind: the file's SOPClassUID.
         series: its SeriesInstanceUID.
         described: modality and series description.
         space: its FrameOfReferenceUID, or that of its volume; "" where it has none.
@@ -62,7 +61,6 @@ class Frame:
     path: Path
     index: int
     instance: str
-    kind: str
     series: str
     described: str
     space: str
@@ -147,7 +145,6 @@ class _Place:
             path=whole.path,
             index=index,
             instance=whole.text("SOPInstanceUID"),
-            kind=whole.text("SOPClassUID"),
             series=whole.text("SeriesInstanceUID"),
             described=f"{whole.text('Modality')} {whole.text('SeriesDescription')!r}",
             space=whole.text("FrameOfReferenceUID") or whole.text("VolumeFrameOfReferenceUID"),

@@ -7,7 +7,7 @@ import logging
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -35,14 +35,9 @@ _QUIET = logging.Logger("nifti")
 _QUIET.addHandler(logging.NullHandler())
 
 
-class _Place(NamedTuple):
-    header: Path
-    data: Path
-
-
 def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The array `(slices, rows, columns[, channels])` and the affine to RAS+ millimetres; errors as `read_volume`."""
-    header_path, data = _place(path)
+    header_path, data = _pair(path)
     header = _header(header_path, header_path == data)
     dtype, colours = _dtype(header, header_path)
     sides, channels = _sides(header, header_path, colours)
@@ -65,7 +60,7 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 def files(path: Path) -> list[Path]:
     """The file, or the header and the image of a pair; errors as `read_volume`."""
-    return sorted({*_place(path)})
+    return sorted({*_pair(path)})
 
 
 def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path, like: Path | None = None) -> None:
@@ -114,12 +109,12 @@ def doubt(path: Path) -> str | None:
     return None if apart <= MOST_APART else f"qform and sform {apart:.3g} mm apart"
 
 
-def _place(path: Path) -> _Place:
+def _pair(path: Path) -> tuple[Path, Path]:
     """The files with header and pixels: one, or a pair that is found by either name."""
     lower = path.name.lower()
     single = next((suffix for suffix in NIFTI if lower.endswith(suffix)), None)
     if single:
-        return _Place(path, path)
+        return path, path
     own, others = (NIFTI_HEADERS, NIFTI_IMAGES) if lower.endswith(NIFTI_HEADERS) else (NIFTI_IMAGES, NIFTI_HEADERS)
     suffix = next(suffix for suffix in own if lower.endswith(suffix))
     stem, upper = path.name[: -len(suffix)], path.name[-len(suffix) :].isupper()
@@ -128,14 +123,14 @@ def _place(path: Path) -> _Place:
     names = [stem + (partner.upper() if upper else partner) for partner in partners]
     for partner in map(path.with_name, names):
         if partner.is_file():
-            return _Place(path, partner) if own == NIFTI_HEADERS else _Place(partner, path)
+            return (path, partner) if own == NIFTI_HEADERS else (partner, path)
     what = "image" if own == NIFTI_HEADERS else "header"
     raise DataError(f"{path}: no {what} {names[0]} beside it; a pair of .hdr and .img belongs together")
 
 
 def _header_of(path: Path) -> Any:
     """The header of a file, or of a pair by either name; errors as `read_volume`."""
-    header_path, data = _place(path)
+    header_path, data = _pair(path)
     return _header(header_path, header_path == data)
 
 

@@ -113,7 +113,7 @@ class NiftiFolder(Paired):
         if self.masks is not None:
             return super().cases()
         self._refuse_other_channels()
-        return [Case(case.name, case.name, case.images[0], case.mask) for case in self._json.cases()]
+        return self._json.cases()
 
     def accepts(self, path: Path) -> bool:
         """Whether a file may be a scan, by its name."""

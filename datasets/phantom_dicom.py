@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +102,10 @@ def _study(patient: str, kind: uid.UID, modality: str, described: str, instance:
 
 
 def _write(data: FileDataset, array: NDArray[Any], path: Path) -> None:
-    data.Rows, data.Columns = array.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 8 * array.itemsize
-    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(array.dtype.kind == "i")
-    data.PixelData = array.tobytes()
-    data["PixelData"].VR = "OB" if array.itemsize == 1 else "OW"
+    data.set_pixel_data(array, "MONOCHROME2", 8 * array.itemsize, generate_instance_uid=False)
     data.save_as(path, enforce_file_format=True)
 
 
 def _uid(*words: str) -> uid.UID:
-    """The same for the same words, of the root for UIDs made of random numbers."""
-    return uid.UID(f"2.25.{int.from_bytes(hashlib.sha256(' '.join(words).encode()).digest()[:15], 'big')}")
+    """The same for the same words."""
+    return uid.generate_uid(entropy_srcs=[" ".join(words)])

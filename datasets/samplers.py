@@ -8,7 +8,7 @@ augmentation; class counts and weights are not changed by a sampler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Sampler(Protocol):
     needs_background: bool
 
     def __call__(
-        self, rng: np.random.Generator, pixels: NDArray[np.int64], background: int | None, batch_size: int
+        self, rng: np.random.Generator, pixels: NDArray[np.int64], background: int | None, batch_size: int, /
     ) -> NDArray[np.int64]:
         """Sample numbers, as many as there are samples.
 
@@ -46,13 +46,7 @@ class Uniform:
 
     needs_background = False
 
-    def __call__(
-        self,
-        rng: np.random.Generator,
-        pixels: NDArray[np.int64],
-        background: int | None,  # noqa: ARG002
-        batch_size: int,  # noqa: ARG002
-    ) -> NDArray[np.int64]:
+    def __call__(self, rng: np.random.Generator, pixels: NDArray[np.int64], *_: Any) -> NDArray[np.int64]:
         """See `Sampler`."""
         return rng.permutation(len(pixels))
 
@@ -123,13 +117,7 @@ class Rare:
         rarest = np.where(holds, rarity, 1.0).max(axis=1)
         return np.asarray(rarest**self.power, dtype=np.float64)
 
-    def __call__(
-        self,
-        rng: np.random.Generator,
-        pixels: NDArray[np.int64],
-        background: int | None,  # noqa: ARG002
-        batch_size: int,  # noqa: ARG002
-    ) -> NDArray[np.int64]:
+    def __call__(self, rng: np.random.Generator, pixels: NDArray[np.int64], *_: Any) -> NDArray[np.int64]:
         """See `Sampler`."""
         samples = rng.permutation(len(pixels))
         weights = self.weights(pixels)[samples]

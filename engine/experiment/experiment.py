@@ -80,14 +80,12 @@ class Experiment:
         """The batches of the training samples, by the sampler; a `DataError` where there are too few."""
         config, adapter = self.config, self.adapter
         sampler = build.build_sampler(config.data.sampler)
-        order = partial(
-            sampler,
-            pixels=samples.counts()[0],
-            background=datasets.background_index(adapter.classes),
-            batch_size=config.train.batch_size,
-        )
+        background, batch_size = datasets.background_index(adapter.classes), config.train.batch_size
+        pixels, _ = samples.counts()
         share = (ranks.rank(), ranks.world_size())
-        return datasets.TrainingBatches(len(samples), config.train.batch_size, config.seed, order, share)
+        return datasets.TrainingBatches(
+            len(samples), batch_size, config.seed, lambda rng: sampler(rng, pixels, background, batch_size), share
+        )
 
     def samples(self, part: datasets.Part) -> datasets.Samples:
         """The samples of a part as they are; a `DataError` where there are none."""
