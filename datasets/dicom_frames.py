@@ -120,13 +120,7 @@ def _refuse_many(elements: Elements, count: int) -> None:
 
 
 class _Place:
-    """What holds for a frame: said in its own functional groups, in the shared ones, or of the whole file.
-
-    Args:
-        whole: of the file.
-        shared: of all frames.
-        own: of the frame; None where frames have none.
-    """
+    """What holds for a frame: said in its own functional groups, in the shared ones, or of the whole file."""
 
     def __init__(self, whole: Elements, shared: Elements, own: Elements | None) -> None:
         self.whole, self.shared, self.own = whole, shared, own

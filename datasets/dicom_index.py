@@ -12,7 +12,7 @@ from .dicom_file import HEADLESS, Elements, load
 from .dicom_frames import Frame, frames_of
 from .errors import DataError
 from .files import below
-from .formats import DICOM, is_dicom
+from .formats import DICOM, MARK, MARK_AT, is_dicom
 
 SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -104,10 +104,10 @@ class Index:
         for file in below(path):
             try:
                 with file.open("rb") as opened:
-                    begins = opened.read(len(HEADLESS[0]))
+                    begins = opened.read(MARK_AT + len(MARK))
             except OSError as error:
                 raise DataError(f"{file}: cannot be opened ({error.strerror or error}); is a slice lost?") from error
-            if is_dicom(file):
+            if begins[MARK_AT:] == MARK:
                 yield self.header(file)
             elif file.suffix.lower() in DICOM or begins.startswith(HEADLESS):
                 raise DataError(

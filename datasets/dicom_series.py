@@ -43,14 +43,9 @@ class Series:
 def find_series(
     path: Path, series: str | None, stack: str | None, spacing: Spacing | None, index: Index | None = None
 ) -> Series:
-    """Find the series of a file, or of a folder with its sub-folders, by headers alone.
+    """Find the series of a file, or of a folder with its sub-folders, by headers alone; arguments as `read_volume`.
 
-    Args:
-        path: a file or a folder.
-        series: its SeriesInstanceUID, or a pattern on its description, where there are several.
-        stack: the name of a stack, where a series has several; the error lists them.
-        spacing: millimetres between slices, rows and columns of images that do not say.
-        index: the headers that have been read before; None for none.
+    `index` has the headers that have been read before.
 
     Raises:
         DataError: none or several to choose from, frames that make no regular grid.

@@ -14,15 +14,7 @@ from .still import read_image, with_mask
 
 
 class Stills(Paired):
-    """Images and their masks below a folder, found by patterns.
-
-    Args:
-        root: the folder that the patterns start from.
-        images: where images lie.
-        masks: where masks lie, with `{name}`.
-        labels: what the values or colours of a mask mean.
-        channels: of an image, 1 or 3.
-    """
+    """Images and their masks below a folder; `labels` says what the values or colours of a mask mean."""
 
     kind: Kind = "still"
     reads = "images (.png, .jpg, .tif, .bmp)"

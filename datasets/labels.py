@@ -46,6 +46,10 @@ class LabelMap:
         if len(classes) > IGNORE:
             raise ValueError(f"labels: {len(classes)} classes; at most {IGNORE} fit beside void in 8 bits")
         self.classes, self.hint = tuple(classes), hint
+        self.values: dict[str, Values] = {
+            name: [value if isinstance(value, int) else list(value) for value in values]
+            for name, values in classes.items()
+        }
         listed = [("labels", value) for values in classes.values() for value in values]
         listed += [("ignore", value) for value in ignore]
         self.coloured = any(not isinstance(value, int) for _, value in listed)
@@ -154,7 +158,7 @@ def label_map(
         return own
     if labels is not None and not labels:
         raise ValueError("labels: names no class")
-    classes = own_classes(own) if labels is None else {name: as_values(value) for name, value in labels.items()}
+    classes = own.values if labels is None else {name: as_values(value) for name, value in labels.items()}
     claimed = [value for values in classes.values() for value in values]
     coloured = any(not isinstance(value, int) for value in claimed)
     if values_only and coloured:
@@ -164,15 +168,6 @@ def label_map(
     if labels is not None and len(classes) < 2:
         raise ValueError("labels: one class is nothing to tell apart; name the background too, as {background: 0}")
     return found
-
-
-def own_classes(labels: LabelMap) -> dict[str, Values]:
-    """The values or colours of each class of a map."""
-    classes: dict[str, Values] = {name: [] for name in labels.classes}
-    for code, index in labels.codes.items():
-        if index != IGNORE:
-            classes[labels.classes[index]].append(_colour(code) if labels.coloured else code)
-    return classes
 
 
 def as_values(value: int | Values) -> Values:

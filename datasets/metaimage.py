@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
-from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,14 +37,13 @@ def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
 
     from .itk import to_image
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        beside.mkdir()
-        made = beside / f"{path.stem}{path.suffix.lower()}"
-        SimpleITK.WriteImage(to_image(array, affine), str(made), useCompression=True, imageIO="MetaImageIO")
-        for data in (data for data in beside.iterdir() if data != made):  # first, as a header names them
-            data.replace(path.with_name(data.name))
-        made.replace(path)
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as beside:
+            made = Path(beside) / f"{path.stem}{path.suffix.lower()}"
+            SimpleITK.WriteImage(to_image(array, affine), str(made), useCompression=True, imageIO="MetaImageIO")
+            for data in (data for data in made.parent.iterdir() if data != made):  # first, as a header names them
+                data.replace(path.with_name(data.name))
+            made.replace(path)
     except OSError as error:
         raise DataError(f"{path}: {cannot_write(error, path.parent, array.nbytes)}") from error
     except RuntimeError as error:  # SimpleITK's, which has no error number
@@ -54,9 +51,6 @@ def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
         raise DataError(
             f"{path}: cannot be written ({free:.1f} MiB free); is the disk full, or the folder closed to you?"
         ) from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(beside)
 
 
 def _part(header: Header, data: Path, size: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from .case import Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .formats import is_scan, without_suffix
-from .labels import LabelMap, Labels, Values, label_map, own_classes
+from .labels import LabelMap, Labels, Values, label_map
 from .paired import Paired
 from .pattern import Pattern
 from .scan import SliceAxis, read_scan, with_scan_mask
@@ -100,7 +100,7 @@ class NiftiFolder(Paired):
         """The arguments `labels`, `ignore` and `channels` that `dataset.json` gives; none where patterns find scans."""
         if self.images:
             return {}
-        labels = {"labels": own_classes(self.labels), "ignore": self.labels.ignored()} if self._given is None else {}
+        labels = {"labels": self.labels.values, "ignore": self.labels.ignored()} if self._given is None else {}
         return labels | ({"channels": self.channels} if self._own_channels is None else {})
 
     def cases(self) -> list[Case]:

@@ -118,9 +118,7 @@ class Window:
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
         """Scale by the window."""
-        scaled = np.clip((image.astype(np.float32) - self.low) / (self.high - self.low), 0, 1).astype(np.float32)
-        channels = image.shape[-1]
-        return Normalised(scaled, (0.0,) * channels, (1.0,) * channels)
+        return _unshifted(np.clip((image.astype(np.float32) - self.low) / (self.high - self.low), 0, 1))
 
 
 class MinMax:
@@ -132,9 +130,12 @@ class MinMax:
         """Scale by the case's own extremes."""
         values = image.astype(np.float32)
         bottom, top = values.min(axis=(0, 1, 2)), values.max(axis=(0, 1, 2))
-        scaled = ((values - bottom) / np.maximum(top - bottom, 1e-6)).astype(np.float32)
-        channels = image.shape[-1]
-        return Normalised(scaled, (0.0,) * channels, (1.0,) * channels)
+        return _unshifted((values - bottom) / np.maximum(top - bottom, 1e-6))
+
+
+def _unshifted(scaled: NDArray[Any]) -> Normalised:
+    channels = scaled.shape[-1]
+    return Normalised(scaled.astype(np.float32), (0.0,) * channels, (1.0,) * channels)
 
 
 NORMALISATIONS: dict[str, type[ImageNet] | type[Percentile] | type[MinMax] | type[Window]] = {

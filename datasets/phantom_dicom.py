@@ -23,11 +23,7 @@ DATE, TIME = "20200101", "120000"
 def write_us_volume(array: NDArray[np.uint8], mask: NDArray[Any], spacing: tuple[float, ...], folder: Path) -> None:
     """Write `volume.dcm`, an Enhanced US Volume, and `mask.dcm`, its SEG, into a folder that is named as the patient.
 
-    Args:
-        array: `(slices, rows, columns)`.
-        mask: on the same grid, 1 in the prostate.
-        spacing: millimetres between columns, rows and slices.
-        folder: to write into.
+    Array and mask are `(slices, rows, columns)`, the mask 1 in the prostate; the spacing is of columns, rows, slices.
     """
     data = _study(folder.name, US_VOLUME, "US", "3D TRUS")
     data.VolumeFrameOfReferenceUID = _uid(folder.name, "volume")
@@ -35,7 +31,6 @@ def write_us_volume(array: NDArray[np.uint8], mask: NDArray[Any], spacing: tuple
     data.AcquisitionDateTime, data.AcquisitionDuration = DATE + TIME, 1.0
     data.ImageType, data.VolumetricProperties = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "VOLUME"
     data.PositionMeasuringDeviceUsed, data.DimensionOrganizationType = "RIGID", "3D"
-    data.NumberOfFrames = len(array)
     organization = Dataset()
     organization.DimensionOrganizationUID = _uid(folder.name, "dimensions")
     data.DimensionOrganizationSequence = Sequence([organization])
