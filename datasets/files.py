@@ -89,16 +89,21 @@ def cannot_write(error: OSError, folder: Path, size: int = 0) -> str:
     return f"cannot be written ({error.strerror}); check the folder's permissions, or choose another one"
 
 
+def walk(folder: Path) -> Iterator[Path]:
+    """What lies in a folder and its sub-folders, in order, without hidden files and folders; links are not followed."""
+    for path in sorted(folder.rglob("*")):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
 def below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and its sub-folders in order, without hidden ones.
+    """The files of a folder and its sub-folders, as `walk` finds them.
 
     Raises:
         DataError: a link to a file outside the folder.
     """
     base = folder.resolve()
-    for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
-            continue
+    for path in filter(Path.is_file, walk(folder)):
         if path.is_symlink() and not path.resolve().is_relative_to(base):
             raise DataError(f"{path}: a link out of its folder; put the file itself there, or remove the link")
         yield path

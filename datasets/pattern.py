@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .case import PARTS
+from .files import walk
 
 
 class Pattern:
@@ -64,10 +65,10 @@ class Pattern:
             text = self.text.replace("{part}", part)
             fixed = folder.relative_to(root).as_posix()
             expression = _expression(text if fixed == "." else text.removeprefix(f"{fixed}/"), self._name)
-            for path in sorted(folder.rglob("*")):
+            for path in walk(folder):
                 below = path.relative_to(folder).as_posix()
                 fits = expression.fullmatch(below)
-                if fits is None or not self.accepts(path) or re.search(r"(?:^|/)\.", below):
+                if fits is None or not self.accepts(path):
                     continue
                 name = fits["name"] if "name" in expression.groupindex else below.removesuffix(path.suffix)
                 name = re.sub(r"(?i)\.nii$", "", name)  # of .nii.gz
