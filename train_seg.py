@@ -186,7 +186,9 @@ def parser() -> argparse.ArgumentParser:
         "--ref", type=Path, metavar="DIR", help="the reference masks, where a or b is a folder of masks"
     )
     compare.add_argument("overrides", nargs="*", metavar="key=value", help="with --ref: what the masks mean")
-    compare.add_argument("--smallest", type=float, default=0.01, help="the difference that would matter; default 0.01")
+    compare.add_argument(
+        "--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"
+    )
     report = verbs.add_parser("report", help="write a page", description=REPORT, formatter_class=raw)
     report.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, or an ablation")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder")

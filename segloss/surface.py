@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 SURFACE_SCORES = ("HD95", "ASSD", "surface_DSC")
 SURFACE_RULE = (
-    "Surfaces: a class absent from both masks is left out; absent from one of them its surface DSC is 0 and its "
-    "distances are the diagonal of the volume."
+    "Surfaces: a class absent from both masks is left out; absent from one of them, missed or invented, it has surface "
+    "DSC 0 and no distances."
 )
 
 
@@ -32,8 +32,8 @@ def surface_scores(
         tolerance: millimetres.
 
     Returns:
-        `{"HD95": mm, "ASSD": mm, "surface_DSC": fraction}`; None where both masks are empty, the diagonal of the volume
-        and 0 where one is.
+        `{"HD95": mm, "ASSD": mm, "surface_DSC": fraction}`; None where both masks are empty; where one is, the
+        distances are None and surface DSC is 0.
 
     Raises:
         ValueError: shapes that differ, a spacing or a tolerance that is not positive.
@@ -46,8 +46,7 @@ def surface_scores(
     if not any(present):
         return dict.fromkeys(SURFACE_SCORES)
     if not all(present):
-        diagonal = float(np.linalg.norm(np.multiply(prediction.shape, spacing)))
-        return {"HD95": diagonal, "ASSD": diagonal, "surface_DSC": 0.0}
+        return {"HD95": None, "ASSD": None, "surface_DSC": 0.0}
     import torch
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance
     from monai.metrics.surface_dice import compute_surface_dice

@@ -18,7 +18,7 @@ from ..configuration.config import AblationSection, Config
 from ..configuration.source import Node, load, merge
 from ..errors import ConfigError
 from ..experiment.folds import Folds, fold_configs
-from ..experiment.run import Run, fingerprint
+from ..experiment.run import FREE, Run, fingerprint, flat
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""
@@ -175,6 +175,25 @@ class Ablation:
         """
         mine, base = (_parts(self.arms[name]) for name in (arm, self.section.baseline))
         return [name for name in mine if mine[name] != base[name]]
+
+    def differs(self, arm: str) -> list[str]:
+        """In what an arm differs from the baseline beside loss, ACW and its remedy, with both values.
+
+        What it changes of data and model is its remedy where it has the baseline's loss and ACW; another optimizer,
+        schedule or number of epochs never is.
+        """
+        mine, base = (dict(flat(self.arms[name].document())) for name in (arm, self.section.baseline))
+        keys = [key for key in {**base, **mine} if mine.get(key) != base.get(key) and key not in FREE]
+        remedy: tuple[str, ...] = ("loss", "model.acw", "scores")
+        if not any(key.startswith(("loss", "model.acw")) for key in keys):
+            remedy = (*remedy, "data", "model")
+        return [
+            f"{key} {_plain(mine.get(key))}, not {_plain(base.get(key))}" for key in keys if not key.startswith(remedy)
+        ]
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).strip('"')
 
 
 def _training_key(config: Config) -> str:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segloss import compare
-from segloss.document import DISTANCES, Header, Row, ScoresDocument
+from segloss.document import DISTANCES, Header, ScoresDocument
 
 from ..errors import NothingInCommonError, UsageError
+from .grouped import FoldRow, GroupScores, folds_of
 
-Group = str
-FoldRow = tuple[int | None, Row]
-Score = Literal["DSC", "IoU", "HD95", "ASSD"]
+Score = Literal["DSC", "IoU", "HD95", "ASSD", "missed", "invented"]
+DETECTION: tuple[Score, ...] = ("missed", "invented")
+"""Whether a group has a class in vain, or gets one that it has not: less is better."""
+
+
+SMALLEST = {"DSC": 0.01, "IoU": 0.01, "HD95": 1.0, "ASSD": 1.0}
+"""By score the difference that would matter, where nothing else is said; distances in mm."""
 
 
 class Measure(NamedTuple):
@@ -25,7 +29,7 @@ class Measure(NamedTuple):
 
     Attributes:
         aggregation: `case`: the mean over a group's cases, `dataset`: of pooled counts.
-        score: `DSC`, `IoU`, `HD95` or `ASSD`.
+        score: `DSC`, `IoU`, `HD95`, `ASSD`, `missed` or `invented`.
         name: a class, or None for the mean over classes.
     """
 
@@ -39,9 +43,14 @@ class Measure(NamedTuple):
         return f"m{self.score}" if self.name is None else f"{self.name} {self.score}"
 
     @property
+    def unit(self) -> str:
+        """Of its values; empty for fractions of 1."""
+        return "mm" if self.score in DISTANCES else ""
+
+    @property
     def lower(self) -> bool:
         """Whether less is better."""
-        return self.score in DISTANCES
+        return self.score in (*DISTANCES, *DETECTION)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Method:
 
     name: str
     documents: dict[int | None, list[ScoresDocument]]
+    _scores: dict[int | None, GroupScores] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def header(self) -> Header:
@@ -67,6 +77,12 @@ class Method:
             for row in document.rows:
                 yield (document.header.fold if row.fold is None else row.fold), row
 
+    def scores(self, seed: int | None) -> GroupScores:
+        """The scores of the groups of a seed, read once."""
+        if seed not in self._scores:
+            self._scores[seed] = GroupScores.of(self.rows(seed), self.header)
+        return self._scores[seed]
+
     def holds(self, score: str, label: str) -> bool:
         """Whether a row of a class has a score."""
         documents = (document for of_seed in self.documents.values() for document in of_seed)
@@ -76,7 +92,7 @@ class Method:
 
 
 def measures(method: Method) -> list[Measure]:
-    """What methods are compared in: the primary metric, the score of each class by itself, HD95 of volumes.
+    """What methods are compared in: the primary metric; of each class its score, HD95 of volumes, misses, inventions.
 
     A document has no rows of the slices of volumes, so where their primary metric is by image they are compared by
     case; a still is its own image.
@@ -89,37 +105,88 @@ def measures(method: Method) -> list[Measure]:
         *overall,
         *(Measure(by, primary.score, name) for name in classes),
         *(Measure("case", "HD95", name) for name in surfaces),
+        *(Measure("case", score, name) for name in classes for score in DETECTION),
     ]
 
 
-def compared(a: Method, b: Method, measure: Measure) -> compare.Comparison:
+def compared(
+    a: Method, b: Method, measure: Measure, groups: Sequence[str] | None = None, tested: bool = True
+) -> compare.Comparison:
     """Compare two methods in one score, group by group; seeds that both have are pairs.
 
     Where they have none in common the networks of each are averaged, and the comparison is of these networks alone.
+
+    Args:
+        a: a method.
+        b: the other.
+        measure: the score.
+        groups: those of both that are compared; None for all that both have.
+        tested: False leaves the test to `compare.together`.
 
     Raises:
         UsageError: other classes.
         NothingInCommonError: no group that both have scored.
     """
     refuse_different(a, b)
-    seeds = [seed for seed in a.documents if seed in b.documents]
-    tables = [_Table.of(method, seeds or list(method.documents), measure) for method in (a, b)]
-    groups = [group for group in tables[0].scored() if group in tables[1].scored()]
+    groups = common_groups([a, b], measure) if groups is None else groups
     if not groups:
         raise NothingInCommonError(
             f"{a.name} and {b.name} have no patient or group in common for {measure.title}; the column `group` of "
             "`cases` says who is who"
         )
-    first, second = (table.values(groups, merged=not seeds) for table in tables)
-    folds = tables[0].folds_of(groups)
+    seeds = [seed for seed in a.documents if seed in b.documents]
+    found = [[one.scores(seed) for seed in seeds or one.documents] for one in (a, b)]
+    first, second = (np.stack([_values(one, measure, groups) for one in of], axis=1) for of in found)
+    if not seeds:
+        first, second = first.mean(1, keepdims=True), second.mean(1, keepdims=True)
+    folds = folds_of(found[0], groups)
     if measure.aggregation == "case":
-        return compare.paired(first, second, folds)
+        return compare.paired(first, second, folds, groups, tested)
     wanted = a.header.counted if measure.name is None else [measure.name]
     left_out = [index for index, name in enumerate(a.header.classes) if name not in wanted]
-    kept = [index for index in range(len(a.header.classes)) if index not in left_out]
-    if not all(counts[:, :, kept].any((0, 2, 3)).all() for counts in (first, second)):
-        raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, no group of one holds it")
-    return compare.pooled(first, second, "DSC" if measure.score == "DSC" else "IoU", left_out, folds)
+    score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
+    try:
+        return compare.pooled(first, second, score, left_out, folds, groups, tested)
+    except ValueError as error:
+        raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, {error}") from error
+
+
+def common_groups(methods: Sequence[Method], measure: Measure) -> list[str]:
+    """The groups that the seeds of all methods have a score for: by their reference, so it is the same for all.
+
+    A distance needs a prediction too: it is compared in the groups where all of them found the class. Seeds that no
+    other method has are not compared, and do not count, unless there are no others.
+    """
+    names: list[str] | None = None
+    kept = np.empty(0, dtype=bool)
+    for method in methods:
+        others = {seed for other in methods if other is not method for seed in other.documents}
+        for seed in [seed for seed in method.documents if seed in others] or method.documents:
+            one = method.scores(seed)
+            values = _values(one, measure).reshape(len(one.names), -1)
+            known = np.asarray(~np.isnan(values).any(axis=1))
+            if names is None:
+                names, kept = one.names, known
+            elif one.names == names:
+                kept = kept & known
+            else:
+                kept = kept & [name in one.places and known[one.places[name]] for name in names]
+    return [(names or [])[index] for index in np.flatnonzero(kept)]
+
+
+def _values(found: GroupScores, measure: Measure, groups: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """`(G,)` of some groups or of all, or their counts `(G, C, 3)`."""
+    if measure.aggregation == "dataset":
+        values = found.pooled
+    elif measure.score in DISTANCES:
+        values = found.distance(measure.score, str(measure.name))
+    elif measure.score in DETECTION:
+        values = (found.missed if measure.score == "missed" else found.invented)(str(measure.name))
+    else:
+        values = found.overlap(measure.score, measure.name)
+    if groups is None or groups == found.names:
+        return values
+    return np.asarray(values[[found.places[name] for name in groups]])
 
 
 def not_paired(a: Method, b: Method) -> list[str]:
@@ -177,62 +244,3 @@ def _references(method: Method) -> dict[tuple[str, str], int]:
 def _listed(names: Iterable[str]) -> str:
     found = list(names)
     return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-
-
-@dataclass(frozen=True)
-class _Table:
-    """What a method has for each seed and group: scores of its cases, or counts of each class."""
-
-    found: list[dict[Group, NDArray[np.float64]]]
-    folds: dict[Group, set[int | None]]
-
-    @classmethod
-    def of(cls, method: Method, seeds: Sequence[int | None], measure: Measure) -> _Table:
-        folds: dict[Group, set[int | None]] = defaultdict(set)
-        found = []
-        for seed in seeds:
-            rows = list(method.rows(seed))
-            for fold, row in rows:
-                folds[row.group].add(fold)
-            of_seed = _by_case if measure.aggregation == "case" else _counts
-            found.append(of_seed(rows, method.header, measure))
-        return cls(found, folds)
-
-    def scored(self) -> list[Group]:
-        """The groups that have a score for every seed, in order."""
-        return sorted(group for group in self.found[0] if all(group in one for one in self.found))
-
-    def values(self, groups: Sequence[Group], merged: bool) -> NDArray[np.float64]:
-        """`(G, S, …)`, or `(G, 1, …)` averaged over the seeds."""
-        stacked = np.stack([np.stack([one[group] for one in self.found]) for group in groups])
-        return stacked.mean(1, keepdims=True) if merged else stacked
-
-    def folds_of(self, groups: Sequence[Group]) -> list[int] | None:
-        """The fold of each group; None where one is held out in several."""
-        if any(len(self.folds[group]) > 1 for group in groups):
-            return None
-        known = sorted({str(*self.folds[group]) for group in groups})
-        return [known.index(str(*self.folds[group])) for group in groups]
-
-
-def _by_case(rows: Sequence[FoldRow], header: Header, measure: Measure) -> dict[Group, NDArray[np.float64]]:
-    """The mean over a group's cases; of each case over its classes where no class is named."""
-    wanted = {*header.counted} if measure.name is None else {measure.name}
-    cases: dict[tuple[Group, str, int | None], list[float]] = defaultdict(list)
-    for fold, row in rows:
-        value = row.scores.get(measure.score)
-        if row.label in wanted and value is not None:
-            cases[row.group, row.case, fold].append(value)
-    groups: dict[Group, list[float]] = defaultdict(list)
-    for (group, _, _), values in cases.items():
-        groups[group].append(float(np.mean(values)))
-    return {group: np.asarray(np.mean(values)) for group, values in groups.items()}
-
-
-def _counts(rows: Sequence[FoldRow], header: Header, _: Measure) -> dict[Group, NDArray[np.float64]]:
-    """`(C, 3)` true positives, false positives and false negatives of each group."""
-    places = {name: index for index, name in enumerate(header.classes)}
-    found: dict[Group, NDArray[np.float64]] = defaultdict(lambda: np.zeros((len(places), 3)))
-    for _fold, row in rows:
-        found[row.group][places[row.label]] += (row.tp, row.fp, row.fn)
-    return found

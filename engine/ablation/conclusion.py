@@ -12,8 +12,13 @@ from segloss.document import ScoresDocument
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
-from .comparison import Method
+from .answer import in_words
+from .comparison import DETECTION, SMALLEST, Method
+from .cost import cost
+from .detection import detection
+from .documents import arms_of
 from .forest import acw_curves, class_bars, forest, learning_curves
+from .ranking import ranking
 from .record import Record
 from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, compare_arms, scores_of
 
@@ -63,20 +68,33 @@ class Conclusion:
                     missing.append(f"{arm} seed {seed}: not all folds are finished; left out of the tables")
             if documents:
                 arms[arm] = Method(arm, documents)
+        missing += [
+            f"{arm}: on disk, but not among the arms any more; left out of the tables: name it in ablation.arms again, "
+            f"or remove {folder / arm}"
+            for arm in arms_of(folder)
+            if arm not in record.arms
+        ]
         found: list[Verdicts] = []
         if record.baseline not in arms:
             missing.append(f"no seed of {record.baseline} has all of its folds: nothing to compare with")
         elif len(arms) > 1:
             floor = record.noise_floor if record.noise_floor in arms else None
-            found = compare_arms(arms, record.baseline, record.smallest, floor)
+            found = compare_arms(arms, record.baseline, SMALLEST | record.smallest, floor)
         return cls(folder, record, arms, missing, found)
 
     def sections(self) -> Iterator[Section]:
         """The tables, as they are printed and written to files."""
         yield scores_of(self.arms)
-        yield from verdict_sections(self.verdicts, self.record.noise_floor)
+        yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs)
+        if (section := cost(self.record, self.folder)) is not None:
+            yield section
         if self.record.paper is not None:
             yield beside_paper(self.arms, self.record.paper)
+
+    @property
+    def differs(self) -> dict[str, list[str]]:
+        """By arm, in what it differs from the baseline beside loss, ACW and its remedy."""
+        return {arm: one.differs for arm, one in self.record.arms.items()}
 
     def draw(self) -> None:
         """Draw the pictures of what is finished into `figures`."""
@@ -88,7 +106,9 @@ class Conclusion:
             if self.record.arms[arm].shares is None  # else it has no training of its own
         }
         pictures = {
-            "forest": forest(self.verdicts) if self.verdicts else None,
+            "forest": forest([one for one in self.verdicts if one.measure.score not in DETECTION])
+            if self.verdicts
+            else None,
             "classes": class_bars(self.arms),
             "learning_curves": learning_curves(histories, str(header.primary)),
             "acw_curves": acw_curves(histories, header.classes),
@@ -108,24 +128,40 @@ class Conclusion:
         return {CAPTIONS[name]: path} if path.is_file() else {}
 
 
-def verdict_sections(found: Sequence[Verdicts], noise_floor: str | None = None) -> Iterator[Section]:
-    """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ."""
+def verdict_sections(
+    found: Sequence[Verdicts],
+    arms: Mapping[str, Method],
+    noise_floor: str | None = None,
+    differs: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[Section]:
+    """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ.
+
+    Args:
+        found: the verdicts of all measures.
+        arms: by name, what they are about.
+        noise_floor: the arm that is the baseline with other seeds.
+        differs: by arm, what else it differs from the baseline in.
+    """
     if not found:
         return
     first, *others = found
-    yield Section(
-        f"{first.measure.title} against {first.baseline}", in_words(first, noise_floor), COLUMNS, first.rows()
-    )
+    title = f"{first.measure.title} against {first.baseline}{_holds_for([first])}"
+    yield Section(title, in_words(first, noise_floor, differs), COLUMNS, first.rows())
+    others = [one for one in others if one.measure.score not in DETECTION]
     if others:
-        lines = [
-            line
-            for one in others
-            for line, known in zip(one.lines(), one.found.values(), strict=True)
-            if known.distinguishable
-        ]
+        lines = [one.line(arm) for one in others for arm, known in one.found.items() if known.distinguishable]
         rows = [row for one in others for row in one.rows()]
-        yield Section(f"one by one, against {first.baseline}, not corrected for their number", lines, COLUMNS, rows)
+        yield Section(f"by class, against {first.baseline}{_holds_for(others)}", lines, COLUMNS, rows)
+    if (section := detection(arms, found[1:])) is not None:
+        yield section
+    yield from ranking(arms, first, noise_floor)
     yield Section("how this is worked out", [METHOD, *_remarks(first)])
+
+
+def _holds_for(found: Sequence[Verdicts]) -> str:
+    """For how many comparisons p-values and intervals hold together, as the end of a heading."""
+    family = max(known.family for one in found for known in one.found.values())
+    return f"; p and intervals hold for all {family} comparisons together" if family > 1 else ""
 
 
 def _remarks(first: Verdicts) -> Iterator[str]:
@@ -135,16 +171,3 @@ def _remarks(first: Verdicts) -> Iterator[str]:
         yield f"The primary metric is {header.primary}; scores list no slices, so volumes are compared by case instead."
     if min(one.groups for one in first.found.values()) < FEWEST:
         yield f"Fewer than {FEWEST} {header.units}: nothing is tested."
-
-
-def in_words(first: Verdicts, noise_floor: str | None) -> list[str]:
-    """A sentence for each arm, and one on the noise floor."""
-    lines = first.lines()
-    if noise_floor in first.found:
-        same = first.found[noise_floor]
-        within = "" if same.low is None else f" (95 % CI {same.low:+.4f} to {same.high:+.4f})"
-        lines.append(
-            f"noise floor: with other seeds the baseline differs by {same.difference:+.4f}{within}; differences of "
-            "that size mean nothing"
-        )
-    return lines

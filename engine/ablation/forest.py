@@ -29,7 +29,7 @@ def forest(verdicts: Sequence[Verdicts]) -> Figure:
     for axis, one in zip(axes, verdicts, strict=False):
         for place, found in enumerate(reversed(one.found.values())):
             colour = DISTINGUISHABLE if found.distinguishable else NOT
-            if found.low is not None and found.high is not None:
+            if found.low is not None and found.high is not None and np.isfinite([found.low, found.high]).all():
                 axis.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
             axis.plot(found.difference, place, "s", color=colour)
             axis.annotate(
@@ -40,11 +40,12 @@ def forest(verdicts: Sequence[Verdicts]) -> Figure:
         axis.set(yticks=range(len(one.found)), yticklabels=list(reversed(one.found)), ylim=(-0.6, len(one.found) - 0.3))
         better = "lower is better" if one.measure.lower else "higher is better"
         axis.set_title(f"{one.measure.title} against {one.baseline}", fontsize=9)
-        axis.set_xlabel(f"difference ({better})", fontsize=8)
+        unit = f" in {one.measure.unit}" if one.measure.unit else ""
+        axis.set_xlabel(f"difference{unit} ({better})", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(axis="x", alpha=0.3)
-    figure.supxlabel("95 % intervals; blue: p < 0.05 after Holm's correction", fontsize=8)
+    figure.supxlabel("95 % intervals that hold for all rows of a table together; blue: 0 is outside", fontsize=8)
     return figure
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from ..configuration.config import PaperSection
+from ..configuration.config import PaperSection, by_score
 from ..configuration.older import rename_paper
 from ..errors import UsageError
 from ..experiment.run import Run
@@ -23,11 +24,14 @@ class Arm(BaseModel):
     Attributes:
         seeds: of its trainings, in the order of those that they are compared with.
         changed: in what of data and model it differs from the baseline.
+        differs: in what it differs from the baseline beside loss, ACW and its remedy, such as `optim.lr 0.003, not
+            0.0005`.
         shares: the arm whose training it shares; None for its own.
     """
 
     seeds: list[int]
     changed: list[str]
+    differs: list[str] = []
     shares: str | None = None
 
 
@@ -37,7 +41,7 @@ class Record(BaseModel):
     Attributes:
         name: it is called.
         baseline: the arm that the others are compared with.
-        smallest: the difference that would matter.
+        smallest: by score, the difference that would matter; of an older version one number, of DSC and IoU.
         seeds: that arms are compared in.
         folds: their numbers.
         arms: by name.
@@ -46,7 +50,7 @@ class Record(BaseModel):
 
     name: str
     baseline: str
-    smallest: float
+    smallest: Annotated[dict[str, float], BeforeValidator(by_score)]
     seeds: list[int]
     folds: list[int]
     arms: dict[str, Arm]
@@ -58,11 +62,16 @@ class Record(BaseModel):
         return cls(
             name=ablation.config.name,
             baseline=ablation.section.baseline,
-            smallest=ablation.section.smallest,
+            smallest=ablation.section.smallest.model_dump(),
             seeds=ablation.seeds,
             folds=sorted({cell.fold for cell in ablation.cells}),
             arms={
-                arm: Arm(seeds=ablation.seeds_of(arm), changed=ablation.changed(arm), shares=ablation.training_of(arm))
+                arm: Arm(
+                    seeds=ablation.seeds_of(arm),
+                    changed=ablation.changed(arm),
+                    differs=ablation.differs(arm),
+                    shares=ablation.training_of(arm),
+                )
                 for arm in ablation.arms
             },
             paper=ablation.section.paper,

@@ -8,26 +8,31 @@ from itertools import product, starmap
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
+
 from segloss import compare
 from segloss.aggregation import AGGREGATIONS, METRICS, Aggregation, AggregationName
-from segloss.compare import Comparison
+from segloss.compare import Comparison, Outcome
+from segloss.comparison import measured
 from segloss.document import Header, Primary, ScoresDocument
 
 from ..configuration.config import PaperSection
-from ..console.display import percent
 from ..console.sections import Section
 from ..errors import NothingInCommonError, UsageError
 from ..scoring.pooling import pooled
-from .comparison import Measure, Method, compared, measures
+from .comparison import SMALLEST, Measure, Method, common_groups, compared, measures, refuse_different
 
 METHOD = (
-    "Differences are paired by group, over the seeds that both arms have. Interval: 95 %, bootstrap of groups with the "
-    "seeds' share of the error. p: sign-flip permutation test of the mean, two-sided, adjusted for the number of arms "
-    "(Holm), not for the number of classes. d_z: mean over standard deviation of the groups' differences."
+    "Differences are paired by group, over the seeds that both arms have, in the groups whose reference has the class "
+    "(distances: where every arm found it). p: sign-flip test of the mean difference, two-sided, with the seeds' share "
+    "of the error; 95 % interval: the differences that this test does not reject. Both hold for all rows of their "
+    "table together (min P of the same sign flips), so that an interval leaves 0 out exactly where p is 0.05 or less. "
+    "Better or worse by a margin: the interval lies beyond it; equivalent: within it. d_z: difference over standard "
+    "deviation of the groups' differences."
 )
 
-COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p"]
-COLUMNS += ["groups", "wins/ties/losses", "Wilcoxon p", "d_z"]
+COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p", "by the smallest that matters"]
+COLUMNS += ["groups", "better/equal/worse", "without any one group", "d_z"]
 
 BAR = r"\|"
 LATEX = str.maketrans(
@@ -43,9 +48,9 @@ class Verdicts:
     Attributes:
         measure: the score.
         baseline: the arm that all are compared with.
-        found: by arm, the comparison; p-values are adjusted for their number.
+        found: by arm, the comparison; p-values and intervals hold for all of their table together.
         header: of the baseline's scores.
-        smallest: the difference that would matter.
+        smallest: the difference that would matter, in the unit of the score.
     """
 
     measure: Measure
@@ -54,42 +59,50 @@ class Verdicts:
     header: Header
     smallest: float
 
-    def lines(self) -> list[str]:
-        """A sentence for each arm."""
-        return [
-            one.verdict(arm, self.baseline, self.measure.title, self.header.units, self.smallest, self.measure.lower)
-            for arm, one in self.found.items()
-        ]
+    @property
+    def margin(self) -> str:
+        """The difference that would matter, with its unit."""
+        return f"{self.smallest:g} {self.measure.unit or self.measure.score}"
+
+    def line(self, arm: str) -> str:
+        """A sentence on an arm."""
+        return self.found[arm].verdict(
+            arm, self.baseline, self.measure.title, self.header.units, self.smallest, self.measure.lower,
+            self.measure.unit,
+        )  # fmt: skip
+
+    def outcome(self, arm: str) -> Outcome:
+        """What the interval of an arm says of the difference that would matter."""
+        return self.found[arm].outcome(self.smallest, self.measure.lower)
 
     def rows(self) -> list[list[str]]:
         """The numbers, an arm a row, under `COLUMNS`."""
         return [
             [
-                self.measure.title,
+                f"{self.measure.title}{self.measure.unit and ' '}{self.measure.unit}",
                 arm,
-                percent(one.mean_a),
-                percent(one.mean_b),
-                f"{one.difference:+.4f}",
-                "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}",
+                self._number(one.mean_a),
+                self._number(one.mean_b),
+                self._number(one.difference, "+"),
+                "-" if one.low is None or one.high is None else self._span(one.low, one.high),
                 chance(one.p_value),
+                self.outcome(arm),
                 str(one.groups),
                 f"{self._wins(one)[0]}/{one.ties}/{self._wins(one)[1]}",
-                chance(one.wilcoxon),
+                self._span(*self._without(one)) if one.groups > 1 else "-",
                 "-" if one.d_z is None else f"{one.d_z:.2f}",
             ]
             for arm, one in self.found.items()
         ]
 
-    def _wins(self, one: Comparison) -> tuple[int, int]:
-        """Groups in which the arm is better, and in which the baseline is."""
-        return (one.losses, one.wins) if self.measure.lower else (one.wins, one.losses)
-
     def flat(self) -> Iterator[dict[str, Any]]:
         """The numbers at full precision, for a CSV file."""
         for arm, one in self.found.items():
+            low, high = self._without(one)
             yield {
                 "aggregation": self.measure.aggregation,
                 "measure": self.measure.title,
+                "unit": self.measure.unit,
                 "arm": arm,
                 "baseline": self.baseline,
                 "score": one.mean_a,
@@ -97,50 +110,107 @@ class Verdicts:
                 "difference": one.difference,
                 "low": one.low,
                 "high": one.high,
-                "p_holm": one.p_value,
-                "wilcoxon_p": one.wilcoxon,
+                "p": one.p_value,
+                "family": one.family,
+                "smallest": self.smallest,
+                "outcome": self.outcome(arm),
                 "d_z": one.d_z,
                 "wins": self._wins(one)[0],
                 "ties": one.ties,
                 "losses": self._wins(one)[1],
+                "without_one_low": low,
+                "without_one_high": high,
                 "groups": one.groups,
                 "seeds": one.seeds,
                 "seed_variance": one.networks.variance,
             }
 
+    def _number(self, value: float, sign: str = "") -> str:
+        if np.isinf(value):
+            return measured(value, "")
+        return f"{value:{sign}.2f}" if self.measure.unit else f"{value:{sign}.4f}"
+
+    def _span(self, low: float, high: float) -> str:
+        return f"{self._number(low, '+')} to {self._number(high, '+')}"
+
+    def _wins(self, one: Comparison) -> tuple[int, int]:
+        """Groups in which the arm is better, and in which the baseline is."""
+        return (one.losses, one.wins) if self.measure.lower else (one.wins, one.losses)
+
+    def _without(self, one: Comparison) -> tuple[float, float]:
+        """The least and the greatest difference without one of the groups."""
+        return float(one.without.min()), float(one.without.max())
+
 
 def compare_arms(
-    arms: Mapping[str, Method], baseline: str, smallest: float, noise_floor: str | None = None
+    arms: Mapping[str, Method],
+    baseline: str,
+    smallest: Mapping[str, float] = SMALLEST,
+    noise_floor: str | None = None,
 ) -> list[Verdicts]:
     """Compare every arm with the baseline in every measure; of those after the first, where both have it.
+
+    The arms of the first measure are one family of comparisons, all rows of the others another.
 
     Args:
         arms: by name, those with scores.
         baseline: one of them.
-        smallest: the difference that would matter.
-        noise_floor: the arm whose p-value is no part of the family that Holm's correction is for.
+        smallest: by score, the difference that would matter.
+        noise_floor: the arm that is in no family, but tested by itself.
     """
     base = arms[baseline]
-    verdicts: list[Verdicts] = []
     wanted = measures(base)
     if not wanted:
         raise UsageError(f"{base.name}: no class but {base.header.background}: nothing to compare")
-    for measure in wanted:
-        found: dict[str, Comparison] = {}
-        for name, arm in arms.items():
-            if name == baseline:
-                continue
-            try:
-                found[name] = compared(arm, base, measure)
-            except NothingInCommonError:  # a class that no held-out case has, HD95 of another trainer's scores
-                if not verdicts:
-                    raise
-        if not found:
-            continue
-        family = [name for name in found if name != noise_floor]
-        found |= dict(zip(family, compare.holm([found[name] for name in family]), strict=True))
-        verdicts.append(Verdicts(measure, baseline, found, base.header, smallest))
-    return verdicts
+    first = _untested(arms, baseline, wanted[0], required=True)
+    others = {measure: _untested(arms, baseline, measure) for measure in wanted[1:]}
+    found = _tested({wanted[0]: first}, noise_floor) | _tested(others, noise_floor)
+    return [
+        Verdicts(measure, baseline, of_arms, base.header, smallest.get(measure.score, np.inf))
+        for measure, of_arms in found.items()
+        if of_arms
+    ]
+
+
+def _untested(
+    arms: Mapping[str, Method], baseline: str, measure: Measure, required: bool = False
+) -> dict[str, Comparison]:
+    """By arm the comparison in one measure, all on the same groups; arms that have nothing of it are left out.
+
+    Raises:
+        NothingInCommonError: an arm has none of the baseline's groups, and `required`.
+    """
+    base = arms[baseline]
+    there = {}
+    for name, arm in arms.items():
+        if name != baseline:
+            refuse_different(arm, base)
+            if required or common_groups([arm, base], measure):
+                there[name] = arm
+    groups = common_groups([base, *there.values()], measure)
+    found = {}
+    for name, arm in there.items():
+        try:
+            found[name] = compared(arm, base, measure, groups, tested=False)
+        except NothingInCommonError:  # a class that no held-out case has, HD95 of another trainer's scores
+            if required:
+                raise
+    return found
+
+
+def _tested(
+    found: Mapping[Measure, dict[str, Comparison]], noise_floor: str | None
+) -> dict[Measure, dict[str, Comparison]]:
+    """All comparisons as one family; those of the noise floor each by itself."""
+    keys = [(measure, arm) for measure, of_arms in found.items() for arm in of_arms if arm != noise_floor]
+    tested = dict(zip(keys, compare.together([found[measure][arm] for measure, arm in keys]), strict=True))
+    return {
+        measure: {
+            arm: compare.together([one])[0] if arm == noise_floor else tested[measure, arm]
+            for arm, one in of_arms.items()
+        }
+        for measure, of_arms in found.items()
+    }
 
 
 def scores_of(arms: Mapping[str, Method]) -> Section:

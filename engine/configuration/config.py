@@ -272,6 +272,28 @@ class PbsSection(ClusterSection):
     name: Literal["pbs"]
 
 
+def by_score(value: Any) -> Any:
+    """A single smallest difference as that of the scores that are fractions."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if not 0 < value < 1:
+        raise PydanticCustomError("smallest", "must lie between 0 and 1, or be given by score, such as HD95: 1")
+    return {"DSC": float(value), "IoU": float(value)}
+
+
+class SmallestSection(Strict):
+    """By score, the difference that would matter."""
+
+    DSC: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of 1, of the mean over classes too."""
+    IoU: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of 1, of the mean over classes too."""
+    HD95: Annotated[float, Field(gt=0)] = 1.0
+    """In mm."""
+    ASSD: Annotated[float, Field(gt=0)] = 1.0
+    """In mm."""
+
+
 class AblationSection(Strict):
     """An ablation: arms, each trained on every fold with every seed, and compared with a baseline."""
 
@@ -283,8 +305,8 @@ class AblationSection(Strict):
     """Of the trainings; null for the configuration's own."""
     noise_floor: bool = False
     """Train the baseline with other seeds too: how large a difference means nothing."""
-    smallest: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """The difference that would matter, for the statement of power."""
+    smallest: Annotated[SmallestSection, BeforeValidator(by_score)] = SmallestSection()
+    """The difference that would matter: smaller ones count as equivalent. A single number is that of DSC and IoU."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None

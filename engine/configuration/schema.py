@@ -34,6 +34,10 @@ def document() -> dict[str, Any]:
         keys = section.get("properties", {})
         if "sampler" in keys:
             keys["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
+        if "smallest" in keys:
+            one = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+            of_scores = keys["smallest"]
+            keys["smallest"] = {"description": of_scores.pop("description"), "anyOf": [one, of_scores], "default": 0.01}
         if "arms" in keys:
             arms = keys["arms"]["patternProperties"]
             removed = {"type": "null", "description": "Removes an inherited arm."}

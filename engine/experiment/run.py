@@ -66,8 +66,13 @@ class Run:
         self.path, self.writes = path, writes
 
     @classmethod
-    def of(cls, config: Config, writes: bool = True) -> Run:
+    def of(cls, config: Config, writes: bool = True, remedy: str | None = None) -> Run:
         """The folder of a configuration, which may not exist yet; nothing is written.
+
+        Args:
+            config: of the run.
+            writes: see `Run`.
+            remedy: what to do where the folder holds another run; None for a name of its own.
 
         Raises:
             UsageError: it holds another run, or something else.
@@ -75,7 +80,7 @@ class Run:
         """
         run = cls(Path(config.output) / config.name, writes)
         if run.config_file.is_file():
-            run._refuse_other(config)
+            run._refuse_other(config, remedy or f"give this one a name of its own, such as name={config.name}-2")
             run._refuse_other_split(config)
         elif run.path.exists() and not (run.path.is_dir() and all(map(_may_precede, run.path.iterdir()))):
             raise UsageError(f"{run.path}: not empty and no run of this program; choose another name or output")
@@ -286,7 +291,7 @@ class Run:
             )
         return entry
 
-    def _refuse_other(self, config: Config) -> None:
+    def _refuse_other(self, config: Config, remedy: str) -> None:
         mine, theirs = _identity(config), _identity(self.config())
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
         if other and self.trained and all(key in SCORING for key in other):
@@ -300,7 +305,7 @@ class Run:
             more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
             raise UsageError(
                 f"{self.path}: holds another run: {key} is {theirs.get(key)!r} there and {mine.get(key)!r} here{more}; "
-                f"give this one a name of its own, such as name={config.name}-2, or remove the folder"
+                f"{remedy}, or remove the folder"
             )
 
     def _refuse_other_split(self, config: Config) -> None:

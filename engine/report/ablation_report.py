@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from segloss.document import Header
 
-from ..ablation.conclusion import Conclusion, in_words, verdict_sections
+from ..ablation.answer import in_words
+from ..ablation.conclusion import Conclusion, verdict_sections
+from ..ablation.cost import cost
 from ..ablation.verdicts import beside_paper, scores_of
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
@@ -63,7 +65,8 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
         found.draw()
     seed = Seed.first(found)
     orders = {arm: scored(runs) for arm, runs in seed.runs.items()} if seed else {}
-    *tables, how = verdict_sections(found.verdicts, found.record.noise_floor) if found.verdicts else [Section("")]
+    told = verdict_sections(found.verdicts, found.arms, found.record.noise_floor, found.differs)
+    *tables, how = told if found.verdicts else [Section("")]
     if tables:
         tables[0] = replace(tables[0], lines=())  # they stand at the top
     sections = [_verdict(found, seed, orders), *_missing(found)]
@@ -77,6 +80,8 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
         sections += [_worst(seed, orders), *_trainings(seed), _cases(seed, orders, most_bytes)]
     sections += [how] if tables else []
     sections.append(_arms(found))
+    if (costs := cost(found.record, found.folder)) is not None:
+        sections.append(costs)
     if begun := _begun(found):
         sections += settings(begun)
     return Subject(found.record.name, sections)
@@ -85,7 +90,9 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
 def _verdict(found: Conclusion, seed: Seed | None, orders: Mapping[str, Sequence[Scored]]) -> Section:
     """What the comparison says in words, and the baseline's worst case with its reason."""
     lines = (
-        in_words(found.verdicts[0], found.record.noise_floor) if found.verdicts else ["Nothing can be compared yet."]
+        in_words(found.verdicts[0], found.record.noise_floor, found.differs)
+        if found.verdicts
+        else ["Nothing can be compared yet."]
     )
     if seed and orders[seed.lead]:
         one = orders[seed.lead][0]
@@ -108,6 +115,8 @@ def _missing(found: Conclusion) -> Iterator[Section]:
     if left:
         title = f"{len(left)} of {len(every)} trainings are not finished; run the same `ablate` command to resume"
         yield Section(title, [*found.missing, ", ".join(left)], bad=True)
+    elif found.missing:
+        yield Section("left out", found.missing, bad=True)
 
 
 def _charts(title: str, found: Conclusion, *names: str) -> Iterator[Section]:

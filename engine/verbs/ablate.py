@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -39,7 +40,8 @@ def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Displa
     Raises:
         UsageError, DataError: cells that have failed, after all others are done.
     """
-    _refuse_unfit(ablation.cells)
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # it cleans up after a grid that is killed
+    _refuse_unfit(ablation)
     executor = executor_of(ablation.config, ablation.section, ablation.path, scheduler)
     left = [cell for cell in ablation.cells if not cell.run.finished]
     finished = len(ablation.cells) - len(left)
@@ -61,15 +63,17 @@ def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Displa
         raise UsageError("\n".join(failed))
 
 
-def _refuse_unfit(cells: Sequence[Cell]) -> None:
+def _refuse_unfit(ablation: Ablation) -> None:
     """A `UsageError` where a cell wants several devices, or its folder holds another configuration."""
-    for cell in cells:
+    name = f"name={ablation.config.name}-2"
+    renamed = f"name the arm otherwise in ablation.arms, or give the ablation a name of its own, such as {name}"
+    for cell in ablation.cells:
         if cell.config.train.devices > 1:
             raise UsageError(
                 f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
                 "many at a time; leave it at 1"
             )
-        Run.of(cell.config)
+        Run.of(cell.config, remedy=renamed)
 
 
 def _list_cells(cells: Sequence[Cell], display: Display) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..ablation.comparison import Method, not_paired
+import numpy as np
+
+from ..ablation.comparison import SMALLEST, Method, not_paired
 from ..ablation.conclusion import verdict_sections
 from ..ablation.documents import arms_of, method, scores_files
 from ..ablation.verdicts import compare_arms
@@ -16,7 +18,7 @@ from ..scoring.masks import Options, masks_in, score_masks
 
 
 def compare(
-    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: float, display: Display
+    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: str | None, display: Display
 ) -> None:
     """Compare two methods, group by group; of two ablations every arm that both have.
 
@@ -25,14 +27,13 @@ def compare(
         b: what it is compared with.
         reference: the masks that folders of masks are scored against.
         overrides: what the masks mean; see `masks.Options`.
-        smallest: the difference that would matter.
+        smallest: the difference that would matter: a number, of DSC and IoU, or `DSC=0.01,HD95=1`; None for the usual.
         display: where the verdicts are shown.
 
     Raises:
         UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
     """
-    if not 0 < smallest < 1:
-        raise UsageError(f"--smallest: must lie between 0 and 1, got {smallest:g}")
+    margins = _smallest(smallest)
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
     if reference is None and overrides:
@@ -46,8 +47,26 @@ def compare(
         found = {str(path): _method(path, reference, overrides, display) for path in pair}
         if left_out := not_paired(*found.values()):
             display.section(Section("not paired", left_out))
-        for section in verdict_sections(compare_arms(found, str(pair[1]), smallest)):
+        for section in verdict_sections(compare_arms(found, str(pair[1]), margins), found):
             display.section(section)
+
+
+def _smallest(given: str | None) -> dict[str, float]:
+    """By score, the difference that would matter."""
+    if given is None:
+        return SMALLEST
+    try:
+        pairs = [one.split("=") for one in given.split(",")] if "=" in given else [["DSC", given], ["IoU", given]]
+        found = {score: float(value) for score, value in pairs}
+    except ValueError:
+        found = {}
+    bad = [score for score, value in found.items() if not 0 < value < (1 if score in ("DSC", "IoU") else np.inf)]
+    if not found or bad or not found.keys() <= SMALLEST.keys():
+        raise UsageError(
+            f"--smallest: a number between 0 and 1, or some of {', '.join(SMALLEST)}, such as DSC=0.01,HD95=1 (in mm); "
+            f"got {given}"
+        )
+    return SMALLEST | found
 
 
 def _method(path: Path, reference: Path | None, overrides: Sequence[str], display: Display) -> Method:

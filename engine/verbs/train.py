@@ -124,7 +124,9 @@ def fit(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop
     ranks.barrier()  # the folder is there
     with closing(trainer):
         trainer.fit()
-    run.write_json(TRAINED, {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch})
+    parameters = sum(one.numel() for one in trainer.stepper.model.parameters())
+    done = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch, "parameters": parameters}
+    run.write_json(TRAINED, done)
     ranks.barrier()  # the best checkpoint is there
 
 

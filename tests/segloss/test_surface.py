@@ -59,9 +59,8 @@ def test_empty_masks_by_the_rule():
     empty, some = np.zeros((2, 4, 6, 8), bool)
     some[1, 2, 3] = True
     assert surface_scores(empty, empty, SPACING) == {"HD95": None, "ASSD": None, "surface_DSC": None}
-    diagonal = float(np.linalg.norm([4 * 3.0, 6 * 0.5, 8 * 0.75]))
     for pair in ((empty, some), (some, empty)):
-        assert surface_scores(*pair, SPACING) == {"HD95": diagonal, "ASSD": diagonal, "surface_DSC": 0.0}
+        assert surface_scores(*pair, SPACING) == {"HD95": None, "ASSD": None, "surface_DSC": 0.0}
 
 
 @pytest.mark.parametrize(("spacing", "tolerance"), [((1, 1), 1), ((1, 0, 1), 1), ((1, 1, 1), 0)])

@@ -109,7 +109,7 @@ def make_ablation(folder, arms=(("ce", 4), ("adfl", 2)), names=NAMES, folds=2):
     record = Record(
         name=folder.name,
         baseline=arms[0][0],
-        smallest=0.01,
+        smallest={"DSC": 0.01, "IoU": 0.01, "HD95": 1.0, "ASSD": 1.0},
         seeds=[0],
         folds=list(range(folds)),
         arms={arm: Arm(seeds=[0], changed=[]) for arm, _ in arms},

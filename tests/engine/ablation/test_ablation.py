@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.ablation.answer import in_words
 from engine.ablation.arms import Ablation
-from engine.ablation.comparison import Measure, Method, compared, measures, not_paired
+from engine.ablation.comparison import SMALLEST, Measure, Method, compared, measures, not_paired
 from engine.ablation.conclusion import verdict_sections
+from engine.ablation.detection import detection
 from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
+from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
 from engine.ablation.verdicts import COLUMNS, beside_paper, compare_arms, latex, markdown, score_by_seed, scores_of
 from engine.configuration.config import PaperSection
@@ -28,6 +32,7 @@ from engine.errors import ConfigError, UsageError
 from engine.experiment.experiment import Experiment
 from engine.training.probe import Probe
 from engine.verbs import ablate
+from segloss import compare
 from segloss.document import ScoresDocument
 from segloss_tests import ROOT
 from segloss_tests.grids import grid_yaml
@@ -107,6 +112,8 @@ def test_what_starts_otherwise_is_told(shared):
         ("ablation.arms.-x={}", "ablation.arms: use letters, digits and . _ - (a letter or digit first), got '-x'"),
         ("ablation.arms.noise_floor={}", "is the name of the baseline with other seeds"),
         ("ablation.seeds=[1, 1]", "ablation.seeds: a seed is given twice, got [1, 1]"),
+        ("ablation.smallest=3", "ablation.smallest: must lie between 0 and 1, or be given by score, such as HD95: 1"),
+        ("ablation.smallest={DCS: 0.1}", "ablation.smallest: unknown key 'DCS'; did you mean 'DSC'?"),
         ("ablation.arm={}", "ablation: unknown key 'arm'; did you mean 'arms'?"),
         ("ablation=null", "ablation: missing"),
         (
@@ -125,6 +132,14 @@ def test_mistakes_are_one_line_each(shared, override, message):
         Ablation.load(shared, [override])
     assert len(error.value.problems) == 1
     assert message in error.value.problems[0]
+
+
+def test_the_smallest_difference_is_one_number_or_one_a_score(shared):
+    of = {
+        given: Ablation.load(shared, [f"ablation.smallest={given}"]).section.smallest for given in ("0.02", "{HD95: 3}")
+    }
+    assert of["0.02"].model_dump() == {**SMALLEST, "DSC": 0.02, "IoU": 0.02}
+    assert of["{HD95: 3}"].model_dump() == {**SMALLEST, "HD95": 3}
 
 
 def test_arms_of_the_networks_grid_have_one_size(shared):
@@ -201,8 +216,9 @@ def primary(aggregation, metric):
 )
 def test_the_primary_metric_leads(header, expected):
     method = arm("a", **header)
-    assert measures(method) == [Measure(*one) for one in expected]
-    first = compare_arms({"a": method, "b": arm("b", 0.05, **header)}, "a", 0.01)[0]
+    detected = [Measure("case", score, name) for _, _, name in expected if name for score in ("missed", "invented")]
+    assert measures(method) == [*(Measure(*one) for one in expected), *detected]
+    first = compare_arms({"a": method, "b": arm("b", 0.05, **header)}, "a")[0]
     assert (first.measure.aggregation, first.measure.score) == expected[0][:2]
     assert scores_of({"a": method}).columns[2] == str(method.header.primary)
     assert class_bars({"a": method}).axes[0].get_ylabel() == (
@@ -213,12 +229,12 @@ def test_the_primary_metric_leads(header, expected):
 def test_stills_whose_background_is_left_out_are_no_patients():
     """Kind and background are two things: stills are compared in their primary metric, without HD95, by groups."""
     found = {name: arm(name, shift, kind="still", change=far) for name, shift in ARMS.items()}
-    verdicts = compare_arms(found, "ce", 0.01)
-    assert {one.measure.score for one in verdicts} == {"IoU"}
-    lines = [line for section in verdict_sections(verdicts) for line in section.lines]
+    verdicts = compare_arms(found, "ce")
+    assert {one.measure.score for one in verdicts} == {"IoU", "missed"}  # all groups have all classes
+    lines = [line for section in verdict_sections(verdicts, found) for line in section.lines]
     assert any("12 groups" in line for line in lines)
     assert not any("patients" in line for line in lines)
-    kinds = [compare_arms({n: arm(n, kind=kind, change=far) for n in "ab"}, "a", 0.01) for kind in ("volume", "still")]
+    kinds = [compare_arms({n: arm(n, kind=kind, change=far) for n in "ab"}, "a") for kind in ("volume", "still")]
     assert [any(one.measure.score == "HD95" for one in of_kind) for of_kind in kinds] == [True, False]
 
 
@@ -229,14 +245,10 @@ def far(one):
 
 def test_volumes_whose_primary_metric_is_by_image_are_compared_by_case_and_that_is_said():
     header = {"kind": "volume", "primary": primary("image", "mDSC")}
-    lines = [
-        [
-            line
-            for section in verdict_sections(compare_arms({"a": arm("a", **of), "b": arm("b", **of)}, "a", 0.01))
-            for line in section.lines
-        ]
-        for of in (header, {**header, "kind": "still"})
-    ]
+    lines = []
+    for of in (header, {**header, "kind": "still"}):
+        arms = {name: arm(name, **of) for name in "ab"}
+        lines.append([line for one in verdict_sections(compare_arms(arms, "a"), arms) for line in one.lines])
     said = "The primary metric is image mDSC; scores list no slices, so volumes are compared by case instead."
     assert [said in one for one in lines] == [True, False]
 
@@ -279,17 +291,60 @@ def test_pooled_counts_are_those_of_all_patients():
 def test_seeds_that_are_not_pairs_are_averaged():
     found = compared(arm("a", 0.05, seeds=(0, 1, 2)), arm("b", seeds=(7,)), Measure("case", "DSC"))
     assert found.seeds == 1
-    assert "for these trained networks only" in found.verdict("a", "b", "mDSC")
+    assert "12 patients, one seed" in found.verdict("a", "b", "mDSC")
 
 
-def test_undefined_scores_leave_out_the_pair():
+def test_groups_of_a_class_are_those_whose_reference_has_it():
+    """An arm that invents a tumour in all healthy patients: the tumour's row has those who have one, for every arm."""
+
+    def healthy(invents):
+        def change(one):
+            without("tumour", range(5))(one)
+            for row in one["cases"]:
+                if row["class"] == "tumour" and row["fn"] + row["tp"] == 0 and invents:
+                    row |= {"fp": 20, "volume_ml": 3.2, "reference_ml": 0.0}
+                elif row["class"] == "tumour":
+                    row |= {"volume_ml": 0.0, "reference_ml": 1.0}
+
+        return change
+
+    options = {"cases": 25, "kind": "volume"}
+    arms = {name: arm(name, change=healthy(name == "greedy"), **options) for name in ("ce", "dfl", "greedy")}
+    verdicts = {one.measure.title: one for one in compare_arms(arms, "ce")}
+    tumour, invented = verdicts["tumour DSC"].found, verdicts["tumour invented"].found
+    assert {one.groups for one in tumour.values()} == {5}
+    assert tumour["greedy"].mean_a == pytest.approx(tumour["dfl"].mean_b)
+    assert (invented["greedy"].groups, invented["dfl"].difference) == (20, 0)
+    assert invented["greedy"].difference == pytest.approx(1)
+    assert invented["greedy"].p_value < 0.001
+    table = detection(arms, [*verdicts.values()])
+    assert [row[:3] + row[4:5] + row[6:] for row in table.rows] == [
+        ["tumour", "ce", "0 of 5", "0 of 20", "0.00"],
+        ["tumour", "dfl", "0 of 5", "0 of 20", "0.00"],
+        ["tumour", "greedy", "0 of 5", "20 of 20", "3.20"],
+    ]
+    assert table.lines[0] == "greedy: tumour invented in 20 of 20 patients who have none, against 0 by ce (p < 0.001)"
+
+
+def test_a_miss_is_counted_and_no_distance():
+    """Its distance is no number, whatever a document of an older version holds."""
+
     def change(one):
-        if one["header"]["seed"] == 1:
-            without("tumour", set(range(12)) - {4})(one)
+        far(one)
+        for row in one["cases"]:
+            if row["class"] == "tumour" and row["case"] == "p3":
+                row |= {"tp": 0, "fp": 0, "fn": 1000, "HD95": 119.0}
 
-    a, b = arm("a", change=change), arm("b")
-    assert compared(a, b, Measure("case", "DSC", "tumour")).groups == 11
-    assert compared(a, b, Measure("case", "DSC")).groups == 12
+    arms = {"ce": arm("ce", change=far), "adfl": arm("adfl", change=change), "dfl": arm("dfl", 0.01, change=far)}
+    verdicts = {one.measure.title: one for one in compare_arms(arms, "ce")}
+    distance = verdicts["tumour HD95"]
+    assert {(one.groups, one.mean_a) for one in distance.found.values()} == {(11, 5.0)}
+    assert distance.rows()[0][:4] == ["tumour HD95 mm", "adfl", "5.00", "5.00"]
+    assert (verdicts["tumour missed"].found["adfl"].difference, verdicts["tumour DSC"].found["adfl"].groups) == (
+        pytest.approx(1 / 12),
+        12,
+    )
+    assert ["tumour", "adfl", "1 of 12"] in [row[:3] for row in detection(arms, [*verdicts.values()]).rows]
 
 
 def without(name, keep=()):
@@ -308,12 +363,13 @@ def without(name, keep=()):
 def test_a_class_that_few_held_out_cases_have_does_not_stop_the_tables(background, keep):
     change = without("tumour", keep)
     arms = {name: arm(name, shift, background=background, change=change) for name, shift in ARMS.items()}
-    verdicts = compare_arms(arms, "ce", 0.01)
-    found = {one.measure.name: one.found["dfl"] for one in verdicts}
+    verdicts = compare_arms(arms, "ce")
+    found = {one.measure.name: one.found["dfl"] for one in verdicts if one.measure.score in ("DSC", "IoU")}
     assert ("tumour" in found) == bool(keep)
     assert all(one.p_value is not None for name, one in found.items() if name != "tumour")
     assert not keep or (found["tumour"].groups, found["tumour"].p_value) == (1, None)
-    assert all("nan" not in line for one in verdicts for line in one.lines())
+    sections = [*verdict_sections(verdicts, arms)]
+    assert "nan" not in markdown(sections)
     assert len(forest(verdicts).axes) >= len(verdicts)
 
 
@@ -328,7 +384,7 @@ def test_distances_are_compared_where_both_have_them_and_less_wins():
         return change
 
     arms = {name: arm(name, shift, change=measured(distances.get(name))) for name, shift in ARMS.items()}
-    hd95 = next(one for one in compare_arms(arms, "ce", 0.01) if one.measure.title == "tumour HD95")
+    hd95 = next(one for one in compare_arms(arms, "ce") if one.measure.title == "tumour HD95")
     assert list(hd95.found) == ["dfl"]
     assert "12/0/0" in hd95.rows()[0]
     assert (next(hd95.flat())["wins"], next(hd95.flat())["losses"]) == (12, 0)
@@ -364,18 +420,95 @@ def test_methods_that_are_not_scored_alike_are_refused():
         compared(arm("a"), stranger, Measure("case", "DSC"))
 
 
+def noisy(name, shift, seed):
+    """An arm whose patients differ by chance from those of the others."""
+    rng = np.random.default_rng(seed)
+
+    def change(one):
+        for row in one["cases"]:
+            found = int(np.clip(row["tp"] + rng.normal(1000 * shift, 30), 0, 1000))
+            row |= {"tp": found, "fp": 1000 - found, "fn": 1000 - found}
+
+    return arm(name, seeds=(0,), change=change)
+
+
 def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
-    arms = {"ce": arm("ce"), "dfl": arm("dfl", 0.02), "adfl": arm("adfl", 0.004), "noise_floor": arm("f", 0.001)}
-    with_floor = compare_arms(arms, "ce", 0.01, "noise_floor")[0].found
-    alone = {name: compared(arms[name], arms["ce"], Measure("case", "DSC")).p_value for name in arms if name != "ce"}
-    assert with_floor["dfl"].p_value == pytest.approx(min(1, 2 * alone["dfl"]))
-    assert with_floor["adfl"].p_value == pytest.approx(max(alone["adfl"], with_floor["dfl"].p_value))
-    assert with_floor["noise_floor"].p_value == alone["noise_floor"]
+    arms = {name: noisy(name, by, seed) for seed, (name, by) in enumerate({**ARMS, "noise_floor": 0.001}.items())}
+    found = compare_arms(arms, "ce", noise_floor="noise_floor")
+    alone = {name: compared(arms[name], arms["ce"], found[0].measure, tested=False) for name in arms if name != "ce"}
+    together = compare.together([alone["dfl"], alone["adfl"]])
+    first = found[0].found
+    assert [first[name].p_value for name in ("dfl", "adfl")] == [one.p_value for one in together]
+    assert first["adfl"].p_value > compare.together([alone["adfl"]])[0].p_value
+    assert (first["noise_floor"].family, first["adfl"].family) == (1, 2)
+    assert {one.found["adfl"].family for one in found[1:]} == {8}  # two classes, their misses, two arms
+
+
+def said(arms, smallest=SMALLEST, **options):
+    return in_words(compare_arms(arms, "ce", smallest)[0], **options)
+
+
+def test_the_answer_comes_first():
+    better = {"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0.06, 1), "adfl": noisy("adfl", 0.05, 2)}
+    lines = said(better)
+    assert lines[0].startswith("Use dfl: better than ce by 0.0")
+    assert lines[0].endswith("; so is adfl.")
+    assert lines[1] == "These trained networks differ; whether the losses do needs three seeds or more."
+    assert len(lines) == 4
+    equal = {name: arm(name, shift) for name, shift in ARMS.items()}
+    assert said(equal, {"DSC": 0.05})[0] == "Use ce: nothing is better by 0.05 DSC."
+    undecided = said({"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0, 3)})
+    assert re.fullmatch(
+        r"Undecided: dfl against ce is [+-]0\.0\d\d \(95 % CI .*\); about \d+ to \d+ patients would decide\.",
+        undecided[0],
+    )
+    assert undecided[1].startswith("One seed: this is about these trained networks")
+    assert sum("80 % power" in line for line in undecided) == 1
+    few = {name: arm(name, shift, cases=4) for name, shift in ARMS.items()}
+    assert said(few)[0] == "Undecided: nothing is tested, which needs 6 patients."
+
+
+def test_what_else_an_arm_differs_in_is_said(shared):
+    arms = [
+        "ablation.arms.fast.optim.lr=0.003",
+        "ablation.arms.fast.loss.name=focal",
+        "ablation.arms.rare.data.sampler=rare",
+    ]
+    ablation = Ablation.load(shared, [*arms, "ablation.arms.long={train: {epochs: 9}, loss: {name: dfl}}"])
+    differs = {name: ablation.differs(name) for name in ablation.arms}
+    assert differs == {
+        "ce": [],
+        "adfl": [],
+        "fast": ["optim.lr 0.003, not 0.001"],
+        "rare": [],
+        "long": ["train.epochs 9, not 2"],
+    }
+    arms = {name: arm(name, shift) for name, shift in ARMS.items()}
+    assert said(arms, differs={"dfl": ["optim.lr 0.003, not 0.001"]})[1].endswith(
+        "; it also differs in optim.lr 0.003, not 0.001"
+    )
+
+
+def test_ranks_and_pairs():
+    arms = {
+        "ce": noisy("ce", 0, 0),
+        "dfl": noisy("dfl", 0.08, 1),
+        "adfl": noisy("adfl", 0.07, 2),
+        "low": arm("low", -0.5),
+    }
+    del arms["low"].documents[1]
+    ranks, pairs = ranking(arms, compare_arms(arms, "ce")[0])
+    found = {row[0]: row[1:] for row in ranks.rows}
+    assert [found[name][0] for name in arms] == ["3", "1 to 2", "1 to 2", "4"]
+    assert (found["ce"][1], found["low"][1:]) == ("0%", ["0%", "12 of 12"])
+    assert [row[0] for row in pairs.rows] == [
+        "ce - dfl", "ce - adfl", "ce - low", "dfl - adfl", "dfl - low", "adfl - low"
+    ]  # fmt: skip
 
 
 def test_tables_and_pictures():
     arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
-    verdicts = compare_arms(arms, "ce", 0.01)
+    verdicts = compare_arms(arms, "ce")
     paper = PaperSection(source="Table 5", aggregation="case", values={"ce": {"mDSC": 0.8}, "adfl": {"mDSC": 0.7}})
     beside = beside_paper(arms, paper)
     assert beside.lines[1] == "mDSC: the order is another: adfl > ce here, ce > adfl there"
@@ -390,8 +523,8 @@ def test_tables_and_pictures():
     assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
     assert latex(sections).count(r"\begin{tabular}") == len(sections)
     rows = [row for one in verdicts for row in one.flat()]
-    assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 3
-    assert len(forest(verdicts).axes) == 3
+    assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 5  # three of DSC, two of misses
+    assert len(forest(verdicts[:3]).axes) == 3
     assert acw_curves({"ce": [[{"acw": None}]]}, CLASSES) is None
     curves = learning_curves({"ce": [[{"epoch": 1, "loss": 0.5, "score": 0.4}]]}, "image mIoU")
     assert [axis.get_title() for axis in curves.axes] == ["training loss", "validation image mIoU"]
@@ -543,7 +676,10 @@ def test_the_tables_lie_in_the_folder(trained):
     folder, _, _, said = trained
     path = folder / "runs/grid"
     assert "mIoU against ce" in said.stdout
-    assert "adfl" in (path / "table.md").read_text()
+    table = (path / "table.md").read_text()
+    costs = table[table.index("## cost of training") :].splitlines()
+    trained = json.loads((path / "adfl/seed-0/fold-0/trained.json").read_text())
+    assert next(line for line in costs if line.startswith("| adfl | 2 |")).endswith(f"| {trained['parameters']:,} |")
     assert r"\toprule" in (path / "table.tex").read_text()
     with (path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -574,6 +710,7 @@ def test_a_grid_is_extended_and_what_is_done_stays(trained, module_program):
     assert "6 cells, 4 finished" in said
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "dice seed 0 fold 1: done" in said
+    assert "wild: on disk, but not among the arms any more; left out of the tables" in said
     with (folder / "runs/grid/table.csv").open() as file:
         assert {row["arm"] for row in csv.DictReader(file)} == {"adfl", "dice"}
 
@@ -582,6 +719,7 @@ def test_another_configuration_under_the_same_name_is_refused(trained, module_pr
     folder, arguments, *_ = trained
     said = module_program(*arguments, "optim.lr=5e-3", check=2, cwd=folder).stderr
     assert "holds another run: optim.lr is 0.001 there and 0.005 here" in said
+    assert "; name the arm otherwise in ablation.arms, or give the ablation a name of its own" in said
 
 
 def test_arms_are_compared_by_hand(trained, module_program):
@@ -589,7 +727,7 @@ def test_arms_are_compared_by_hand(trained, module_program):
     said = module_program("compare", "runs/grid/adfl", "runs/grid/ce", check=0, cwd=folder).stdout
     assert "runs/grid/adfl" in said
     assert "mIoU against runs/grid/ce" in said
-    assert "11 groups, for these trained networks only" in said
+    assert "11 groups, one seed" in said
     wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
     assert wrong.startswith("runs/grid: no scores.json in it; it is an ablation; give one of its arms: adfl, ce")
     assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
@@ -630,7 +768,7 @@ def test_folders_of_masks_are_compared(program, tmp_path):
     options = ("labels={background: 0, gland: 1}", "background=background")
     said = program("compare", "good", "bad", "--ref", "ref", *options, check=0).stdout
     assert "good improves gland IoU over bad by" in said  # stills, in the primary metric of stills
-    assert "7 groups, for these trained networks only" in said
+    assert "7 groups, one seed" in said
     for name in ("good", "bad"):
         program("evaluate", "--pred", name, "--ref", "ref", "--out", f"{name}-scores", *options, check=0)
     again = program("compare", "good-scores", "bad-scores", check=0).stdout

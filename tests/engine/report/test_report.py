@@ -49,7 +49,8 @@ def text_of(page):
 def test_an_ablation_opens_with_its_verdict_and_its_worst_case(ablation):
     text = text_of(page_of(ablation))
     verdict = text[text.index("verdict") :]
-    assert verdict.index("adfl improves gland DSC over ce by") < 40
+    assert verdict.index("Use adfl: better than ce by") < 40
+    assert "adfl improves gland DSC over ce by" in verdict
     # the worst case is shifted by 10 of 48 columns in slices 3 to 5 of six: as much missed as invented
     worst = verdict[verdict.index("Worst case of ce: ") :][:260]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;, mDSC" in worst

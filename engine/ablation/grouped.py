@@ -1,0 +1,148 @@
+"""The rows of a scores document as arrays, and the scores of its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segloss.document import DISTANCES, Header, Row
+
+FoldRow = tuple[int | None, Row]
+Floats = NDArray[np.float64]
+MEASURED = (*DISTANCES, "volume_ml")
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """What the networks of one seed score on the N cases of G groups, over C classes.
+
+    Attributes:
+        names: of the groups, in order.
+        folds: the folds that held out each group.
+        group: `(N,)` of each case.
+        counts: `(N, C, 3)` true positives, false positives, false negatives; 0 where a document has no row.
+        measured: by score `(N, C)` in mm or ml, NaN where undefined.
+        counted: the indices of the classes that count in means.
+        classes: by name, their indices.
+    """
+
+    names: list[str]
+    folds: list[set[int | None]]
+    group: NDArray[np.int64]
+    counts: Floats
+    measured: dict[str, Floats]
+    counted: list[int]
+    classes: dict[str, int]
+
+    @classmethod
+    def of(cls, rows: Iterable[FoldRow], header: Header) -> GroupScores:
+        """Read rows, each after its fold."""
+        every = list(rows)
+        classes = {name: index for index, name in enumerate(header.classes)}
+        names = sorted({row.group for _, row in every})
+        groups = {name: index for index, name in enumerate(names)}
+        folds: list[set[int | None]] = [set() for _ in names]
+        cases: dict[tuple[str, str, int | None], int] = {}
+        places = np.empty((len(every), 2), dtype=np.int64)
+        for index, (fold, row) in enumerate(every):
+            places[index] = cases.setdefault((row.group, row.case, fold), len(cases)), classes[row.label]
+            folds[groups[row.group]].add(fold)
+        counts = np.zeros((len(cases), len(classes), 3))
+        case, label = places.T
+        counts[case, label] = np.array([(row.tp, row.fp, row.fn) for _, row in every], dtype=np.float64)
+        measured = {}
+        for key in MEASURED:
+            values = np.array([row.scores.get(key) for _, row in every], dtype=np.float64)  # None is NaN
+            measured[key] = np.full(counts.shape[:2], np.nan)
+            measured[key][case, label] = values
+        group = np.array([groups[name] for name, _, _ in cases], dtype=np.int64)
+        return cls(names, folds, group, counts, measured, [classes[name] for name in header.counted], classes)
+
+    @cached_property
+    def reference(self) -> Floats:
+        """`(N, C)` pixels of the reference."""
+        return np.asarray(self.counts[..., 0] + self.counts[..., 2])
+
+    @cached_property
+    def predicted(self) -> Floats:
+        """`(N, C)` pixels of the prediction."""
+        return np.asarray(self.counts[..., 0] + self.counts[..., 1])
+
+    def overlap(self, score: str, name: str | None) -> Floats:
+        """`(G,)` the mean DSC or IoU over the cases of a group whose reference holds the class, NaN where none does.
+
+        Without a name the mean over classes, over the cases whose reference holds one; a class that is invented there
+        scores 0, one that neither has is left out.
+        """
+        weight = 2 if score == "DSC" else 1
+        found = weight * self.counts[..., 0]
+        whole = found + self.counts[..., 1] + self.counts[..., 2]
+        scores = np.where(whole > 0, found / np.where(whole > 0, whole, 1), np.nan)
+        if name is not None:
+            index = self.classes[name]
+            return self._mean(np.where(self.reference[:, index] > 0, scores[:, index], np.nan))
+        there, known = self.reference[:, self.counted].any(1), ~np.isnan(scores[:, self.counted])
+        mean = np.nansum(scores[:, self.counted], 1) / np.maximum(known.sum(1), 1)
+        return self._mean(np.where(there, mean, np.nan))
+
+    def distance(self, score: str, name: str) -> Floats:
+        """`(G,)` the mean over the cases in which reference and prediction hold the class, NaN where none does."""
+        index = self.classes[name]
+        both = (self.reference[:, index] > 0) & (self.predicted[:, index] > 0)
+        return self._mean(np.where(both, self.measured[score][:, index], np.nan))
+
+    def missed(self, name: str) -> Floats:
+        """`(G,)` 1 where a case's reference holds the class and no pixel of it is found, NaN where none holds it."""
+        index = self.classes[name]
+        held = self.reference[:, index] > 0
+        return self._any(held & (self.counts[:, index, 0] == 0), self._any(held) > 0)
+
+    def invented(self, name: str) -> Floats:
+        """`(G,)` 1 where a case is predicted to hold the class, NaN where the reference of one holds it."""
+        index = self.classes[name]
+        return self._any(self.predicted[:, index] > 0, self._any(self.reference[:, index] > 0) == 0)
+
+    def invented_ml(self, name: str) -> Floats:
+        """`(G,)` the predicted volume of the class where no reference of a group holds it; NaN elsewhere."""
+        index = self.classes[name]
+        held = self._any(self.reference[:, index] > 0) > 0
+        of_cases = np.where(self.predicted[:, index] > 0, self.measured["volume_ml"][:, index], 0)
+        volume = np.bincount(self.group, of_cases, len(self.names))
+        return np.where(held, np.nan, volume)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """By name, the index of each group."""
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
+    def pooled(self) -> Floats:
+        """`(G, C, 3)` the counts of each group."""
+        found = np.zeros((len(self.names), *self.counts.shape[1:]))
+        np.add.at(found, self.group, self.counts)
+        return found
+
+    def _mean(self, of_cases: Floats) -> Floats:
+        """`(G,)` the mean over the cases of each group that are not NaN."""
+        known = ~np.isnan(of_cases)
+        number = np.bincount(self.group[known], minlength=len(self.names))
+        total = np.bincount(self.group[known], of_cases[known], len(self.names))
+        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+    def _any(self, of_cases: NDArray[np.bool_], where: NDArray[np.bool_] | None = None) -> Floats:
+        """`(G,)` 1 where a case of a group is true, else 0; NaN outside of `where`."""
+        found = (np.bincount(self.group, of_cases, len(self.names)) > 0).astype(np.float64)
+        return found if where is None else np.where(where, found, np.nan)
+
+
+def folds_of(found: Sequence[GroupScores], groups: Sequence[str]) -> list[int] | None:
+    """The fold that held out each group, by its number; None where one is held out in several."""
+    folds = {name: {*of_group} for one in found[:1] for name, of_group in zip(one.names, one.folds, strict=True)}
+    if any(len(folds[name]) > 1 for name in groups):
+        return None
+    known = sorted({str(*folds[name]) for name in groups})
+    return [known.index(str(*folds[name])) for name in groups]

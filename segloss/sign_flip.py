@@ -1,0 +1,143 @@
+"""The sign-flip test of a difference of two methods, and the interval that is its inversion.
+
+A difference Δ is a sum over groups: Δ = Σ v_g. A shift of δ takes δ·ω_g from group g, Σ ω_g = 1; where groups count
+alike ω_g is 1/G. If both methods are alike but for a shift of δ, the sign of each v_g − δ·ω_g is as likely + as −, so
+that the p-value of δ is the share of all patterns of signs whose sum is as extreme as the one observed. The interval
+holds every δ that is not rejected. Flipping the groups F lowers the sum by 2 Σ_F (v_g − δ·ω_g), so that it rejects
+δ from below where few of the subset means Σ_F v_g / Σ_F ω_g are δ or less: the ends of the interval are quantiles of
+the subset means (Hartigan 1969), one set of patterns serves every δ, and interval and p-value never disagree.
+
+Dividing by the standard deviation would change nothing: Σ (v_g − δ·ω_g)² is the same for every pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from .networks import Floats, Networks
+
+EXACT = 14
+"""Up to so many groups every pattern of signs is tried."""
+DRAWS = 10_000
+"""Patterns beyond that, each together with its complement."""
+PART = 4_000_000
+"""Signs at a time."""
+STEPS = 10_000
+"""Of the table of a t distribution, on each side of 0."""
+
+
+def patterns(groups: int, draws: int = DRAWS) -> Iterator[Floats]:
+    """Patterns of signs, `(n, G)` at a time, 1 where a group is flipped; the first of all flips none.
+
+    A pattern and its complement stand for each other, so that of every two one is given.
+    """
+    if groups <= EXACT:
+        yield (np.arange(2 ** (groups - 1))[:, None] >> np.arange(groups) & 1).astype(np.float64)
+        return
+    yield np.zeros((1, groups))
+    generator = np.random.default_rng(0)
+    part = max(1, PART // groups)
+    for start in range(0, draws, part):
+        yield generator.integers(0, 2, (min(part, draws - start), groups), dtype=np.int8).astype(np.float64)
+
+
+class SignFlips:
+    """What the patterns of signs make of one difference.
+
+    Args:
+        difference: Δ.
+        moved: `(P,)` 2 Σ_F v_g of each pattern: by how much it lowers Δ.
+        weight: `(P,)` 2 Σ_F ω_g.
+        networks: what the seeds add to the error: to each pattern its whole distribution is added, not a draw.
+    """
+
+    def __init__(self, difference: float, moved: Floats, weight: Floats, networks: Networks) -> None:
+        self.difference, self.networks = difference, networks
+        moved, weight = (np.concatenate([one, 2 * total - one]) for one, total in ((moved, difference), (weight, 1.0)))
+        rounding = 1e-12 * max(np.abs(moved).max(), abs(difference))
+        self.moved = np.where(np.abs(moved) <= rounding, 0.0, moved)
+        self.weight = np.where(weight <= 1e-12, 0.0, weight)
+
+    @classmethod
+    def of(cls, values: Floats, shares: Floats, networks: list[Networks], draws: int = DRAWS) -> list[SignFlips]:
+        """Those of K differences over the same G groups, by the same patterns.
+
+        Args:
+            values: `(G, K)` v_g of each.
+            shares: `(G, K)` ω_g of each; 0, as v_g, for a group that a difference leaves out.
+            networks: of each.
+            draws: patterns, where not every one is tried.
+        """
+        both = np.concatenate([values, shares], axis=1)
+        flipped = 2 * np.concatenate([part @ both for part in patterns(len(values), draws)])
+        moved, weight = np.split(flipped, 2, axis=1)
+        return [
+            cls(float(values[:, index].sum()), moved[:, index], weight[:, index], one)
+            for index, one in enumerate(networks)
+        ]
+
+    def p_greater(self, shift: float) -> float:
+        """The p-value of a true difference of `shift` or less, against a greater one; it grows with `shift`."""
+        return float(self._beyond(self.moved - shift * self.weight).mean())
+
+    def p_less(self, shift: float) -> float:
+        """The p-value of a true difference of `shift` or more, against a smaller one."""
+        return float(self._beyond(shift * self.weight - self.moved).mean())
+
+    @property
+    def p_value(self) -> float:
+        """The two-sided p-value of no difference."""
+        return min(1.0, 2 * min(self.p_greater(0.0), self.p_less(0.0)))
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The differences whose two-sided p-value is above `alpha`; infinite where the groups are too few for it."""
+        if self.networks.variance:
+            return self._end(self.p_greater, -1.0, alpha / 2), self._end(self.p_less, 1.0, alpha / 2)
+        told = self.weight > 0
+        means = np.sort(self.moved[told] / self.weight[told])
+        place = int(np.floor(alpha / 2 * len(told) - (len(told) - len(means)) + 1e-11))
+        return (-np.inf, np.inf) if place < 0 else (float(means[place]), float(means[-1 - place]))
+
+    def as_if_observed(self, generator: np.random.Generator) -> Floats:
+        """The p-value that each pattern would have had, `(P,)`, with networks drawn anew for each."""
+        found = self.difference - self.moved[: len(self.moved) // 2]
+        if self.networks.variance:
+            found = found + np.sqrt(self.networks.variance) * generator.standard_t(self.networks.freedom, len(found))
+        size = np.abs(found)
+        below = np.searchsorted(np.sort(size), size - 1e-12 * size.max(), side="left")
+        return np.asarray(1 - below / len(size))
+
+    def _beyond(self, short: Floats) -> NDArray[np.bool_] | Floats:
+        """Whether a pattern reaches what was observed, from which it falls short by so much; or how likely that is."""
+        if not self.networks.variance:
+            return short <= 0
+        reach = short / np.sqrt(self.networks.variance)
+        place = (1 - reach / (1 + np.abs(reach))) * STEPS
+        below = np.minimum(place.astype(np.int64), 2 * STEPS - 1)
+        table = _t_distribution(self.networks.freedom)
+        return np.asarray(table[below] + (place - below) * (table[below + 1] - table[below]))
+
+    def _end(self, p_value: Callable[[float], float], side: float, tail: float) -> float:
+        """The end of the interval on a side, where seeds count: the root of a p-value that falls on that side."""
+        if float((self.weight == 0).mean()) / 2 >= tail:
+            return side * np.inf
+        step = np.sqrt(self.networks.variance)
+        while p_value(self.difference + side * step) > tail:
+            step *= 2
+        return float(
+            optimize.brentq(
+                lambda shift: p_value(shift) - tail, self.difference, self.difference + side * step, xtol=1e-6 * step
+            )
+        )
+
+
+@lru_cache
+def _t_distribution(freedom: int) -> Floats:
+    """The distribution function of t at t/(1 + |t|) = -1, …, 1; between its points linear to 1e-8, and fast."""
+    at = np.linspace(-1, 1, 2 * STEPS + 1)[1:-1]
+    return np.concatenate([[0.0], special.stdtr(freedom, at / (1 - np.abs(at))), [1.0]])
