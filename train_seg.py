@@ -19,105 +19,19 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
     from engine.console.display import Display
     from engine.processes.signals import Stop
 
 HERE = Path(__file__).resolve().parent
-TRAIN = """\
-Train what a YAML file describes, then score the best checkpoint once on the held-out part.
-
-The run's folder is output/name. Run the same command to resume a run that was interrupted; one that
-is finished (scores.json is there) is left alone. On SIGTERM the run is saved and the exit code is 0.
-Any key can be overridden as key=value; values are YAML:
-
-  python train_seg.py train configs/demo.yaml
-  python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
-  python train_seg.py train configs/demo.yaml name=cv 'data.split={kind: kfold, folds: 4, fold: all}'
-  python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
-  python train_seg.py train configs/demo.yaml name=wide train.devices=4
-
---find-lr takes up to 100 steps, each at a higher learning rate, and plots their losses into output/name-lr.
-"""
-REPRODUCE = """\
-Run a finished run again, from the configuration and the split in its folder, and compare bit for bit: the log
-without its times, weights, optimizer and scores. Reports the first difference; exit code 0 if there is
-none, 1 if there is one. The second run is NAME-reproduced beside the first; it is removed if it is the same:
-
-  python train_seg.py reproduce runs/demo
-"""
-CHECK = """\
-Open every file of the data set, one at a time, and report what it holds: sizes, class shares, groups and
-classes of each part, the class weights of each scheme, one picture of samples with their masks.
-Errors are listed first, and the exit code is then 2. Pictures and page are written to output/name-check.
-
-  python train_seg.py check configs/demo.yaml --html
-"""
-EVALUATE = """\
-Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may set the folders
-(data.root, data.cache), how to run (data.workers, train.device) and how to score (scores.grid, scores.flip, …);
-each way of scoring has an output folder of its own:
-
-  python train_seg.py evaluate runs/demo
-  python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
-
-Or score the mask files of any other program. Prediction and reference are matched by file name; labels gives the
-meaning of their values, ignore those to ignore, background the class that means leave out; name and group are
-regular expressions for the part of the name that must match and for the patient of a case:
-
-  python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
-"""
-
-ABLATE = """\
-Train the arms of an ablation on every fold with every seed, and compare each with the baseline: paired by patient,
-with 95 % intervals and p-values. Every cell is an ordinary run, output/name/ARM/seed-S/fold-F. Run the same command
-to resume; after an arm or a seed has been added, only what is new is trained.
-
-  python train_seg.py ablate configs/demo_ablation.yaml
-  python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
-
-Cells are processes of this machine, or go to a Dask scheduler's workers, or as jobs to SLURM or PBS (docs/scale.md):
-
-  python train_seg.py ablate prostate_ablation.yaml --scheduler tcp://node1:8786
-  python train_seg.py ablate prostate_ablation.yaml 'ablation.cluster={name: slurm, cores: 8, memory: 32GB,
-      walltime: "24:00:00", gpus: 1}'
-"""
-COMPARE = """\
-Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, or any
-scores.json, of ours or of another trainer (header.classes; cases: case, group, class, tp, fp, fn):
-
-  python train_seg.py compare runs/prostate-adfl runs/prostate-ce
-  python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
-  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}'
-
-Folders of masks are scored against --ref, with the options of `evaluate --pred`. Of two ablations every arm that
-both have is compared.
-"""
-REPORT = """\
-Write one HTML file about a run, all folds of one, or an ablation: verdict, tables, curves, cases to look at. It needs
-no network and no other file, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
-write it at their end; `report` writes it again from what is finished so far. Several are joined on one page, such as
-the ablations of several data sets:
-
-  python train_seg.py report runs/demo
-  python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
-"""
-PREDICT = """\
-Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
-data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
-scores.window predicts large images in overlapping windows, scores.flip averages with the mirrored image,
-scores.largest_component keeps one part of each class. A run with every fold predicts with all networks.
-The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's name unless --anonymous:
-
-  python train_seg.py predict runs/camvid photos/ frame.png --out predicted
-  python train_seg.py predict runs/prostate scans/ --out predicted --format nii.gz --probabilities
-  python train_seg.py predict runs/trus hospital/ --out segmented --anonymous
-  python train_seg.py predict runs/city leftImg8bit/test --out submission 'scores.window=[512, 1024]' scores.flip=true
-"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,66 +47,279 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The verbs and their arguments."""
+@dataclass(frozen=True)
+class Verb:
+    """What the program can do.
+
+    Attributes:
+        help: one line.
+        function: `module:name`, by default that of the verb's name in `engine.verbs`; imported when all else is right.
+            Its parameters are the arguments by name, `display`, `stop` and what `reads` gives. Where it returns False,
+            the exit code is `failure`, else 0; text that it returns is printed.
+        description: of its own help page.
+        arguments: each as `argument` takes it.
+        arrange: completes what has been parsed, and refuses what does not go together; see `parse`.
+        reads: what the YAML file `path` is checked as, before the function's libraries are imported, which takes
+            seconds: mistakes are named at once.
+        overrides: whether `key=value` may be given.
+        failure: an exit code.
+    """
+
+    help: str
+    function: str = ""
+    description: str = ""
+    arguments: Sequence[tuple[str, dict[str, Any]]] = ()
+    arrange: Callable[[Parser, argparse.Namespace], None] = lambda top, options: None  # noqa: ARG005
+    reads: Literal["config", "ablation"] | None = None
+    overrides: bool = True
+    failure: int = 1
+
+
+def argument(name: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    """An argument, as `ArgumentParser.add_argument` takes it."""
+    return name, options
+
+
+def overrides(help: str) -> tuple[str, dict[str, Any]]:
+    """The `key=value` arguments of a verb."""
+    return argument("overrides", nargs="*", metavar="key=value", default=(), help=help)
+
+
+def _arrange_train(top: Parser, options: argparse.Namespace) -> None:  # noqa: ARG001
+    """`train --find-lr` is a function of its own; a process that ends with its parent waits for its predecessor."""
+    options.waits = options.exit_with_parent
+    if options.find_lr:
+        options.function = "engine.verbs.find_lr:find_lr"
+
+
+def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
+    """`evaluate RUN` or `evaluate --pred DIR --ref DIR`, with overrides behind either."""
+    if options.predicted is None and options.reference is None:
+        if options.path is None or "=" in options.path:
+            top.error("evaluate needs a run's folder, or --pred and --ref")
+        if options.out is not None:
+            top.error("--out is for --pred and --ref; the scores of a run go into its folder")
+        options.path = Path(options.path)
+        options.part, options.checkpoint = options.part or "test", options.checkpoint or "best"
+        return
+    if options.part or options.checkpoint:
+        top.error("--split and --checkpoint choose of a run; --pred scores all of its masks")
+    if options.predicted is None or options.reference is None:
+        top.error("--pred and --ref go together: two folders of masks")
+    if options.path is not None:
+        if "=" not in options.path:
+            top.error(f"evaluate scores a run or the masks of --pred, not both: {options.path!r}")
+        options.overrides.insert(0, options.path)
+    options.function = "engine.verbs.evaluate:evaluate_masks"
+
+
+def _arrange_predict(top: Parser, options: argparse.Namespace) -> None:
+    """Overrides may stand among the images."""
+    given = [(text, "=" in text and not Path(text).exists()) for text in options.images]
+    options.images = [Path(text) for text, override in given if not override]
+    options.overrides = [*(text for text, override in given if override), *options.overrides]
+    if not options.images:
+        top.error("predict needs an image or a folder of images")
+
+
+RUN = argument("path", type=Path, metavar="run", help="the run's folder, output/name")
+YAML = argument("path", type=Path, metavar="config", help="a YAML file")
+REFERENCE = argument(
+    "--ref", dest="reference", type=Path, metavar="DIR", help="the reference masks of folders of masks"
+)
+
+VERBS = {
+    "train": Verb(
+        help="train and score",
+        description="""\
+Train what a YAML file describes, then score the best checkpoint once on the held-out part.
+
+The run's folder is output/name. Run the same command to resume a run that was interrupted; one that
+is finished (scores.json is there) is left alone. On SIGTERM the run is saved and the exit code is 0.
+Any key can be overridden as key=value; values are YAML:
+
+  python train_seg.py train configs/demo.yaml
+  python train_seg.py train configs/demo.yaml name=focal loss.name=focal loss.gamma=1 train.epochs=5
+  python train_seg.py train configs/demo.yaml name=cv 'data.split={kind: kfold, folds: 4, fold: all}'
+  python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
+  python train_seg.py train configs/demo.yaml name=wide train.devices=4
+
+--find-lr takes up to 100 steps, each at a higher learning rate, and plots their losses into output/name-lr.
+""",
+        arguments=[
+            YAML,
+            overrides("overrides, such as train.epochs=3"),
+            argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS),  # when standard input closes
+            argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all"),
+            argument("--find-lr", action="store_true", help="try learning rates, and train nothing"),
+        ],
+        arrange=_arrange_train,
+        reads="config",
+    ),
+    "reproduce": Verb(
+        help="run a run again and compare",
+        description="""\
+Run a finished run again, from the configuration and the split in its folder, and compare bit for bit: the log
+without its times, weights, optimizer and scores. Reports the first difference; exit code 0 if there is
+none, 1 if there is one. The second run is NAME-reproduced beside the first; it is removed if it is the same:
+
+  python train_seg.py reproduce runs/demo
+""",
+        arguments=[RUN, overrides("overrides, such as data.root=/data")],
+    ),
+    "check": Verb(
+        help="check the data of a YAML file",
+        description="""\
+Open every file of the data set, one at a time, and report what it holds: sizes, class shares, groups and
+classes of each part, the class weights of each scheme, one picture of samples with their masks.
+Errors are listed first, and the exit code is then 2. Pictures and page are written to output/name-check.
+
+  python train_seg.py check configs/demo.yaml --html
+""",
+        arguments=[
+            YAML,
+            argument("--html", action="store_true", help="write the report as a page too"),
+            argument("--clear-cache", action="store_true", help="remove the decoded cases instead"),
+            overrides("overrides, such as data.root=/data"),
+        ],
+        reads="config",
+        failure=2,
+    ),
+    "evaluate": Verb(
+        help="score a trained run",
+        description="""\
+Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may set the folders
+(data.root, data.cache), how to run (data.workers, train.device) and how to score (scores.grid, scores.flip, …);
+each way of scoring has an output folder of its own:
+
+  python train_seg.py evaluate runs/demo
+  python train_seg.py evaluate runs/demo --split val --checkpoint last scores.grid=network
+
+Or score the mask files of any other program. Prediction and reference are matched by file name; labels gives the
+meaning of their values, ignore those to ignore, background the class that means leave out; name and group are
+regular expressions for the part of the name that must match and for the patient of a case:
+
+  python train_seg.py evaluate --pred theirs/ --ref masks/ 'labels={background: 0, gland: [1, 2]}' background=background
+""",
+        arguments=[
+            argument("path", nargs="?", metavar="run", help="the run's folder, output/name"),
+            argument("--split", dest="part", choices=["train", "val", "test"], help="default: test"),
+            argument("--checkpoint", choices=["best", "last"], help="default: best"),
+            argument("--pred", dest="predicted", type=Path, metavar="DIR", help="score mask files instead of a run"),
+            REFERENCE,
+            argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder"),
+            overrides("folders, how to run, how to score"),
+        ],
+        arrange=_arrange_evaluate,
+    ),
+    "predict": Verb(
+        help="masks for images",
+        description="""\
+Predict masks for images that need no reference: out/masks holds them on the images' own grid and in the
+data set's own values, out/preview in colour over the image, or as contours on the slices of a scan.
+scores.window predicts large images in overlapping windows, scores.flip averages with the mirrored image,
+scores.largest_component keeps one part of each class. A run with every fold predicts with all networks.
+The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's name unless --anonymous:
+
+  python train_seg.py predict runs/camvid photos/ frame.png --out predicted
+  python train_seg.py predict runs/prostate scans/ --out predicted --format nii.gz --probabilities
+  python train_seg.py predict runs/trus hospital/ --out segmented --anonymous
+  python train_seg.py predict runs/city leftImg8bit/test --out submission 'scores.window=[512, 1024]' scores.flip=true
+""",
+        arguments=[
+            RUN,
+            argument("images", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides"),
+            argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go"),
+            argument("--checkpoint", choices=["best", "last"], default="best", help="default: best"),
+            argument("--probabilities", action="store_true", help="write the probabilities of the classes too"),
+            argument(
+                "--format",
+                dest="suffix",
+                choices=["nii.gz", "nii", "mha", "mhd"],
+                help="of volumes; default: the scan's own (of DICOM: SEG)",
+            ),
+            argument("--anonymous", action="store_true", help="leave patient and visit empty in DICOM SEG"),
+        ],
+        arrange=_arrange_predict,
+    ),
+    "ablate": Verb(
+        help="train arms and compare",
+        description="""\
+Train the arms of an ablation on every fold with every seed, and compare each with the baseline: paired by patient,
+with 95 % intervals and p-values. Every cell is an ordinary run, output/name/ARM/seed-S/fold-F. Run the same command
+to resume; after an arm or a seed has been added, only what is new is trained.
+
+  python train_seg.py ablate configs/demo_ablation.yaml
+  python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
+
+Cells are processes of this machine, or go to a Dask scheduler's workers, or as jobs to SLURM or PBS (docs/scale.md):
+
+  python train_seg.py ablate prostate_ablation.yaml --scheduler tcp://node1:8786
+  python train_seg.py ablate prostate_ablation.yaml 'ablation.cluster={name: slurm, cores: 8, memory: 32GB,
+      walltime: "24:00:00", gpus: 1}'
+""",
+        arguments=[
+            argument("path", type=Path, metavar="config", help="a YAML file with a section ablation"),
+            overrides("overrides, such as train.epochs=3"),
+            argument("--dry-run", action="store_true", help="list the cells and estimate the time"),
+            argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://…"),
+        ],
+        reads="ablation",
+    ),
+    "compare": Verb(
+        help="compare two methods",
+        description="""\
+Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, or any
+scores.json, of ours or of another trainer (header.classes; cases: case, group, class, tp, fp, fn):
+
+  python train_seg.py compare runs/prostate-adfl runs/prostate-ce
+  python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
+  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}'
+
+Folders of masks are scored against --ref, with the options of `evaluate --pred`. Of two ablations every arm that
+both have is compared.
+""",
+        arguments=[
+            argument("a", type=Path, help="a run, an arm, or a scores.json"),
+            argument("b", type=Path, help="what it is compared with"),
+            REFERENCE,
+            overrides("with --ref: what the masks mean"),
+            argument("--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"),
+        ],
+    ),
+    "report": Verb(
+        help="write a page",
+        description="""\
+Write one HTML file about a run, all folds of one, or an ablation: verdict, tables, curves, cases to look at. It needs
+no network and no other file, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
+write it at their end; `report` writes it again from what is finished so far. Several are joined on one page, such as
+the ablations of several data sets:
+
+  python train_seg.py report runs/demo
+  python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
+""",
+        arguments=[
+            argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, or an ablation"),
+            argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder"),
+        ],
+        overrides=False,
+    ),
+    "schema": Verb(
+        help="print the JSON Schema of a YAML file", function="engine.configuration.schema:schema", overrides=False
+    ),
+}
+
+
+def parser() -> Parser:
+    """The parser of all verbs."""
     raw = argparse.RawDescriptionHelpFormatter
     top = Parser(description=__doc__, formatter_class=raw)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    train = verbs.add_parser("train", help="train and score", description=TRAIN, formatter_class=raw)
-    train.add_argument("config", type=Path, help="a YAML file")
-    train.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
-    train.add_argument(
-        "--exit-with-parent", action="store_true", help=argparse.SUPPRESS
-    )  # stop when standard input closes
-    train.add_argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all")
-    train.add_argument("--find-lr", action="store_true", help="try learning rates, and train nothing")
-    again = verbs.add_parser(
-        "reproduce", help="run a run again and compare", description=REPRODUCE, formatter_class=raw
-    )
-    again.add_argument("run", type=Path, help="the run's folder, output/name")
-    again.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
-    check = verbs.add_parser("check", help="check the data of a YAML file", description=CHECK, formatter_class=raw)
-    check.add_argument("config", type=Path, help="a YAML file")
-    check.add_argument("--html", action="store_true", help="write the report as a page too")
-    check.add_argument("--clear-cache", action="store_true", help="remove the decoded cases instead")
-    check.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as data.root=/data")
-    evaluate = verbs.add_parser("evaluate", help="score a trained run", description=EVALUATE, formatter_class=raw)
-    evaluate.add_argument("run", nargs="?", help="the run's folder, output/name")
-    evaluate.add_argument("--split", choices=["train", "val", "test"], help="default: test")
-    evaluate.add_argument("--checkpoint", choices=["best", "last"], help="default: best")
-    evaluate.add_argument("--pred", type=Path, metavar="DIR", help="score mask files instead of a run")
-    evaluate.add_argument("--ref", type=Path, metavar="DIR", help="the reference masks of --pred")
-    evaluate.add_argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder")
-    evaluate.add_argument("overrides", nargs="*", metavar="key=value", help="folders, how to run, how to score")
-    predict = verbs.add_parser("predict", help="masks for images", description=PREDICT, formatter_class=raw)
-    predict.add_argument("run", type=Path, help="the run's folder, output/name")
-    predict.add_argument("inputs", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides")
-    predict.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go")
-    predict.add_argument("--checkpoint", choices=["best", "last"], default="best", help="default: best")
-    predict.add_argument("--probabilities", action="store_true", help="write the probabilities of the classes too")
-    predict.add_argument(
-        "--format", choices=["nii.gz", "nii", "mha", "mhd"], help="of volumes; default: the scan's own (of DICOM: SEG)"
-    )
-    predict.add_argument("--anonymous", action="store_true", help="leave patient and visit empty in DICOM SEG")
-    ablate = verbs.add_parser("ablate", help="train arms and compare", description=ABLATE, formatter_class=raw)
-    ablate.add_argument("config", type=Path, help="a YAML file with a section ablation")
-    ablate.add_argument("overrides", nargs="*", metavar="key=value", help="overrides, such as train.epochs=3")
-    ablate.add_argument("--dry-run", action="store_true", help="list the cells and estimate the time")
-    ablate.add_argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://…")
-    compare = verbs.add_parser("compare", help="compare two methods", description=COMPARE, formatter_class=raw)
-    compare.add_argument("a", type=Path, help="a run, an arm, or a scores.json")
-    compare.add_argument("b", type=Path, help="what it is compared with")
-    compare.add_argument(
-        "--ref", type=Path, metavar="DIR", help="the reference masks, where a or b is a folder of masks"
-    )
-    compare.add_argument("overrides", nargs="*", metavar="key=value", help="with --ref: what the masks mean")
-    compare.add_argument(
-        "--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"
-    )
-    report = verbs.add_parser("report", help="write a page", description=REPORT, formatter_class=raw)
-    report.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, or an ablation")
-    report.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder")
-    verbs.add_parser("schema", help="print the JSON Schema of a YAML file")
+    for name, verb in VERBS.items():
+        own = verbs.add_parser(name, help=verb.help, description=verb.description, formatter_class=raw)
+        own.set_defaults(function=verb.function or f"engine.verbs.{name}:{name}", overrides=())
+        for flag, options in verb.arguments:
+            own.add_argument(flag, **options)
     return top
 
 
@@ -200,40 +327,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The arguments; overrides may also stand behind options, where argparse itself does not take them."""
     top = parser()
     options, rest = top.parse_known_args(arguments)
-    strange = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
-    if strange or (rest and options.verb in ("report", "schema")):
-        top.error(f"unrecognized argument {(strange or rest)[0]!r}")
-    if rest and options.verb != "predict":
-        options.overrides += rest
-    if options.verb == "evaluate":
-        _sort_out(top, options)
-    if options.verb == "predict":
-        given = [(text, "=" in text and not Path(text).exists()) for text in options.inputs]
-        options.inputs = [Path(text) for text, override in given if not override]
-        options.overrides = [*(text for text, override in given if override), *rest]
-        if not options.inputs:
-            top.error("predict needs an image or a folder of images")
+    verb = VERBS[options.verb]
+    strange = [text for text in rest if text.startswith("-") or "=" not in text or not verb.overrides]
+    if strange:
+        top.error(f"unrecognized argument {strange[0]!r}")
+    options.overrides = [*options.overrides, *rest]
+    verb.arrange(top, options)
     return options
-
-
-def _sort_out(top: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """`evaluate RUN` or `evaluate --pred DIR --ref DIR`, with overrides behind either."""
-    if options.pred is None and options.ref is None:
-        if options.run is None or "=" in options.run:
-            top.error("evaluate needs a run's folder, or --pred and --ref")
-        if options.out is not None:
-            top.error("--out is for --pred and --ref; the scores of a run go into its folder")
-        options.run = Path(options.run)
-        options.split, options.checkpoint = options.split or "test", options.checkpoint or "best"
-        return
-    if options.split or options.checkpoint:
-        top.error("--split and --checkpoint choose of a run; --pred scores all of its masks")
-    if options.pred is None or options.ref is None:
-        top.error("--pred and --ref go together: two folders of masks")
-    if options.run is not None:
-        if "=" not in options.run:
-            top.error(f"evaluate scores a run or the masks of --pred, not both: {options.run!r}")
-        options.overrides.insert(0, options.run)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -285,83 +385,29 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
 
 
 def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
-    """Call the verb; its exit code.
+    """Call the function of a verb; the exit code."""
+    with stop.interrupts():
+        given = vars(options) | {"display": display, "stop": stop, **_read(options)}
+        module, name = options.function.split(":")
+        function = getattr(import_module(module), name)
+    done = function(**{name: given[name] for name in signature(function).parameters})
+    if isinstance(done, str):
+        print(done)
+    return VERBS[options.verb].failure if done is False else 0
 
-    A YAML file is checked before the verb is imported, whose libraries take seconds: mistakes are named at once.
-    """
-    from engine.configuration.checking import load_config
 
-    match options.verb:
-        case "train" if options.find_lr:
-            config = load_config(options.config, options.overrides)
-            from engine.verbs.find_lr import find_lr
+def _read(options: argparse.Namespace) -> dict[str, Any]:
+    """The YAML file of a verb, checked."""
+    match VERBS[options.verb].reads:
+        case "config":
+            from engine.configuration.checking import load_config
 
-            find_lr(config, options.config, options.overrides, display)
-        case "train":
-            with stop.interrupts():
-                config = load_config(options.config, options.overrides)
-                from engine.verbs.train import train
-
-            train(
-                config,
-                options.config,
-                options.overrides,
-                display,
-                stop,
-                options.workers,
-                waits=options.exit_with_parent,
-            )
-        case "reproduce":
-            from engine.verbs.reproduce import reproduce
-
-            return 0 if reproduce(options.run, options.overrides, display, stop) else 1
-        case "check":
-            config = load_config(options.config, options.overrides)
-            from engine.verbs.check import check
-
-            return 0 if check(config, options.html, options.clear_cache, display) else 2
-        case "evaluate" if options.pred is not None:
-            from engine.verbs.evaluate import evaluate_masks
-
-            evaluate_masks(options.pred, options.ref, options.overrides, options.out, display)
-        case "evaluate":
-            from engine.verbs.evaluate import evaluate
-
-            evaluate(options.run, options.split, options.checkpoint, options.overrides, display)
-        case "predict":
-            from engine.verbs.predict import predict
-
-            predict(
-                options.run,
-                options.inputs,
-                options.out,
-                options.checkpoint,
-                options.probabilities,
-                options.format,
-                options.anonymous,
-                options.overrides,
-                display,
-            )
-        case "ablate":
+            return {"config": load_config(options.path, options.overrides)}
+        case "ablation":
             from engine.ablation.arms import Ablation
 
-            ablation = Ablation.load(options.config, options.overrides)
-            from engine.verbs.ablate import ablate
-
-            ablate(ablation, options.dry_run, options.scheduler, display)
-        case "compare":
-            from engine.verbs.compare import compare
-
-            compare(options.a, options.b, options.ref, options.overrides, options.smallest, display)
-        case "report":
-            from engine.verbs.report import report
-
-            report(options.paths, options.out, display)
-        case "schema":
-            from engine.configuration.schema import schema
-
-            print(schema())
-    return 0
+            return {"ablation": Ablation.load(options.path, options.overrides)}
+    return {}
 
 
 def _tell(line: str) -> None:

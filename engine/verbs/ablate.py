@@ -27,12 +27,12 @@ from ..training.probe import Probe, probe
 from .report import write_page
 
 
-def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Display) -> None:
+def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Display) -> None:
     """Train all arms of an ablation on every fold with every seed, and compare them with the baseline.
 
     Args:
         ablation: the arms, as `Ablation.load` reads them.
-        dry: only list the cells and estimate how long they take.
+        dry_run: only list the cells and estimate how long they take.
         scheduler: the address of a Dask scheduler whose workers train the cells; None for this machine, or for the
             jobs of a queue that the file asks for.
         display: where progress is shown.
@@ -47,12 +47,12 @@ def ablate(ablation: Ablation, dry: bool, scheduler: str | None, display: Displa
     finished = len(ablation.cells) - len(left)
     display.line(f"{ablation.path}: {len(ablation.cells)} cells, {finished} finished; {executor}")
     with Lock(ablation.path):
-        if dry:
+        if dry_run:
             _list_cells(ablation.cells, display)
-        probes = _probes(ablation, dry or isinstance(executor, LocalExecutor), display)
+        probes = _probes(ablation, dry_run or isinstance(executor, LocalExecutor), display)
         display.section(_arms(ablation, probes))
         _estimate(left, probes, executor.workers, display)
-        if dry:
+        if dry_run:
             return
         Record.of(ablation).write(ablation.path)
         for cell in left:

@@ -158,15 +158,15 @@ def _verb(door, arguments, prose):
         assert not arguments or f"{arguments[0]} " in door.parser().format_help() + " ", arguments
         return
     options = door.parse(arguments)
-    overrides = getattr(options, "overrides", [])
-    config = getattr(options, "config", None)
+    overrides, reads = options.overrides, door.VERBS[options.verb].reads
+    config = options.path if reads else None
     if config is not None and prose and not config.is_file():  # any file of the reader's
         assert config.stem.isupper() or config.name == "run.yaml"
-    elif options.verb == "ablate":
+    elif reads == "ablation":
         loaded(Ablation.load, config, *overrides)
     elif config is not None:
         loaded(load_config, config, *overrides)
-    elif getattr(options, "ref", None) is not None:
+    elif getattr(options, "reference", None) is not None:
         Options.parse(overrides)
     else:
         loaded(load_config, Path("configs/demo.yaml"), *overrides)

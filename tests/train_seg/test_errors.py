@@ -1,5 +1,7 @@
 """What a newcomer types wrong: one clear line, exit code 2, no traceback, nothing lost."""
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -166,3 +168,37 @@ def test_a_foreign_package_is_named(program, camvid_yaml, tmp_path):
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert "the package 'datasets' is found in" in told(process)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train a.yaml",
+        "train a.yaml --find-lr",
+        "reproduce run",
+        "check a.yaml",
+        "evaluate run",
+        "evaluate --pred a --ref b",
+        "predict run image --out masks",
+        "ablate a.yaml",
+        "compare a b",
+        "report run",
+        "schema",
+    ],
+)
+def test_the_function_of_a_verb_takes_what_the_command_line_gives(door, line):
+    options = door.parse(line.split())
+    module, name = options.function.split(":")
+    wanted = inspect.signature(getattr(importlib.import_module(module), name)).parameters.keys()
+    assert wanted <= {*vars(options), "display", "stop", door.VERBS[options.verb].reads}
+
+
+def test_overrides_stand_anywhere(door):
+    assert door.parse(["predict", "run", "a.png", "x=1", "--out", "masks", "y=2"]).overrides == ["x=1", "y=2"]
+    assert door.parse(["evaluate", "labels={a:1}", "--pred", "a", "--ref", "b", "name=x"]).overrides == [
+        "labels={a:1}",
+        "name=x",
+    ]
+    for line in ("report run x=1 --out y.html z=2", "schema x=1", "train a.yaml --html"):
+        with pytest.raises(SystemExit):
+            door.parse(line.split())
