@@ -18,7 +18,8 @@ from ..configuration.config import AblationSection, Config
 from ..configuration.source import Node, load, merge
 from ..errors import ConfigError
 from ..experiment.folds import Folds, fold_configs
-from ..experiment.run import FREE, Run, fingerprint, flat
+from ..experiment.identity import FREE, fingerprint, flat
+from ..experiment.run import Run
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""

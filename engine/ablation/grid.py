@@ -24,7 +24,7 @@ from datasets.files import write_atomically
 
 from ..console.display import Display
 from ..errors import UsageError
-from ..experiment.run import Run, to_yaml
+from ..experiment.run import Run
 from ..processes import launcher
 from ..processes.signals import STOPPED
 from . import worker
@@ -62,6 +62,7 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
         return []
     jobs = jobs_of(cells, executor)
     failed: dict[int, str] = {}
+    warned: set[str] = set()
     epochs = [
         0 if cell.training_of else cell.config.train.epochs for cell in cells
     ]  # what shares a training is only scored
@@ -75,6 +76,10 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
             for index, outcome in grid.step().items():
                 if _finished(cells[index].run, outcome):
                     display.line(f"{cells[index].title}: done")
+                    new = [line for line in _warnings(jobs[index].log) if line not in warned]
+                    warned.update(new)
+                    for line in new:
+                        display.line(f"{line} ({cells[index].title})")
                 else:
                     failed[index] = _failure(jobs[index], outcome)
                     display.line(failed[index])
@@ -98,7 +103,7 @@ def jobs_of(cells: Sequence[Cell], executor: Executor) -> list[Job]:
     jobs = []
     for cell in cells:
         base = cell.run.path
-        config, content = base.with_name(f"{base.name}.yaml"), to_yaml(cell.config).encode()
+        config, content = base.with_name(f"{base.name}.yaml"), cell.config.to_yaml().encode()
         base.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(config, content)
         jobs.append(
@@ -131,6 +136,12 @@ def _epochs(cell: Cell) -> int:
     """Epochs that a cell has logged."""
     log = cell.run.path / "log.jsonl"
     return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+def _warnings(log: Path) -> list[str]:
+    """What the log of a cell warns of, each once; cells of one data set warn of the same."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return [line for line in dict.fromkeys(lines) if line.startswith("warning: ")]
 
 
 def _failure(job: Job, outcome: int | str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from distributed import Status, get_worker
 
-from ..experiment.run import PACKAGES
+from ..experiment.environment import PACKAGES
 from ..processes.launcher import without_launcher
 
 ROOMS = ("datasets", "engine", "models", "segloss")

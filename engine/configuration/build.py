@@ -49,24 +49,6 @@ def with_resolved_data(config: Config) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update=resolved)}) if resolved else config
 
 
-def other_labels(data: DataSection) -> Any:
-    """The labels that a file of the data set gives, where it has the classes of the section with other values, or more.
-
-    None where it agrees, or where the section names classes of its own.
-    """
-    mine = getattr(data, "labels", None)
-    if mine is None:
-        return None
-    try:
-        found = build_adapter(data.model_copy(update={"labels": None})).resolved().get("labels")
-    except (ValueError, TypeError, datasets.DataError):  # only the section can say, or the file gives none of use
-        return None
-    if not found or not set(mine) <= set(found):
-        return None
-    same = {name: datasets.as_values(values) for name, values in mine.items()} == found
-    return None if same else found
-
-
 def input_channels(data: DataSection, adapter: datasets.Adapter) -> int:
     """The channels that the network sees: those of a slice and of its neighbours."""
     return adapter.channels * (2 * data.context + 1)
@@ -143,6 +125,18 @@ def build_model(
     if section.init_from is not None:
         start_from(model, section.init_from)
     return model
+
+
+def build_network(config: Config, adapter: datasets.Adapter, trained: bool = False) -> models.SegmentationModel:
+    """The network of a configuration with its initial weights.
+
+    Args:
+        config: a checked configuration.
+        adapter: of its data.
+        trained: weights of a checkpoint will replace them, so none are fetched or read.
+    """
+    section = without_files(config.model) if trained else config.model
+    return build_model(section, len(adapter.classes), input_channels(config.data, adapter), config.seed)
 
 
 def without_files(section: ModelSection) -> ModelSection:

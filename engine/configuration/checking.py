@@ -26,34 +26,64 @@ from . import build
 from .config import Config, DataSection, FullConfig, ModelSection, ScoresSection, TrainSection
 from .explain import expected, explain
 from .older import rename_keys
-from .source import COMMAND_LINE, Key, Node, load
+from .source import Key, Node, load
 
 Made = TypeVar("Made")
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), trained: bool = False) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read, merge and check a configuration.
 
     Args:
         path: a YAML file.
         overrides: `a.b=value` arguments, laid over it.
-        trained: of a run that has begun: its types alone are checked, and what the overrides say of its scores.
 
     Raises:
         ConfigError: every problem found, one a line: `file:line:column: key: what is wrong`.
     """
-    return check(load(path, overrides), trained)
+    return check(load(path, overrides))
 
 
-def check(root: Node, trained: bool = False) -> Config:
+def load_saved(path: Path, overrides: Sequence[str] = (), ranges: bool = False) -> Config:
+    """Read the configuration of a run that has begun, which was checked then; keys of earlier versions are translated.
+
+    Args:
+        path: its config.yaml.
+        overrides: `a.b=value` arguments, laid over it.
+        ranges: check not only the types, but the ranges too, as is needed before something is built.
+
+    Raises:
+        ConfigError: as of `load_config`.
+    """
+    root = load(path, overrides)
+    rename_keys(root)
+    valid, problems = _typed(root)
+    if ranges:
+        problems += _check_constructors(root, valid)
+    if problems:
+        raise ConfigError(_in_order(problems))
+    return FullConfig.model_construct(**valid)
+
+
+def check(root: Node) -> Config:
     """Check a configuration that has been read; see `load_config`.
 
     What needs libraries that take seconds to import, the network and the transforms, is tried only where all else is
     right.
     """
     renamed = rename_keys(root)
-    problems = [] if trained else renamed
-    problems += _expand_adfl(root)
+    valid, wrong = _typed(root)
+    if problems := [*renamed, *wrong, *_check_constructors(root, valid), *_check_installed(root, valid)]:
+        raise ConfigError(_in_order(problems), partly=True)
+    config = FullConfig.model_construct(**valid)  # its parts are valid; what is not given has its default
+    if problems := _check_built(root, config):
+        raise ConfigError(_in_order(problems))
+    return build.with_resolved_data(config)
+
+
+def _typed(root: Node) -> tuple[dict[str, Any], list[str]]:
+    """The sections whose types are right, and what is wrong with the others."""
+    problems = [*_expand_adfl(root)]
     valid: dict[str, Any] = {}
     for key, field in FullConfig.model_fields.items():
         if key not in root.value:
@@ -66,18 +96,7 @@ def check(root: Node, trained: bool = False) -> Config:
             problems += explain(root, key, error)
     for key in root.value.keys() - FullConfig.model_fields.keys():
         problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
-    config = FullConfig.model_construct(**valid)  # its parts are valid; what is not given has its default
-    if trained:
-        problems += _check_scoring(root, config) if not problems and _overridden(root) else []
-    else:
-        problems += _check_constructors(root, valid)
-    if problems:
-        raise ConfigError(_in_order(problems), partly=not trained)
-    if trained:
-        return config
-    if problems := _check_built(root, config):
-        raise ConfigError(_in_order(problems))
-    return build.with_resolved_data(config)
+    return valid, problems
 
 
 @cache
@@ -170,16 +189,21 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt.problems.append(_place(root, ["loss", index], message))
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
-    if data and "scores" in valid:
-        _check_scores(attempt, valid["scores"], data, adapter)
-    if train and train.tensorboard and find_spec("tensorboard") is None:
-        message = "TensorBoard is not installed: pip install tensorboard"
-        attempt.problems.append(_place(root, ["train", "tensorboard"], message))
+    if data and (scores := valid.get("scores")):
+        if adapter is not None:
+            attempt(["scores"], lambda: _check_background(scores, adapter))
+        attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
+    return attempt.problems
+
+
+def _check_installed(root: Node, valid: dict[str, Any]) -> Iterator[str]:
+    """What a section asks for that must be installed beside the program."""
+    if (train := valid.get("train")) and train.tensorboard and find_spec("tensorboard") is None:
+        yield _place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard")
     cluster = ablation.cluster if (ablation := valid.get("ablation")) else None
     if cluster and find_spec("dask_jobqueue") is None:
         message = f"{cluster.name} needs dask-jobqueue: pip install '.[cluster]'"
-        attempt.problems.append(_place(root, ["ablation", "cluster", "name"], message))
-    return attempt.problems
+        yield _place(root, ["ablation", "cluster", "name"], message)
 
 
 def _check_built(root: Node, config: Config) -> list[str]:
@@ -192,27 +216,6 @@ def _check_built(root: Node, config: Config) -> list[str]:
         attempt(["data", "augment"], lambda: _check_augmentation(config.data, adapter))
     attempt(["model"], lambda: _check_model(config, adapter))
     return attempt.problems
-
-
-def _overridden(root: Node) -> bool:
-    """Whether an argument of the command line is laid over the sections `data` or `scores`."""
-    sections = (root.value[key] for key in ("data", "scores") if key in root.value)
-    return any(node.at == COMMAND_LINE for section in sections for node in section.value.values())
-
-
-def _check_scoring(root: Node, config: Config) -> list[str]:
-    """What may be given anew when a trained run is scored."""
-    attempt = _Attempts(root)
-    _check_scores(attempt, config.scores, config.data, attempt(["data"], lambda: _adapter(config.data)))
-    return attempt.problems
-
-
-def _check_scores(
-    attempt: _Attempts, scores: ScoresSection, data: DataSection, adapter: datasets.Adapter | None
-) -> None:
-    if adapter is not None:
-        attempt(["scores"], lambda: _check_background(scores, adapter))
-    attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
 
 
 def _adapter(data: DataSection) -> datasets.Adapter:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
 
 import datasets
 import models
@@ -260,18 +262,6 @@ class ClusterSection(Strict):
     """Commands before the worker starts, such as `module load cuda`."""
 
 
-class SlurmSection(ClusterSection):
-    """A cluster with SLURM."""
-
-    name: Literal["slurm"]
-
-
-class PbsSection(ClusterSection):
-    """A cluster with PBS."""
-
-    name: Literal["pbs"]
-
-
 def by_score(value: Any) -> Any:
     """A single smallest difference as that of the scores that are fractions."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -311,7 +301,7 @@ class AblationSection(Strict):
     """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     """Threads of each; null for the cores divided by the workers, elsewhere than here for those of the Dask worker."""
-    cluster: Annotated[SlurmSection | PbsSection, Field(discriminator="name")] | None = None
+    cluster: ClusterSection | None = None
     """Train the cells as jobs of a cluster's queue; null for this machine."""
     paper: PaperSection | None = None
     """What a paper printed for these arms."""
@@ -344,6 +334,15 @@ class Config(Strict):
     def document(self) -> dict[str, Any]:
         """What makes a run, as plain data, every default filled in."""
         return self.model_dump(mode="json", exclude={"ablation"})
+
+    def to_yaml(self) -> str:
+        """`document` as YAML."""
+        text = StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.dump(self.document(), text)
+        return text.getvalue()
 
 
 def as_list(value: Any) -> Any:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
+from datasets import Adapter
 from models import SegmentationModel
 
-from ..configuration.config import TrainSection
+from ..configuration import build
+from ..configuration.config import Config, TrainSection
 from ..errors import UsageError
 from ..processes.determinism import settle
 from ..processes.fabric import SINGLE_PROCESS, fabric_options
 from ..store.checkpoint import Checkpoint, load_model
+from .run import Run
 
 
 def launch(train: TrainSection, together: bool = False) -> Fabric:
@@ -47,18 +49,24 @@ def to_device(model: SegmentationModel, fabric: Fabric) -> SegmentationModel:
     return model
 
 
-def load_trained(network: SegmentationModel, checkpoint: Checkpoint, path: Path, fabric: Fabric) -> Any:
-    """A network with the weights of a checkpoint, set up by Fabric on its device.
+def load_trained(run: Run, checkpoint: Checkpoint, name: str, config: Config, adapter: Adapter, fabric: Fabric) -> Any:
+    """The network of a run with the weights of a checkpoint, set up by Fabric on its device.
 
     Args:
-        network: changed in place.
-        checkpoint: whose weights it takes.
-        path: of the checkpoint's file, for errors.
+        run: whose configuration and checkpoint they are.
+        checkpoint: as `run.load(name)` gives it.
+        name: `best` or `last`.
+        config: of the run.
+        adapter: of its data.
         fabric: the device and the precision.
 
     Raises:
-        UsageError: the weights belong to another network.
+        UsageError: the configuration describes no network, or another one than the weights belong to.
     """
+    try:
+        network = build.build_network(config, adapter, trained=True)
+    except ValueError as error:
+        raise UsageError(f"{run.config_file}: model: {error}; restore the file") from error
     model = to_device(network, fabric)
-    load_model(model, checkpoint, path)
+    load_model(model, checkpoint, run.checkpoint(name))
     return fabric.setup(model)

@@ -60,3 +60,14 @@ def differences(one: Any, other: Any, where: str = "") -> Iterator[tuple[str, An
             yield from differences(a, b, f"{where}.{index}")
     elif one != other:
         yield where, one, other
+
+
+def without_new_keys(document: Any, older: Any) -> Any:
+    """A document without the keys that an older one, of a version that did not write them yet, lacks.
+
+    >>> without_new_keys({"a": {"b": 1, "new": 2}, "c": 3}, {"a": {"b": 4}})
+    {'a': {'b': 1}}
+    """
+    if not (isinstance(document, dict) and isinstance(older, dict)):
+        return document
+    return {key: without_new_keys(value, older[key]) for key, value in document.items() if key in older}

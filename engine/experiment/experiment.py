@@ -13,7 +13,6 @@ import numpy as np
 import datasets
 import models
 import segloss
-from models import SegmentationModel
 from segloss.base import Activation
 from segloss.document import Kind, Primary
 
@@ -103,17 +102,6 @@ class Experiment:
                 "check the masks, data.split and data.group"
             )
         return segloss.ClassCounts(**counts, names=self.adapter.classes)
-
-    def network(self, trained: bool = False) -> SegmentationModel:
-        """The network with its initial weights.
-
-        Args:
-            trained: weights of a checkpoint will replace them, so none are fetched or read.
-        """
-        adapter, section = self.adapter, self.config.model
-        section = build.without_files(section) if trained else section
-        channels = build.input_channels(self.config.data, adapter)
-        return build.build_model(section, len(adapter.classes), channels, self.config.seed)
 
     @property
     def background(self) -> int | None:

@@ -2,54 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from datasets import DataError, FromFile
 from datasets.files import cannot_write, leftovers, write_atomically
 
 from ..configuration.build import build_splitter
-from ..configuration.checking import load_config
+from ..configuration.checking import load_saved
 from ..configuration.config import Config
 from ..errors import UsageError
-from ..processes.ranks import world_size
 from ..store.checkpoint import Checkpoint
 from ..store.files import read_json, write_json
+from .environment import environment
+from .identity import FREE, MAY_CHANGE, SCORING, fingerprint, identity
 
-FREE = (
-    "output",
-    "data.workers",
-    "data.cache",
-    "train.device",
-    "train.devices",
-    "train.tensorboard",
-    "train.checkpoint_steps",
-    "train.checkpoint_minutes",
-    "train.nonfinite",
-)
-"""What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORING = ("scores.flip", "scores.largest_component", "scores.tolerance")
-"""What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one.
-
-Validation, which chooses the checkpoint, predicts in the windows of a run, so these belong to its training.
-"""
-MAY_CHANGE = ("data.root", "scores.grid", "scores.window", "scores.overlap", *SCORING)
-"""What an override may change when a trained run is scored, or predicts."""
 TRAINED = "trained.json"
 """The file that says that the training is complete."""
 SHARED = "training.json"
 """The file of a run that is scored from the checkpoints of another: it holds the path to that run."""
-PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
 
 class Run:
@@ -93,7 +67,7 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not self.config_file.is_file():
-                write_atomically(self.config_file, to_yaml(config).encode())  # first: from now on it is a run
+                write_atomically(self.config_file, config.to_yaml().encode())  # first: from now on it is a run
             if self.shares_training:
                 return
             if not (self.path / "environment.json").is_file():
@@ -126,28 +100,34 @@ class Run:
             raise UsageError(f"{path}: not a run (no config.yaml in it); give the folder that train made, output/name")
         return run
 
-    def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The run's configuration; overrides may change only how it is scored and run, and where data lies.
+    def config(self) -> Config:
+        """The run's configuration as it was saved: its types are checked, and nothing is built."""
+        return load_saved(self.config_file, self._resolved)
+
+    def config_with(self, overrides: Sequence[str], allowed: Sequence[str] = (*FREE, *MAY_CHANGE)) -> Config:
+        """The run's configuration changed by overrides, every value in its range.
 
         Args:
             overrides: `a.b=value` arguments.
+            allowed: the keys that they may change; by default only how the run is scored and computed, and where data
+                lies.
 
         Raises:
-            UsageError: an override that would make it another run.
+            UsageError: an override that would make it another run; a value out of range.
         """
-        for override in overrides:
-            key = override.split("=")[0]
-            if key not in (*FREE, *MAY_CHANGE):
-                allowed = ", ".join((*FREE, *MAY_CHANGE))
-                raise UsageError(f"command line: {key}: belongs to the training of this run; may be given: {allowed}")
-        return self.config_with(overrides)
+        for key in (override.split("=")[0] for override in overrides):
+            if key not in allowed:
+                raise UsageError(
+                    f"command line: {key}: belongs to the training of this run; may be given: {', '.join(allowed)}"
+                )
+        return load_saved(self.config_file, [*self._resolved, *overrides], ranges=True)
 
-    def config_with(self, overrides: Sequence[str]) -> Config:
-        """The run's configuration, changed by overrides as another run's may be."""
-        older = self.path / "labels.json"  # where earlier versions kept what a data set's own file says of its classes
+    @property
+    def _resolved(self) -> list[str]:
+        """What the data set's own file said of its classes, as overrides; earlier versions kept it in a file."""
+        older = self.path / "labels.json"
         labels = read_json(older) if older.is_file() else {}
-        resolved = [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()]
-        return load_config(self.config_file, [*resolved, *overrides], trained=True)
+        return [f"data.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items()]
 
     @property
     def config_file(self) -> Path:
@@ -244,14 +224,13 @@ class Run:
         """Append a line to log.jsonl and flush it; a `DataError` where the disk is full."""
         if not self.writes:
             return
-        path = self.path / "log.jsonl"
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with self._log_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry, allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())  # the checkpoint that counts this line must not outlive it
         except OSError as error:
-            raise DataError(f"{path}: {cannot_write(error, self.path)}") from error
+            raise DataError(f"{self._log_file}: {cannot_write(error, self.path)}") from error
 
     def history(self) -> list[dict[str, Any]]:
         """The whole lines of log.jsonl; a `UsageError` where one is damaged."""
@@ -267,9 +246,8 @@ class Run:
             )
         for number, line in enumerate(kept, start=1):
             self._entry(number, line)
-        if not self.writes:
-            return
-        write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+        if self.writes:
+            write_atomically(self._log_file, "".join(f"{line}\n" for line in kept).encode())
 
     @property
     def _log_file(self) -> Path:
@@ -285,14 +263,12 @@ class Run:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             entry = None
-        if not isinstance(entry, dict):
-            raise UsageError(
-                f"{self.training.path / 'log.jsonl'}:{number}: damaged; restore it, or train under another name"
-            )
+        if not isinstance(entry, dict) or not {"epoch", "loss", "score"} <= entry.keys():
+            raise UsageError(f"{self._log_file}:{number}: damaged; restore it, or train under another name")
         return entry
 
     def _refuse_other(self, config: Config, remedy: str) -> None:
-        mine, theirs = _identity(config), _identity(self.config())
+        mine, theirs = identity(config), identity(self.config())
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
         if other and self.trained and all(key in SCORING for key in other):
             given = " ".join(f"{key}={json.dumps(mine[key])}" for key in other)
@@ -317,69 +293,3 @@ class Run:
 def _may_precede(path: Path) -> bool:
     """Whether a file may lie in a folder before it is a run: hidden, or what a kill has left alone."""
     return path.name.startswith(".") or path.name == SHARED
-
-
-def to_yaml(config: Config) -> str:
-    """A configuration as YAML, every default filled in."""
-    text = StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.dump(config.document(), text)
-    return text.getvalue()
-
-
-def environment() -> dict[str, Any]:
-    """Versions, code and machine, as far as they may decide what comes out."""
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git": _git(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "processes": world_size(),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _git() -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-        return answer.stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def fingerprint(config: Config) -> str:
-    """A hash of all that decides a training, which is not its name nor how its checkpoint is scored."""
-    decisive = {key: value for key, value in _identity(config).items() if key not in ("name", *SCORING)}
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
-
-
-def _identity(config: Config) -> dict[str, Any]:
-    return {key: value for key, value in flat(config.document()) if key not in FREE}
-
-
-def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings, each with its dotted key."""
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from flat(inner, f"{prefix}.{key}" if prefix else key)
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        yield from flat({str(index): inner for index, inner in enumerate(value)}, prefix)
-    else:
-        yield prefix, value

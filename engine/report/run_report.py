@@ -194,8 +194,8 @@ def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:
 def drawn(run: Run) -> dict[str, Path]:
     """The pictures that follow from a run's log, by name; drawn where one is missing or the log has grown."""
     found = {name: run.figures / f"{name}.svg" for name in ("curves", "class_curves")}
-    history = run.history()
-    if history and not (run.finished and all(path.is_file() for path in found.values())):
+    complete = run.finished and all(path.is_file() for path in found.values())
+    if not complete and (history := run.history()):
         primary = _primary_of(run, history)
         validated = [entry["validation"] for entry in history if entry.get("validation")]
         classes = list(validated[0][primary.aggregation]["classes"]) if validated else []

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..configuration import source
 from ..console.sections import Section
-from ..experiment.run import FREE, Run, flat
+from ..experiment.identity import FREE, flat
+from ..experiment.run import Run
 
 PLACES = ("name", "data.root", *FREE)
 """Keys that say where a run lies and where it is computed."""

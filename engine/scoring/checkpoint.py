@@ -55,7 +55,7 @@ def score_checkpoint(
         UsageError: no such checkpoint, or one that is damaged or of another run; images that do not fit into memory.
     """
     loaded = run.load(checkpoint)
-    model = load_trained(experiment.network(trained=True), loaded, run.checkpoint(checkpoint), fabric)
+    model = load_trained(run, loaded, checkpoint, experiment.config, experiment.adapter, fabric)
     track = display.track(f"scoring {part}")
     with out_of_memory_explained():
         counts = score(model, part, experiment, fabric, lambda found, total: watch(track(found, total)), thorough=True)

@@ -17,9 +17,11 @@ from segloss.document import Primary, ScoresDocument
 from ..configuration import build
 from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
+from ..errors import UsageError
 from ..experiment.experiment import Experiment, primary_of
 from ..experiment.folds import Folds
-from ..experiment.run import SCORING, Run
+from ..experiment.identity import SCORING
+from ..experiment.run import Run
 from ..pictures import figures
 from ..pictures.chart import DPI, save
 from ..pictures.class_curves import class_curves
@@ -34,7 +36,7 @@ from .pooling import pooled, read_images
 from .tables import by_fold, rules, score_tables
 
 
-def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: ScoresDocument) -> None:
+def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: ScoresDocument, display: Display) -> None:
     """The curves of a run, what its network confuses, how sure it is and what its head sees, pictures of test cases.
 
     Args:
@@ -43,8 +45,12 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: Scor
         fabric: the device and the precision.
         model: the trained network, set up by Fabric.
         scores: of the test part.
+        display: where a log is reported that is damaged, of which no curve is drawn.
     """
-    draw_history(run.figures, run.history(), experiment.adapter.classes, scores.header.primary)
+    try:
+        draw_history(run.figures, run.history(), experiment.adapter.classes, scores.header.primary)
+    except UsageError as error:
+        display.line(f"warning: no curves are drawn: {error}")
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
     save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")

@@ -72,7 +72,7 @@ class Trainer:
         counts = experiment.class_counts(samples)
         torch.manual_seed(config.seed)
         with fabric.rank_zero_first():
-            network = experiment.network(trained=run.checkpoint("last").is_file())
+            network = build.build_network(config, experiment.adapter, trained=run.checkpoint("last").is_file())
         model = ranks.share_statistics(to_device(network, fabric), fabric.device)
         ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
         loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)

@@ -19,7 +19,8 @@ from ..ablation.verdicts import latex, markdown
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
-from ..experiment.run import Run, fingerprint
+from ..experiment.identity import fingerprint
+from ..experiment.run import Run
 from ..report.ablation_report import ablation_subject
 from ..store.files import read_json, write_csv, write_json
 from ..store.lock import Lock

@@ -8,6 +8,7 @@ from pathlib import Path
 import datasets
 
 from ..configuration import build
+from ..configuration.config import DataSection
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch
@@ -16,6 +17,7 @@ from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
 from ..scoring.checkpoint import score_checkpoint
+from ..scoring.evaluation import Scores
 from ..scoring.masks import Options, masks_in, score_masks
 from ..store.files import refuse_file
 
@@ -29,32 +31,47 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
     if Folds.holds(path):
         for run in Folds(path).runs:
             evaluate(run.path, part, checkpoint, overrides, display)
-        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config(overrides).scores)
-        folder.mkdir(exist_ok=True)
-        results.write(folder, results.pool(Folds(path).runs, folder.name))
-        results.show_scores(results.read(folder), f"{path}: {part} parts of all folds", display)
+        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config_with(overrides).scores)
+        _present(folder, results.pool(Folds(path).runs, folder.name), f"{path}: {part} parts of all folds", display)
         return
     run = Run.open(path)
-    config = run.config(overrides)
+    config = run.config_with(overrides)
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
-    if (labels := build.other_labels(config.data)) is not None:
-        mine = config.document()["data"]["labels"]
-        display.line(
-            f"warning: the data set now gives the labels {labels!r}; this run was trained with {mine!r}, and is scored "
-            "by these"
-        )
+    _warn_of_other_labels(config.data, display)
     fabric = launch(config.train)
     experiment = prepare(config, run.training, display)
     _, scores = score_checkpoint(run, checkpoint, part, experiment, fabric, display)
     folder = run.path / results.evaluation_folder(part, checkpoint, config.scores)
-    folder.mkdir(exist_ok=True)
-    results.write(folder, scores)
     if not run.trained:
         epoch = scores.document.header.epoch
         display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {epoch}")
-    results.show_scores(scores.document, f"{run.path}: {part} part, checkpoint {checkpoint}", display)
+    _present(folder, scores, f"{run.path}: {part} part, checkpoint {checkpoint}", display)
+
+
+def _present(folder: Path, scores: Scores, title: str, display: Display) -> None:
+    """Write scores into a folder, and show them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write(folder, scores)
+    results.show_scores(scores.document, title, display)
     display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+
+
+def _warn_of_other_labels(data: DataSection, display: Display) -> None:
+    """Warn where a file of the data set now gives the classes of a run other values, or more classes."""
+    mine = getattr(data, "labels", None)
+    if mine is None:
+        return
+    try:
+        found = build.build_adapter(data.model_copy(update={"labels": None})).resolved().get("labels")
+    except (ValueError, TypeError, datasets.DataError):  # only the section can say, or the file gives none of use
+        return
+    values = {name: datasets.as_values(one) for name, one in mine.items()}
+    if found and values.keys() <= found.keys() and values != found:
+        display.line(
+            f"warning: the data set now gives the labels {found!r}; this run was trained with {mine!r}, and is scored "
+            "by these"
+        )
 
 
 def evaluate_masks(
@@ -65,8 +82,4 @@ def evaluate_masks(
     refuse_file(out or predicted)
     predicted = masks_in(predicted)
     scores = score_masks(predicted, reference, options, display.track("scoring"))
-    folder = out or predicted
-    folder.mkdir(parents=True, exist_ok=True)
-    results.write(folder, scores)
-    results.show_scores(scores.document, f"{predicted} against {reference}", display)
-    display.line(f"scores: {folder / 'scores.json'}, as CSV by case and by class beside it")
+    _present(out or predicted, scores, f"{predicted} against {reference}", display)

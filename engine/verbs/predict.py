@@ -38,7 +38,7 @@ def predict(
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
-    config = runs[0].config(overrides)
+    config = runs[0].config_with(overrides)
     adapter = build.build_adapter(config.data)
     refuse_file(out)
     if suffix is not None and adapter.kind != "volume":
@@ -48,11 +48,7 @@ def predict(
         raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
-    section, channels = build.without_files(config.model), build.input_channels(config.data, adapter)
-    networks = []
-    for run in runs:
-        network = build.build_model(section, len(adapter.classes), channels, config.seed)
-        networks.append(load_trained(network, run.load(checkpoint), run.checkpoint(checkpoint), fabric))
+    networks = [load_trained(run, run.load(checkpoint), checkpoint, config, adapter, fabric) for run in runs]
     if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
         display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
     if len(networks) > 1:

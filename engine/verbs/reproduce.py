@@ -9,9 +9,10 @@ from pathlib import Path
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch
-from ..experiment.difference import differences, log_difference, tensor_difference
+from ..experiment.difference import differences, log_difference, tensor_difference, without_new_keys
 from ..experiment.folds import Folds
-from ..experiment.run import FREE, Run
+from ..experiment.identity import FREE
+from ..experiment.run import Run
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..store.lock import Lock
@@ -48,13 +49,11 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         same = [reproduce(run.path, overrides, display, stop) for run in Folds(path).runs]
         return all(same)
     run = Run.open(path)
-    for override in overrides:
-        if (key := override.split("=")[0]) not in MAY_CHANGE:
-            allowed = ", ".join(MAY_CHANGE)
-            raise UsageError(f"command line: {key}: a run is reproduced as it is; may be given: {allowed}")
+    config = run.config_with(overrides, MAY_CHANGE)
+    output = config.output if any(override.startswith("output=") for override in overrides) else str(path.parent)
+    config = config.model_copy(update={"name": f"{path.resolve().name}-reproduced", "output": output})
     if not run.finished:
         raise UsageError(f"{path}: not finished (no scores.json in it); train it to its end, then reproduce it")
-    beside = [] if any(override.startswith("output=") for override in overrides) else [f"output={path.parent}"]
     for name in CHECKPOINTS:
         run.load(name)  # all that will be compared is whole, before hours are spent on its counterpart
     run.history()
@@ -65,7 +64,6 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
             f"{path}: trained by {together} processes, whose sums one process rounds otherwise; train it again under "
             "another name by the command it was trained with, and compare the two"
         )
-    config = run.config_with([f"name={path.resolve().name}-reproduced", *beside, *overrides])
     again = Run.of(config)
     use_threads(run.threads())
     with Lock(again.path):
@@ -99,7 +97,8 @@ def compare(run: Run, again: Run) -> list[str]:
             if line := tensor_difference(chosen[0], chosen[1]):
                 found.append((f"checkpoint {name}: ", line))
                 break
-    scores = next(differences(run.read_json("scores.json"), again.read_json("scores.json")), None)
+    then = run.read_json("scores.json")
+    scores = next(differences(then, without_new_keys(again.read_json("scores.json"), then)), None)
     if scores is not None:
         found.append(("scores: ", f"{scores[0]} was {scores[1]!r}, is {scores[2]!r}"))
     return [f"{where}{line}" for where, line in found if line is not None]

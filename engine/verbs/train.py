@@ -140,7 +140,7 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
         model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display, snapshots.watch)
         snapshots.gather()
         if fabric.is_global_zero:
-            results.draw(run, experiment, fabric, model, scores.document)
+            results.draw(run, experiment, fabric, model, scores.document, display)
             snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
     if fabric.is_global_zero:
         if baselines := results.baselines(experiment):

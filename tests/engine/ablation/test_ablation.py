@@ -25,6 +25,7 @@ from engine.ablation.forest import acw_curves, class_bars, forest, learning_curv
 from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
 from engine.ablation.verdicts import COLUMNS, beside_paper, compare_arms, latex, markdown, score_by_seed, scores_of
+from engine.configuration.build import build_network
 from engine.configuration.config import PaperSection
 from engine.console.display import Display
 from engine.console.sections import Section
@@ -77,7 +78,7 @@ def test_arms_share_first_weights_and_batches(shared, tmp_path):
     ablation = Ablation.load(shared, [f"output={tmp_path}"])
     ce, adfl = (next(c for c in ablation.cells if c.arm == arm).config for arm in ("ce", "adfl"))
     one, two = (Experiment.prepare(config) for config in (ce, adfl))
-    mine, other = one.network().state_dict(), two.network().state_dict()
+    mine, other = (build_network(x.config, x.adapter).state_dict() for x in (one, two))
     assert set(other) - set(mine) == {"acw.weight"}
     assert all(torch.equal(mine[key], other[key]) for key in mine)
     batches = []

@@ -22,7 +22,7 @@ from engine.ablation.arms import Ablation
 from engine.ablation.executors import Workers, executor_of, jobqueue
 from engine.ablation.grid import Grid, jobs_of
 from engine.configuration import checking
-from engine.configuration.config import PbsSection, SlurmSection
+from engine.configuration.config import ClusterSection
 from engine.errors import ConfigError, UsageError
 from engine.processes.signals import STOPPED
 from engine.store import lock
@@ -282,7 +282,7 @@ def test_a_worker_checks_that_it_would_train_the_same(job, monkeypatch):
     ],
 )
 def test_the_script_of_a_job(name, lines):
-    section = {"slurm": SlurmSection, "pbs": PbsSection}[name](
+    section = ClusterSection(
         name=name,
         cores=4,
         memory="16GB",
@@ -314,7 +314,7 @@ def test_the_script_of_a_job(name, lines):
             ", walltime: long",
             'ablation.cluster.walltime: must be hours, minutes and seconds, such as "24:00:00", got "long"',
         ),
-        (", name: slrum", "ablation.cluster.name: unknown cluster 'slrum'; did you mean 'slurm'?"),
+        (", name: slrum", "ablation.cluster.name: unknown value 'slrum'; did you mean 'slurm'?"),
     ],
 )
 def test_mistakes_in_the_section_are_one_line_each(tmp_path, more, message):

@@ -9,12 +9,11 @@ import models
 import segloss
 from engine.ablation.record import Record
 from engine.configuration import build
-from engine.configuration.checking import load_config
+from engine.configuration.checking import load_config, load_saved
 from engine.configuration.config import FullConfig, PaperSection
 from engine.configuration.schema import schema
 from engine.configuration.source import load, parse_overrides
 from engine.errors import ConfigError
-from engine.experiment.run import to_yaml
 from segloss_tests import ROOT
 
 BASE = """\
@@ -45,7 +44,7 @@ def problems(path, *overrides):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_shipped_configuration_is_valid(path):
     config = load_config(path)
-    resolved = YAML(typ="safe", pure=True).load(to_yaml(config))
+    resolved = YAML(typ="safe", pure=True).load(config.to_yaml())
     assert FullConfig.model_validate_json(json.dumps(resolved)) == config.model_copy(update={"ablation": None})
 
 
@@ -199,9 +198,29 @@ def test_the_configuration_of_a_run_is_read_without_building_anything(write, mon
     path = write(BASE)
     for module, name in ((models, "build"), (segloss, "build_loss"), (build, "build_adapter")):
         monkeypatch.setattr(module, name, None)
-    found = load_config(path, trained=True)
+    found = load_saved(path)
     monkeypatch.undo()
     assert found == load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("loss.gamma=-1", "loss.gamma: "),
+        ("data.split={kind: kfold, folds: 1, fold: 0}", "data.split.folds: "),
+        ("optim.lr=-1", "optim.lr: "),
+    ],
+)
+def test_a_value_of_a_saved_run_that_is_out_of_range_is_one_line(write, monkeypatch, override, says):
+    """It is named before anything is built of it for scoring, and no network is built to find it."""
+    path = write(BASE)
+    monkeypatch.setattr(models, "build", None)
+    load_saved(path, ranges=True)
+    load_saved(path, [override])  # a run is listed and reported whatever it holds
+    with pytest.raises(ConfigError) as error:
+        load_saved(path, [override], ranges=True)
+    (line,) = error.value.problems
+    assert says in line
 
 
 def test_deep_nesting_is_one_line(write):
@@ -360,7 +379,7 @@ ablation:
 def test_a_saved_configuration_with_renamed_keys_is_read(write):
     old = write(BASE + "scores: {headline: {reading: image, score: mIoU}, overlap: 0.5}\n")
     new = write(BASE + "scores: {primary: {aggregation: image, metric: mIoU}, overlap: 0.5}\n", "new.yaml")
-    assert load_config(old, trained=True) == load_config(new)
+    assert load_saved(old) == load_config(new)
     record = {"name": "a", "baseline": "a", "smallest": 0.01, "seeds": [0], "folds": [0], "arms": {}}
     paper = {"source": "x", "reading": "image", "values": {"a": {"mDSC": 0.5}}}
     write(json.dumps(record | {"paper": paper}), "ablation.json")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.experiment.difference import log_difference, tensor_difference
+from engine.experiment.difference import differences, log_difference, tensor_difference, without_new_keys
 from engine.verbs import find_lr as lr_finder
 
 SMALL = "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2}"
@@ -47,7 +47,7 @@ def test_what_differs_is_named(program, camvid_yaml, tmp_path, camvid):
     [
         (["runs/none"], "runs/none: not a run"),
         (["runs/small"], "runs/small: not finished (no scores.json in it)"),
-        (["runs/small", "train.epochs=3"], "train.epochs: a run is reproduced as it is"),
+        (["runs/small", "train.epochs=3"], "train.epochs: belongs to the training of this run"),
     ],
 )
 def test_what_cannot_be_reproduced(program, tmp_path, camvid_yaml, arguments, says):
@@ -155,3 +155,15 @@ def test_a_search_locks_its_folder_before_it_starts(program, camvid_yaml, tmp_pa
     folder.write_text("a file")
     assert "runs/small-lr" in program("train", camvid_yaml, "--find-lr", check=2).stderr
     assert held == [True]
+
+
+def test_what_an_older_version_did_not_write_is_no_difference():
+    older = {"header": {"classes": ["a"], "seed": 1}, "cases": [{"tp": 1}]}
+    today = {"header": {"classes": ["a"], "seed": 1, "kind": "still"}, "cases": [{"tp": 1}], "calibration": {}}
+    assert list(differences(older, without_new_keys(today, older))) == []
+    today["header"]["seed"] = 2
+    del today["header"]["classes"]
+    assert [where for where, *_ in differences(older, without_new_keys(today, older))] == [
+        "header.classes",
+        "header.seed",
+    ]
