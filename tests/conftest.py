@@ -1,5 +1,4 @@
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -9,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from segloss_tests import ROOT
 from segloss_tests.stills import make_camvid
 
 torch.set_num_threads(1)
@@ -35,10 +33,9 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def door():
     """train_seg.py as a module."""
-    spec = importlib.util.spec_from_file_location("train_seg", ROOT / "train_seg.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    import train_seg
+
+    return train_seg
 
 
 @pytest.fixture
