@@ -20,12 +20,11 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from engine.console.display import Display
@@ -47,8 +46,7 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """What the program can do.
 
     Attributes:
