@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,17 +29,6 @@ class LossOptions(TypedDict, total=False):
     class_counts: Counts | None
     ignore_index: int
     reduction: Reduction
-
-
-Function = TypeVar("Function", bound=Callable[..., Tensor])
-
-
-def with_own_code(function: Function, name: str) -> Function:
-    """The function with a code object of its own: dynamo counts versions by code object, and stops at eight."""
-    shared: Any = function
-    code = shared.__code__.replace(co_name=name)
-    own: Any = types.FunctionType(code, shared.__globals__, name, shared.__defaults__, shared.__closure__)
-    return cast(Function, functools.update_wrapper(own, shared))
 
 
 class SegmentationLoss(nn.Module):
@@ -154,13 +142,11 @@ class SegmentationLoss(nn.Module):
         return self.function(logits, target, mask, denominator=denominator, **values)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Find what the formula takes, and give each loss a `forward` of its own."""
+        """Find what the formula takes."""
         super().__init_subclass__(**options)
         if "formula" in vars(cls):
             bound = cls.formula.keywords if isinstance(cls.formula, functools.partial) else {}
             cls.takes = tuple(n for n in inspect.signature(cls.formula).parameters if n not in (*OPERANDS, *bound))
-        if "forward" not in vars(cls):
-            cls.forward = with_own_code(cls.forward, f"forward_of_{cls.__name__}")  # type: ignore[method-assign]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
         """Move with the module (`to`, `cuda`), but keep float64: half of a weight's digits make another weight."""

@@ -20,7 +20,6 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-from .base import with_own_code
 from .build import LOSSES
 from .names import parameters_of
 
@@ -51,7 +50,7 @@ def _function(name: str) -> LossFunction:
     own = [Parameter(each, Parameter.KEYWORD_ONLY) for each in needed]
     own += [Parameter(each, Parameter.KEYWORD_ONLY, default=value) for each, value in defaults.items()]
     first, second, third, options = Signature.from_callable(function).parameters.values()
-    described: Any = with_own_code(function, name)
+    described: Any = function
     described.__signature__ = Signature([first, second, third, *own, options])
     described.__name__ = described.__qualname__ = name
     described.__doc__ = f"See `segloss.{loss.__name__}`."

@@ -33,6 +33,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("compiled", [False, True])
 def test_parameters_get_the_gradient_that_they_want(case, compiled):
     """Against differences of the values, and whether or not the logits want one too."""
+    torch.compiler.reset()
     loss, name, values, options = PARAMETERS[case]
     logits, target = sample()
     call = torch.compile(loss, fullgraph=True, backend="aot_eager") if compiled else loss

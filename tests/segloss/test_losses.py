@@ -274,6 +274,7 @@ def test_foreign_labels_are_refused_by_name(name):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "boundary"])
 def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
+    torch.compiler.reset()
     logits, target = sample(dtype=torch.float32)
     loss = build(name)
     compiled = torch.compile(loss, fullgraph=True, backend="eager")
@@ -408,6 +409,7 @@ def test_focal_tversky_in_single_precision():
 
 
 def test_soft_labels_compile_for_any_power():
+    torch.compiler.reset()
     logits, soft = sample(dtype=torch.float32)[0], soft_labels().float()
     for gamma in (0.0, 1.0, 2.0):
         loss = build("dfl2021", gamma=gamma)
@@ -436,6 +438,7 @@ def test_a_binary_hinge_has_no_class_to_weigh_against():
 @pytest.mark.parametrize(("dtype", "ignored", "stray"), [(torch.int8, 255, -1), (torch.uint8, -100, 156)])
 def test_an_ignored_label_that_the_dtype_cannot_hold_is_absent(name, dtype, ignored, stray):
     """And what it would wrap to is a foreign label, not a silent NaN."""
+    torch.compiler.reset()
     logits, target = sample(ignored=0.0)
     loss = build(name, ignore_index=ignored)
     assert loss(logits, target.to(dtype)).item() == loss(logits, target).item()
