@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo ablation test lint types docs site mutants soak setup clean
+.PHONY: demo ablation test slow lint types docs site mutants soak setup clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -13,6 +13,9 @@ ablation: $(READY)  ## compare four arms on synthetic MRI
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+slow: $(READY)  ## run the tests that `make test` leaves out
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(READY)  ## check style
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ def test_folders_of_any_name_beside_a_configuration(crowded):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(("crowded", "method"), [("folders", "fork"), ("packages", "spawn")], indirect=["crowded"])
 def test_processes_that_load_find_our_modules(crowded, tmp_path_factory, method):
     """`spawn` is what other systems begin processes with."""
     site = tmp_path_factory.mktemp("site")
@@ -64,6 +64,7 @@ def test_processes_that_load_find_our_modules(crowded, tmp_path_factory, method)
     assert (crowded / "runs/grid/scores.json").is_file()
 
 
+@pytest.mark.parametrize("crowded", ["packages"], indirect=True)
 def test_processes_that_train_cells_find_our_modules(crowded):
     changes = "data.workers=2", "train.epochs=1", "ablation.workers=2", "ablation.arms={ce: {}}"
     command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", str(grid_yaml(crowded)), *changes]

@@ -29,8 +29,13 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("case", PARAMETERS)
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("case", "compiled"),
+    [
+        *((case, False) for case in PARAMETERS),
+        *(pytest.param(case, True, marks=() if case == "one alpha" else pytest.mark.slow) for case in PARAMETERS),
+    ],
+)
 def test_parameters_get_the_gradient_that_they_want(case, compiled):
     """Against differences of the values, and whether or not the logits want one too."""
     torch.compiler.reset()

@@ -283,7 +283,14 @@ def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler on the CPU")
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("boundary", "lovasz", "lovasz_hinge")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in ("ce", "dfl", "sigmoid_focal", "mse_ol", "dice", "topk") else pytest.mark.slow)
+        for n in NAMES
+        if n not in ("boundary", "lovasz", "lovasz_hinge")
+    ],
+)
 def test_inductor_gives_the_same_value_and_gradient(name):
     torch.compiler.reset()
     logits, target = sample(dtype=torch.float32)

@@ -752,6 +752,9 @@ def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     assert not list(cut.rglob("fold-*/.lock"))
     assert len(list(cut.rglob("scores.json"))) < 2
     module_program("ablate", *arguments, f"output={cut}", check=0, cwd=tmp_path)
+    for cell in Ablation.load(path, [*arguments[1:], f"output={cut}"]).cells:
+        other = (f"output={whole / 'grid/ce/seed-0'}", f"name={cell.run.path.name}")
+        module_program("train", cell.run.path.with_suffix(".yaml"), *other, check=0, cwd=tmp_path)
     module_program("ablate", *arguments, f"output={whole}", check=0, cwd=tmp_path)
     for name in ("table.csv", "table.md"):
         assert (cut / "grid" / name).read_text() == (whole / "grid" / name).read_text()
