@@ -20,7 +20,8 @@ from .documents import arms_of
 from .forest import acw_curves, class_bars, forest, learning_curves
 from .ranking import ranking
 from .record import Record
-from .verdicts import COLUMNS, METHOD, Verdicts, beside_paper, compare_arms, scores_of
+from .score_tables import beside_paper, scores_of
+from .verdicts import COLUMNS, METHOD, Verdicts, compare_arms
 
 CAPTIONS = {
     "forest": "differences from the baseline, with 95 % intervals",

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..pictures.palette import OKABE_ITO, palette
 from .comparison import Method
-from .verdicts import Verdicts, score_by_seed
+from .score_tables import score_by_seed
+from .verdicts import Verdicts
 
 DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
 

@@ -1,25 +1,19 @@
-"""The tables of a comparison of arms with a baseline, as sections of a report."""
+"""Every arm compared with a baseline, in every measure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product, starmap
-from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from segloss import compare
-from segloss.aggregation import AGGREGATIONS, METRICS, Aggregation, AggregationName
 from segloss.compare import Comparison, Outcome
 from segloss.comparison import measured
-from segloss.document import Header, Primary, ScoresDocument
+from segloss.document import Header
 
-from ..configuration.config import PaperSection
-from ..console.sections import Section
 from ..errors import NothingInCommonError, UsageError
-from ..scoring.pooling import pooled
 from .comparison import SMALLEST, Measure, Method, common_groups, compared, measures, refuse_different
 
 METHOD = (
@@ -33,12 +27,6 @@ METHOD = (
 
 COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p", "by the smallest that matters"]
 COLUMNS += ["groups", "better/equal/worse", "without any one group", "d_z"]
-
-BAR = r"\|"
-LATEX = str.maketrans(
-    {character: "\\" + character for character in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$"}
-)
 
 
 @dataclass(frozen=True)
@@ -213,121 +201,8 @@ def _tested(
     }
 
 
-def scores_of(arms: Mapping[str, Method]) -> Section:
-    """Every arm in every aggregation, the primary metric first: the mean over seeds, and its standard deviation."""
-    primary = next(iter(arms.values())).header.primary
-    every = sorted(starmap(Primary, product(AGGREGATIONS, METRICS)), key=lambda score: score != primary)
-    rows = [
-        [
-            name,
-            str(len(arm.documents)),
-            *(_spread(score_by_seed(arm, score.aggregation, score.metric)) for score in every),
-        ]
-        for name, arm in arms.items()
-    ]
-    title = "scores of the held-out cases, mean over seeds ± standard deviation"
-    return Section(title, columns=["arm", "seeds", *map(str, every)], rows=rows)
-
-
-def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
-    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
-    found = []
-    for documents in arm.documents.values():
-        values = _of_folds(documents, aggregation)
-        kind, _, name = score.partition(" ")
-        value = values["classes"].get(name, {}).get(kind) if name else values["mDSC" if score == "mDSC" else "mIoU"]
-        if value is not None:
-            found.append(value)
-    return found
-
-
-def beside_paper(arms: Mapping[str, Method], paper: PaperSection) -> Section:
-    """Our numbers and a paper's, and whether the arms come in the same order."""
-    rows, lines = [], [f"{paper.source}; our aggregation: {paper.aggregation}"]
-    scores = list(dict.fromkeys(score for values in paper.values.values() for score in values))
-    for score in scores:
-        pairs = {
-            name: (mean(ours), values[score])
-            for name, values in paper.values.items()
-            if score in values and name in arms and (ours := score_by_seed(arms[name], paper.aggregation, score))
-        }
-        rows += [
-            [name, score, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}"]
-            for name, (ours, theirs) in pairs.items()
-        ]
-        if len(pairs) > 1:
-            mine, printed = (sorted(pairs, key=lambda name: -pairs[name][side]) for side in (0, 1))
-            same = "the arms come in the paper's order" if mine == printed else "the order is another"
-            lines.append(f"{score}: {same}: {' > '.join(mine)} here, {' > '.join(printed)} there")
-    return Section("beside the paper", lines, ["arm", "score", "here", "paper", "difference"], rows)
-
-
-def markdown(sections: Sequence[Section]) -> str:
-    """Sections as Markdown."""
-    parts = []
-    for section in sections:
-        parts.append(f"## {section.title}")
-        parts += [f"- {line}" for line in section.lines]
-        if section.columns:
-            lines = [section.columns, ["---", *["---:"] * (len(section.columns) - 1)], *section.rows]
-            parts.append("\n".join(f"| {' | '.join(cell.replace('|', BAR) for cell in line)} |" for line in lines))
-    return "\n\n".join(parts).replace("\n\n- ", "\n- ") + "\n"
-
-
-def latex(sections: Sequence[Section]) -> str:
-    """The tables of sections for LaTeX, with booktabs."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for section in sections:
-        if not section.columns:
-            continue
-        head, *body = [
-            " & ".join(cell.translate(LATEX) for cell in line) + r" \\" for line in (section.columns, *section.rows)
-        ]
-        rules = [r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
-        tabular = [rf"\begin{{tabular}}{{l{'r' * (len(section.columns) - 1)}}}", *rules, r"\end{tabular}"]
-        parts.append("\n".join([f"% {section.title}", *tabular]))
-    return "\n\n".join(parts) + "\n"
-
-
 def chance(p_value: float | None) -> str:
     """A p-value as tables print it."""
     if p_value is None:
         return "-"
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _of_folds(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Aggregation:
-    """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
-
-    They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
-    """
-    first = documents[0]
-    if len(documents) == 1:
-        return first.aggregations[aggregation]
-    if aggregation != "image" or first.header.kind == "still":
-        return pooled(documents, [[] for _ in documents]).aggregations[aggregation]
-    found = [document.aggregations["image"] for document in documents]
-    weights = [one["units"] - one["left_out"] for one in found]
-
-    def weighted(values: Sequence[float | None]) -> float | None:
-        known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
-        total = sum(weight for _, weight in known)
-        return sum(value * weight for value, weight in known) / total if total else None
-
-    return {
-        "mDSC": weighted([one["mDSC"] for one in found]),
-        "mIoU": weighted([one["mIoU"] for one in found]),
-        "accuracy": weighted([one["accuracy"] for one in found]),
-        "units": sum(one["units"] for one in found),
-        "left_out": sum(one["left_out"] for one in found),
-        "classes": {
-            name: {key: weighted([one["classes"][name][key] for one in found]) for key in ("DSC", "IoU")}
-            for name in first.header.classes
-        },
-    }
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")

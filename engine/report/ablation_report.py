@@ -10,7 +10,7 @@ from segloss.document import Header
 from ..ablation.answer import in_words
 from ..ablation.conclusion import Conclusion, verdict_sections
 from ..ablation.cost import cost
-from ..ablation.verdicts import beside_paper, scores_of
+from ..ablation.score_tables import beside_paper, scores_of
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
 from ..scoring import results

@@ -15,9 +15,9 @@ from ..ablation.conclusion import Conclusion
 from ..ablation.executors import LocalExecutor, executor_of
 from ..ablation.grid import train_cells
 from ..ablation.record import Record
-from ..ablation.verdicts import latex, markdown
 from ..console.display import Display
 from ..console.sections import Section
+from ..console.writing import latex, markdown
 from ..errors import UsageError
 from ..experiment.identity import fingerprint
 from ..experiment.run import Run

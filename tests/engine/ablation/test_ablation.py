@@ -24,11 +24,13 @@ from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
 from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
-from engine.ablation.verdicts import COLUMNS, beside_paper, compare_arms, latex, markdown, score_by_seed, scores_of
+from engine.ablation.score_tables import beside_paper, score_by_seed, scores_of
+from engine.ablation.verdicts import COLUMNS, compare_arms
 from engine.configuration.build import build_network
 from engine.configuration.config import PaperSection
 from engine.console.display import Display
 from engine.console.sections import Section
+from engine.console.writing import latex, markdown
 from engine.errors import ConfigError, UsageError
 from engine.experiment.experiment import Experiment
 from engine.training.probe import Probe
@@ -519,9 +521,10 @@ def test_tables_and_pictures():
     row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
     assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
     assert r"dfl\_1 & " in latex(sections)
-    odd = [Section("odd", columns=["class", "n"], rows=[["a|b", "~"], ["\\x^{2}", "1 < 2"]])]
+    odd = [Section("odd", columns=["class", "n"], rows=[["a|b", "~"], ["\\x^{2}", "1 < 2"], ["−∞", "∞"]])]
     assert r"| a\|b | ~ |" in markdown(odd)
     assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
+    assert r"$-$$\infty$ & $\infty$ \\" in latex(odd)
     assert latex(sections).count(r"\begin{tabular}") == len(sections)
     rows = [row for one in verdicts for row in one.flat()]
     assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 5  # three of DSC, two of misses

@@ -1,0 +1,101 @@
+"""The scores of all arms in every aggregation, and beside those of a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product, starmap
+from statistics import mean, stdev
+
+from segloss.aggregation import AGGREGATIONS, METRICS, Aggregation, AggregationName
+from segloss.document import Primary, ScoresDocument
+
+from ..configuration.config import PaperSection
+from ..console.sections import Section
+from ..scoring.pooling import pooled
+from .comparison import Method
+
+
+def scores_of(arms: Mapping[str, Method]) -> Section:
+    """Every arm in every aggregation, the primary metric first: the mean over seeds, and its standard deviation."""
+    primary = next(iter(arms.values())).header.primary
+    every = sorted(starmap(Primary, product(AGGREGATIONS, METRICS)), key=lambda score: score != primary)
+    rows = [
+        [
+            name,
+            str(len(arm.documents)),
+            *(_spread(score_by_seed(arm, score.aggregation, score.metric)) for score in every),
+        ]
+        for name, arm in arms.items()
+    ]
+    title = "scores of the held-out cases, mean over seeds ± standard deviation"
+    return Section(title, columns=["arm", "seeds", *map(str, every)], rows=rows)
+
+
+def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
+    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
+    found = []
+    for documents in arm.documents.values():
+        values = _of_folds(documents, aggregation)
+        kind, _, name = score.partition(" ")
+        value = values["classes"].get(name, {}).get(kind) if name else values["mDSC" if score == "mDSC" else "mIoU"]
+        if value is not None:
+            found.append(value)
+    return found
+
+
+def beside_paper(arms: Mapping[str, Method], paper: PaperSection) -> Section:
+    """Our numbers and a paper's, and whether the arms come in the same order."""
+    rows, lines = [], [f"{paper.source}; our aggregation: {paper.aggregation}"]
+    scores = list(dict.fromkeys(score for values in paper.values.values() for score in values))
+    for score in scores:
+        pairs = {
+            name: (mean(ours), values[score])
+            for name, values in paper.values.items()
+            if score in values and name in arms and (ours := score_by_seed(arms[name], paper.aggregation, score))
+        }
+        rows += [
+            [name, score, f"{ours:.4f}", f"{theirs:.4f}", f"{ours - theirs:+.4f}"]
+            for name, (ours, theirs) in pairs.items()
+        ]
+        if len(pairs) > 1:
+            mine, printed = (sorted(pairs, key=lambda name: -pairs[name][side]) for side in (0, 1))
+            same = "the arms come in the paper's order" if mine == printed else "the order is another"
+            lines.append(f"{score}: {same}: {' > '.join(mine)} here, {' > '.join(printed)} there")
+    return Section("beside the paper", lines, ["arm", "score", "here", "paper", "difference"], rows)
+
+
+def _of_folds(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Aggregation:
+    """All folds' cases together, or the mean of the folds for the slices of volumes, which a document does not list.
+
+    They weigh by the number of slices that count: exact for the means over classes, and near it for one class.
+    """
+    first = documents[0]
+    if len(documents) == 1:
+        return first.aggregations[aggregation]
+    if aggregation != "image" or first.header.kind == "still":
+        return pooled(documents, [[] for _ in documents]).aggregations[aggregation]
+    found = [document.aggregations["image"] for document in documents]
+    weights = [one["units"] - one["left_out"] for one in found]
+
+    def weighted(values: Sequence[float | None]) -> float | None:
+        known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None]
+        total = sum(weight for _, weight in known)
+        return sum(value * weight for value, weight in known) / total if total else None
+
+    return {
+        "mDSC": weighted([one["mDSC"] for one in found]),
+        "mIoU": weighted([one["mIoU"] for one in found]),
+        "accuracy": weighted([one["accuracy"] for one in found]),
+        "units": sum(one["units"] for one in found),
+        "left_out": sum(one["left_out"] for one in found),
+        "classes": {
+            name: {key: weighted([one["classes"][name][key] for one in found]) for key in ("DSC", "IoU")}
+            for name in first.header.classes
+        },
+    }
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
