@@ -166,7 +166,7 @@ def false_sentences(classes: int, arms: int = 3, groups: int = 20, seeds: int = 
             for arm in range(1, 1 + arms)
             for label in range(classes)
         ]
-        pages += any(one.distinguishable for one in compare.together(rows, draws=4000))
+        pages += any(one.distinguishable for one in compare.together(rows))
     return pages / sets
 
 

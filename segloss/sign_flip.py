@@ -110,7 +110,7 @@ class SignFlips:
             found = found + np.sqrt(self.networks.variance) * generator.standard_t(self.networks.freedom, len(found))
         size = np.abs(found)
         below = np.searchsorted(np.sort(size), size - 1e-12 * size.max(), side="left")
-        return np.asarray(1 - below / len(size))
+        return np.asarray((len(size) - below) / len(size))
 
     def _beyond(self, short: Floats) -> NDArray[np.bool_] | Floats:
         """Whether a pattern reaches what was observed, from which it falls short by so much; or how likely that is."""

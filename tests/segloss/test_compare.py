@@ -3,7 +3,6 @@
 import dataclasses
 import doctest
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -13,11 +12,6 @@ from benchmarks import verdicts as simulation
 from segloss import compare
 from segloss.networks import Networks, networks
 from segloss.sign_flip import EXACT, SignFlips, patterns
-
-simulated = [
-    pytest.mark.slow,
-    pytest.mark.skipif("SEGLOSS_SIMULATIONS" not in os.environ, reason="minutes: set SEGLOSS_SIMULATIONS=1"),
-]
 
 
 def scores(groups, seeds=1, seed=0):
@@ -155,6 +149,13 @@ def test_groups_too_few_for_so_many_comparisons_have_no_end():
     found = compare.together([compare.paired(rng.standard_normal(6), np.zeros(6), tested=False) for _ in range(4)])
     assert all((one.low, one.high) == (-np.inf, np.inf) and not one.distinguishable for one in found)
     assert "95 % CI −∞ to ∞" in found[0].verdict("A", "B", "DSC")
+
+
+def test_the_pattern_observed_is_one_of_all():
+    """However clear the difference is: one of 10,001 patterns is as extreme."""
+    values = 0.05 + 0.001 * np.random.default_rng(0).standard_normal((3, 40))
+    found = compare.together([compare.paired(one, 0 * one, tested=False) for one in values])
+    assert [one.p_value for one in found] == pytest.approx([1 / 10_001] * 3)
 
 
 def test_variance_components_of_a_balanced_table():
@@ -399,6 +400,7 @@ BOUND = stats.binom.ppf([0.001, 0.999], SETS, [0.94, 0.05]) / SETS
 """Coverage of a design that reaches 94 %, a rate of 5 %: what 1,000 data sets may show of them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", simulation.SIZES)
 @pytest.mark.parametrize("design", [*simulation.MEANS, *simulation.POOLED])
 def test_the_interval_covers(design, groups):
@@ -407,27 +409,21 @@ def test_the_interval_covers(design, groups):
         assert found >= BOUND[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "seeds", "folds"), [(20, 3, 1), (20, 5, 1), (18, 3, 3), (40, 2, 1)])
 @pytest.mark.parametrize("between", [0.0, 0.5, 2.0])
 def test_where_networks_vary_the_test_keeps_its_level(groups, seeds, folds, between):
     assert simulation.with_seeds(groups, seeds, folds, between, SETS) <= (0.085 if seeds == 2 else BOUND[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 11])
 def test_a_page_without_differences_has_no_sentence_on_one(classes):
     assert simulation.false_sentences(classes, sets=500) <= stats.binom.ppf(0.999, 500, 0.05) / 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", simulation.SIZES)
 @pytest.mark.parametrize("design", ["normal", "t with 3 degrees of freedom", "DSC near 1, equal"])
 def test_what_differs_is_seldom_called_equivalent(design, groups):
     assert simulation.false_equivalence(design, groups, SETS) <= stats.binom.ppf(0.999, SETS, 0.025) / SETS
-
-
-for one in (
-    test_the_interval_covers,
-    test_where_networks_vary_the_test_keeps_its_level,
-    test_a_page_without_differences_has_no_sentence_on_one,
-    test_what_differs_is_seldom_called_equivalent,
-):
-    one.pytestmark = [*getattr(one, "pytestmark", []), *(mark.mark for mark in simulated)]
