@@ -17,8 +17,12 @@ python train_seg.py schema                                        the JSON Schem
 from __future__ import annotations
 
 import argparse
+import io
+import logging
+import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -31,6 +35,11 @@ if TYPE_CHECKING:
     from engine.processes.signals import Stop
 
 HERE = Path(__file__).resolve().parent
+
+
+def _path(text: str) -> Path:
+    """A path; the shell leaves the `~` of `--out=~/masks`."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  # leaves a user that is none
 
 
 class Parser(argparse.ArgumentParser):
@@ -97,7 +106,7 @@ def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
             top.error("evaluate needs a run's folder, or --pred and --ref")
         if options.out is not None:
             top.error("--out is for --pred and --ref; the scores of a run go into its folder")
-        options.path = Path(options.path)
+        options.path = _path(options.path)
         options.part, options.checkpoint = options.part or "test", options.checkpoint or "best"
         return
     if options.part or options.checkpoint:
@@ -114,16 +123,16 @@ def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
 def _arrange_predict(top: Parser, options: argparse.Namespace) -> None:
     """Overrides may stand among the images."""
     given = [(text, "=" in text and not Path(text).exists()) for text in options.images]
-    options.images = [Path(text) for text, override in given if not override]
+    options.images = [_path(text) for text, override in given if not override]
     options.overrides = [*(text for text, override in given if override), *options.overrides]
     if not options.images:
         top.error("predict needs an image or a folder of images")
 
 
-RUN = argument("path", type=Path, metavar="run", help="the run's folder, output/name")
-YAML = argument("path", type=Path, metavar="config", help="a YAML file")
+RUN = argument("path", type=_path, metavar="run", help="the run's folder, output/name")
+YAML = argument("path", type=_path, metavar="config", help="a YAML file")
 REFERENCE = argument(
-    "--ref", dest="reference", type=Path, metavar="DIR", help="the reference masks of folders of masks"
+    "--ref", dest="reference", type=_path, metavar="DIR", help="the reference masks of folders of masks"
 )
 
 VERBS = {
@@ -203,9 +212,9 @@ regular expressions for the part of the name that must match and for the patient
             argument("path", nargs="?", metavar="run", help="the run's folder, output/name"),
             argument("--split", dest="part", choices=["train", "val", "test"], help="default: test"),
             argument("--checkpoint", choices=["best", "last"], help="default: best"),
-            argument("--pred", dest="predicted", type=Path, metavar="DIR", help="score mask files instead of a run"),
+            argument("--pred", dest="predicted", type=_path, metavar="DIR", help="score mask files instead of a run"),
             REFERENCE,
-            argument("--out", type=Path, metavar="DIR", help="where the scores of --pred go; default: its folder"),
+            argument("--out", type=_path, metavar="DIR", help="where the scores of --pred go; default: its folder"),
             overrides("folders, how to run, how to score"),
         ],
         arrange=_arrange_evaluate,
@@ -227,7 +236,7 @@ The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's 
         arguments=[
             RUN,
             argument("images", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides"),
-            argument("--out", type=Path, required=True, metavar="DIR", help="where the masks go"),
+            argument("--out", type=_path, required=True, metavar="DIR", help="where the masks go"),
             argument("--checkpoint", choices=["best", "last"], default="best", help="default: best"),
             argument("--probabilities", action="store_true", help="write the probabilities of the classes too"),
             argument(
@@ -257,7 +266,7 @@ Cells are processes of this machine, or go to a Dask scheduler's workers, or as 
       walltime: "24:00:00", gpus: 1}'
 """,
         arguments=[
-            argument("path", type=Path, metavar="config", help="a YAML file with a section ablation"),
+            argument("path", type=_path, metavar="config", help="a YAML file with a section ablation"),
             overrides("overrides, such as train.epochs=3"),
             argument("--dry-run", action="store_true", help="list the cells and estimate the time"),
             argument("--scheduler", metavar="ADDRESS", help="train on the workers of this Dask scheduler, tcp://…"),
@@ -278,8 +287,8 @@ Folders of masks are scored against --ref, with the options of `evaluate --pred`
 both have is compared.
 """,
         arguments=[
-            argument("a", type=Path, help="a run, an arm, or a scores.json"),
-            argument("b", type=Path, help="what it is compared with"),
+            argument("a", type=_path, help="a run, an arm, or a scores.json"),
+            argument("b", type=_path, help="what it is compared with"),
             REFERENCE,
             overrides("with --ref: what the masks mean"),
             argument("--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"),
@@ -297,8 +306,8 @@ the ablations of several data sets:
   python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
 """,
         arguments=[
-            argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, or an ablation"),
-            argument("--out", type=Path, metavar="FILE", help="default: report.html in the folder"),
+            argument("paths", nargs="+", type=_path, metavar="PATH", help="a run, or an ablation"),
+            argument("--out", type=_path, metavar="FILE", help="default: report.html in the folder"),
         ],
         overrides=False,
     ),
@@ -433,5 +442,18 @@ def _foreign_package() -> str | None:
     return None
 
 
+def _quiet() -> None:
+    """Keep what libraries warn of off the screen, but where Python was asked for it (-W); and print any text."""
+    if not sys.warnoptions:
+        warnings.showwarning = lambda *_, **__: None
+    for name in ("pydicom", "nibabel.global", "PIL", "highdicom", "matplotlib", "tifffile"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 if __name__ == "__main__":
+    _quiet()
     sys.exit(main())

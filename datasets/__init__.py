@@ -30,6 +30,7 @@ from .labels import (
 )
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
+from .notes import Note, noted
 from .phantom import Phantom
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
@@ -112,6 +113,7 @@ __all__ = [
     "LeakageWarning",
     "NiftiFolder",
     "Normalised",
+    "Note",
     "Part",
     "Phantom",
     "Pixels",
@@ -145,6 +147,7 @@ __all__ = [
     "kept_slices",
     "list_cases",
     "looks_like_background",
+    "noted",
     "place_doubt",
     "prepare",
     "read_mask_volume",

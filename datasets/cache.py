@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,8 @@ class Cache:
 
     def _bytes(self, remove: bool = False) -> Iterator[int]:
         """The sizes of the decoded cases, and of what writers that were killed have left of some."""
-        for path in (*self.folder.glob("*.safetensors"), *leftovers(self.folder, "*.safetensors")):
+        own = (path for path in self.folder.glob("*.safetensors") if re.fullmatch(r"[0-9a-f]{40}", path.stem))
+        for path in (*own, *leftovers(self.folder, f"{'[0-9a-f]' * 40}.safetensors")):
             with suppress(FileNotFoundError):
                 yield path.stat().st_size
                 if remove:

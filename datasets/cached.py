@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -106,10 +107,20 @@ class CachedCase:
         """The masks of all slices on the case's own grid, `(slices, rows, columns)` uint8."""
         return self._read("mask" if self.original == self.shape else "reference", 0, self.original[0])
 
+    @property
+    def contents(self) -> dict[str, str]:
+        """Digests of the image's pixels and of the mask on the case's own grid, whatever the network's grid."""
+        text = json.dumps([self.original, self._own_checksums])
+        return {"image": self.digest, "mask": hashlib.sha256(text.encode()).hexdigest()}
+
     def decoded_from(self, digest: str, mask: NDArray[np.uint8]) -> bool:
         """Whether this is what a case's files hold: an image of that digest, and the mask on its own grid."""
-        own = self.checksums[TENSORS.index("mask" if self.original == self.shape else "reference")]
-        return self.digest == digest and own == tuple(zlib.crc32(plane.tobytes()) for plane in mask)
+        return self.digest == digest and self._own_checksums == tuple(zlib.crc32(plane.tobytes()) for plane in mask)
+
+    @property
+    def _own_checksums(self) -> tuple[int, ...]:
+        """Of the mask on the case's own grid."""
+        return self.checksums[TENSORS.index("mask" if self.original == self.shape else "reference")]
 
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Some slices of a tensor, compared with their checksums."""

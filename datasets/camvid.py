@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .case import Case
+from .case import Case, Wanted
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
@@ -44,13 +44,13 @@ class CamVid(Stills):
             label_map(OWN, labels, ignore),
         )
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the frames of all three parts; a `DataError` for a missing folder, image or mask."""
         if (self.root / "701_StillsRaw_full").is_dir() and not (self.root / "trainannot").is_dir():
             raise DataError(
                 f"{self.root}: CamVid in its original form, with 701_StillsRaw_full; use data.name: camvid701"
             )
-        return super().cases()
+        return super().cases(wanted)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A frame, of the sequence that its name begins with."""

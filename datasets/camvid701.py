@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .case import Case
+from .case import Case, Wanted
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
@@ -79,7 +79,7 @@ class CamVid701(Stills):
             label_map(OWN, labels, ignore),
         )
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the frames.
 
         Raises:
@@ -89,7 +89,7 @@ class CamVid701(Stills):
             raise DataError(f"{self.root}: CamVid in SegNet's layout, with trainannot; use data.name: camvid")
         if (self.root / LIST).is_file():
             _check_list(self.root / LIST)
-        return super().cases()
+        return super().cases(wanted)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A frame, of the sequence that its name begins with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,6 +19,8 @@ Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Kind = Literal["volume", "still"]
 """What a case is: a volume of slices, or a picture."""
+Wanted = Collection[str] | None
+"""The ids of some cases, None for all."""
 IGNORE = 255
 """The label of pixels that do not count, in every decoded mask."""
 
@@ -130,8 +133,15 @@ class Adapter(Protocol):
             DataError: the file is missing, damaged or does not say it.
         """
 
-    def cases(self) -> list[Case]:
-        """List the cases in a fixed order; a `DataError` where files are missing or do not belong together."""
+    def cases(self, wanted: Wanted = None) -> list[Case]:
+        """List the cases in a fixed order.
+
+        Args:
+            wanted: the ids of those that are listed; the files of others need not be there.
+
+        Raises:
+            DataError: files are missing or do not belong together.
+        """
 
     def sources(self, case: Case) -> list[Path]:
         """The files that a case's pixels come from; a `DataError` where one is missing."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Part
+from .case import IGNORE, Case, Decoded, Part, Wanted
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
@@ -97,12 +97,12 @@ class Cityscapes(Stills):
         )
         self.ids = ids
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the images of `train` and `val`; a `DataError` for a missing folder, image or mask."""
         for other in OWN:
             if self._has_masks(other) and not self._has_masks(self.ids):
                 raise DataError(f"{self.root}: no *_gtFine_{self.ids}.png; there are {other}: set data.ids: {other}")
-        return super().cases()
+        return super().cases(wanted)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """An image, of the city whose folder it lies in."""

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import Case
+from .case import Case, Wanted
 from .errors import DataError
-from .files import read_json
+from .files import existing, read_json, same_name
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
 
@@ -61,10 +61,14 @@ class DatasetJson:
         except ValueError as error:
             raise DataError(f"{self.path}: {error}") from error
 
-    def cases(self) -> list[Case]:
-        """The training cases by their first channels, sorted; a `DataError` for a file missing or out of the folder."""
+    def cases(self, wanted: Wanted = None) -> list[Case]:
+        """The training cases by their first channels, sorted; a `DataError` for a file missing or out of the folder.
+
+        Args:
+            wanted: see `Adapter`.
+        """
         training = self._content.get("training")
-        found = self._listed(training) if isinstance(training, list) else self._in_folders()
+        found = self._listed(training, wanted) if isinstance(training, list) else self._in_folders(wanted)
         if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
             raise DataError(
                 f"{self.path}: file_ending {self._ending!r}; expected one of {', '.join(VOLUMES)}, so convert the "
@@ -89,22 +93,25 @@ class DatasetJson:
             )
         return tuple(str(channels[str(index)]) for index in range(len(channels)))
 
-    def _listed(self, training: list[Any]) -> list[Case]:
+    def _listed(self, training: list[Any], wanted: Wanted) -> list[Case]:
         found = []
         for entry in training:
             if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
                 raise DataError(f'{self.path}: training must list {{"image": file, "label": file}}, got {entry!r:.80}')
             mask = self._inside(entry["label"])
+            case = same_name(volume_stem(mask))
+            if wanted is not None and case not in wanted:
+                continue
             images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
             files = [self._inside(image) for image in images]
             if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
                 stem = volume_stem(files[0])
                 ending = files[0].name.removeprefix(stem)
                 files = channel_files(files[0].with_name(f"{stem}_0000{ending}"), len(self.channels))
-            found.append(self._case(volume_stem(mask), files, mask))
+            found.append(self._case(case, files, mask))
         return found
 
-    def _in_folders(self) -> list[Case]:
+    def _in_folders(self, wanted: Wanted) -> list[Case]:
         folder = self.root / "labelsTr"
         if not folder.is_dir():
             raise DataError(f"{self.path}: lists no training cases, and there is no folder {folder}")
@@ -112,8 +119,10 @@ class DatasetJson:
         for mask in sorted(folder.iterdir()):
             if is_scan(mask) and (self._ending is None or mask.name.endswith(self._ending)):
                 name = volume_stem(mask)
+                if wanted is not None and same_name(name) not in wanted:
+                    continue
                 first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
-                found.append(self._case(name, channel_files(first, len(self.channels)), mask))
+                found.append(self._case(same_name(name), channel_files(first, len(self.channels)), mask))
         return found
 
     def _case(self, name: str, images: list[Path], mask: Path) -> Case:
@@ -123,7 +132,7 @@ class DatasetJson:
         return Case(name, name, images[0], mask)
 
     def _inside(self, name: Any) -> Path:
-        path = self.root / str(name)
+        path = Path(existing(str(self.root / str(name))))
         if not isinstance(name, str) or self.root.resolve() not in path.resolve().parents:
             raise DataError(f"{self.path}: names {name!r:.80}, which is no file below {self.root}")
         return path

@@ -141,7 +141,7 @@ def load(path: Path, pixels: bool) -> Elements:
     """
     empty = Elements(Dataset(), path)
     try:
-        with _Held(io.FileIO(path)) as file:
+        with _Held(io.FileIO(str(path))) as file:
             if read_preamble(file, force=True) is None:
                 raise DataError(f"{path}: no mark of DICOM at byte {MARK_AT}; not a DICOM file, or its head is lost")
             meta = read_dataset(file, False, True, stop_when=_behind_meta)
@@ -210,6 +210,7 @@ def transfer_syntax(elements: Elements) -> pydicom.uid.UID:
     syntax = pydicom.uid.UID(meta.text("TransferSyntaxUID") or str(pydicom.uid.ImplicitVRLittleEndian))
     if not syntax.is_transfer_syntax:
         raise DataError(
-            f"{elements.path}: TransferSyntaxUID {str(syntax)!r} is no transfer syntax; export it again from its source"
+            f"{elements.path}: TransferSyntaxUID {str(syntax)!r} is no transfer syntax that is known; export it again "
+            "without compression"
         )
     return syntax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Kind, Pixels
+from .case import IGNORE, Case, Decoded, Kind, Pixels, Wanted
 from .dicom_options import Colour, SegRule, Spacing
 from .errors import DataError
 from .formats import DICOM, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_index, label_map
+from .notes import Note
 from .paired import Paired
 from .pattern import Pattern
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume
 from .volume_io import read_series, volume_files
+from .written import MOVE, refuse_predictions
 
 if TYPE_CHECKING:
     from .dicom_index import Index
@@ -96,6 +99,13 @@ class Dicom(Paired):
         self.channels = 3 if colour == "rgb" else 1
         self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
 
+    def cases(self, wanted: Wanted = None) -> list[Case]:
+        """List the cases by name; a `DataError` as of all pairs, and for a mask that is a prediction."""
+        cases = super().cases(wanted)
+        if self.masks is not None:
+            refuse_predictions([case.mask for case in cases if self._index.is_prediction(case.mask)])
+        return cases
+
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
         mask = case.mask
@@ -162,7 +172,13 @@ class Dicom(Paired):
     def _segmentation(self, image: Path, series: Series) -> Path:
         """The SEG beside a scan that refers to its series, or, where none does, the one in its space."""
         folder = image if image.is_dir() else image.parent
-        found = [header for header in self._index.headers(folder) if header.is_segmentation]
+        every = [header for header in self._index.headers(folder) if header.is_segmentation]
+        found = [header for header in every if not header.is_prediction]
+        own = [header.path for header in every if header.is_prediction]
+        if own and not found:
+            refuse_predictions(own)
+        for path in own:
+            warnings.warn(Note("SEG that this program predicted are no references", str(path), MOVE), stacklevel=2)
         uid, space = series.frames[0].series, series.frames[0].space
         fit = [header.path for header in found if uid in header.refers]
         fit = fit or [header.path for header in found if not header.refers and space and header.space == space]

@@ -16,6 +16,8 @@ from .formats import DICOM, MARK, MARK_AT, is_dicom
 
 SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
+MAKER = "segloss"
+"""The manufacturer of the SEG that this program writes."""
 MOST_FRAMES = 20_000
 """That an index remembers, of whatever files."""
 
@@ -27,6 +29,7 @@ class Header:
     Attributes:
         path: the file.
         is_segmentation: whether it is a SEG.
+        is_prediction: whether it is a SEG that this program has predicted.
         is_image: whether it is an image: no segmentation, report, plan or directory.
         count: the frames of an image by its NumberOfFrames.
         refers: the SeriesInstanceUIDs that a SEG refers to.
@@ -36,6 +39,7 @@ class Header:
 
     path: Path
     is_segmentation: bool
+    is_prediction: bool
     is_image: bool
     count: int
     refers: frozenset[str]
@@ -46,6 +50,10 @@ class Header:
     def of(cls, elements: Elements) -> Header:
         """Of a data set without its pixels; a `DataError` where it does not say what it is."""
         is_segmentation = elements.text("SOPClassUID") in SEGMENTATIONS
+        is_prediction = is_segmentation and elements.text("Manufacturer") == MAKER
+        if is_prediction:
+            kinds = {item.text("SegmentAlgorithmType") for item in elements.items("SegmentSequence")}
+            is_prediction = "AUTOMATIC" in kinds
         is_image = not is_segmentation and elements.value("Rows") is not None
         referred = elements.items("ReferencedSeriesSequence") if is_segmentation else []
         refers = frozenset({item.text("SeriesInstanceUID") for item in referred} - {""})
@@ -54,9 +62,8 @@ class Header:
             frames: tuple[Frame, ...] | DataError = tuple(frames_of(elements)) if is_image else ()
         except DataError as error:
             frames = error  # to be raised by who needs them, not by a listing
-        return cls(
-            elements.path, is_segmentation, is_image, count, refers, elements.text("FrameOfReferenceUID"), frames
-        )
+        space = elements.text("FrameOfReferenceUID")
+        return cls(elements.path, is_segmentation, is_prediction, is_image, count, refers, space, frames)
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -121,3 +128,7 @@ class Index:
     def is_segmentation(self, path: Path) -> bool:
         """Whether a file is a DICOM segmentation; a `DataError` where it is DICOM and damaged."""
         return is_dicom(path) and self.header(path).is_segmentation
+
+    def is_prediction(self, path: Path) -> bool:
+        """Whether a file is a SEG that this program has predicted; a `DataError` where it is DICOM and damaged."""
+        return is_dicom(path) and self.header(path).is_prediction

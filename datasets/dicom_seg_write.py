@@ -15,6 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from .dicom_file import BROKEN, load
+from .dicom_index import MAKER
 from .dicom_series import Series
 from .errors import DataError
 from .files import write_atomically
@@ -34,7 +35,6 @@ NEEDED = ("SOPClassUID", "SOPInstanceUID", "Modality", "SpecificCharacterSet", *
 """Of the elements that identify (group 8), what a reference and a study cannot do without."""
 IMAGE_GROUPS = (0x0018, 0x0020, 0x0028, 0x5200)
 """Of the acquisition, of places, of pixels and of frames."""
-MAKER = "segloss"
 CATEGORIES = {
     "cid7192": codes.SCT.AnatomicalStructure,
     "cid7191": codes.SCT.Tissue,
@@ -47,7 +47,12 @@ LESIONS = ("cancer", "carcinoma", "lesion", "metastasis", "neoplasm", "tumor", "
 
 
 def write_seg(
-    labels: NDArray[Any], series: Series, segments: Mapping[int, str], path: Path, anonymous: bool = False
+    labels: NDArray[Any],
+    series: Series,
+    segments: Mapping[int, str],
+    path: Path,
+    anonymous: bool = False,
+    is_reference: bool = False,
 ) -> None:
     """Write a SEG: binary, or a label map where segment numbers do not count from 1.
 
@@ -60,6 +65,7 @@ def write_seg(
         path: the file to write.
         anonymous: leave the name, ID, birth date and sex of the patient and the numbers of the visit empty, and the
             rest of patient and visit out but for the date.
+        is_reference: no prediction; the file says which of the two it is.
 
     Raises:
         DataError: a series that no SEG can refer to, such as a plain multi-frame without geometry; the disk is full.
@@ -84,7 +90,9 @@ def write_seg(
             source_images=[_source(load(file, pixels=False).dataset, series, anonymous) for file in series.files],
             pixel_array=known.astype(np.uint8 if max(segments) < 256 else np.uint16),
             segmentation_type=kinds.BINARY if binary else kinds.LABELMAP,
-            segment_descriptions=[_description(number, name) for number, name in sorted(segments.items())],
+            segment_descriptions=[
+                _description(number, name, is_reference) for number, name in sorted(segments.items())
+            ],
             series_instance_uid=highdicom.UID(),
             series_number=100,
             sop_instance_uid=highdicom.UID(),
@@ -164,10 +172,11 @@ def _refer_to_frames(made: Dataset, series: Series) -> None:
             source.ReferencedFrameNumber = series.frames[int(source.ReferencedFrameNumber) - 1].index + 1
 
 
-def _description(number: int, name: str) -> Any:
+def _description(number: int, name: str, is_reference: bool) -> Any:
     import highdicom
 
     category, kind = codes_of(name)
+    types = highdicom.seg.SegmentAlgorithmTypeValues
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=MAKER, family=codes.DCM.ArtificialIntelligence, version=version(MAKER)
     )
@@ -176,8 +185,8 @@ def _description(number: int, name: str) -> Any:
         segment_label=name.replace("\\", "/")[:64],
         segmented_property_category=category,
         segmented_property_type=kind,
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_type=types.MANUAL if is_reference else types.AUTOMATIC,
+        algorithm_identification=None if is_reference else algorithm,
     )
 
 

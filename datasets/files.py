@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,10 @@ from typing import Any
 from .errors import DataError
 
 _JSON_LIMIT = 64 * 2**20
+NAME_BYTES = 255
+"""Of a file's name at most, on the usual file systems."""
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and bytes of a name that are no UTF-8."""
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
@@ -29,7 +34,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
     Raises:
         DataError: the disk is full or the folder cannot be written; what was there before is still whole.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    beside = beside_of(path)
     try:
         with beside.open("xb") as file:
             file.write(content)
@@ -47,6 +52,38 @@ def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
         raise
 
 
+def beside_of(path: Path) -> Path:
+    """Where a file is written before it is renamed to its own name, of which a long one is cut there."""
+    name = path.name.encode(errors="surrogateescape")[: NAME_BYTES - 32].decode(errors="ignore")
+    return path.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def refuse_unprintable(path: Path) -> None:
+    """Raise a `DataError` where a path holds what no line, page or JSON file can hold."""
+    if found := UNPRINTABLE.search(str(path)):
+        what = "bytes that are no UTF-8" if "\ud800" <= found[0] <= "\udfff" else "a control character"
+        raise DataError(f"{ascii(str(path))[1:-1]}: a name with {what}; rename it")
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether a path exists; false too where it cannot be asked for, as by a name that is too long."""
+    with suppress(OSError, ValueError):
+        return Path(path).exists()
+    return False
+
+
+def existing(path: str) -> str:
+    r"""A path, or one that says the same and exists: with `/` for `\`, composed or decomposed letters (NFC, NFD)."""
+    slashed = path.replace("\\", "/")
+    variants = (path, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
+    return next(filter(is_there, variants), path)
+
+
+def same_name(name: str) -> str:
+    """A name with composed letters (NFC): file systems and lists of files differ in that."""
+    return unicodedata.normalize("NFC", name)
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -57,7 +94,7 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > _JSON_LIMIT:
             raise DataError(f"{path}: {path.stat().st_size} bytes; expected at most {_JSON_LIMIT}: is it another file?")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())  # UTF-8, or UTF-16 and UTF-32 by their first bytes
     except (FileNotFoundError, DataError):
         raise
     except (OSError, ValueError, RecursionError) as error:

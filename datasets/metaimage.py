@@ -38,7 +38,7 @@ def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
     from .itk import to_image
 
     try:
-        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as beside:
+        with TemporaryDirectory(prefix=".making-", dir=path.parent, ignore_cleanup_errors=True) as beside:
             made = Path(beside) / f"{path.stem}{path.suffix.lower()}"
             SimpleITK.WriteImage(to_image(array, affine), str(made), useCompression=True, imageIO="MetaImageIO")
             for data in (data for data in made.parent.iterdir() if data != made):  # first, as a header names them

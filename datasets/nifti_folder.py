@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Decoded, Kind, Pixels
+from .case import Case, Decoded, Kind, Pixels, Wanted
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .formats import is_scan, without_suffix
@@ -103,7 +103,7 @@ class NiftiFolder(Paired):
         labels = {"labels": self.labels.values, "ignore": self.labels.ignored()} if self._given is None else {}
         return labels | ({"channels": self.channels} if self._own_channels is None else {})
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the cases by name.
 
         Raises:
@@ -111,9 +111,9 @@ class NiftiFolder(Paired):
                 that is missing; see `DatasetJson`.
         """
         if self.masks is not None:
-            return super().cases()
+            return super().cases(wanted)
         self._refuse_other_channels()
-        return self._json.cases()
+        return self._json.cases(wanted)
 
     def accepts(self, path: Path) -> bool:
         """Whether a file may be a scan, by its name."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from .case import PARTS, Case
+from .case import PARTS, Case, Wanted
 from .errors import DataError
 from .labels import LabelMap, background_of
+from .notes import Note
 from .pattern import Pattern
 
 
@@ -48,8 +50,11 @@ class Paired:
         """Nothing: no file of the data set says anything in place of the configuration."""
         return {}
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the cases by name.
+
+        Args:
+            wanted: see `Adapter`.
 
         Raises:
             DataError: a missing folder, no image, an image or mask that is missing, or several of one name.
@@ -62,7 +67,10 @@ class Paired:
         # where both patterns fit a file, it is a mask if an image of its name is left
         taken = {path for name, paths in drawn.items() for path in paths if {*first.get(name, ())} - {path}}
         first = {name: kept for name, paths in first.items() if (kept := [path for path in paths if path not in taken])}
-        self._refuse_none(first)
+        if wanted is not None:
+            first, drawn = (self._of(wanted, files) for files in (first, drawn))
+        else:
+            self._refuse_none(first)
         found = []
         for name, (image, *_) in first.items():
             for pattern, listed in zip(self.images, [first, *further], strict=True):
@@ -85,8 +93,12 @@ class Paired:
         part = next((part for part in PARTS if name.startswith(f"{part}/")), None)
         return Case(name, name, image, mask, part)
 
+    def _of(self, wanted: Collection[str], files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+        """The files of some cases, by their name."""
+        return {name: paths for name, paths in files.items() if self.case(name, paths[0], paths[0]).id in wanted}
+
     def _refuse_none(self, first: dict[str, list[Path]]) -> None:
-        """Raise a `DataError` where there is no image, or of a layout of its own none in one of its folders."""
+        """Raise a `DataError` where there is no image; note folders of a layout of its own that have none."""
         images = self.images[0]
         if self.layout is None and not first:
             below = images.folder(self.root, "").relative_to(self.root)
@@ -97,6 +109,10 @@ class Paired:
         for part in images.parts if self.layout else ():
             if not any(name.startswith(f"{part}/" if part else "") for name in first):
                 folder = images.folder(self.root, part)
+                if first:  # enough for a split of its own; the official one refuses a part that is empty
+                    note = Note(f"folder(s) without {self.what}", str(folder), f"expected {self.layout}")
+                    warnings.warn(note, stacklevel=2)
+                    continue
                 lacks = f"no {self.what} here" if folder.is_dir() else "no such folder"
                 raise DataError(f"{folder}: {lacks}; expected {self.layout}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .case import PARTS
-from .files import walk
+from .files import same_name, walk
 
 
 class Pattern:
@@ -32,7 +32,8 @@ class Pattern:
         depth: int | None = None,
         parts: Sequence[str] = PARTS,
     ) -> None:
-        if not text or text.startswith("/") or ".." in text.split("/") or "\\" in text:
+        text = text.replace("\\", "/")  # as Windows writes it
+        if not text or text.startswith("/") or ".." in text.split("/") or re.match("[A-Za-z]:", text):
             raise ValueError(f"{key}: {text!r} must be a path below data.root, with / between folders")
         placeholders = re.findall(r"\{.*?\}", text)
         foreign = sorted(set(placeholders) - {"{name}", "{part}"})
@@ -72,7 +73,7 @@ class Pattern:
                     continue
                 name = fits["name"] if "name" in expression.groupindex else below.removesuffix(path.suffix)
                 name = re.sub(r"(?i)\.nii$", "", name)  # of .nii.gz
-                found.setdefault(f"{part}/{name}" if part else name, []).append(path)
+                found.setdefault(same_name(f"{part}/{name}" if part else name), []).append(path)
         return found
 
     def fits(self, path: Path) -> bool:
@@ -95,4 +96,4 @@ class Pattern:
 def _expression(text: str, name: str) -> re.Pattern[str]:
     parts = {"{name}": f"(?P<name>{name})", "{part}": f"(?P<part>{'|'.join(PARTS)})", "**/": r"(?:.*/)?", "*": r"[^/]*"}
     pieces = re.split(r"(\{name\}|\{part\}|\*\*/|\*)", text)
-    return re.compile("".join(parts.get(piece) or re.escape(piece) for piece in pieces))
+    return re.compile("".join(parts.get(piece) or re.escape(piece) for piece in pieces), re.DOTALL)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import phantom_trus
-from .case import Case, Kind
+from .case import Case, Kind, Wanted
 from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
@@ -69,7 +69,7 @@ class Phantom:
             raise ValueError(f"patients must be ≥ 3 (training, validation, test), got {patients}")
         if seed < 0:
             raise ValueError(f"seed must be ≥ 0, got {seed}")
-        kind = {"metaimage": "mri", "mr_series": "mr-series", "us_volume": "us-volume"}[form]
+        kind = {"metaimage": "mri", "mr_series": "mr-series-2", "us_volume": "us-volume-2"}[form]
         self.root = Path(root) / f"{kind}-{patients}-patients-seed-{seed}"
         self.patients, self.seed, self.form = patients, seed, form
         place = str(self.root)
@@ -83,11 +83,11 @@ class Phantom:
         self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
         self.output_name, self.read_image, self.read = reader.output_name, reader.read_image, reader.read
 
-    def cases(self) -> list[Case]:
+    def cases(self, wanted: Wanted = None) -> list[Case]:
         """List the patients, made and written first where that has not been done."""
         if not self.root.is_dir():
             self._write()
-        return self.reader.cases()
+        return self.reader.cases(wanted)
 
     def _write(self) -> None:
         try:

@@ -55,7 +55,8 @@ def write_us_volume(array: NDArray[np.uint8], mask: NDArray[Any], spacing: tuple
         frames.append(frame)
     data.PerFrameFunctionalGroupsSequence = Sequence(frames)
     _write(data, array, folder / "volume.dcm")
-    write_seg(mask, find_series(folder / "volume.dcm", None, None, None), {1: "prostate"}, folder / "mask.dcm")
+    series = find_series(folder / "volume.dcm", None, None, None)
+    write_seg(mask, series, {1: "prostate"}, folder / "mask.dcm", is_reference=True)
 
 
 def write_mr_series(array: NDArray[np.int16], mask: NDArray[Any], spacing: tuple[float, ...], folder: Path) -> None:
@@ -73,7 +74,8 @@ def write_mr_series(array: NDArray[np.int16], mask: NDArray[Any], spacing: tuple
         data.PixelSpacing, data.SliceThickness = [spacing[1], spacing[0]], spacing[2]
         data.InstanceNumber = at + 1
         _write(data, plane, folder / f"IM{order[at]:04d}")
-    write_seg(mask, find_series(folder, None, None, None), {1: "prostate"}, folder / "mask.dcm")
+    series = find_series(folder, None, None, None)
+    write_seg(mask, series, {1: "prostate"}, folder / "mask.dcm", is_reference=True)
 
 
 def _study(patient: str, kind: uid.UID, modality: str, described: str, instance: str = "") -> FileDataset:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .cache import Cache
 from .cached import CachedCase
-from .case import Adapter, Case, Part
+from .case import PARTS, Adapter, Case, Part, Wanted
 from .division import Split, Splitter
 from .errors import DataError
+from .files import refuse_unprintable
 from .labels import background_index
 from .leakage import Known, leaks, refuse
+from .split_file import Recorded
+from .written import predictions, refuse_predictions
 
 if TYPE_CHECKING:
     from .samples import Samples
@@ -50,18 +53,24 @@ Data = Division[CachedCase]
 """A data set, decoded and divided."""
 
 
-def list_cases(adapter: Adapter, group: str | None) -> list[Case]:
+def list_cases(adapter: Adapter, group: str | None, wanted: Wanted = None) -> list[Case]:
     """The cases of a data set, in the groups that `data.group` gives them.
 
     Args:
         adapter: lists them.
         group: see `prepare`.
+        wanted: see `Adapter`.
 
     Raises:
-        DataError: see the adapter; two cases of one name, an id that `group` does not match.
+        DataError: see the adapter; two cases of one name, an id that `group` does not match; masks that
+            `predict` has written.
     """
-    cases = [replace(case, group=_group(case, group)) for case in adapter.cases()]
+    cases = [replace(case, group=_group(case, group)) for case in adapter.cases(wanted)]
+    for case in cases:
+        refuse_unprintable(case.image)
+        refuse_unprintable(case.mask)
     _refuse_equal_ids(cases)
+    refuse_predictions(predictions(case.mask for case in cases if case.mask != case.image))
     return cases
 
 
@@ -97,7 +106,7 @@ def prepare(
 
     Args:
         cache: decodes the cases of its adapter.
-        splitter: divides them.
+        splitter: divides them; of a `Recorded` split only the cases that it holds are decoded.
         group: a regular expression on the case id whose first group (or whole match) names the group; `case` makes
             every case its own; None leaves it to the adapter.
         official: the split is the data set's own: what leaks is a warning, not an error.
@@ -106,10 +115,11 @@ def prepare(
     Raises:
         DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
     """
-    cases = list_cases(cache.adapter, group)
+    recorded = splitter if isinstance(splitter, Recorded) else None
+    cases = list_cases(cache.adapter, group, None if recorded is None else recorded.ids)
     decoded = list(track(cache.decode(cases), len(cases)))
     data = divide(cases, decoded, splitter, background_index(cache.adapter.classes))
-    for line in data.empty:
+    for line in data.empty if recorded is None or len(recorded.parts) == len(PARTS) else []:
         raise DataError(f"split: {line}")
     if not official:
         refuse(data.leaks)
@@ -118,7 +128,7 @@ def prepare(
     return data
 
 
-def refuse_mixed_sizes(samples: Samples) -> None:
+def refuse_mixed_sizes(samples: Samples, batch_size: int) -> None:
     """Raise a `DataError` where training images cannot be augmented, or share a batch with others of another size."""
     first: dict[tuple[int, int], CachedCase] = {}
     for cached in samples.cases:
@@ -126,11 +136,12 @@ def refuse_mixed_sizes(samples: Samples) -> None:
         if size not in first:
             first[size] = cached
     sizes = {after: cached for size, cached in first.items() for after in _sizes(cached, samples) or [size]}
-    if len(sizes) > 1:
+    if len(sizes) > 1 and batch_size > 1:
         (one, here), (other, there), *_ = sizes.items()
         raise DataError(
             f"{there.case.image}: gives {other[1]}x{other[0]} pixels, {here.case.image} {one[1]}x{one[0]}; "
-            "a batch needs one size: set data.size: [height, width], or let data.augment crop to one size"
+            "a batch needs one size: set data.size: [height, width], let data.augment crop to one size, or use "
+            "train.batch_size: 1"
         )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .case import PARTS, Case
+from .case import PARTS, Case, Part
 from .division import Fold, Split, check_amount, one_fold, with_drawn_validation
 from .errors import DataError
-from .files import read_json
+from .files import read_json, same_name
+from .formats import without_suffix
 
 
 class FromFile:
@@ -42,7 +43,9 @@ class FromFile:
 
     def refuse_other(self, recorded: Split, source: str) -> None:
         """Raise a `DataError` where the file does not hold out, or train with, the cases of a recorded split."""
-        content = _checked(self._entry(), str(self.path))
+        ids = {name for names in recorded.values() for name in names}
+        entry = _checked(self._entry(), str(self.path))
+        content = {part: [_without_ending(name, ids) for name in names] for part, names in entry.items()}
         held = set(content.get("test", content.get("val", [])))
         if "test" in content and not self.val:
             rest, kept = set(content.get("train", [])), set(recorded["train"])
@@ -89,10 +92,21 @@ class Recorded:
     Args:
         split: its case ids.
         source: the file it comes from, for errors.
+        parts: those that are wanted; the others come out empty.
+
+    Raises:
+        DataError: `split` is none.
     """
 
-    def __init__(self, split: Any, source: str) -> None:
-        self.split, self.source = split, source
+    def __init__(self, split: Any, source: str, parts: Collection[Part] = PARTS) -> None:
+        checked = _checked(split, source)
+        self.split: Split = {part: checked.get(part, []) if part in parts else [] for part in PARTS}
+        self.source, self.parts = source, parts
+
+    @property
+    def ids(self) -> set[str]:
+        """The cases of these parts."""
+        return {name for names in self.split.values() for name in names}
 
     def divisions(self) -> int:
         """One."""
@@ -110,7 +124,8 @@ def checked_split(content: Any, cases: Sequence[Case], source: str) -> Split:
     seen: dict[str, str] = {}
     split: Split = {part: [] for part in PARTS}
     for part in PARTS:
-        for name in checked.get(part, []):
+        for listed in checked.get(part, []):
+            name = _without_ending(listed, known)
             if name not in known:
                 raise DataError(f"{source}: {part} names the case {name!r}, which the data set does not have")
             if name in seen:
@@ -127,4 +142,11 @@ def _checked(content: Any, source: str) -> dict[str, list[str]]:
     for part, names in content.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f"{source}: {part} must be a list of case ids")
-    return content
+    return {part: list(map(same_name, names)) for part, names in content.items()}
+
+
+def _without_ending(name: str, known: Collection[str]) -> str:
+    """A case's id, of a list that may name files: without their ending where no case has it."""
+    name = name.replace("\\", "/") if name not in known else name
+    stem = without_suffix(name)[0]
+    return stem if name not in known and stem in known else name

@@ -26,6 +26,7 @@ from . import build
 from .config import Config, DataSection, FullConfig, ModelSection, ScoresSection, TrainSection
 from .explain import expected, explain
 from .older import rename_keys
+from .paths import expand_paths
 from .source import Key, Node, load
 
 Made = TypeVar("Made")
@@ -83,7 +84,7 @@ def check(root: Node) -> Config:
 
 def _typed(root: Node) -> tuple[dict[str, Any], list[str]]:
     """The sections whose types are right, and what is wrong with the others."""
-    problems = [*_expand_adfl(root)]
+    problems = [*_expand_adfl(root), *expand_paths(root)]
     valid: dict[str, Any] = {}
     for key, field in FullConfig.model_fields.items():
         if key not in root.value:

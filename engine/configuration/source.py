@@ -7,6 +7,7 @@ error, and nothing is ever evaluated.
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from datasets.files import existing
 
 from ..errors import ConfigError
 
@@ -141,7 +144,7 @@ def _with_parents(path: Path, children: list[Path]) -> Node:
         return root
     if not isinstance(extends.value, str):
         raise ConfigError([f"{extends.at}: extends: expected the path of another YAML file, got {extends.plain()!r}"])
-    parent = path.parent / extends.value
+    parent = path.parent / existing(os.path.expandvars(os.path.expanduser(extends.value)))  # noqa: PTH111
     if not parent.is_file():
         raise ConfigError([f"{extends.at}: extends: {parent}: no such file"])
     return merge(_with_parents(parent, [*children, path.resolve()]), root)
@@ -149,7 +152,7 @@ def _with_parents(path: Path, children: list[Path]) -> Node:
 
 def _read(path: Path) -> Node:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except IsADirectoryError:
         inside = f"; the configuration of a run is {path / 'config.yaml'}" if (path / "config.yaml").is_file() else ""
         raise ConfigError([f"{path}: a folder; expected a YAML file{inside}"]) from None
@@ -225,4 +228,5 @@ def _brief(error: Exception) -> str:
     if not isinstance(error, MarkedYAMLError):
         return " ".join(str(error).split())
     text = " ".join(str(part) for part in (error.problem, error.context) if part)
-    return " ".join(text.split()).split(" To suppress")[0]
+    hint = "; write paths with / or in single quotes" if "escape" in text else ""
+    return " ".join(text.split()).split(" To suppress")[0] + hint

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..processes.launcher import process_info
 from .sections import Section
@@ -27,7 +27,7 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True, quiet=process_info().rank > 0)
+        self.console = console or Console(highlight=False, emoji=False, soft_wrap=True, quiet=process_info().rank > 0)
 
     def line(self, text: str) -> None:
         """Print one line as it is."""
@@ -37,10 +37,10 @@ class Display:
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
         """A progress bar; call what it yields with `advance` and a `note`."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
         )
         shown = self.console.is_terminal
@@ -72,11 +72,11 @@ class Display:
         for line in section.lines:
             self.line(f"  {line}")
         if section.columns:
-            table = Table(title=None if section.lines else section.title, title_justify="left")
+            table = Table(title=None if section.lines else Text(section.title), title_justify="left")
             for index, column in enumerate(section.columns):
-                table.add_column(column, justify="right" if index else "left", no_wrap=True)
+                table.add_column(Text(column), justify="right" if index else "left", no_wrap=True)
             for row in section.rows:
-                table.add_row(*(escape(cell) for cell in row))
+                table.add_row(*map(Text, row))
             natural = table.__rich_measure__(self.console, self.console.options.update(max_width=WIDEST))
             table.width = natural.maximum  # whole numbers, however narrow the terminal is
             self.console.print(table, crop=False)

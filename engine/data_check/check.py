@@ -76,23 +76,13 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
         DataError: the data set cannot even be listed.
     """
     adapter = build.build_adapter(config.data)
-    cases = datasets.list_cases(adapter, config.data.group)
     cache = build.build_cache(config.data, config.output, adapter)
     found = DataCheck(adapter.classes)
-    for case in track(cases, len(cases)):
-        try:
-            facts = _facts(case, adapter, cache, config.data)
-        except datasets.DataError as error:
-            found.problems.append(str(error))
-            continue
-        if not sum(facts.pixels):
-            found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
-        if facts.is_outdated:
-            found.problems.append(
-                f"{case.image}: the cache holds other pixels of this image or of its mask: a file has changed, but not "
-                "its size and time; train_seg.py check --clear-cache, then check again"
-            )
-        found.facts.append(facts)
+    with datasets.noted() as notes:
+        cases = datasets.list_cases(adapter, config.data.group)
+        for case in track(cases, len(cases)):
+            _check_case(case, adapter, cache, config.data, found)
+    found.notes += notes
     if ground := datasets.looks_like_background(found.classes):
         found.notes.append(
             f"no class is named background, so {ground!r} counts as foreground in means and samplers; if it is none, "
@@ -107,6 +97,25 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
         )
     _divide(found, cases, config)
     return found
+
+
+def _check_case(
+    case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache, data: DataSection, found: DataCheck
+) -> None:
+    """Read a case, and add what it holds and what is wrong with it."""
+    try:
+        facts = _facts(case, adapter, cache, data)
+    except datasets.DataError as error:
+        found.problems.append(str(error))
+        return
+    if not sum(facts.pixels):
+        found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
+    if facts.is_outdated:
+        found.problems.append(
+            f"{case.image}: the cache holds other pixels of this image or of its mask: a file has changed, but not "
+            "its size and time; train_seg.py check --clear-cache, then check again"
+        )
+    found.facts.append(facts)
 
 
 def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache, data: DataSection) -> Facts:

@@ -18,6 +18,7 @@ import segloss
 from datasets.counts import add_counts, no_counts
 
 from ..console.sections import Section
+from ..pictures.montage import shortened
 from ..pictures.palette import coloured, palette
 from .check import DataCheck, Facts, total_pixels
 
@@ -156,7 +157,7 @@ def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
         image, mask = _best_slice(adapter.read(facts.case), adapter)
         axes[2 * place].imshow(image, cmap="gray")
         axes[2 * place + 1].imshow(coloured(mask, colours, None, 1.0), interpolation="nearest")
-        axes[2 * place].set_title(facts.case.id, fontsize=8)
+        axes[2 * place].set_title(shortened(facts.case.id, 60), fontsize=8)
     names = [Patch(color=colour, label=name) for name, colour in zip(found.classes, colours, strict=True)]
     if any(facts.ignored for facts in chosen):
         names.append(Patch(facecolor="white", edgecolor="grey", label="(ignored)"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +72,7 @@ class Experiment:
             data.context,
             None if rule == "all" else lambda case: keep(np.array(case.counts[0])),
         )
-        datasets.refuse_mixed_sizes(samples)
+        datasets.refuse_mixed_sizes(samples, self.config.train.batch_size)
         return samples
 
     def training_batches(self, samples: datasets.Samples) -> datasets.TrainingBatches:
@@ -126,23 +126,35 @@ def primary_of(config: Config, kind: Kind) -> Primary:
     return Primary.of_kind(kind) if section is None else Primary(section.aggregation, section.metric)
 
 
-def prepare(config: Config, run: Run, display: Display) -> Experiment:
-    """The experiment of a run: with the split it began with, or a new one."""
+def prepare(
+    config: Config, run: Run, display: Display, parts: Collection[datasets.Part] = datasets.PARTS
+) -> Experiment:
+    """The experiment of a run: with the split it began with, or a new one.
+
+    Args:
+        config: of the run.
+        run: the folder.
+        display: where progress is shown, and what is noted of files.
+        parts: of a run that has begun, those that are wanted: the files of others need not be there.
+    """
     recorded = None
     if (run.path / "split.json").is_file():
-        recorded = datasets.Recorded(run.read_json("split.json"), str(run.path / "split.json"))
+        recorded = datasets.Recorded(run.read_json("split.json"), str(run.path / "split.json"), parts)
     with warnings_shown(display):
         return Experiment.prepare(config, recorded, display.track("decoding"))
 
 
 @contextmanager
 def warnings_shown(display: Display) -> Iterator[None]:
-    """Show what the library and the data warn of as lines."""
+    """Show what the library and the data warn of as lines, and what is noted of files by its kind."""
     kinds = (datasets.LeakageWarning, segloss.ClassWeightWarning, models.WeightsWarning)
     with warnings.catch_warnings(record=True) as caught:
         for kind in kinds:
             warnings.simplefilter("always", kind)
-        yield
+        with datasets.noted() as notes:
+            yield
+    for note in notes:
+        display.line(f"note: {note}")
     for warning in caught:
         if issubclass(warning.category, kinds):
             display.line(f"warning: {warning.message}")

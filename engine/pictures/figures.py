@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -14,10 +13,8 @@ from numpy.typing import NDArray
 import datasets
 
 from .mistakes import MISTAKES, mistake_masks, mistakes_rgba
-from .montage import steepness
+from .montage import shortened, steepness
 from .palette import OKABE_ITO, coloured, palette
-
-matplotlib.use("Agg")
 
 
 def curves(history: Sequence[dict[str, Any]], primary: str) -> Figure:
@@ -74,5 +71,5 @@ def overlay(
     kinds = mistake_masks(reference, labels, background)
     names += [Patch(color=MISTAKES[kind], label=kind) for kind, pixels in kinds.items() if pixels.any()]
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(shortened(title), fontsize=10)
     return figure

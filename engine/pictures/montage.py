@@ -81,8 +81,13 @@ def montage(
         if "prediction" in masks:
             names.append(Line2D([], [], color=colour, label=f"{classes[label]}, predicted"))
     figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(shortened(title), fontsize=10)
     return figure
+
+
+def shortened(title: str, most: int = 120) -> str:
+    """A title with a gap in its middle where it is too long for a figure."""
+    return title if len(title) <= most else f"{title[: most // 2]} … {title[-most // 2 :]}"
 
 
 def steepness(height: float, width: float) -> float:

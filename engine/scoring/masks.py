@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 import datasets
 from datasets import LabelMap, Labels, Values, as_values
+from datasets.files import same_name
 from datasets.still import read_mask
 from segloss.document import Kind, Unit
 from segloss.names import unknown
@@ -182,7 +183,7 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
         if not datasets.is_volume(path) and not datasets.is_still(path):
             continue
         stem = datasets.volume_stem(path) if datasets.is_volume(path) else path.stem
-        case = (path.parent.relative_to(folder) / _first(pattern, stem)).as_posix()
+        case = same_name((path.parent.relative_to(folder) / _first(pattern, stem)).as_posix())
         if case in found:
             raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
         found[case] = path

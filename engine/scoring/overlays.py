@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from ..experiment.experiment import Experiment
 from ..pictures.figures import overlay
 from ..pictures.montage import montage
 from .evaluation import predict
+
+LONGEST = 200
+"""Bytes of a picture's name, before what is appended."""
 
 
 def save_overlays(
@@ -35,7 +40,7 @@ def save_overlays(
         for place, (name, value) in enumerate(order)
         if place in places
     }
-    written = []
+    written: list[Path] = []
     for found in predict(model, samples, experiment, fabric, sorted(titles)):
         case, title = samples.cases[found.case], titles[found.case]
         reference, labels = found.reference.cpu().numpy(), found.labels.cpu().numpy()
@@ -44,7 +49,7 @@ def save_overlays(
         image = np.stack([plane / np.float32(255 if plane.dtype == np.uint8 else 1) for plane in planes])
         counted = (reference != datasets.IGNORE) & (reference != (-1 if background is None else background))
         chosen = int(counted.sum((1, 2)).argmax())
-        name = case.case.id.replace("/", "_")
+        name = file_stem(case.case.id, {path.stem for path in written})
         where = f", slice {chosen}" if len(labels) > 1 else ""
         classes = experiment.adapter.classes
         figure = overlay(
@@ -59,6 +64,14 @@ def save_overlays(
             figure.savefig(path, dpi=110)
             written.append(path)
     return written
+
+
+def file_stem(case: str, taken: Collection[str]) -> str:
+    """What the pictures of a case are called: its id, with digits where that is too long, or taken: a_b of a/b."""
+    stem = case.replace("/", "_")
+    if stem not in taken and len(stem.encode()) < LONGEST:
+        return stem
+    return f"{stem.encode()[:LONGEST].decode(errors='ignore')}-{hashlib.sha256(case.encode()).hexdigest()[:8]}"
 
 
 def ranked(scores: ScoresDocument) -> list[tuple[str, float]]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import datasets
 from datasets.cache import refuse_non_finite
-from datasets.files import write_atomically
+from datasets.files import refuse_unprintable, write_atomically
 from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
 from datasets.scan import in_file
@@ -67,12 +67,44 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {adapter.reads}")
         for file in files:
+            refuse_unprintable(file)
             relative = (file.name or file.resolve().name) if path == file else file.relative_to(path).as_posix()
             name, suffix = adapter.output_name(file, relative)
             if name in found:
                 raise datasets.DataError(f"{file}: {found[name].path} would get the same output; predict them apart")
             found[name] = Input(file, name, suffix)
     return list(found.values())
+
+
+class Files(NamedTuple):
+    """The files that are made of an image, as paths below the folder of a prediction.
+
+    Attributes:
+        mask: in the data set's own values.
+        preview: a picture.
+        probabilities: of the classes.
+        data: what `mask` and `probabilities` keep in files of their own.
+    """
+
+    mask: str
+    preview: str
+    probabilities: str
+    data: tuple[str, ...]
+
+    @classmethod
+    def of(cls, one: Input, kind: datasets.Kind, wanted: str | None) -> Files:
+        """The files of an image; of a volume in the wanted format, or in its own."""
+        suffix = ".png"
+        if kind == "volume":
+            suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
+        shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
+        data = tuple(f"{folder}/{one.name}.zraw" for folder in ("masks", "probabilities") if suffix == ".mhd")
+        return cls(f"masks/{one.name}{suffix}", f"preview/{one.name}.png", f"probabilities/{one.name}{shares}", data)
+
+    def written(self, probabilities: bool) -> list[str]:
+        """Those that are written, with or without probabilities."""
+        every = [self.mask, self.preview, self.probabilities, *self.data]
+        return [name for name in every if probabilities or not name.startswith("probabilities/")]
 
 
 class Predicted(NamedTuple):
@@ -150,7 +182,7 @@ def write_prediction(
     adapter: datasets.Adapter,
     wanted: str | None = None,
     anonymous: bool = False,
-) -> list[Path]:
+) -> None:
     """Write the mask in the data set's own values, a preview, and the probabilities where there are some.
 
     A still becomes `masks/NAME.png`, with a coloured `preview/NAME.png`. A volume becomes `masks/NAME` of the wanted
@@ -160,19 +192,14 @@ def write_prediction(
     probabilities are NIfTI.
     """
     values = adapter.labels.values_of(found.labels)
-    suffix = ".png"
-    if adapter.kind == "volume":
-        suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
-    mask, preview = out / "masks" / f"{one.name}{suffix}", out / "preview" / f"{one.name}.png"
-    shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
-    probabilities = out / "probabilities" / f"{one.name}{shares}"
-    written = [mask, preview, *([] if found.probabilities is None else [probabilities])]
-    for path in written:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    files = Files.of(one, adapter.kind, wanted)
+    mask, preview, probabilities = out / files.mask, out / files.preview, out / files.probabilities
+    for name in files.written(found.probabilities is not None):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
     if adapter.kind == "volume":
         assert found.image.geometry is not None
         volume = in_file(values, found.image)
-        if suffix == ".dcm" and found.image.series is not None:
+        if mask.suffix == ".dcm" and found.image.series is not None:
             named = zip(
                 adapter.labels.values_of(np.arange(len(adapter.classes))).tolist(), adapter.classes, strict=True
             )
@@ -198,16 +225,15 @@ def write_prediction(
         content = BytesIO()
         np.save(content, found.probabilities)
         write_atomically(probabilities, content.getvalue())
-    return written
 
 
-def write_classes(out: Path, adapter: datasets.Adapter) -> None:
-    """`classes.json`: the value and the colour in the preview of each class."""
+def write_classes(path: Path, adapter: datasets.Adapter) -> None:
+    """The file `classes.json`: the value and the colour in the preview of each class."""
     colours = (palette(len(adapter.classes)) * 255).round().astype(int).tolist()
     values = adapter.labels.values_of(np.arange(len(adapter.classes))).tolist()
     each = zip(adapter.classes, values, colours, strict=True)
     content = {name: {"value": value, "colour": colour} for name, value, colour in each}
-    write_atomically(out / "classes.json", json.dumps(content, indent=1).encode())
+    write_atomically(path, json.dumps(content, indent=1).encode())
 
 
 def _preview(plane: NDArray[Any], labels: NDArray[np.integer[Any]], classes: int) -> Image.Image:

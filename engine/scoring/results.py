@@ -112,6 +112,10 @@ def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
     return "-".join(["evaluation", *words])
 
 
+FILES = ("scores.json", "cases.csv", "classes.csv", "images.csv")
+"""Of scores; the last one of volumes alone."""
+
+
 def write(folder: Path, scores: Scores) -> None:
     """scores.json, and as CSV its rows of cases, those of slices and the classes of each aggregation; the JSON last."""
     classes = [
@@ -170,7 +174,7 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
         found["threshold_DSC"] = best_threshold(experiment.samples("test"))
-    if adapter.kind == "volume":
+    if adapter.kind == "volume" and experiment.data.parts["train"]:
         parts = experiment.data.parts
         scores = mean_mask(
             parts["train"], parts["test"], len(adapter.classes), datasets.background_index(adapter.classes)

@@ -1,4 +1,4 @@
-"""JSON and CSV files of a run, and folders to write into."""
+"""JSON and CSV files of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import UsageError
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; a `UsageError` where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); restore it or train the run again") from error
 
@@ -36,9 +36,3 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
-
-
-def refuse_file(folder: Path) -> None:
-    """Raise a `UsageError` where a file lies in the place of a folder to write into."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: a file; give a folder to write into")

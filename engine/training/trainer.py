@@ -81,7 +81,10 @@ class Trainer:
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
         probed = -(-self.config.batch_size // fabric.world_size)
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
-        self.validates = bool(experiment.data.parts["val"])
+        validation = experiment.data.parts["val"]
+        self.validates = bool(validation)
+        held = [any(pixels) for pixels in zip(*(cached.pixels for cached in validation), strict=True)]
+        self.ranks_epochs = any(there for index, there in enumerate(held) if index != experiment.background)
         plain = config.scores.model_copy(update={"flip": False, "largest_component": False})
         self.validated = replace(experiment, config=config.model_copy(update={"scores": plain}))
         if loss.follows_validation and not self.validates:
@@ -129,6 +132,9 @@ class Trainer:
                 show(entry)
         if not self.validates or self.state.best is None:
             self._save_best(self.state.epoch)
+        if self.validates and self.state.best is None:
+            primary = self.experiment.primary
+            self.display.line(f"validation {primary} is undefined in every epoch: the last one is kept as the best")
 
     def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
         """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
@@ -243,6 +249,8 @@ class Trainer:
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = scores
         primary = self.experiment.primary
+        if not self.ranks_epochs:
+            return  # the reference holds no class that counts: 0 is a false positive, and a right epoch is undefined
         entry["score"] = found = scores[primary.aggregation][primary.metric]
         if found is not None and (self.state.best is None or found > self.state.best):
             self.state.best, self.state.best_epoch, self.state.epochs_without_improvement = found, epoch, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -14,18 +15,25 @@ from ..ablation.arms import NOISE_FLOOR, Ablation, Cell
 from ..ablation.conclusion import Conclusion
 from ..ablation.executors import LocalExecutor, executor_of
 from ..ablation.grid import train_cells
-from ..ablation.record import Record
+from ..ablation.record import FILE, Record
 from ..console.display import Display
 from ..console.sections import Section
 from ..console.writing import latex, markdown
 from ..errors import UsageError
+from ..experiment.contents import changed_between
 from ..experiment.identity import fingerprint
 from ..experiment.run import Run
 from ..report.ablation_report import ablation_subject
 from ..store.files import read_json, write_csv, write_json
 from ..store.lock import Lock
+from ..store.outputs import Outputs, refuse_foreign
 from ..training.probe import Probe, probe
 from .report import write_page
+
+TABLES = ("table.md", "table.tex", "table.csv")
+PROBES = "probe.json"
+MARKS = (FILE, PROBES, "*/seed-*/fold-*/config.yaml")
+"""What makes a folder that of an ablation."""
 
 
 def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Display) -> None:
@@ -39,10 +47,13 @@ def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Di
         display: where progress is shown.
 
     Raises:
-        UsageError, DataError: cells that have failed, after all others are done.
+        UsageError, DataError: a folder that is no ablation's, tables that have been edited; cells that have failed,
+            after all others are done.
     """
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # it cleans up after a grid that is killed
     _refuse_unfit(ablation)
+    refuse_foreign(ablation.path, MARKS)
+    _tables(ablation.path).claim(TABLES, adopt=True)
     executor = executor_of(ablation.config, ablation.section, ablation.path, scheduler)
     left = [cell for cell in ablation.cells if not cell.run.finished]
     finished = len(ablation.cells) - len(left)
@@ -91,7 +102,7 @@ def _probes(ablation: Ablation, tries: bool, display: Display) -> dict[str, Prob
         tries: take the steps of arms that nothing is known of.
         display: where progress is shown, and an arm whose steps fail.
     """
-    kept = ablation.path / "probe.json"
+    kept = ablation.path / PROBES
     firsts: dict[str, Cell] = {}
     for cell in ablation.cells:
         if cell.training_of is None and cell.arm != NOISE_FLOOR:
@@ -138,6 +149,10 @@ def _estimate(left: Sequence[Cell], probes: Mapping[str, Probe], workers: int | 
         display.line(f"{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
 
 
+def _tables(path: Path) -> Outputs:
+    return Outputs(path, "ablate", "rename it")
+
+
 def _conclude(ablation: Ablation, display: Display) -> None:
     """The tables, the pictures and the page of what is finished."""
     path = ablation.path
@@ -148,8 +163,11 @@ def _conclude(ablation: Ablation, display: Display) -> None:
         sections = list(found.sections())
         for section in sections:
             display.section(section)
-        write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
-        write_atomically(path / "table.tex", latex(sections).encode())
-        write_csv(path / "table.csv", [row for one in found.verdicts for row in one.flat()])
+        with _tables(path).writing(*TABLES):
+            write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
+            write_atomically(path / "table.tex", latex(sections).encode())
+            write_csv(path / "table.csv", [row for one in found.verdicts for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
+    if changed := changed_between([cell.run for cell in ablation.cells]):
+        display.line(f"warning: {changed}")
     display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -19,7 +19,7 @@ from ..scoring import results
 from ..scoring.checkpoint import score_checkpoint
 from ..scoring.evaluation import Scores
 from ..scoring.masks import Options, masks_in, score_masks
-from ..store.files import refuse_file
+from ..store.outputs import Outputs
 
 
 def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
@@ -40,7 +40,7 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     _warn_of_other_labels(config.data, display)
     fabric = launch(config.train)
-    experiment = prepare(config, run.training, display)
+    experiment = prepare(config, run.training, display, parts=[part])
     _, scores = score_checkpoint(run, checkpoint, part, experiment, fabric, display)
     folder = run.path / results.evaluation_folder(part, checkpoint, config.scores)
     if not run.trained:
@@ -79,7 +79,10 @@ def evaluate_masks(
 ) -> None:
     """Score the mask files of a folder against those of another; see `masks.score_masks`."""
     options = Options.parse(overrides)
-    refuse_file(out or predicted)
     predicted = masks_in(predicted)
+    folder = out or predicted
+    outputs = Outputs(folder, "evaluate")
+    outputs.claim(results.FILES)
     scores = score_masks(predicted, reference, options, display.track("scoring"))
-    _present(out or predicted, scores, f"{predicted} against {reference}", display)
+    with outputs.writing(*results.FILES):
+        _present(folder, scores, f"{predicted} against {reference}", display)

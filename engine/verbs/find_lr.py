@@ -24,9 +24,11 @@ from ..pictures.palette import OKABE_ITO
 from ..scoring.results import command
 from ..store.files import write_json
 from ..store.lock import Lock
+from ..store.outputs import Outputs
 from ..training.trainer import Trainer
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+NUMBERS, PICTURE = "lr.json", "lr.png"
 WIDTH = 3.0
 """The deviation, in steps, of the mean around a step: the loss of one batch says little."""
 DIVERGED = 4.0
@@ -44,16 +46,19 @@ def find_lr(config: Config, path: Path, overrides: Sequence[str], display: Displ
         UsageError, DataError: bad input; a loss that falls at no rate.
     """
     folder = Path(config.output) / f"{config.name}-lr"
+    outputs = Outputs(folder, "train --find-lr", "choose another name or output")
+    outputs.claim([NUMBERS, PICTURE])
     config = fold_configs(config)[0] if Folds.wanted(config) else config
     with Lock(folder):
         rates, losses = _try_rates(config, Run(folder), display)
         best = suggestion(rates, losses)
-        write_json(folder / "lr.json", {"suggestion": best, "rates": rates, "losses": losses})
-        curve(rates, losses, best).savefig(folder / "lr.png", dpi=110)
-    display.line(f"curve: {folder / 'lr.png'}, its numbers beside it")
+        with outputs.writing(NUMBERS, PICTURE):
+            write_json(folder / NUMBERS, {"suggestion": best, "rates": rates, "losses": losses})
+            curve(rates, losses, best).savefig(folder / PICTURE, dpi=110)
+    display.line(f"curve: {folder / PICTURE}, its numbers beside it")
     if best is None:
         raise UsageError(
-            f"{folder / 'lr.json'}: the loss falls at no learning rate from {LOWEST:g} to {HIGHEST:g}; look at the "
+            f"{folder / NUMBERS}: the loss falls at no learning rate from {LOWEST:g} to {HIGHEST:g}; look at the "
             "data (train_seg.py check) and the loss"
         )
     display.line(f"learning rate: {best:.1e}, a tenth of the one that led to the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
@@ -119,6 +124,7 @@ def curve(rates: Sequence[float], losses: Sequence[float], best: float | None) -
     if best is not None:
         axis.axvline(best, color=OKABE_ITO[6], linestyle="--", label=f"suggestion {best:.1e}")
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+    axis.xaxis.set_major_formatter("{x:.0e}")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure

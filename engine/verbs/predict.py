@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import datasets
+from datasets.written import PREDICTS
 
 from ..configuration import build
 from ..configuration.config import Config
@@ -15,8 +17,10 @@ from ..experiment.device import launch, load_trained
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring.inference import Ensemble
-from ..scoring.prediction import inputs, predict_file, write_classes, write_prediction
-from ..store.files import refuse_file
+from ..scoring.prediction import Files, inputs, predict_file, write_classes, write_prediction
+from ..store.outputs import Outputs, left_over
+
+CLASSES = "classes.json"
 
 
 def predict(
@@ -35,17 +39,20 @@ def predict(
     The folder of a run with every fold predicts by the mean of the logits of its networks.
 
     Raises:
-        UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable.
+        UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable, a file of somebody
+            else's in the place of an output.
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
     config = runs[0].config_with(overrides)
     adapter = build.build_adapter(config.data)
-    refuse_file(out)
     if suffix is not None and adapter.kind != "volume":
         raise UsageError("--format is for volumes; masks of stills are PNG files")
     wanted = inputs(images, adapter, out)
     if anonymous and not any(one.suffix == ".dcm" for one in wanted):
         raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
+    outputs = Outputs(out, PREDICTS)
+    files = {one: Files.of(one, adapter.kind, suffix).written(probabilities) for one in wanted}
+    earlier = outputs.claim([CLASSES, *chain.from_iterable(files.values())])
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
     networks = [load_trained(run, run.load(checkpoint), checkpoint, config, adapter, fabric) for run in runs]
@@ -54,18 +61,21 @@ def predict(
     if len(networks) > 1:
         display.line(f"the mean of {len(networks)} networks, one a fold")
     model = (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
-    out.mkdir(parents=True, exist_ok=True)
-    write_classes(out, adapter)
+    with outputs.writing(CLASSES):
+        write_classes(out / CLASSES, adapter)
     refused = []
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
             found = predict_file(one.path, model, adapter, config, fabric, activation)
-            write_prediction(found, one, out, adapter, suffix, anonymous)
+            with outputs.writing(*files[one]):
+                write_prediction(found, one, out, adapter, suffix, anonymous)
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
     display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside")
-    display.line(f"values and colours of the classes: {out / 'classes.json'}")
+    display.line(f"values and colours of the classes: {out / CLASSES}")
+    if earlier:
+        display.line(left_over(earlier, out, PREDICTS))
     if refused:
         raise datasets.DataError("\n".join(refused))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..report.ablation_report import ablation_subject
 from ..report.page import page
 from ..report.run_report import run_subject
 from ..report.viewer import BYTES
+from ..store.outputs import Outputs
 
 PAGE = "report.html"
 
@@ -47,11 +49,16 @@ def report(paths: Sequence[Path], out: Path | None, display: Display) -> None:
         raise UsageError(f"{wanted}: a folder; --out is a file, such as {wanted / PAGE}")
     if not wanted.parent.is_dir():
         raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another --out")
+    outputs = None if wanted.name == PAGE and _is_own(wanted.parent) else Outputs(wanted.parent, "report")
+    if outputs is not None:
+        outputs.claim([wanted.name])
     found = {path: Conclusion.of(path) for path in paths if kind(path) == "ablation"}
     share = BYTES // len(paths)
     subjects = [ablation_subject(found[path], share) if path in found else run_subject(path, share) for path in paths]
     title = ", ".join(one.title for one in subjects)
-    write_atomically(wanted, page(title, subjects, joined(list(found.values()))).encode())
+    content = page(title, subjects, joined(list(found.values()))).encode()
+    with nullcontext() if outputs is None else outputs.writing(wanted.name):
+        write_atomically(wanted, content)
     display.line(f"page: {wanted} ({wanted.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -59,6 +66,11 @@ def write_page(folder: Path, subject: Subject) -> Path:
     """Write the page of a run or an ablation into its folder; the file."""
     write_atomically(folder / PAGE, page(subject.title, [subject]).encode())
     return folder / PAGE
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is one that `train` or `ablate` writes pages into."""
+    return (folder / "config.yaml").is_file() or Folds.holds(folder) or (folder / FILE).is_file()
 
 
 def kind(path: Path) -> str:

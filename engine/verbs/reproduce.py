@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..console.display import Display
 from ..errors import UsageError
+from ..experiment.contents import changed_between
 from ..experiment.device import launch
 from ..experiment.difference import differences, log_difference, tensor_difference, without_new_keys
 from ..experiment.folds import Folds
@@ -16,6 +17,7 @@ from ..experiment.run import Run
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..store.lock import Lock
+from ..store.outputs import first_of
 from .train import complete
 
 MAY_CHANGE = (*FREE, "data.root")
@@ -83,13 +85,18 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
             display.line(f"{path}: not reproduced; the second run is {again.path}")
             return False
         display.line(f"{path}: reproduced bit for bit: log, weights, optimizer and scores")
+        own = {path.name for path in run.path.iterdir()}
+        foreign = sorted(path.name for path in again.path.glob("[!.]*") if path.name not in own)
+        if foreign:
+            display.line(f"{again.path}: kept, since it holds {first_of(foreign)}, which no run writes")
+            return True
         shutil.rmtree(again.path)
     return True
 
 
 def compare(run: Run, again: Run) -> list[str]:
     """Where two runs differ: the first place in their logs, in each checkpoint, in their scores."""
-    found = [("log: ", log_difference(run.history(), again.history()))]
+    found = [("data: ", changed_between([run, again])), ("log: ", log_difference(run.history(), again.history()))]
     for name in CHECKPOINTS:
         one, other = run.load(name).tensors, again.load(name).tensors
         for part in ("model.", ""):

@@ -16,6 +16,7 @@ from ..ablation.grid import train_cells
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
+from ..experiment.contents import changed_between, record_contents, refuse_changed
 from ..experiment.device import launch
 from ..experiment.experiment import Experiment, prepare, warnings_shown
 from ..experiment.folds import Folds
@@ -30,6 +31,7 @@ from ..scoring.checkpoint import score_checkpoint
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
 from ..store.lock import Lock
+from ..store.outputs import refuse_foreign
 from ..training.trainer import Trainer
 from .report import PAGE, write_page
 
@@ -102,7 +104,7 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
         display.line(f"computes with {training.threads()} threads, as this run began: sums depend on their number")
     with stop.interrupts():
         with fabric.rank_zero_first():
-            experiment = prepare(config, training, display)
+            experiment = _prepare(config, run, display)
         _describe(experiment, display)
     if run.shares_training and not run.trained:
         raise UsageError(
@@ -114,13 +116,27 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
     score_held_out(experiment, run, fabric, display, stop)
 
 
+def _prepare(config: Config, run: Run, display: Display) -> Experiment:
+    """All parts; of a run that is only to be scored the test part alone, where files of another part are gone."""
+    try:
+        return prepare(config, run.training, display)
+    except datasets.DataError as error:
+        if not run.trained:
+            raise
+        experiment = prepare(config, run.training, display, parts=["test"])
+        display.line(f"note: scored without the training part, which baselines are made of: {error}")
+        return experiment
+
+
 def fit(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
     """Train until all epochs are done; afterwards the checkpoint `best` is there."""
+    refuse_changed(run, experiment.data)
     with stop.interrupts(), warnings_shown(display):
         trainer = Trainer(experiment, run, fabric, display, stop)
     _describe_processes(trainer, display)
     run.create(experiment.config)
     run.write_json("split.json", experiment.data.split)
+    record_contents(run, experiment.data)
     ranks.barrier()  # the folder is there
     with closing(trainer):
         trainer.fit()
@@ -145,7 +161,7 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
     if fabric.is_global_zero:
         if baselines := results.baselines(experiment):
             run.write_json("baseline.json", baselines)
-        run.write_json("split.json", experiment.data.split)
+        run.write_json("split.json", run.training.read_json("split.json"))
         results.write(run.path, scores)
     ranks.barrier()  # all is written
 
@@ -157,6 +173,7 @@ def train_folds(config: Config, workers: int | None, display: Display, stop: Sto
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
+    refuse_foreign(folder, ("fold-*/config.yaml", "fold-*.log"))
     cells = fold_cells(config)
     for cell in cells:
         Run.of(cell.config)  # refuses another configuration under the same name
@@ -179,6 +196,8 @@ def train_folds(config: Config, workers: int | None, display: Display, stop: Sto
         results.draw_scores(folder / "figures", scores.document)
         results.write(folder, scores)
         results.show_folds(folds, display)
+        if line := changed_between(folds.runs):
+            display.line(f"warning: {line}")
         display.line(f"page: {write_page(folder, run_subject(folder))}")
 
 
@@ -189,9 +208,29 @@ def _describe(experiment: Experiment, display: Display) -> None:
         display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
     if ground := datasets.looks_like_background(experiment.adapter.classes):
         display.line(f"warning: no class is named background, so {ground!r} counts as foreground; see data.labels")
+    for line in lacking_classes(experiment):
+        display.line(f"warning: {line}")
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
     size = sum(file.stat().st_size for file in files)
     display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")
+
+
+def lacking_classes(experiment: Experiment) -> list[str]:
+    """A line for validation and test part each, where no pixel of a class that counts is in it."""
+    classes, lines = experiment.adapter.classes, []
+    for part in ("val", "test"):
+        cases = experiment.data.parts[part]
+        pixels = [sum(each) for each in zip(*(cached.pixels for cached in cases), strict=True)]
+        counted = [index for index in range(len(classes)) if index != experiment.background]
+        absent = [classes[index] for index in counted if cases and not pixels[index]]
+        if absent:
+            kept = part == "val" and len(absent) == len(counted)
+            last = "; it cannot tell which epoch is best, so the last one is kept" if kept else ""
+            lines.append(
+                f"no pixel of {', '.join(absent)} in the {part} part: there, predicting it scores 0 and not predicting "
+                f"it is left out of the means{last}; see data.split"
+            )
+    return lines
 
 
 def _describe_processes(trainer: Trainer, display: Display) -> None:

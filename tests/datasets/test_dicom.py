@@ -1,5 +1,6 @@
 """DICOM read: encodings, colours, series in order, and everything that is refused by name."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -527,3 +528,23 @@ def test_frames_and_deflated_bytes_are_not_counted_on_trust(tmp_path, monkeypatc
     save(data, tmp_path / "bomb.dcm")
     monkeypatch.setattr("datasets.dicom_file._HEAD", 2000)
     refused(tmp_path / "bomb.dcm", "inflates to far more than its 96 bytes of pixels")
+
+
+@pytest.mark.parametrize("syntax", ["1.3.6.1.4.1.9999.1.1", "1.2.840.10008.1.2.99", "none.such"])
+def test_a_transfer_syntax_that_nobody_knows_is_named(tmp_path, syntax):
+    """Private ones, newer ones, and none at all: written over the UID of a good file, at its length."""
+    path = save(dataset(pixels((6, 8)), **place(0)), tmp_path / "a.dcm")
+    known = b"1.2.840.10008.1.2.1\0"
+    path.write_bytes(path.read_bytes().replace(known, syntax.encode().ljust(len(known), b"\0"), 1))
+    with pytest.raises(DataError, match=rf"a\.dcm: TransferSyntaxUID '{re.escape(syntax)}' is no transfer syntax that"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6, 0.3, 0.1, 0.02])
+@pytest.mark.parametrize("name", ["MR_small_RLE.dcm", "CT_small.dcm"])
+def test_a_stream_that_is_cut_is_one_line_about_the_file(tmp_path, name, share):
+    content = Path(get_testdata_file(name)).read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"cut\.dcm: [^\n]+$") as error:
+        read_volume(tmp_path / "cut.dcm")
+    assert "PosixPath" not in str(error.value)

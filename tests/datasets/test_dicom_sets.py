@@ -34,7 +34,7 @@ def trained(tmp_path_factory, module_program):
     folder = tmp_path_factory.mktemp("trus")
     (folder / "run.yaml").write_text(RUN.format(root=json.dumps(str(folder / "data"))))
     module_program("train", "run.yaml", check=0, cwd=folder)
-    return folder, folder / "data/us-volume-3-patients-seed-0"
+    return folder, folder / "data/us-volume-2-3-patients-seed-0"
 
 
 def test_three_folds_predicted_to_seg_and_read_again_score_the_same(trained, module_program):

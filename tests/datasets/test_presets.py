@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import CamVid, CamVid701, Cityscapes, DataError, Folder, NiftiFolder, Promise12, Volume, write_volume
+from datasets import (
+    CamVid,
+    CamVid701,
+    Cityscapes,
+    DataError,
+    Folder,
+    NiftiFolder,
+    Promise12,
+    Volume,
+    noted,
+    write_volume,
+)
 from segloss_tests.stills import GROUPED, PALETTE, TRAIN_IDS, make_camvid, make_camvid701, make_cityscapes, save
 
 DATA = Path(os.environ.get("SEGLOSS_DATA", "nowhere"))
@@ -137,10 +148,23 @@ def test_they_are_presets_of_folder_and_nifti(tmp_path):
     assert np.array_equal(ours.mask, theirs.mask)
 
 
+def test_a_part_that_is_not_there_is_noted_and_missed_by_the_official_split_alone(tmp_path):
+    """Without `val` Cityscapes can still be divided by city."""
+    for name in ("aachen/a", "bremen/b"):
+        save(tmp_path / f"leftImg8bit/train/{name}_leftImg8bit.png", np.zeros((4, 4, 3), np.uint8))
+        save(tmp_path / f"gtFine/train/{name}_gtFine_labelIds.png", np.full((4, 4), 7, np.uint8))
+    with noted() as lines:
+        cases = Cityscapes(str(tmp_path)).cases()
+    assert [case.id for case in cases] == ["a", "b"]
+    assert lines == [
+        f"1 folder(s) without image: {tmp_path}/leftImg8bit/val; expected leftImg8bit and gtFine, in both train and "
+        "val, in these CITY/*_leftImg8bit.png"
+    ]
+
+
 @pytest.mark.parametrize(
     ("adapter", "says"),
     [
-        (CamVid, r"val: no such folder; expected train, trainannot, val"),
         (CamVid701, r"701_StillsRaw_full: no such folder; expected 701_StillsRaw_full and LabeledApproved_full"),
         (Cityscapes, r"train: no such folder; expected leftImg8bit and gtFine"),
         (Promise12, r"no scan here; expected CaseNN\.mhd and CaseNN_segmentation\.mhd"),

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.path import Path as Line
 from PIL import Image
 
+from engine.pictures.diagnostics import confusion_picture
 from engine.pictures.figures import overlay
 from engine.pictures.montage import montage
 
@@ -52,3 +53,17 @@ def test_slices_are_drawn_in_proportion_and_by_their_first_channel():
     assert np.array_equal(shown.get_array(), image[0, ..., 0])
     box = figure.axes[0].get_window_extent()
     assert box.width / box.height == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["a$b", "$x_{$", "100$ or $\\frac{1$", "n" * 240, "^_~%#&{}"])
+def test_names_are_drawn_as_they_are(name):
+    """A dollar in the name of a class or a case is no formula."""
+    labels = np.ones((1, 8, 8), np.uint8)
+    image, classes = np.zeros((1, 8, 8, 1), np.float32), ["background", name[:20]]
+    for figure in (
+        montage(image, {"prediction": labels}, classes, 0, name, (1.0, 1.0)),
+        overlay(image[0], labels[0], labels[0], classes, 0, name),
+        confusion_picture([[1, 0], [0, 1]], classes),
+    ):
+        figure.savefig(BytesIO(), format="svg")
+        figure.savefig(BytesIO(), dpi=50, format="png")

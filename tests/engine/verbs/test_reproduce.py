@@ -100,7 +100,7 @@ def test_a_learning_rate_is_found_and_nothing_trained(program, camvid_yaml, tmp_
     assert len(found["rates"]) == len(found["losses"]) <= 100
     assert np.isfinite(found["losses"]).all()
     assert (tmp_path / "runs/small-lr/lr.png").stat().st_size > 1000
-    assert sorted(path.name for path in (tmp_path / "runs/small-lr").iterdir()) == ["lr.json", "lr.png"]
+    assert sorted(path.name for path in (tmp_path / "runs/small-lr").glob("[!.]*")) == ["lr.json", "lr.png"]
     assert not (tmp_path / "runs/small").exists()
 
 
