@@ -4,6 +4,7 @@ python train_seg.py check configs/demo.yaml --html                look at the da
 python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
 python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
 python train_seg.py train configs/demo.yaml --find-lr              a learning rate, from a short sweep
+python train_seg.py train configs/demo.yaml data.split.val=3 --tune   tune first, on the validation part
 python train_seg.py reproduce runs/demo                           run it again, and say where the two differ
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
 python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
@@ -93,10 +94,12 @@ def overrides(help: str) -> tuple[str, dict[str, Any]]:
 
 
 def _arrange_train(top: Parser, options: argparse.Namespace) -> None:  # noqa: ARG001
-    """`train --find-lr` is a function of its own; a process that ends with its parent waits for its predecessor."""
+    """`--find-lr` and `--tune` are functions of their own; a process that ends with its parent waits for another."""
     options.waits = options.exit_with_parent
     if options.find_lr:
         options.function = "engine.verbs.find_lr:find_lr"
+    elif options.tune:
+        options.function = "engine.verbs.tune:tune"
 
 
 def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
@@ -151,6 +154,13 @@ Any key can be overridden as key=value; values are YAML:
   python train_seg.py train configs/demo.yaml name=both 'loss=[{name: dice}, {name: ce, weight: 0.5}]'
   python train_seg.py train configs/demo.yaml name=wide train.devices=4
 
+--tune first trains short trials, scored on the validation part, as the key tune says, or at other learning rates.
+The run then has the values of the best in its config.yaml; the trials are in output/name-tuning:
+
+  python train_seg.py train configs/demo.yaml name=tuned data.split.val=3 --tune
+  python train_seg.py train configs/demo.yaml name=tuned data.split.val=3 --tune \
+      'tune={keys: {optim.lr: {low: 1e-4, high: 1e-2, log: true}, optim.weight_decay: [0, 1e-4]}, trials: 8}'
+
 --find-lr takes up to 100 steps, each at a higher learning rate, and plots their losses into output/name-lr.
 """,
         arguments=[
@@ -158,6 +168,8 @@ Any key can be overridden as key=value; values are YAML:
             overrides("overrides, such as train.epochs=3"),
             argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS),  # when standard input closes
             argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all"),
+            argument("--tune", action="store_true", help="tune first: what the key tune says, or the learning rate"),
+            argument("--trial", type=int, help=argparse.SUPPRESS),  # train so many epochs, and score nothing
             argument("--find-lr", action="store_true", help="try learning rates, and train nothing"),
         ],
         arrange=_arrange_train,
@@ -258,6 +270,10 @@ to resume; after an arm or a seed has been added, only what is new is trained.
 
   python train_seg.py ablate configs/demo_ablation.yaml
   python train_seg.py ablate configs/demo_ablation.yaml --dry-run 'ablation.seeds=[0, 1, 2]' ablation.workers=2
+
+ablation.tune tunes every arm first, with the same number of trials, scored on each fold's validation part:
+
+  python train_seg.py ablate configs/demo_tuned.yaml
 
 Cells are processes of this machine, or go to a Dask scheduler's workers, or as jobs to SLURM or PBS (docs/scale.md):
 

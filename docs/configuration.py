@@ -41,6 +41,7 @@ MORE = {
     "model.acw": "The layer: [losses.md](losses.md#the-adaptive-class-weight-layer).",
     "data.augment": "Every other key is a parameter of the transform.",
     "loss": "Formulas, sources and pictures, and the schemes of `class_weights`: [losses.md](losses.md).",
+    "tune": "What it does: [ablation.md](ablation.md#tuning).",
     "ablation": "How arms are compared: [ablation.md](ablation.md).",
 }
 """Further reading, by section."""
@@ -126,7 +127,7 @@ def _bounds(node: Schema) -> str:
 
 def _default(node: Schema) -> str:
     value = node.get("default")
-    return "its own defaults" if isinstance(value, dict) else f"`{as_yaml(value)}`"
+    return "its own defaults" if isinstance(value, dict) and value else f"`{as_yaml(value)}`"
 
 
 def _without_integers(kinds: list[Schema]) -> list[Schema]:
@@ -143,7 +144,9 @@ def _references(node: Any) -> Iterator[str]:
     elif isinstance(node, dict) and "$ref" in node:
         yield node["$ref"].rsplit("/", 1)[-1]
     elif isinstance(node, dict):
-        yield from _references([node[key] for key in ("oneOf", "anyOf", "items") if key in node])
+        yield from _references(
+            [node[key] for key in ("oneOf", "anyOf", "items", "additionalProperties") if key in node]
+        )
 
 
 def _sentence(text: str) -> str:

@@ -5,6 +5,10 @@ class UsageError(Exception):
     """Bad input: one line naming what was found, what was expected and what to do. Exit code 2, no traceback."""
 
 
+class NotFiniteError(UsageError):
+    """A training that cannot go on, since its loss or gradient is not finite."""
+
+
 class NothingInCommonError(UsageError):
     """Two methods that cannot be compared in a score, since no group has it by both."""
 

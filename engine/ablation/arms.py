@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..experiment.folds import Folds, fold_configs
 from ..experiment.identity import FREE, fingerprint, flat
 from ..experiment.run import Run
+from .search import Search
 
 FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
 """What an arm cannot change: the same patients are held out in every arm."""
@@ -42,6 +43,7 @@ class Cell:
         arm: its arm; empty where there are no arms.
         fold: that is held out.
         training_of: the run whose training this one shares; None for a training of its own.
+        trial: of a trial, which is not scored on the test part, how many epochs it trains now; None for other runs.
     """
 
     title: str
@@ -49,16 +51,50 @@ class Cell:
     arm: str
     fold: int
     training_of: Run | None = None
+    trial: int | None = None
 
     @property
     def run(self) -> Run:
         """Its folder, output/name."""
         return Run(Path(self.config.output) / self.config.name)
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it is left to do."""
+        return self.run.finished if self.trial is None else self.run.tried(self.trial)
+
 
 def fold_cells(config: Config) -> list[Cell]:
     """The folds of a configuration with `data.split.fold: all`."""
     return [Cell(f"fold {fold}", one, "", fold) for fold, one in enumerate(fold_configs(config))]
+
+
+def fold_runs(config: Config, folder: Path, seed: int) -> dict[int, Config]:
+    """The folds of a configuration, or its only one, as runs `fold-F` in a folder, by their number."""
+    cache = config.data.cache or str(Path(config.output) / ".cache")
+    data = config.data.model_copy(update={"cache": cache})
+    changes = {"seed": seed, "name": folder.name, "output": str(folder.parent), "data": data}
+    whole = config.model_copy(update=changes)
+    if Folds.wanted(config):
+        return dict(enumerate(fold_configs(whole)))
+    fold = getattr(config.data.split, "fold", 0)
+    return {fold: whole.model_copy(update={"name": f"fold-{fold}", "output": str(folder)})}
+
+
+def with_shared_trainings(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells, of which those that differ in how they are scored alone share a training.
+
+    That which has begun is trained, or else the first.
+    """
+    trainings = [_training_key(cell.config) for cell in cells]
+    begun = [cell.run.has_own_training for cell in cells]
+    leads: dict[str, Cell] = {}
+    for index in sorted(range(len(cells)), key=lambda index: not begun[index]):
+        leads.setdefault(trainings[index], cells[index])
+    return tuple(
+        cell if own or cell.config.scores == leads[key].config.scores else replace(cell, training_of=leads[key].run)
+        for cell, own, key in zip(cells, begun, trainings, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -69,11 +105,13 @@ class Ablation:
         config: the configuration without arms.
         section: what is asked for.
         arms: the configuration of each arm, the noise floor's among them where it is asked for.
+        searches: the trials of each arm; empty where nothing is tuned.
     """
 
     config: Config
     section: AblationSection
     arms: dict[str, Config]
+    searches: dict[str, Search]
 
     @classmethod
     def load(cls, path: Path, overrides: Sequence[str] = ()) -> Ablation:
@@ -91,11 +129,21 @@ class Ablation:
             )
         node = root.value.pop("ablation")
         problems = list(_problems(section, node))
+        if (tune := root.value.pop("tune", None)) is not None:
+            problems.append(f"{tune.at}: tune: is for a single run; arms are tuned by ablation.tune; set tune: null")
         arms: dict[str, Config] = {}
+        searches: dict[str, Search] = {}
         partly = False
         for name, changes in node.value["arms"].value.items():
+            own = changes.value.pop("tune", None) if isinstance(changes.value, dict) else None
             try:
-                arms[name] = check(deepcopy(merge(root, changes)))
+                merged = merge(root, changes)
+                arms[name] = check(deepcopy(merged), like=config)
+                if section.tune is not None:
+                    searches[name] = Search.of(merged, arms[name], section.tune, node.value["tune"], own, name)
+                elif own is not None:
+                    needs = "needs ablation.tune, which sets the budget; null for none"
+                    problems.append(f"{own.at}: ablation.arms.{name}.tune: {needs}")
             except ConfigError as error:
                 problems += error.problems
                 partly |= error.partly
@@ -110,7 +158,8 @@ class Ablation:
             raise ConfigError(list(dict.fromkeys(problems)), partly)
         if section.noise_floor:
             arms[NOISE_FLOOR] = arms[section.baseline]
-        return cls(config, section, arms)
+            searches |= {NOISE_FLOOR: searches[section.baseline]} if searches else {}
+        return cls(config, section, arms, searches)
 
     @property
     def path(self) -> Path:
@@ -128,46 +177,21 @@ class Ablation:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every run, those of one seed together, so that early results can be compared.
-
-        Of runs that differ in how they are scored alone one is trained, that which has begun or else the first; the
-        others share its training.
-        """
-        cells = [
-            cell
-            for index in range(len(self.seeds))
-            for arm, config in self.arms.items()
-            for cell in self._cells_of(arm, self.seeds_of(arm)[index], config)
-        ]
-        trainings = [_training_key(cell.config) for cell in cells]
-        begun = [cell.run.has_own_training for cell in cells]
-        leads: dict[str, Cell] = {}
-        for index in sorted(range(len(cells)), key=lambda index: not begun[index]):
-            leads.setdefault(trainings[index], cells[index])
-        return tuple(
-            cell if own or cell.config.scores == leads[key].config.scores else replace(cell, training_of=leads[key].run)
-            for cell, own, key in zip(cells, begun, trainings, strict=True)
+        """Every run of the arms as configured, those of one seed together, so that early results can be compared."""
+        return with_shared_trainings(
+            [
+                Cell(f"{arm} seed {seed} fold {fold}", one, arm, fold)
+                for index in range(len(self.seeds))
+                for arm, config in self.arms.items()
+                for seed in [self.seeds_of(arm)[index]]
+                for fold, one in fold_runs(config, self.path / arm / f"seed-{seed}", seed).items()
+            ]
         )
 
     def training_of(self, arm: str) -> str | None:
         """The arm whose training an arm shares, since they differ in how they are scored alone; None for its own."""
         first = next(cell for cell in self.cells if cell.arm == arm)
         return None if first.training_of is None else first.training_of.path.relative_to(self.path).parts[0]
-
-    def _cells_of(self, arm: str, seed: int, config: Config) -> Iterator[Cell]:
-        folder = str(self.path / arm)
-        cache = config.data.cache or str(Path(self.config.output) / ".cache")
-        data = config.data.model_copy(update={"cache": cache})
-        changes = {"seed": seed, "name": f"seed-{seed}", "output": folder, "data": data}
-        whole = config.model_copy(update=changes)
-        if Folds.wanted(config):
-            folds = fold_configs(whole)
-        else:
-            number = getattr(config.data.split, "fold", 0)
-            folds = [whole.model_copy(update={"name": f"fold-{number}", "output": f"{folder}/seed-{seed}"})]
-        for one in folds:
-            fold = int(one.name.removeprefix("fold-"))
-            yield Cell(f"{arm} seed {seed} fold {fold}", one, arm, fold)
 
     def changed(self, arm: str) -> list[str]:
         """In what of data, model and batch size an arm differs from the baseline: its batches or first weights do too.

@@ -21,6 +21,7 @@ from .forest import acw_curves, class_bars, forest, learning_curves
 from .ranking import ranking
 from .record import Record
 from .score_tables import beside_paper, scores_of
+from .tuning_report import TRIALS_CAPTION, trials_picture, tuned_beside_untuned, tuning_sections
 from .verdicts import COLUMNS, METHOD, Verdicts, compare_arms
 
 CAPTIONS = {
@@ -28,6 +29,7 @@ CAPTIONS = {
     "classes": "every class by every arm",
     "learning_curves": "training loss and validation score by arm",
     "acw_curves": "adaptive class weights",
+    "trials": TRIALS_CAPTION,
 }
 
 
@@ -87,10 +89,17 @@ class Conclusion:
         """The tables, as they are printed and written to files."""
         yield scores_of(self.arms)
         yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs)
+        yield from self.tuning()
         if (section := cost(self.record, self.folder)) is not None:
             yield section
         if self.record.paper is not None:
             yield beside_paper(self.arms, self.record.paper)
+
+    def tuning(self) -> Iterator[Section]:
+        """How the arms were tuned; nothing where they were not."""
+        header = next(iter(self.arms.values())).header
+        yield from tuning_sections(self.record.tunings(self.folder), str(header.primary))
+        yield from tuned_beside_untuned(self.record, self.folder, str(header.primary))
 
     @property
     def differs(self) -> dict[str, list[str]]:
@@ -113,6 +122,7 @@ class Conclusion:
             "classes": class_bars(self.arms),
             "learning_curves": learning_curves(histories, str(header.primary)),
             "acw_curves": acw_curves(histories, header.classes),
+            "trials": trials_picture(self.record.tunings(self.folder), str(header.primary)),
         }
         for name, figure in pictures.items():
             if figure is not None:

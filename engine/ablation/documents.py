@@ -9,6 +9,7 @@ from segloss.document import ScoresDocument
 from ..errors import UsageError
 from ..scoring.results import read_document
 from .comparison import Method
+from .tuning import TUNED
 
 
 def method(path: Path) -> Method:
@@ -35,14 +36,19 @@ def method(path: Path) -> Method:
 
 
 def scores_files(path: Path) -> list[Path]:
-    """The scores documents of a method: the path itself, the one in it, or those of its folds."""
+    """The scores documents of a method: the path itself, the one in it, or those of its folds.
+
+    Those of an arm are of its tuned runs, where it has any.
+    """
     if path.is_file():
         return [path]
     if (path / "scores.json").is_file():
         return [path / "scores.json"]
-    return sorted(path.glob("fold-*/scores.json")) or sorted(path.glob("seed-*/fold-*/scores.json"))
+    patterns = ("fold-*/scores.json", f"{TUNED}/seed-*/fold-*/scores.json", "seed-*/fold-*/scores.json")
+    return next(filter(None, (sorted(path.glob(pattern)) for pattern in patterns)), [])
 
 
 def arms_of(path: Path) -> list[str]:
     """The arms of an ablation whose folder this is; none where it is not one."""
-    return sorted({one.parent.name for one in path.glob("*/seed-*")})
+    found = [*path.glob("*/seed-*"), *path.glob(f"*/{TUNED}")]
+    return sorted({one.parent.name for one in found})

@@ -24,7 +24,6 @@ from datasets.files import write_atomically
 
 from ..console.display import Display
 from ..errors import UsageError
-from ..experiment.run import Run
 from ..processes import launcher
 from ..processes.signals import STOPPED
 from . import worker
@@ -64,7 +63,7 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
     failed: dict[int, str] = {}
     warned: set[str] = set()
     epochs = [
-        0 if cell.training_of else cell.config.train.epochs for cell in cells
+        0 if cell.training_of else cell.trial or cell.config.train.epochs for cell in cells
     ]  # what shares a training is only scored
     shown = 0
     with (
@@ -74,7 +73,7 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
         grid = Grid(jobs, workers, display.line)
         while grid.waiting or grid.running:
             for index, outcome in grid.step().items():
-                if _finished(cells[index].run, outcome):
+                if _finished(cells[index], outcome):
                     display.line(f"{cells[index].title}: done")
                     new = [line for line in _warnings(jobs[index].log) if line not in warned]
                     warned.update(new)
@@ -83,7 +82,7 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
                 else:
                     failed[index] = _failure(jobs[index], outcome)
                     display.line(failed[index])
-            done = [epochs[index] if cell.run.finished else _epochs(cell) for index, cell in enumerate(cells)]
+            done = [epochs[index] if cell.finished else _epochs(cell) for index, cell in enumerate(cells)]
             running = [
                 f"{cell.title}: {epoch}/{total}"
                 for cell, epoch, total in zip(cells, done, epochs, strict=True)
@@ -119,17 +118,18 @@ def jobs_of(cells: Sequence[Cell], executor: Executor) -> list[Job]:
                 setup=setup,
                 threads=executor.threads,
                 gpus=executor.gpus if isinstance(executor, LocalExecutor) else (),
+                options=() if cell.trial is None else ("--trial", str(cell.trial)),
             )
         )
     return jobs
 
 
-def _finished(run: Run, outcome: int | str) -> bool:
-    """Whether a cell that has ended is trained and scored; its files may come late from another machine."""
+def _finished(cell: Cell, outcome: int | str) -> bool:
+    """Whether nothing is left of a cell that has ended; its files may come late from another machine."""
     until = time.monotonic() + LATE_SECONDS
-    while outcome == 0 and not run.finished and time.monotonic() < until:
+    while outcome == 0 and not cell.finished and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
-    return run.finished
+    return cell.finished
 
 
 def _epochs(cell: Cell) -> int:

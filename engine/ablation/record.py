@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from ..configuration.config import PaperSection, by_score
+from ..configuration.config import PaperSection, TuneSection, by_score
 from ..configuration.older import rename_paper
 from ..errors import UsageError
 from ..experiment.run import Run
 from ..store.files import read_json, write_json
 from .arms import NOISE_FLOOR, Ablation
+from .tuning import TRIALS, TUNED, Tuning
 
 FILE = "ablation.json"
 
@@ -27,12 +28,16 @@ class Arm(BaseModel):
         differs: in what it differs from the baseline beside loss, ACW and its remedy, such as `optim.lr 0.003, not
             0.0005`.
         shares: the arm whose training it shares; None for its own.
+        trials: where arms are tuned, what each trial sets keys to, by its number.
+        trial_epochs: that a trial trains.
     """
 
     seeds: list[int]
     changed: list[str]
     differs: list[str] = []
     shares: str | None = None
+    trials: dict[int, dict[str, Any]] = {}
+    trial_epochs: int = 0
 
 
 class Record(BaseModel):
@@ -46,6 +51,7 @@ class Record(BaseModel):
         folds: their numbers.
         arms: by name.
         paper: what a paper printed for them.
+        tune: how they are tuned; None where they are not.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Record(BaseModel):
     folds: list[int]
     arms: dict[str, Arm]
     paper: PaperSection | None = None
+    tune: TuneSection | None = None
 
     @classmethod
     def of(cls, ablation: Ablation) -> Record:
@@ -71,10 +78,13 @@ class Record(BaseModel):
                     changed=ablation.changed(arm),
                     differs=ablation.differs(arm),
                     shares=ablation.training_of(arm),
+                    trials=ablation.searches[arm].values if ablation.searches else {},
+                    trial_epochs=ablation.searches[arm].epochs if ablation.searches else 0,
                 )
                 for arm in ablation.arms
             },
             paper=ablation.section.paper,
+            tune=ablation.section.tune,
         )
 
     @classmethod
@@ -93,9 +103,25 @@ class Record(BaseModel):
         write_json(folder / FILE, self.model_dump())
 
     def runs(self, folder: Path, arm: str, pair: int) -> list[Run]:
-        """The runs of all folds of an arm, of the seed that is compared with a seed."""
+        """The runs of all folds of an arm, of the seed that is compared with a seed; of a tuned arm its tuned runs."""
+        return self._runs(folder / arm if self.tune is None else folder / arm / TUNED, arm, pair)
+
+    def untuned(self, folder: Path, arm: str, pair: int) -> list[Run]:
+        """The runs of all folds of an arm as it is configured, which need not be there where arms are tuned."""
+        return self._runs(folder / arm, arm, pair)
+
+    def _runs(self, folder: Path, arm: str, pair: int) -> list[Run]:
         seed = self.arms[arm].seeds[self.seeds.index(pair)]
-        return [Run(folder / arm / f"seed-{seed}" / f"fold-{fold}") for fold in self.folds]
+        return [Run(folder / f"seed-{seed}" / f"fold-{fold}") for fold in self.folds]
+
+    def tunings(self, folder: Path) -> dict[str, Tuning]:
+        """The trials of each arm; none where nothing is tuned."""
+        if self.tune is None:
+            return {}
+        return {
+            arm: Tuning(folder / arm / TRIALS, one.trials, self.folds, one.trial_epochs, self.tune)
+            for arm, one in self.arms.items()
+        }
 
     def every(self, folder: Path) -> Iterator[tuple[str, int, int, Run]]:
         """Arm, seed, fold and run of every training."""

@@ -54,6 +54,7 @@ class Job:
         setup: see `setup_of`; empty for workers of this machine.
         threads: that it computes with; None for those of the worker.
         gpus: the devices, of which a worker takes one; empty where the worker's own environment names them.
+        options: of the command `train`.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Job:
     setup: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     gpus: Sequence[str] = ()
+    options: Sequence[str] = ()
 
 
 def train(job: Job) -> int | str:
@@ -89,7 +91,7 @@ def train(job: Job) -> int | str:
 
 def _watch(job: Job, worker: Any, environment: dict[str, str]) -> int:
     key = worker.get_current_task()
-    command = [str(job.python), str(job.program), "train", str(job.config), "--exit-with-parent"]
+    command = [str(job.python), str(job.program), "train", str(job.config), "--exit-with-parent", *job.options]
     with (
         (job.folder / job.log).open("ab") as log,
         subprocess.Popen(

@@ -66,20 +66,25 @@ def load_saved(path: Path, overrides: Sequence[str] = (), ranges: bool = False) 
     return FullConfig.model_construct(**valid)
 
 
-def check(root: Node) -> Config:
+def check(root: Node, like: Config | None = None) -> Config:
     """Check a configuration that has been read; see `load_config`.
 
     What needs libraries that take seconds to import, the network and the transforms, is tried only where all else is
     right.
+
+    Args:
+        root: the configuration.
+        like: one that has been checked; network and transforms are not tried again where they are its.
     """
     renamed = rename_keys(root)
     valid, wrong = _typed(root)
     if problems := [*renamed, *wrong, *_check_constructors(root, valid), *_check_installed(root, valid)]:
         raise ConfigError(_in_order(problems), partly=True)
     config = FullConfig.model_construct(**valid)  # its parts are valid; what is not given has its default
-    if problems := _check_built(root, config):
+    resolved = build.with_resolved_data(config)
+    if (like is None or _built_from(resolved) != _built_from(like)) and (problems := _check_built(root, config)):
         raise ConfigError(_in_order(problems))
-    return build.with_resolved_data(config)
+    return resolved
 
 
 def _typed(root: Node) -> tuple[dict[str, Any], list[str]]:
@@ -98,6 +103,11 @@ def _typed(root: Node) -> tuple[dict[str, Any], list[str]]:
     for key in root.value.keys() - FullConfig.model_fields.keys():
         problems.append(f"{root.value[key].at}: {unknown('key', key, [*FullConfig.model_fields, 'extends'])}")
     return valid, problems
+
+
+def _built_from(config: Config) -> Any:
+    """All that decides whether network and transforms can be built."""
+    return config.data, config.model, config.train.batch_size
 
 
 @cache

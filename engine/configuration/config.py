@@ -6,7 +6,15 @@ import re
 from io import StringIO
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
@@ -242,6 +250,7 @@ class ClusterSection(Strict):
     """Jobs of a cluster's queue, each a worker that trains one cell at a time."""
 
     name: Literal["slurm", "pbs"]
+    """What manages the queue."""
     cores: Annotated[int, Field(ge=1)]
     """Of a job; a cell computes with as many threads, unless ablation.threads says otherwise."""
     memory: Annotated[str, _like(r"\d+(\.\d+)? ?[KMGT]i?B", "a number and KB, MB, GB or TB, such as 32GB")]
@@ -284,17 +293,65 @@ class SmallestSection(Strict):
     """In mm."""
 
 
+class RangeSection(Strict):
+    """An interval that numbers are drawn from."""
+
+    low: float
+    """The smallest."""
+    high: float
+    """The largest."""
+    log: bool = False
+    """Draw evenly on a logarithmic scale, as suits a learning rate."""
+
+
+Options = Annotated[list[bool | int | float | str | None], Field(min_length=2)]
+TRIED = "{low: …, high: …}, with log: true for a logarithmic scale, or a list of two values or more"
+"""What a key that is tuned is given, in words."""
+
+
+def _one_problem(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """What is wrong with the first of the keys, in place of what is wrong with it as either of the two."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        where = error.errors()[0]["loc"]
+        text = "{key} must be {tried}"
+        raise PydanticCustomError("tried", text, {"key": where[0] if where else "it", "tried": TRIED}) from None
+
+
+class TuneSection(Strict):
+    """Tuning: short trainings with other values of some keys, of which validation chooses one."""
+
+    keys: Annotated[dict[str, RangeSection | Options], WrapValidator(_one_problem)] = Field(default={})
+    """By dotted key, such as optim.lr, what is tried: {low: …, high: …, log: true}, or a list of values."""
+    trials: Annotated[int, Field(ge=2, le=1024)] = 8
+    """Trials of each arm: the first is the arm as it is configured, the others are the same points for all arms."""
+    epochs: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """The share of train.epochs that a trial trains, one epoch at least."""
+    per: Literal["fold", "grid"] = "fold"
+    """`fold`: choose for each fold by its own validation part; `grid`: once for all folds, by the mean of their scores,
+    though cases that validate in one fold are tested in another."""
+    halving: bool = False
+    """Successive halving: train on only the better half of the trials after a quarter, and again after half, of a
+    trial's epochs."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the points that are tried."""
+
+
 class AblationSection(Strict):
     """An ablation: arms, each trained on every fold with every seed, and compared with a baseline."""
 
     baseline: str
     """The arm that the others are compared with."""
     arms: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-    """By name what an arm changes, laid over the configuration as `extends` does."""
+    """By name what an arm changes, laid over the configuration as `extends` does; its `tune` holds keys of its own to
+    tune, as those of `ablation.tune.keys`."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] | None = None
     """Of the trainings; null for the configuration's own."""
     noise_floor: bool = False
     """Train the baseline with other seeds too: how large a difference means nothing."""
+    tune: TuneSection | None = None
+    """Tune every arm with the same budget before it is compared; null to train the arms as they are."""
     smallest: Annotated[SmallestSection, BeforeValidator(by_score)] = SmallestSection()
     """The difference that would matter: smaller ones count as equivalent. A single number is that of DSC and IoU."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -328,12 +385,14 @@ class Config(Strict):
     """What is scored, and how."""
     output: str = "runs"
     """Where run folders are made."""
+    tune: TuneSection | None = None
+    """Tune before training, for `train_seg.py train --tune`; the arms of an ablation are tuned by `ablation.tune`."""
     ablation: AblationSection | None = None
     """Arms to compare, for `train_seg.py ablate`."""
 
     def document(self) -> dict[str, Any]:
         """What makes a run, as plain data, every default filled in."""
-        return self.model_dump(mode="json", exclude={"ablation"})
+        return self.model_dump(mode="json", exclude={"tune", "ablation"})
 
     def to_yaml(self) -> str:
         """`document` as YAML."""

@@ -176,6 +176,22 @@ class Run:
         """Whether the run is trained and scored: the scores are written last."""
         return (self.path / "scores.json").is_file()
 
+    def tried(self, epochs: int) -> bool:
+        """Whether a trial has trained so many epochs, or cannot go on."""
+        return (self.training.path / TRAINED).is_file() or self.last_epoch >= epochs
+
+    @property
+    def not_finite(self) -> bool:
+        """Whether a trial has ended since its loss or gradient was not finite."""
+        path = self.training.path / TRAINED
+        return path.is_file() and "not_finite" in read_json(path)
+
+    @property
+    def last_epoch(self) -> int:
+        """The last that is logged; 0 for none."""
+        lines = self._log_lines()
+        return int(self._entry(len(lines), lines[-1])["epoch"]) if lines else 0
+
     def checkpoint(self, name: str) -> Path:
         """The file of the checkpoint `last` or `best`."""
         return self.checkpoints / f"{name}.safetensors"

@@ -74,6 +74,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
+    sections += [*found.tuning(), *_charts("tuning: scores over trials", found, "trials")] if found.arms else []
     sections += _charts("classes", found, "classes")
     sections += _charts("curves", found, "learning_curves", "acw_curves")
     if seed:

@@ -15,7 +15,7 @@ from torch import Tensor
 import datasets
 from datasets.files import write_atomically
 
-from ..errors import UsageError
+from ..errors import NotFiniteError
 from ..experiment.run import Run
 from ..pictures.palette import coloured, palette
 from ..processes import ranks
@@ -71,7 +71,7 @@ class NonFiniteMonitor:
         self.pending: deque[Step] = deque()
 
     def add(self, number: int, epoch: int, position: int, group: Sequence[datasets.Sample], flags: Tensor) -> None:
-        """Note a step; a `UsageError` where one of those before it was not finite and the run is to stop."""
+        """Note a step; a `NotFiniteError` where one of those before it was not finite and the run is to stop."""
         self.pending.append(Step(number, epoch, position, group, later(flags)))
         self.read(self.late)
 
@@ -93,7 +93,7 @@ class NonFiniteMonitor:
         if poor:
             line += f"; the image of case {poor[0]['case']}, slice {poor[0]['slice']} is not finite itself"
         if self.stops:
-            raise UsageError(
+            raise NotFiniteError(
                 f"{line}; lower optim.lr or set train.clip_norm, and give the run another name, or skip such steps: "
                 "run the same command with train.nonfinite=skip to resume"
             )

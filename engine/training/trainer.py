@@ -17,7 +17,7 @@ import datasets
 
 from ..configuration import build
 from ..console.display import Display, percent
-from ..errors import UsageError
+from ..errors import NotFiniteError, UsageError
 from ..experiment.device import to_device
 from ..experiment.experiment import Experiment
 from ..experiment.run import Run
@@ -105,26 +105,30 @@ class Trainer:
         self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self.saved = time.monotonic()
 
-    def fit(self) -> None:
+    def fit(self, epochs: int | None = None) -> None:
         """Train what is left to train; afterwards the checkpoint `best` is there.
+
+        Args:
+            epochs: stop after so many, of which more may be trained later; None for all.
 
         Raises:
             DataError: the disk is full, or too small; the last checkpoint is still whole.
-            UsageError: the last checkpoint is damaged or belongs to another model; a step that is not finite or does
-                not fit into memory.
+            UsageError: the last checkpoint is damaged or belongs to another model; a step does not fit into memory.
+            NotFiniteError: a step is not finite.
             Stopped: SIGTERM has come; the state is saved.
         """
         if self.run.checkpoint("last").is_file():
             self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
-        if self.state.epoch < self.config.epochs:
+        last = min(epochs or self.config.epochs, self.config.epochs)
+        if self.state.epoch < last:
             refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
-        total = self.config.epochs * len(self.batches)
+        total = last * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
         tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
         with tensorboard as show, self.display.bar("training", total, done) as advance:
-            while self.state.epoch < self.config.epochs and not self.state.stopped:
+            while self.state.epoch < last and not self.state.stopped:
                 if ranks.any_of(self.stop.asked)[0]:
                     raise Stopped
                 entry = self.epoch(advance)
@@ -136,6 +140,11 @@ class Trainer:
             primary = self.experiment.primary
             self.display.line(f"validation {primary} is undefined in every epoch: the last one is kept as the best")
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.state.stopped or self.state.epoch == self.config.epochs
+
     def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
         """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
 
@@ -145,7 +154,7 @@ class Trainer:
         seconds, images = self._train(advance)
         skipped = int(self.skipped)
         if skipped == self.steps:
-            raise UsageError(
+            raise NotFiniteError(
                 f"{self.run.path}: no step of epoch {self.state.epoch + 1} had a finite loss and gradient; lower "
                 "optim.lr or set train.clip_norm, and give the run another name"
             )

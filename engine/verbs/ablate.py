@@ -16,6 +16,7 @@ from ..ablation.conclusion import Conclusion
 from ..ablation.executors import LocalExecutor, executor_of
 from ..ablation.grid import train_cells
 from ..ablation.record import FILE, Record
+from ..ablation.trials import Tuner, settle, train_trials, trial_cells, tuned_cells, tuned_run, tuners_of
 from ..console.display import Display
 from ..console.sections import Section
 from ..console.writing import latex, markdown
@@ -51,35 +52,53 @@ def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Di
             after all others are done.
     """
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # it cleans up after a grid that is killed
-    _refuse_unfit(ablation)
+    tuners = tuners_of(ablation)
+    first = trial_cells(tuners) if tuners else ablation.cells
+    _refuse_unfit(ablation, first)
     refuse_foreign(ablation.path, MARKS)
     _tables(ablation.path).claim(TABLES, adopt=True)
     executor = executor_of(ablation.config, ablation.section, ablation.path, scheduler)
-    left = [cell for cell in ablation.cells if not cell.run.finished]
-    finished = len(ablation.cells) - len(left)
-    display.line(f"{ablation.path}: {len(ablation.cells)} cells, {finished} finished; {executor}")
+    finished = sum(cell.finished for cell in first)
+    then = f"; then {len(ablation.cells)} cells with the values that they choose" if tuners else ""
+    display.line(
+        f"{ablation.path}: {len(first)} {'trials' if tuners else 'cells'}, {finished} finished{then}; {executor}"
+    )
     with Lock(ablation.path):
         if dry_run:
-            _list_cells(ablation.cells, display)
+            _list_cells(first, display)
         probes = _probes(ablation, dry_run or isinstance(executor, LocalExecutor), display)
         display.section(_arms(ablation, probes))
-        _estimate(left, probes, executor.workers, display)
+        _estimate(ablation, first, probes, executor.workers, display)
         if dry_run:
             return
         Record.of(ablation).write(ablation.path)
+        failed = train_trials(tuners, executor, display)
+        cells = _tuned(ablation, tuners, display) if tuners else ablation.cells
+        left = [cell for cell in cells if not cell.finished]
         for cell in left:
             cell.run.share(cell.config, cell.training_of)
-        failed = train_cells(left, executor, display)
+        failed += train_cells(left, executor, display)
         _conclude(ablation, display)
     if failed:
         raise UsageError("\n".join(failed))
 
 
-def _refuse_unfit(ablation: Ablation) -> None:
+def _tuned(ablation: Ablation, tuners: Sequence[Tuner], display: Display) -> Sequence[Cell]:
+    """The runs with what is chosen, once that is written down, and the runs of an earlier choice are out of the way."""
+    for tuner in tuners:
+        settle(tuner, display)
+    cells = tuned_cells(ablation, tuners)
+    _refuse_unfit(ablation, cells)
+    finished = sum(cell.finished for cell in cells)
+    display.line(f"{ablation.path}: {len(cells)} cells with the chosen values, {finished} finished")
+    return cells
+
+
+def _refuse_unfit(ablation: Ablation, cells: Sequence[Cell]) -> None:
     """A `UsageError` where a cell wants several devices, or its folder holds another configuration."""
     name = f"name={ablation.config.name}-2"
     renamed = f"name the arm otherwise in ablation.arms, or give the ablation a name of its own, such as {name}"
-    for cell in ablation.cells:
+    for cell in cells:
         if cell.config.train.devices > 1:
             raise UsageError(
                 f"train.devices: {cell.config.train.devices}: the cells of an ablation train on one device each, "
@@ -91,7 +110,7 @@ def _refuse_unfit(ablation: Ablation) -> None:
 def _list_cells(cells: Sequence[Cell], display: Display) -> None:
     for cell in cells:
         todo = "to train" if cell.training_of is None else f"to score, with the training of {cell.training_of.path}"
-        display.line(f"  {cell.title}: {'finished' if cell.run.finished else todo}")
+        display.line(f"  {cell.title}: {'finished' if cell.finished else todo}")
 
 
 def _probes(ablation: Ablation, tries: bool, display: Display) -> dict[str, Probe]:
@@ -139,14 +158,24 @@ def _arms(ablation: Ablation, probes: Mapping[str, Probe]) -> Section:
     return Section("arms", columns=columns, rows=rows)
 
 
-def _estimate(left: Sequence[Cell], probes: Mapping[str, Probe], workers: int | None, display: Display) -> None:
-    """How long the cells that are left take, where every arm of them has a probe."""
+def _estimate(
+    ablation: Ablation, first: Sequence[Cell], probes: Mapping[str, Probe], workers: int | None, display: Display
+) -> None:
+    """How long the cells that are left take, where every arm of them has a probe; with trials also what follows."""
+    left = [cell for cell in first if not cell.finished]
+    trials = [cell for cell in left if cell.trial is not None and cell.training_of is None]
+    if ablation.section.tune is not None:
+        left = [cell for cell in ablation.cells if not tuned_run(ablation, cell).finished]
     trained = [cell for cell in left if cell.training_of is None]
-    if trained and all(cell.arm in probes for cell in trained):
-        minutes = sum(probes[cell.arm].seconds for cell in trained) / 60 / min(workers or 1, len(trained))
+    every = [*trials, *trained]
+    if every and all(cell.arm in probes for cell in every):
+        whole = [cell.config.train.epochs / ablation.arms[cell.arm].train.epochs for cell in every]
+        seconds = sum(probes[cell.arm].seconds * share for cell, share in zip(every, whole, strict=True))
+        first_trained = f"{len(trials)} trials, then " if trials else ""
         scored = f", {len(left) - len(trained)} to score" if len(left) > len(trained) else ""
         order = "" if workers else ", one after the other"
-        display.line(f"{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
+        minutes = seconds / 60 / min(workers or 1, len(every))
+        display.line(f"{first_trained}{len(trained)} cells to train{scored}: about {minutes:.0f} minutes{order}")
 
 
 def _tables(path: Path) -> Outputs:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
 import datasets
 
-from ..ablation.arms import fold_cells
+from ..ablation.arms import Cell, fold_cells
 from ..ablation.executors import local_executor
 from ..ablation.grid import train_cells
 from ..configuration.config import Config
 from ..console.display import Display
-from ..errors import UsageError
+from ..errors import NotFiniteError, UsageError
 from ..experiment.contents import changed_between, record_contents, refuse_changed
 from ..experiment.device import launch
 from ..experiment.experiment import Experiment, prepare, warnings_shown
@@ -44,6 +46,7 @@ def train(
     stop: Stop,
     workers: int | None = None,
     waits: bool = False,
+    trial: int | None = None,
 ) -> None:
     """Train what a YAML file describes, from its start or its last checkpoint, and score the best weights once.
 
@@ -55,6 +58,7 @@ def train(
         stop: asked between steps whether to save and leave.
         workers: folds trained at a time, with `data.split.fold: all`; None for one a GPU, or one.
         waits: wait for another process that is at work on the run, where it would be refused.
+        trial: train so many epochs of a trial and score nothing; None for a run.
 
     Raises:
         UsageError, DataError: bad input, one line that says what to do.
@@ -62,13 +66,19 @@ def train(
     """
     if config.ablation is not None:
         raise UsageError(f"{path}: holds an ablation; train_seg.py ablate {path} trains its arms")
+    if config.tune is not None:
+        raise UsageError(
+            f"{path}: holds the key tune; train_seg.py train {path} --tune tunes first, tune=null does not"
+        )
     if Folds.wanted(config):
         train_folds(config, workers, display, stop)
         return
     if workers is not None:
         raise UsageError("--workers: folds trained at a time, so it needs data.split.fold: all")
     run = Run.of(config)
-    is_new = train_run(config, run, display, stop, waits)
+    is_new = train_run(config, run, display, stop, waits, trial)
+    if trial is not None:
+        return
     if launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
@@ -78,9 +88,15 @@ def train(
         results.hint(path, overrides, run, config, display)
 
 
-def train_run(config: Config, run: Run, display: Display, stop: Stop, waits: bool = False) -> bool:
-    """Train and score a run with all processes of its training; false where it is finished already."""
-    if not run.finished:
+def train_run(
+    config: Config, run: Run, display: Display, stop: Stop, waits: bool = False, trial: int | None = None
+) -> bool:
+    """Train and score a run with all processes of its training, or train a trial; false where that is done already."""
+
+    def done() -> bool:
+        return run.finished if trial is None else run.tried(trial)
+
+    if not done():
         with stop.interrupts():
             fabric = launch(config.train, together=True)
         stop.alone = fabric.world_size == 1
@@ -90,15 +106,24 @@ def train_run(config: Config, run: Run, display: Display, stop: Stop, waits: boo
                     held.enter_context(Lock(run.path, display.line if waits else None))
             ranks.barrier()  # the first process has the lock
             run = Run.of(config, fabric.is_global_zero)  # another may have begun another run here before
-            if not run.finished:  # by another, before this one had the lock
-                complete(config, run, fabric, display, stop)
+            if not done():  # by another, before this one had the lock
+                complete(config, run, fabric, display, stop, trial)
                 return True
     display.line(f"{run.path}: finished already; choose another name to train again")
     return False
 
 
-def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
-    """What is left of a run, whose folder must be locked: its training, then the scores of the best checkpoint."""
+def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: Stop, trial: int | None = None) -> None:
+    """What is left of a run, whose folder must be locked: its training, then the scores of the best checkpoint.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        fabric: device and precision.
+        display: where progress is shown.
+        stop: asked between steps whether to save and leave.
+        trial: train so many epochs of a trial, and score nothing; None for a run.
+    """
     training = run.training
     if use_threads(training.threads()):
         display.line(f"computes with {training.threads()} threads, as this run began: sums depend on their number")
@@ -106,6 +131,9 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
         with fabric.rank_zero_first():
             experiment = _prepare(config, run, display)
         _describe(experiment, display)
+    if trial is not None:
+        fit_trial(experiment, run, fabric, display, stop, trial)
+        return
     if run.shares_training and not run.trained:
         raise UsageError(
             f"{run.path}: is scored from the checkpoints of {training.path}, which is not trained; train that first "
@@ -128,8 +156,10 @@ def _prepare(config: Config, run: Run, display: Display) -> Experiment:
         return experiment
 
 
-def fit(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
-    """Train until all epochs are done; afterwards the checkpoint `best` is there."""
+def fit(
+    experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop, epochs: int | None = None
+) -> None:
+    """Train all epochs, or so many of them; afterwards the checkpoint `best` is there."""
     refuse_changed(run, experiment.data)
     with stop.interrupts(), warnings_shown(display):
         trainer = Trainer(experiment, run, fabric, display, stop)
@@ -139,11 +169,27 @@ def fit(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop
     record_contents(run, experiment.data)
     ranks.barrier()  # the folder is there
     with closing(trainer):
-        trainer.fit()
-    parameters = sum(one.numel() for one in trainer.stepper.model.parameters())
-    done = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch, "parameters": parameters}
-    run.write_json(TRAINED, done)
+        trainer.fit(epochs)
+    if trainer.complete:
+        parameters = sum(one.numel() for one in trainer.stepper.model.parameters())
+        done = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch, "parameters": parameters}
+        run.write_json(TRAINED, done)
     ranks.barrier()  # the best checkpoint is there
+
+
+def fit_trial(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop, epochs: int) -> None:
+    """Train so many epochs of a trial, whose scores are those of its log; one that diverges has ended.
+
+    It is given no case of the test part, and keeps no weights once it is complete.
+    """
+    seen = replace(experiment.data, parts={**experiment.data.parts, "test": ()})
+    try:
+        fit(replace(experiment, data=seen), run, fabric, display, stop, epochs)
+    except NotFiniteError as error:
+        display.line(str(error))
+        run.write_json(TRAINED, {"epochs": run.last_epoch, "not_finite": str(error)})
+    if (run.path / TRAINED).is_file():
+        shutil.rmtree(run.checkpoints)
 
 
 def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
@@ -166,15 +212,25 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
     ranks.barrier()  # all is written
 
 
-def train_folds(config: Config, workers: int | None, display: Display, stop: Stop) -> None:
-    """Train every fold that is not finished, as the cells of an ablation are, and score all held-out cases together."""
+def train_folds(
+    config: Config, workers: int | None, display: Display, stop: Stop, cells: Sequence[Cell] | None = None
+) -> None:
+    """Train every fold that is not finished, as the cells of an ablation are, and score all held-out cases together.
+
+    Args:
+        config: with `data.split.fold: all`.
+        workers: folds trained at a time; None for one a GPU, or one.
+        display: where progress is shown.
+        stop: asked between steps whether to save and leave.
+        cells: the folds, where they differ in more than their split; None for those of the configuration.
+    """
     folder = Path(config.output) / config.name
     if (folder / "config.yaml").is_file():
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
     refuse_foreign(folder, ("fold-*/config.yaml", "fold-*.log"))
-    cells = fold_cells(config)
+    cells = cells or fold_cells(config)
     for cell in cells:
         Run.of(cell.config)  # refuses another configuration under the same name
     left = [cell for cell in cells if not cell.run.finished]
