@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -190,7 +190,11 @@ def _values(found: GroupScores, measure: Measure, groups: Sequence[str] | None =
 
 
 def not_paired(a: Method, b: Method) -> list[str]:
-    """What a comparison of two methods leaves out, or should not compare; a line for each."""
+    """What a comparison of two methods leaves out; a line for each.
+
+    Raises:
+        UsageError: a case has another reference in one than in the other.
+    """
     lines = []
     if a.header.primary != b.header.primary:
         lines.append(
@@ -210,20 +214,13 @@ def not_paired(a: Method, b: Method) -> list[str]:
             for seed, count in short.items()
         ]
     references = [_references(one) for one in (a, b)]
+    _refuse_other_references(a, b, *references)
     for index, (mine, other) in enumerate(((a, b), (b, a))):
         alone = sorted({case for case, _ in references[index]} - {case for case, _ in references[1 - index]})
         if alone:
             lines.append(
                 f"only {mine.name} has {_listed(alone)}: left out, or its group is of other cases in {other.name}"
             )
-    for key in sorted(references[0].keys() & references[1].keys()):
-        if references[0][key] != references[1][key]:
-            pixels = [one[key] for one in references]
-            lines.append(
-                f"{key[0]}: the reference has {pixels[0]} pixels of {key[1]} in {a.name}, {pixels[1]} in {b.name}: not "
-                "scored on the same masks, or not on one grid"
-            )
-            break
     return lines
 
 
@@ -232,7 +229,26 @@ def refuse_different(a: Method, b: Method) -> None:
     for key in ("classes", "background", "grid"):
         mine, theirs = getattr(a.header, key), getattr(b.header, key)
         if mine != theirs and not (key == "grid" and None in (mine, theirs)):
-            raise UsageError(f"{a.name} and {b.name} are not scored alike: {key} {mine} there, {theirs} here")
+            hint = "; scores.background, and background=CLASS or background=false for masks, set it"
+            raise UsageError(
+                f"{a.name} and {b.name} are not scored alike: {key} {mine} there, {theirs} here"
+                + (hint if key == "background" else "")
+            )
+
+
+def _refuse_other_references(
+    a: Method, b: Method, ours: Mapping[tuple[str, str], int], theirs: Mapping[tuple[str, str], int]
+) -> None:
+    """A `UsageError` where a class has other pixels in the reference of a case: the scores do not belong together."""
+    other = [key for key in sorted(ours.keys() & theirs.keys()) if ours[key] != theirs[key]]
+    if other:
+        case, label = other[0]
+        number = len({case for case, _ in other})
+        raise UsageError(
+            f"{case}: the reference has {ours[other[0]]} pixels of {label} in {a.name}, {theirs[other[0]]} in {b.name} "
+            f"({number} {'case differs' if number == 1 else 'cases differ'}): not scored on the same masks, "
+            "or not on one grid; score both against the same references, with scores.grid: original"
+        )
 
 
 def _references(method: Method) -> dict[tuple[str, str], int]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -57,8 +57,8 @@ class Options(Strict):
     class."""
     ignore: Annotated[Values, BeforeValidator(as_values)] = Field(default=[datasets.IGNORE])
     """Values of the references that do not count."""
-    background: str | None = None
-    """A class that is left out of the means."""
+    background: str | Literal[False] | None = None
+    """A class left out of the means, or `false` for none; by default that of value 0 for volumes, none for stills."""
     name: Expression = ".*"
     """A pattern on a file's name without suffix; its first group (or the whole match) is the case."""
     group: Expression = ".*"
@@ -85,7 +85,7 @@ class Options(Strict):
 _EXPECTED = {
     "labels": "a mapping such as {background: 0, gland: [1, 2]}, to whole numbers or colours [[r, g, b]]",
     "ignore": "whole numbers, or colours [[r, g, b]]",
-    "background": "the name of a class, in quotes where it is a number",
+    "background": "the name of a class, in quotes where it is a number, or false",
     "name": "a regular expression in quotes",
     "group": "a regular expression in quotes",
     "tolerance": "a number of millimetres above 0",
@@ -118,9 +118,8 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
     """
     pairs = _pairs(predicted, reference, options.name)
     labels_of, classes = _maps((pair.reference for pair in pairs.values()), options)
-    if options.background is not None and options.background not in classes.classes:
-        raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', options.background, classes.classes)}")
-    background = datasets.class_index(classes.classes, options.background)
+    kind: Kind = "volume" if datasets.is_volume(next(iter(pairs.values())).reference) else "still"
+    background = _background(options.background, classes, kind)
     scores = SegmentationScores(len(classes.classes), datasets.IGNORE, background)
     ground = datasets.background_index(classes.classes)
     surfaceless = background if ground is None else ground
@@ -145,9 +144,17 @@ def score_masks(predicted: Path, reference: Path, options: Options, track: Track
         if there is not None:
             volumes.add(prediction, target, there.spacing, there.voxel_ml)
     groups = [_first(options.group, case) for case in pairs]
-    kind: Kind = "volume" if datasets.is_volume(next(iter(pairs.values())).reference) else "still"
     document = volumes.into(scores.document(classes.classes, list(pairs), groups, kind=kind, grid="original"))
     return Scores(document, scores.image_rows(classes.classes, units) if kind == "volume" else [])
+
+
+def _background(name: str | Literal[False] | None, classes: LabelMap, kind: Kind) -> int | None:
+    """The class that is left out of the means, as runs leave it out."""
+    if name is None:
+        return classes.codes.get(0) if kind == "volume" else None
+    if name is not False and name not in classes.classes:
+        raise UsageError(f"{COMMAND_LINE}: background: {unknown('class', name, classes.classes)}")
+    return datasets.class_index(classes.classes, name or None)
 
 
 class _Pair(NamedTuple):

@@ -56,6 +56,28 @@ def test_every_value_is_a_class_where_nothing_else_is_said(program, tmp_path, ma
     assert scores["header"]["background"] == "0"
 
 
+@pytest.mark.parametrize(
+    ("options", "expected", "mean"),
+    [
+        ([], "0", 0.5),
+        (["background=false"], None, (0.5 + 2 * 42 / (2 * 42 + 2 + 2)) / 2),
+        (["labels={other: 0, gland: 1}"], "other", 0.5),
+        (["labels={gland: 1, other: 0}", "background=gland"], "gland", 2 * 42 / (2 * 42 + 2 + 2)),
+    ],
+)
+def test_value_0_of_volumes_is_the_background_unless_told(program, tmp_path, options, expected, mean):
+    """Four pixels of 48, of which two agree; the others are 42 that agree, 2 and 2 that do not."""
+    mask = np.zeros((3, 4, 4), dtype=np.uint8)
+    mask[1, 1:3, 1:3] = 1
+    for folder, values in (("a", mask), ("b", np.roll(mask, 1, axis=2))):
+        (tmp_path / folder).mkdir()
+        datasets.write_volume(datasets.Volume(values, np.eye(4)), tmp_path / folder / "case1.mhd")
+    program("evaluate", "--pred", "a", "--ref", "b", *options, check=0)
+    scores = json.loads((tmp_path / "a/scores.json").read_text())
+    assert scores["header"]["background"] == expected
+    assert scores["case"]["mDSC"] == pytest.approx(mean)
+
+
 def test_volumes_are_cases_of_many_images(program, tmp_path):
     mask = np.zeros((3, 4, 4), dtype=np.uint8)
     mask[1, 1:3, 1:3] = 1
