@@ -9,7 +9,7 @@ from ..console.sections import Section
 from ..experiment.run import TRAINED
 from .record import Record
 
-COLUMNS = ["arm", "epochs", "samples seen", "device hours", "parameters"]
+COLUMNS = ["arm", "epochs", "steps", "device hours", "parameters"]
 
 
 def cost(record: Record, folder: Path) -> Section | None:
@@ -21,15 +21,15 @@ def cost(record: Record, folder: Path) -> Section | None:
         if not logs:
             continue
         epochs = mean(map(len, logs))
-        samples = mean(sum(line["seconds"] * line["images_per_second"] for line in log) for log in logs)
+        steps = mean(log[-1]["step"] for log in logs)
         hours = sum(line["seconds"] for log in logs for line in log) / 3600
         counts = [
             run.training.read_json(TRAINED).get("parameters") for run in runs if (run.training.path / TRAINED).is_file()
         ]
         parameters = f"{counts[0]:,}" if counts and counts[0] else "-"
         of = f" (those of {one.shares})" if one.shares else ""
-        rows.append([arm, f"{epochs:g}", f"{samples:,.0f}", f"{hours:.2f}{of}", parameters])
+        rows.append([arm, f"{epochs:g}", f"{steps:,.0f}", f"{hours:.2f}{of}", parameters])
     if not rows:
         return None
-    lines = ["Epochs and samples of one training, mean over folds and seeds; hours of all of them, without validation."]
+    lines = ["Epochs and steps of one training, mean over folds and seeds; hours of all of them, without validation."]
     return Section("cost of training", lines, COLUMNS, rows)

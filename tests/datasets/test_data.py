@@ -68,7 +68,7 @@ def broken(camvid, how):
     ("how", "names", "says"),
     [
         ("root", "elsewhere", "no such folder; set data.root"),
-        ("empty", "val", "no image here"),
+        ("empty", "valannot/B_000.png", "no image of this name"),
         ("mask missing", "train/A_000.png", "no mask"),
         ("image missing", "trainannot/A_000.png", "no image of this name"),
         ("sizes", "trainannot/A_000.png", "30x24 pixels, but its image"),
