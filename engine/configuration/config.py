@@ -386,7 +386,7 @@ class Config(Strict):
     output: str = "runs"
     """Where run folders are made."""
     tune: TuneSection | None = None
-    """Tune before training, for `train_seg.py train --tune`; the arms of an ablation are tuned by `ablation.tune`."""
+    """Tune first, with `train_seg.py train run.yaml --tune`; the arms of an ablation are tuned by `ablation.tune`."""
     ablation: AblationSection | None = None
     """Arms to compare, for `train_seg.py ablate`."""
 
