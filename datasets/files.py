@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,11 @@ def existing(path: str) -> str:
 def same_name(name: str) -> str:
     """A name with composed letters (NFC): file systems and lists of files differ in that."""
     return unicodedata.normalize("NFC", name)
+
+
+def first_of(names: Collection[object]) -> str:
+    """The first three, as a line lists them."""
+    return ", ".join(map(str, [*names][:3])) + (", …" if len(names) > 3 else "")
 
 
 def read_json(path: Path) -> Any:

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .files import first_of
+
 
 class Note(UserWarning):
     """That something was done with a file which its owner should know of, though it is no error.
@@ -35,5 +37,4 @@ def noted() -> Iterator[list[str]]:
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     for (what, remedy), names in kinds.items():
-        more = ", …" if len(names) > 3 else ""
-        lines.append(f"{len(names)} {what}: {', '.join([*names][:3])}{more}; {remedy}")
+        lines.append(f"{len(names)} {what}: {first_of(names)}; {remedy}")

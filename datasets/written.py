@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import DataError
-from .files import cannot_write
+from .files import cannot_write, first_of
 
 LIST = ".segloss-written.jsonl"
 PREDICTS = "predict"
@@ -96,10 +96,7 @@ def predictions(paths: Iterable[Path]) -> list[Path]:
 def refuse_predictions(found: Sequence[Path]) -> None:
     """Raise a `DataError` that names predictions in the place of references; nothing where there are none."""
     if found:
-        more = ", …" if len(found) > 3 else ""
-        raise DataError(
-            f"{', '.join(map(str, found[:3]))}{more}: {len(found)} predicted by this program, so no references; {MOVE}"
-        )
+        raise DataError(f"{first_of(found)}: {len(found)} predicted by this program, so no references; {MOVE}")
 
 
 def _digest(path: Path) -> str:

@@ -95,8 +95,7 @@ def train_trials(tuners: Sequence[Tuner], executor: Executor, display: Display) 
     return failed or [
         f"{tuner.tuning.folder}: no trial of fold {fold} has a validation score, so nothing is chosen"
         for tuner in tuners
-        for fold in tuner.tuning.folds
-        if fold not in tuner.tuning.choices
+        for fold in sorted({*tuner.tuning.folds} - tuner.tuning.choices.keys())
     ]
 
 

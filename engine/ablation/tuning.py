@@ -109,7 +109,7 @@ class Tuning:
 
     @property
     def choices(self) -> dict[int, Choice]:
-        """What is chosen so far, by fold."""
+        """What is chosen so far, by fold; read from the logs of all trials at every call."""
         found = {fold: self.choice(fold) for fold in self.folds}
         return {fold: one for fold, one in found.items() if one is not None}
 

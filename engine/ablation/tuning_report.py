@@ -22,6 +22,8 @@ from .record import Record
 from .tuning import Tuning
 
 TRIALS_CAPTION = "validation scores of the trials; a ring: chosen"
+Point = tuple[int, int, Mapping[str, Any], float]
+"""Fold, trial, values and best validation score."""
 MOST_PANELS = 3
 """Panels beside each other."""
 
@@ -80,11 +82,12 @@ def trials_picture(tunings: Mapping[str, Tuning], primary: str) -> Figure | None
     for axis in panels[len(keys) :]:
         axis.set_axis_off()
     for (arm, tuning), colour in zip(tunings.items(), palette(max(2, len(tunings))), strict=False):
-        _best_so_far(first, tuning, arm, colour)
+        choices = tuning.choices
+        _best_so_far(first, tuning, points[arm], arm, colour)
         for axis, key in zip(panels, keys, strict=False):
             found = [point for point in points[arm] if _is_number(point[2].get(key))]
             axis.plot([one[2][key] for one in found], [one[3] for one in found], "o", color=colour, alpha=0.5, ms=4)
-            chosen = [one for one in found if one[0] in tuning.choices and tuning.choices[one[0]].trial == one[1]]
+            chosen = [one for one in found if one[0] in choices and choices[one[0]].trial == one[1]]
             axis.plot([one[2][key] for one in chosen], [one[3] for one in chosen], "o", mfc="none", mec=colour, ms=10)
     first.set(title="best so far, mean over folds", xlabel="trial", ylabel=f"validation {primary}")
     first.xaxis.get_major_locator().set_params(integer=True)
@@ -101,15 +104,16 @@ def trials_picture(tunings: Mapping[str, Tuning], primary: str) -> Figure | None
     return figure
 
 
-def _points(tuning: Tuning) -> list[tuple[int, int, Mapping[str, Any], float]]:
+def _points(tuning: Tuning) -> list[Point]:
     """Fold, trial, values and best validation score of every trial that has one."""
     scores = {(fold, trial): tuning.alone(trial, fold) for fold in tuning.folds for trial in tuning.values}
     return [(fold, trial, tuning.values[trial], score) for (fold, trial), score in scores.items() if score is not None]
 
 
-def _best_so_far(axis: Axes, tuning: Tuning, arm: str, colour: Any) -> None:
+def _best_so_far(axis: Axes, tuning: Tuning, points: Sequence[Point], arm: str, colour: Any) -> None:
     """The best score of the trials up to each, the mean over folds."""
-    scores = np.array([[tuning.alone(trial, fold) for fold in tuning.folds] for trial in tuning.values], np.float64)
+    found = {(trial, fold): score for fold, trial, _, score in points}
+    scores = np.array([[found.get((trial, fold)) for fold in tuning.folds] for trial in tuning.values], np.float64)
     best = np.fmax.accumulate(scores, axis=0)
     known = np.isfinite(best).all(1)
     axis.step(np.array([*tuning.values])[known], best[known].mean(1), where="post", color=colour, label=arm, lw=2)
@@ -143,12 +147,11 @@ def _method(section: TuneSection, primary: str) -> Iterator[str]:
 def _at_edges(tunings: Mapping[str, Tuning]) -> Iterator[str]:
     """Where the best value is the smallest or the largest that was tried: better ones may lie beyond."""
     for arm, tuning in tunings.items():
+        choices = tuning.choices
         for key in tuning.values[0]:
             tried = sorted({values[key] for values in tuning.values.values() if _is_number(values[key])})
             for end, side in ((0, "smallest"), (-1, "largest")):
-                folds = [
-                    fold for fold, one in tuning.choices.items() if len(tried) > 2 and one.values[key] == tried[end]
-                ]
+                folds = [fold for fold, one in choices.items() if len(tried) > 2 and one.values[key] == tried[end]]
                 if folds:
                     where = f"fold {', '.join(map(str, folds))}" if len(tuning.folds) > 1 else "the only fold"
                     of = f"{arm}: " if arm else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets.files import NAME_BYTES
+from datasets.files import NAME_BYTES, first_of
 from datasets.written import note, read_list
 
 from ..errors import UsageError
@@ -91,8 +91,3 @@ def refuse_foreign(folder: Path, marks: Sequence[str]) -> None:
 def count_of(names: Sequence[str], what: str) -> str:
     """How many there are: `1 file`, `3 files`."""
     return f"{len(names)} {what}{'s' if len(names) > 1 else ''}"
-
-
-def first_of(names: Sequence[str]) -> str:
-    """The first three."""
-    return ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")

@@ -78,7 +78,7 @@ def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Di
         for cell in left:
             cell.run.share(cell.config, cell.training_of)
         failed += train_cells(left, executor, display)
-        _conclude(ablation, display)
+        _conclude(ablation, cells, display)
     if failed:
         raise UsageError("\n".join(failed))
 
@@ -182,7 +182,7 @@ def _tables(path: Path) -> Outputs:
     return Outputs(path, "ablate", "rename it")
 
 
-def _conclude(ablation: Ablation, display: Display) -> None:
+def _conclude(ablation: Ablation, cells: Sequence[Cell], display: Display) -> None:
     """The tables, the pictures and the page of what is finished."""
     path = ablation.path
     found = Conclusion.of(path)
@@ -197,6 +197,6 @@ def _conclude(ablation: Ablation, display: Display) -> None:
             write_atomically(path / "table.tex", latex(sections).encode())
             write_csv(path / "table.csv", [row for one in found.verdicts for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
-    if changed := changed_between([cell.run for cell in ablation.cells]):
+    if changed := changed_between([cell.run for cell in cells]):
         display.line(f"warning: {changed}")
     display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -49,7 +49,8 @@ def report(paths: Sequence[Path], out: Path | None, display: Display) -> None:
         raise UsageError(f"{wanted}: a folder; --out is a file, such as {wanted / PAGE}")
     if not wanted.parent.is_dir():
         raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another --out")
-    outputs = None if wanted.name == PAGE and _is_own(wanted.parent) else Outputs(wanted.parent, "report")
+    own = _is_run(wanted.parent) or (wanted.parent / FILE).is_file()  # where train and ablate write their pages
+    outputs = None if wanted.name == PAGE and own else Outputs(wanted.parent, "report")
     if outputs is not None:
         outputs.claim([wanted.name])
     found = {path: Conclusion.of(path) for path in paths if kind(path) == "ablation"}
@@ -68,14 +69,14 @@ def write_page(folder: Path, subject: Subject) -> Path:
     return folder / PAGE
 
 
-def _is_own(folder: Path) -> bool:
-    """Whether a folder is one that `train` or `ablate` writes pages into."""
-    return (folder / "config.yaml").is_file() or Folds.holds(folder) or (folder / FILE).is_file()
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run, or of all folds of one."""
+    return (folder / "config.yaml").is_file() or Folds.holds(folder)
 
 
 def kind(path: Path) -> str:
     """`run` or `ablation`; a `UsageError` where a path is neither."""
-    if (path / "config.yaml").is_file() or Folds.holds(path):
+    if _is_run(path):
         return "run"
     if (path / FILE).is_file() or arms_of(path):
         return "ablation"

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.files import first_of
+
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.contents import changed_between
@@ -17,7 +19,6 @@ from ..experiment.run import Run
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..store.lock import Lock
-from ..store.outputs import first_of
 from .train import complete
 
 MAY_CHANGE = (*FREE, "data.root")

@@ -77,9 +77,7 @@ def train(
         raise UsageError("--workers: folds trained at a time, so it needs data.split.fold: all")
     run = Run.of(config)
     is_new = train_run(config, run, display, stop, waits, trial)
-    if trial is not None:
-        return
-    if launcher.process_info().rank != 0:
+    if trial is not None or launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
     if is_new or not (run.path / PAGE).is_file():
