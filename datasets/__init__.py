@@ -28,6 +28,7 @@ from .labels import (
     class_index,
     looks_like_background,
 )
+from .listing import Exclude, Listing
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .notes import Note, noted
@@ -104,6 +105,7 @@ __all__ = [
     "Dicom",
     "Division",
     "Draw",
+    "Exclude",
     "Folder",
     "FromFile",
     "Geometry",
@@ -111,6 +113,7 @@ __all__ = [
     "LabelMap",
     "Labels",
     "LeakageWarning",
+    "Listing",
     "NiftiFolder",
     "Normalised",
     "Note",

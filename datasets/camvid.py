@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .case import Case, Wanted
+from .case import Case
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
 from .labels import LabelMap, Labels, Values, label_map
+from .listing import Listing
 from .pattern import Pattern
 
 CLASSES = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
@@ -44,13 +45,13 @@ class CamVid(Stills):
             label_map(OWN, labels, ignore),
         )
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the frames of all three parts; a `DataError` for a missing folder, image or mask."""
         if (self.root / "701_StillsRaw_full").is_dir() and not (self.root / "trainannot").is_dir():
             raise DataError(
                 f"{self.root}: CamVid in its original form, with 701_StillsRaw_full; use data.name: camvid701"
             )
-        return super().cases(wanted)
+        return super().cases(listing)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A frame, of the sequence that its name begins with."""

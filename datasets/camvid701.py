@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .case import Case, Wanted
+from .case import Case
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
 from .labels import LabelMap, Labels, Values, label_map
+from .listing import Listing
 from .pattern import Pattern
 
 COLOURS: dict[str, tuple[tuple[int, int, int], str]] = {
@@ -79,7 +80,7 @@ class CamVid701(Stills):
             label_map(OWN, labels, ignore),
         )
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the frames.
 
         Raises:
@@ -89,7 +90,7 @@ class CamVid701(Stills):
             raise DataError(f"{self.root}: CamVid in SegNet's layout, with trainannot; use data.name: camvid")
         if (self.root / LIST).is_file():
             _check_list(self.root / LIST)
-        return super().cases(wanted)
+        return super().cases(listing)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A frame, of the sequence that its name begins with."""

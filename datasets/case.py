@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +13,26 @@ from .geometry import Geometry
 
 if TYPE_CHECKING:
     from .dicom_series import Series
+    from .listing import Listing
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Kind = Literal["volume", "still"]
 """What a case is: a volume of slices, or a picture."""
-Wanted = Collection[str] | None
-"""The ids of some cases, None for all."""
 IGNORE = 255
 """The label of pixels that do not count, in every decoded mask."""
+
+
+class Drawn(NamedTuple):
+    """A file of a mask.
+
+    Attributes:
+        path: the file, or a folder with a file a slice.
+        label: the class that its foreground is; None where its values say.
+    """
+
+    path: Path
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,10 @@ class Case:
         id: its name, unique in the data set.
         group: what must not be split over training and test: a patient, a video sequence, a city.
         image: the file or folder of the image.
-        mask: the file or folder of the mask.
+        mask: the file or folder of the mask, the first where there are several.
         part: the part the data set's own split puts it in, if it has one.
+        drawn: the files of the mask where there are several, or one for each class; otherwise empty.
+        valid: the file that is not 0 where pixels count, if there is one.
     """
 
     id: str
@@ -42,6 +54,18 @@ class Case:
     image: Path
     mask: Path
     part: Part | None = None
+    drawn: tuple[Drawn, ...] = ()
+    valid: Path | None = None
+
+    @property
+    def masks(self) -> tuple[Drawn, ...]:
+        """Every file of the mask."""
+        return self.drawn or (Drawn(self.mask),)
+
+    @property
+    def references(self) -> list[Path]:
+        """What says what is right: every file of the mask, and the one that says where pixels count."""
+        return [*(drawn.path for drawn in self.masks), *([] if self.valid is None else [self.valid])]
 
 
 @dataclass(frozen=True)
@@ -133,11 +157,11 @@ class Adapter(Protocol):
             DataError: the file is missing, damaged or does not say it.
         """
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the cases in a fixed order.
 
         Args:
-            wanted: the ids of those that are listed; the files of others need not be there.
+            listing: which of them, and what becomes of problems; None for all, the first problem being raised.
 
         Raises:
             DataError: files are missing or do not belong together.

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Part, Wanted
+from .case import IGNORE, Case, Decoded, Part
 from .errors import DataError
 from .folder import Stills
 from .formats import is_still
 from .labels import LabelMap, Labels, Values, label_map
+from .listing import Listing
 from .pattern import Pattern
 from .still import read_mask, same_size
 
@@ -97,17 +98,21 @@ class Cityscapes(Stills):
         )
         self.ids = ids
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the images of `train` and `val`; a `DataError` for a missing folder, image or mask."""
         for other in OWN:
             if self._has_masks(other) and not self._has_masks(self.ids):
                 raise DataError(f"{self.root}: no *_gtFine_{self.ids}.png; there are {other}: set data.ids: {other}")
-        return super().cases(wanted)
+        return super().cases(listing)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """An image, of the city whose folder it lies in."""
         folder, city, stem = name.split("/")
         return Case(stem, city, image, mask, PARTS[folder])
+
+    def is_worth_naming(self, path: Path) -> bool:
+        """Whether a file is an image by its name: masks of other kinds come with every image."""
+        return self.is_image(path)
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Wanted
+from .case import Case
 from .errors import DataError
-from .files import existing, read_json, same_name
+from .files import existing, read_json, same_name, walk
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
+from .listing import Listing
+from .notes import Note
 
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
@@ -61,14 +65,24 @@ class DatasetJson:
         except ValueError as error:
             raise DataError(f"{self.path}: {error}") from error
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
-        """The training cases by their first channels, sorted; a `DataError` for a file missing or out of the folder.
-
-        Args:
-            wanted: see `Adapter`.
-        """
+    def cases(self, listing: Listing) -> list[Case]:
+        """The training cases by their first channels, sorted; a `DataError` for a file missing or out of the folder."""
         training = self._content.get("training")
-        found = self._listed(training, wanted) if isinstance(training, list) else self._in_folders(wanted)
+        named = self._listed(training) if isinstance(training, list) else self._in_folders()
+        found: list[Case] = []
+        taken: set[Path] = set()
+        for name, (*images, mask) in named:
+            taken.update((*images, mask))
+            if not listing.takes(name):
+                continue
+            missing = next((path for path in (*images, mask) if not path.is_file()), None)
+            if missing is None:
+                found.append(Case(name, name, images[0], mask))
+            else:
+                why = f"no such file, but {self.path} names the case {name!r}; add it or remove that"
+                listing.refuse(DataError(f"{missing}: {why}"))
+        if listing.wanted is None:
+            self._note_untaken(taken)
         if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
             raise DataError(
                 f"{self.path}: file_ending {self._ending!r}; expected one of {', '.join(VOLUMES)}, so convert the "
@@ -93,43 +107,38 @@ class DatasetJson:
             )
         return tuple(str(channels[str(index)]) for index in range(len(channels)))
 
-    def _listed(self, training: list[Any], wanted: Wanted) -> list[Case]:
-        found = []
+    def _listed(self, training: list[Any]) -> Iterator[tuple[str, list[Path]]]:
+        """The name of each case that it lists, its channels and its mask."""
         for entry in training:
             if not isinstance(entry, dict) or not {"image", "label"} <= entry.keys():
                 raise DataError(f'{self.path}: training must list {{"image": file, "label": file}}, got {entry!r:.80}')
             mask = self._inside(entry["label"])
-            case = same_name(volume_stem(mask))
-            if wanted is not None and case not in wanted:
-                continue
             images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
             files = [self._inside(image) for image in images]
             if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
                 stem = volume_stem(files[0])
                 ending = files[0].name.removeprefix(stem)
                 files = channel_files(files[0].with_name(f"{stem}_0000{ending}"), len(self.channels))
-            found.append(self._case(case, files, mask))
-        return found
+            yield same_name(volume_stem(mask)), [*files, mask]
 
-    def _in_folders(self, wanted: Wanted) -> list[Case]:
+    def _in_folders(self) -> Iterator[tuple[str, list[Path]]]:
+        """The name of each mask in `labelsTr`, its channels and itself."""
         folder = self.root / "labelsTr"
         if not folder.is_dir():
             raise DataError(f"{self.path}: lists no training cases, and there is no folder {folder}")
-        found = []
         for mask in sorted(folder.iterdir()):
             if is_scan(mask) and (self._ending is None or mask.name.endswith(self._ending)):
                 name = volume_stem(mask)
-                if wanted is not None and same_name(name) not in wanted:
-                    continue
                 first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
-                found.append(self._case(same_name(name), channel_files(first, len(self.channels)), mask))
-        return found
+                yield same_name(name), [*channel_files(first, len(self.channels)), mask]
 
-    def _case(self, name: str, images: list[Path], mask: Path) -> Case:
-        for path in (*images, mask):
-            if not path.is_file():
-                raise DataError(f"{path}: no such file, but {self.path} names the case {name!r}; add it or remove that")
-        return Case(name, name, images[0], mask)
+    def _note_untaken(self, taken: Collection[Path]) -> None:
+        """Note the scans and masks for training that belong to no case."""
+        for folder in (self.root / "imagesTr", self.root / MASKS[0]):
+            for path in filter(is_scan, walk(folder) if folder.is_dir() else ()):
+                if path not in taken:
+                    note = Note("file(s) of no case", str(path), f"{self.path} names scan and mask of each case")
+                    warnings.warn(note, stacklevel=2)
 
     def _inside(self, name: Any) -> Path:
         path = Path(existing(str(self.root / str(name))))

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import IGNORE, Case, Decoded, Kind, Pixels, Wanted
+from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dicom_options import Colour, SegRule, Spacing
 from .errors import DataError
 from .formats import DICOM, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_index, label_map
+from .listing import Listing
 from .notes import Note
 from .paired import Paired
-from .pattern import Pattern
+from .pattern import Pattern, patterns_of
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume
 from .volume_io import read_series, volume_files
@@ -91,7 +92,7 @@ class Dicom(Paired):
             raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
         depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
         scans = Pattern("images", images, self._is_scan, depths[images])
-        drawn = None if masks is None else Pattern("masks", masks, self._is_mask, depths[masks])
+        drawn = patterns_of("masks", masks, self._is_mask, None if masks is None else depths[masks])
         super().__init__(root, [scans], drawn, spare_masks=True)
         self.slice_axis, self.resample, self.field_of_view = slice_axis, resample, field_of_view
         self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
@@ -99,17 +100,21 @@ class Dicom(Paired):
         self.channels = 3 if colour == "rgb" else 1
         self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the cases by name; a `DataError` as of all pairs, and for a mask that is a prediction."""
-        cases = super().cases(wanted)
-        if self.masks is not None:
+        cases = super().cases(listing)
+        if self.masks:
             refuse_predictions([case.mask for case in cases if self._index.is_prediction(case.mask)])
         return cases
+
+    def is_worth_naming(self, path: Path) -> bool:
+        """Whether a file is a scan or a mask by its name."""
+        return is_scan(path) or path.suffix.lower() in DICOM
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
         mask = case.mask
-        if self.masks is None and not case.image.is_dir():
+        if not self.masks and not case.image.is_dir():
             from .dicom_series import find_series
 
             series = find_series(case.image, self.series, self.stack, self.spacing, self._index)
@@ -140,7 +145,7 @@ class Dicom(Paired):
         """Decode a scan and its mask; a `DataError` where the mask belongs to another scan."""
         image = self.read_image(case.image)
         assert image.series is not None
-        mask = self._segmentation(case.image, image.series) if self.masks is None else case.mask
+        mask = self._segmentation(case.image, image.series) if not self.masks else case.mask
         if self._index.is_segmentation(mask):
             self._refuse_foreign(mask, image.series)
         decoded = with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from .case import Case, Decoded, Kind, Pixels
 from .formats import is_still, without_suffix
-from .labels import LabelMap, Labels, Values, label_map
+from .labels import LabelMap, Labels, Values
+from .layers import Overlap, class_map
 from .paired import Paired
-from .pattern import Pattern
+from .pattern import Pattern, patterns_of
 from .still import read_image, with_mask
 
 
@@ -18,18 +20,27 @@ class Stills(Paired):
 
     kind: Kind = "still"
     reads = "images (.png, .jpg, .tif, .bmp)"
+    unites = True
 
     def __init__(
-        self, root: str, images: Pattern, masks: Pattern, labels: LabelMap, channels: Literal[1, 3] = 3
+        self,
+        root: str,
+        images: Pattern,
+        masks: Pattern | Mapping[str | None, Pattern],
+        labels: LabelMap,
+        channels: Literal[1, 3] = 3,
+        valid: Pattern | None = None,
+        overlap: Overlap = "refuse",
     ) -> None:
-        super().__init__(root, [images], masks, spare_masks="{name}" not in images.text)
-        self.labels = labels
+        by_class: Mapping[str | None, Pattern] = {None: masks} if isinstance(masks, Pattern) else masks
+        super().__init__(root, [images], by_class, spare_masks="{name}" not in images.text, valid=valid)
+        self.labels, self.overlap = labels, overlap
         self.channels: int = channels
         self.normalise = "imagenet" if channels == 3 else "percentile"
 
     def sources(self, case: Case) -> list[Path]:
-        """The image and its mask."""
-        return [case.image, case.mask]
+        """The image and what is drawn of it."""
+        return [case.image, *case.references]
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is an image by its name."""
@@ -45,7 +56,7 @@ class Stills(Paired):
 
     def read(self, case: Case) -> Decoded:
         """Decode an image and its mask."""
-        return with_mask(self.read_image(case.image), case, self.labels)
+        return with_mask(self.read_image(case.image), case, self.labels, self.overlap)
 
 
 class Folder(Stills):
@@ -60,26 +71,37 @@ class Folder(Stills):
         labels: a class name to one or several mask values, or to RGB colours `[[r, g, b], …]`, in the order of the
             class indices.
         images: where images lie; without `{name}` the id is the path below the fixed folders, without suffix.
-        masks: where masks lie, with `{name}`.
+        masks: where masks lie, with `{name}`; with a `*` besides the ending several of an image are united. Or a
+            mapping of classes to such patterns, whose masks are 0 where the class is not.
         ignore: mask values, or colours, of pixels that do not count; 255 is one already where no class has it.
         channels: 1 for grey images, 3 for RGB; grey ones are repeated.
+        valid: where files lie, with `{name}`, that are 0 where pixels do not count, such as outside a field of view.
+        overlap: of two classes that several masks draw at one pixel: refuse, or labels, where the class that stands
+            later in `labels` wins.
 
     Raises:
-        ValueError: see `LabelMap` and `Pattern`; a mask pattern without `{name}`.
+        ValueError: see `class_map` and `Pattern`; a pattern of masks without `{name}`.
     """
 
     def __init__(
         self,
         root: str,
-        labels: Labels,
+        labels: Labels | None = None,
         images: str = "images/{name}.*",
-        masks: str = "masks/{name}.*",
+        masks: str | dict[str, str] = "masks/{name}.*",
         ignore: Values | None = None,
         channels: Literal[1, 3] = 3,
+        valid: str | None = None,
+        overlap: Overlap = "refuse",
     ) -> None:
-        patterns = Pattern("images", images, is_still), Pattern("masks", masks, is_still)
-        if "{name}" not in masks:
-            raise ValueError(f"masks: {masks!r} does not hold {{name}}, so masks have no names")
-        if ("{part}" in images) != ("{part}" in masks):
-            raise ValueError(f"masks: {masks!r} and images {images!r} must both hold {{part}}, or neither")
-        super().__init__(root, *patterns, label_map(None, labels, ignore), channels)
+        found = Pattern("images", images, is_still)
+        drawn = patterns_of("masks", masks, is_still)
+        says = None if valid is None else Pattern("valid", valid, is_still)
+        for pattern in (*drawn.values(), *([] if says is None else [says])):
+            if "{name}" not in pattern.text:
+                raise ValueError(f"{pattern.key}: {pattern.text!r} does not hold {{name}}, so its files have no names")
+            if ("{part}" in images) != ("{part}" in pattern.text):
+                raise ValueError(
+                    f"{pattern.key}: {pattern.text!r} and images {images!r} must both hold {{part}}, or neither"
+                )
+        super().__init__(root, found, drawn, class_map(None, masks, labels, ignore), channels, says, overlap)

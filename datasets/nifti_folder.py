@@ -6,14 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Decoded, Kind, Pixels, Wanted
+from .case import Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .errors import DataError
 from .formats import is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, label_map
+from .layers import Overlap, class_map
+from .listing import Listing
 from .paired import Paired
-from .pattern import Pattern
-from .scan import SliceAxis, read_scan, with_scan_mask
+from .pattern import Pattern, patterns_of
+from .scan import SliceAxis, read_scan, with_scan_masks
 from .volume_io import volume_files
 
 
@@ -27,19 +29,24 @@ class NiftiFolder(Paired):
     Args:
         root: the folder.
         images: where scans lie, with `{name}`; a list of patterns for several channels.
-        masks: where masks lie, with `{name}`.
+        masks: where masks lie, with `{name}`; with a `*` besides the ending several of a scan are united. Or a mapping
+            of classes to such patterns, whose masks are 0 where the class is not.
         labels: a class name to one or several mask values; null for those of `dataset.json`.
         ignore: mask values of voxels that do not count.
         channels: the channels of a scan that is found by one pattern; several in one file are its fourth axis. Null:
             1, or as many as `dataset.json` says.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
+        valid: where files lie, with `{name}`, that are 0 where voxels do not count.
+        overlap: of two classes that several masks draw at one voxel: refuse, or labels, where the class that stands
+            later in `labels` wins.
 
     Raises:
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
     """
 
     reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
+    unites = True
     what = "scan"
     kind: Kind = "volume"
     normalise = "percentile"
@@ -50,12 +57,14 @@ class NiftiFolder(Paired):
         self,
         root: str,
         images: str | list[str] | None = None,
-        masks: str | None = None,
+        masks: str | dict[str, str] | None = None,
         labels: Labels | None = None,
         ignore: Values | None = None,
         channels: int | None = None,
         slice_axis: SliceAxis = "axial",
         resample: bool = False,
+        valid: str | None = None,
+        overlap: Overlap = "refuse",
     ) -> None:
         if (images is None) != (masks is None):
             raise ValueError("masks: images and masks go together; leave out both where root has a dataset.json")
@@ -66,16 +75,19 @@ class NiftiFolder(Paired):
             raise ValueError("images: a list of patterns, one a channel, holds no *")
         if channels is not None and (channels < 1 or len(given) > 1):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
-        for pattern in [*given, *([] if masks is None else [masks])]:
-            if "{name}" not in pattern:
-                raise ValueError(f"{'masks' if pattern == masks else 'images'}: {pattern!r} does not hold {{name}}")
+        if valid is not None and images is None:
+            raise ValueError("valid: for scans that patterns find; see images and masks")
         scans = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
-        drawn = None if masks is None else Pattern("masks", masks, is_scan, self.depth)
-        super().__init__(root, scans, drawn, spare_masks=self.layout is not None)
-        self.slice_axis, self.resample = slice_axis, resample
+        drawn = patterns_of("masks", masks, is_scan, self.depth)
+        says = None if valid is None else Pattern("valid", valid, is_scan, self.depth)
+        for one in (*scans, *drawn.values(), *([] if says is None else [says])):
+            if "{name}" not in one.text:
+                raise ValueError(f"{one.key}: {one.text!r} does not hold {{name}}")
+        super().__init__(root, scans, drawn, spare_masks=self.layout is not None, valid=says)
+        self.slice_axis, self.resample, self.overlap = slice_axis, resample, overlap
         self._own_channels, self._ignore, self._given = channels, ignore, None
-        if labels is not None or drawn is not None:
-            self._given = label_map(self.own, labels, ignore, values_only=True)
+        if labels is not None or drawn:
+            self._given = class_map(self.own, masks, labels, ignore, values_only=True)
 
     @cached_property
     def _json(self) -> DatasetJson:
@@ -103,17 +115,21 @@ class NiftiFolder(Paired):
         labels = {"labels": self.labels.values, "ignore": self.labels.ignored()} if self._given is None else {}
         return labels | ({"channels": self.channels} if self._own_channels is None else {})
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the cases by name.
 
         Raises:
             DataError: a missing folder, no scan, a scan without its mask or with two, a mask without a scan, a channel
                 that is missing; see `DatasetJson`.
         """
-        if self.masks is not None:
-            return super().cases(wanted)
+        if self.masks:
+            return super().cases(listing)
         self._refuse_other_channels()
-        return self._json.cases(wanted)
+        return self._json.cases(listing or Listing())
+
+    def is_worth_naming(self, path: Path) -> bool:
+        """Whether a file is a scan or a mask by its name."""
+        return is_scan(path)
 
     def accepts(self, path: Path) -> bool:
         """Whether a file may be a scan, by its name."""
@@ -123,26 +139,28 @@ class NiftiFolder(Paired):
         """Every file of the scan and of its mask, and the `dataset.json` that names the classes."""
         described = [self._json.path] if self._given is None else []
         return described + [
-            file for path in (*self._channel_files(case.image), case.mask) for file in volume_files(path)
+            file for path in (*self._channel_files(case.image), *case.references) for file in volume_files(path)
         ]
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is a scan, or the first channel of one, by its name."""
         if not is_scan(path):
             return False
-        if self.masks is None:
+        if not self.masks:
             if path.parent.name in MASKS or is_further(path, self.channels):
                 return False
             return not (self.root / NAME).is_file() or path.resolve() not in self._json.masks
         if len(self.images) > 1:
             return self.images[0].fits(path)
-        here, mask = self.images[0], self.masks
-        return not mask.fits(path) or (here.fits(path) and len(here.text) >= len(mask.text))  # the closer fit
+        here = self.images[0]
+        others = [*self.masks.values(), *([] if self.valid is None else [self.valid])]
+        closer = max((len(other.text) for other in others if other.fits(path)), default=0)
+        return not closer or (here.fits(path) and len(here.text) >= closer)
 
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
         """The scan's name; as nnU-Net names files without the channel, `_0000`."""
         name, suffix = without_suffix(relative)
-        return name.removesuffix("_0000") if self.masks is None else name, suffix
+        return name.removesuffix("_0000") if not self.masks else name, suffix
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""
@@ -155,7 +173,7 @@ class NiftiFolder(Paired):
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan and its mask."""
-        return with_scan_mask(self.read_image(case.image), (case.image, case.mask), self.labels, self.resample)
+        return with_scan_masks(self.read_image(case.image), case, self.labels, self.resample, self.overlap)
 
     def _refuse_other_channels(self) -> None:
         named = self._json.channels
@@ -167,7 +185,7 @@ class NiftiFolder(Paired):
 
     def _channel_files(self, path: Path) -> list[Path]:
         """The files of the channels of the scan whose first is given."""
-        if self.masks is None:
+        if not self.masks:
             return channel_files(path, self.channels)
         found = [path]
         for pattern in self.images[1:]:

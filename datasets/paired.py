@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .case import PARTS, Case, Wanted
+from .case import PARTS, Case, Drawn
 from .errors import DataError
+from .files import walk
+from .formats import without_suffix
 from .labels import LabelMap, background_of
+from .listing import Listing
 from .notes import Note
 from .pattern import Pattern
+
+Files = dict[str, list[Path]]
+"""What a pattern has found, by name."""
 
 
 class Paired:
@@ -20,8 +27,10 @@ class Paired:
     Args:
         root: the folder that the patterns start from.
         images: where images lie, or each of their channels in a file of its own, of which the first stands for all.
-        masks: where masks lie; None where they are found by other means, and the image stands in its mask's place.
+        masks: where masks lie, by the class that is drawn in them, or None where their values say; empty where masks
+            are found by other means, and the image stands in its mask's place.
         spare_masks: a mask may lie there without its image.
+        valid: where files lie that are 0 where pixels do not count; None where there are none.
     """
 
     assumes_spacing = False
@@ -32,9 +41,19 @@ class Paired:
     """The data set's own layout in words, for messages; None where data.images and data.masks say it."""
     what = "image"
     """An image in one word, for messages."""
+    unites = False
+    """Whether several masks of one image are united."""
 
-    def __init__(self, root: str, images: Sequence[Pattern], masks: Pattern | None, spare_masks: bool) -> None:
-        self.root, self.images, self.masks, self.spare_masks = Path(root), images, masks, spare_masks
+    def __init__(
+        self,
+        root: str,
+        images: Sequence[Pattern],
+        masks: Mapping[str | None, Pattern],
+        spare_masks: bool,
+        valid: Pattern | None = None,
+    ) -> None:
+        self.root, self.images, self.masks, self.valid = Path(root), images, masks, valid
+        self.spare_masks = spare_masks
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,42 +69,47 @@ class Paired:
         """Nothing: no file of the data set says anything in place of the configuration."""
         return {}
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the cases by name.
 
         Args:
-            wanted: see `Adapter`.
+            listing: see `Adapter`.
 
         Raises:
             DataError: a missing folder, no image, an image or mask that is missing, or several of one name.
         """
+        listing = listing or Listing()
         if not self.root.is_dir():
             meant = f"with {self.layout}" if self.layout else "of the data set"
             raise DataError(f"{self.root}: no such folder; set data.root to the folder {meant}")
         first, *further = [pattern.find(self.root) for pattern in self.images]
-        drawn = {} if self.masks is None else self.masks.find(self.root)
-        # where both patterns fit a file, it is a mask if an image of its name is left
-        taken = {path for name, paths in drawn.items() for path in paths if {*first.get(name, ())} - {path}}
+        drawn = {label: pattern.find(self.root, first) for label, pattern in self.masks.items()}
+        valid = {} if self.valid is None else self.valid.find(self.root, first)
+        # where a file fits another pattern too, it is no image if an image of that name is left
+        others: list[Files] = [*drawn.values(), valid]
+        taken = {
+            path for one in others for name, paths in one.items() for path in paths if {*first.get(name, ())} - {path}
+        }
         first = {name: kept for name, paths in first.items() if (kept := [path for path in paths if path not in taken])}
-        if wanted is not None:
-            first, drawn = (self._of(wanted, files) for files in (first, drawn))
-        else:
+        if listing.wanted is None:
             self._refuse_none(first)
+            spare = {path for one in others for name, paths in one.items() if name not in first for path in paths}
+            known = {path for one in (first, *further, *others) for paths in one.values() for path in paths}
+            self._note_untaken(known - spare if self.spare_masks else known)
         found = []
-        for name, (image, *_) in first.items():
-            for pattern, listed in zip(self.images, [first, *further], strict=True):
-                self._refuse_other_than_one(listed.get(name, []), image, pattern, name)
-            mask = image
-            if self.masks is not None:
-                self._refuse_other_than_one(drawn.get(name, []), image, self.masks, name)
-                mask = drawn[name][0]
-                if mask == image:
-                    raise DataError(f"{mask}: fits data.images and data.masks, so it would be its own mask; narrow one")
-            found.append(self.case(name, image, mask))
-        for name in () if self.spare_masks else sorted(drawn.keys() - first.keys()):
-            text, folder = self.images[0].text, self.images[0].folder(self.root, name.split("/")[0])
-            where = f"in {folder}" if self.layout else f"by data.images: {text}"
-            raise DataError(f"{drawn[name][0]}: no {self.what} of this name {where}; add it or remove the mask")
+        for name, images in self._of(listing, first).items():
+            try:
+                channels = [images, *(listed.get(name, []) for listed in further)]
+                masks = {label: files.get(name, []) for label, files in drawn.items()}
+                found.append(self._case(name, channels, masks, valid.get(name, [])))
+            except DataError as error:
+                listing.refuse(error)
+        for one in () if self.spare_masks else drawn.values():
+            for name in sorted(self._of(listing, one).keys() - first.keys()):
+                text, folder = self.images[0].text, self.images[0].folder(self.root, name.split("/")[0])
+                where = f"in {folder}" if self.layout else f"by data.images: {text}"
+                why = f"no {self.what} of this name {where}; add it or remove the mask"
+                listing.refuse(DataError(f"{one[name][0]}: {why}"))
         return found
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
@@ -93,9 +117,77 @@ class Paired:
         part = next((part for part in PARTS if name.startswith(f"{part}/")), None)
         return Case(name, name, image, mask, part)
 
-    def _of(self, wanted: Collection[str], files: dict[str, list[Path]]) -> dict[str, list[Path]]:
-        """The files of some cases, by their name."""
-        return {name: paths for name, paths in files.items() if self.case(name, paths[0], paths[0]).id in wanted}
+    def is_worth_naming(self, path: Path) -> bool:
+        """Whether a file that no pattern takes may have been meant to be taken, by its name."""
+        return self.images[0].accepts(path)
+
+    def _case(
+        self, name: str, channels: Sequence[list[Path]], masks: Mapping[str | None, list[Path]], valid: list[Path]
+    ) -> Case:
+        """The case of some files; a `DataError` where one is missing, or there are several of a kind."""
+        image = channels[0][0]
+        for pattern, files in zip(self.images, channels, strict=True):
+            self._refuse_other_than_one(files, image, pattern, name)
+        drawn = [Drawn(path, label) for label in masks for path in self._masks(masks, label, image, name)]
+        mask = drawn[0].path if drawn else image
+        if any(one.path == image for one in drawn):
+            raise DataError(f"{image}: fits data.images and data.masks, so it would be its own mask; narrow one")
+        case = self.case(name, image, mask)
+        if len(drawn) > 1 or None not in masks:
+            case = replace(case, drawn=tuple(drawn))
+        if self.valid is not None:
+            self._refuse_other_than_one(valid, image, self.valid, name)
+            case = replace(case, valid=valid[0])
+        return case
+
+    def _masks(self, masks: Mapping[str | None, list[Path]], label: str | None, image: Path, name: str) -> list[Path]:
+        """The masks of an image that one pattern finds; several are united, a class may have none if another has."""
+        files, pattern = masks[label], self.masks[label]
+        if not files and any(masks.values()):
+            note = Note(f"{self.what}(s) without mask of {label}, so without {label}", str(image), f"see {pattern.key}")
+            warnings.warn(note, stacklevel=2)
+            return []
+        apart = {without_suffix(path.name)[0] for path in files}
+        together = len(apart) == len(files) and len({path.parent for path in files}) == 1
+        if len(files) < 2 or not self.unites or not pattern.finds_several or not together:
+            self._refuse_other_than_one(files, image, pattern, name)
+            return files
+        if self.background is None:
+            raise DataError(
+                f"{files[1]}: beside {files[0].name}, but masks are united on background, and no class of data.labels "
+                "is named so; name one, or narrow data.masks"
+            )
+        remedy = f"{pattern.key} finds them; `masks: {{class: pattern, …}}` gives each class its own"
+        warnings.warn(Note(f"{self.what}(s) with several masks, which are united", str(image), remedy), stacklevel=2)
+        return files
+
+    def _of(self, listing: Listing, files: Files) -> Files:
+        """The files of the cases that are listed, by their name."""
+        return {name: paths for name, paths in files.items() if listing.takes(self.case(name, paths[0], paths[0]).id)}
+
+    def _note_untaken(self, taken: Collection[Path]) -> None:
+        """Note the files that no pattern takes; those beside a mask, of a name that begins like its, apart."""
+        beside = {without_suffix(str(path))[0] for path in taken}
+        for path in self._left(taken):
+            stem = without_suffix(str(path))[0]
+            shorter = (stem[:end] for end in range(len(stem), len(str(path.parent)) + 1, -1))
+            if self.unites and self.layout is None and not beside.isdisjoint(shorter):
+                what = "file(s) that no pattern takes, though their names begin like a file that one takes"
+                remedy = (
+                    "data.masks with * unites several masks of an image ('{name}_mask*.png'), data.valid finds files "
+                    "that say which pixels count"
+                )
+            else:
+                what = "file(s) that no pattern takes"
+                remedy = f"expected {self.layout}" if self.layout else "see data.images and data.masks"
+            warnings.warn(Note(what, str(path), remedy), stacklevel=2)
+
+    def _left(self, taken: Collection[Path]) -> Iterator[Path]:
+        """The files below the root that are not taken, nor lie in a folder that is."""
+        for path in walk(self.root):
+            left = path not in taken and not any(folder in taken for folder in path.parents)
+            if left and self.is_worth_naming(path) and not path.is_dir():
+                yield path
 
     def _refuse_none(self, first: dict[str, list[Path]]) -> None:
         """Raise a `DataError` where there is no image; note folders of a layout of its own that have none."""
@@ -123,6 +215,6 @@ class Paired:
             raise DataError(f"{files[1]}: {files[0].name} has the same name; keep one of them{narrow}")
         if not files:
             see = "" if self.layout else f", or see data.{pattern.key}"
-            kind = "mask" if pattern is self.masks else "file"
+            kind = "mask" if pattern in self.masks.values() else "file"
             lacking = pattern.filled(self.root, name)
             raise DataError(f"{image}: no {kind} {lacking}; add it or remove the {self.what}{see}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from .case import PARTS
@@ -44,6 +44,11 @@ class Pattern:
         self.parts = parts if "{part}" in text else ("",)
         self._name = ".+" if depth is None else "/".join(["[^/]+"] * depth)
 
+    @property
+    def finds_several(self) -> bool:
+        """Whether it is meant to find several files of one name: by a `*` that does not stand for their ending."""
+        return "*" in self.text.rpartition("/")[2].removesuffix(".*")
+
     def folder(self, root: Path, part: str) -> Path:
         """The folder that the files of a part lie below, as far as the pattern names it."""
         fixed = re.match(r"(?:[^/*{]*/(?=[^/]))*", self.text.replace("{part}", part))
@@ -54,9 +59,10 @@ class Pattern:
         part, _, rest = name.partition("/") if "{part}" in self.text else ("", "", name)
         return root / self.text.replace("{part}", part).replace("{name}", rest)
 
-    def find(self, root: Path) -> dict[str, list[Path]]:
+    def find(self, root: Path, known: Collection[str] = ()) -> dict[str, list[Path]]:
         """The files that fit, sorted, by their name; with `{part}` the name begins with it.
 
+        Where a `*` follows it, `{name}` is the longest of the `known` names that fits, else as long as it can be.
         Hidden files and folders are passed over. Folders behind links are looked into where the pattern names them, not
         where it has a wildcard.
         """
@@ -65,7 +71,8 @@ class Pattern:
             folder = self.folder(root, part)
             text = self.text.replace("{part}", part)
             fixed = folder.relative_to(root).as_posix()
-            expression = _expression(text if fixed == "." else text.removeprefix(f"{fixed}/"), self._name)
+            rest = text if fixed == "." else text.removeprefix(f"{fixed}/")
+            expression = _expression(rest, self._name)
             for path in walk(folder):
                 below = path.relative_to(folder).as_posix()
                 fits = expression.fullmatch(below)
@@ -73,7 +80,12 @@ class Pattern:
                     continue
                 name = fits["name"] if "name" in expression.groupindex else below.removesuffix(path.suffix)
                 name = re.sub(r"(?i)\.nii$", "", name)  # of .nii.gz
-                found.setdefault(same_name(f"{part}/{name}" if part else name), []).append(path)
+                before = f"{part}/" if part else ""
+                if self.finds_several and f"{before}{name}" not in known:
+                    shorter = (name[:end] for end in range(len(name) - 1, 0, -1))
+                    fitting = (one for one in shorter if same_name(f"{before}{one}") in known)
+                    name = next((one for one in fitting if _expression(rest, re.escape(one)).fullmatch(below)), name)
+                found.setdefault(same_name(f"{before}{name}"), []).append(path)
         return found
 
     def fits(self, path: Path) -> bool:
@@ -91,6 +103,17 @@ class Pattern:
     def _match(self, path: Path) -> re.Match[str] | None:
         expression = _expression(self.text, name="[^/]+").pattern
         return re.fullmatch(r"(?P<base>(?:.*/)?)" + expression, path.as_posix())
+
+
+def patterns_of(
+    key: str, masks: str | Mapping[str, str] | None, accepts: Callable[[Path], bool], depth: int | None = None
+) -> dict[str | None, Pattern]:
+    """The patterns of masks by the class that is drawn in them, or None for one of all; arguments as `Pattern`."""
+    if masks is None:
+        return {}
+    if isinstance(masks, str):
+        return {None: Pattern(key, masks, accepts, depth)}
+    return {label: Pattern(f"{key}.{label}", text, accepts, depth) for label, text in masks.items()}
 
 
 def _expression(text: str, name: str) -> re.Pattern[str]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import phantom_trus
-from .case import Case, Kind, Wanted
+from .case import Case, Kind
 from .dicom_folder import Trus
 from .errors import DataError
 from .files import cannot_write
 from .labels import Labels, Values
+from .listing import Listing
 from .promise12 import Promise12
 from .scan import SliceAxis
 from .volume import Volume
@@ -83,11 +84,11 @@ class Phantom:
         self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
         self.output_name, self.read_image, self.read = reader.output_name, reader.read_image, reader.read
 
-    def cases(self, wanted: Wanted = None) -> list[Case]:
+    def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the patients, made and written first where that has not been done."""
         if not self.root.is_dir():
             self._write()
-        return self.reader.cases(wanted)
+        return self.reader.cases(listing)
 
     def _write(self) -> None:
         try:

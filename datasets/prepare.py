@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .cache import Cache
 from .cached import CachedCase
-from .case import PARTS, Adapter, Case, Part, Wanted
+from .case import PARTS, Adapter, Case, Part
 from .division import Split, Splitter
 from .errors import DataError
 from .files import refuse_unprintable
 from .labels import background_index
 from .leakage import Known, leaks, refuse
+from .listing import Exclude, Listing
 from .split_file import Recorded
 from .written import predictions, refuse_predictions
 
@@ -53,25 +54,41 @@ Data = Division[CachedCase]
 """A data set, decoded and divided."""
 
 
-def list_cases(adapter: Adapter, group: str | None, wanted: Wanted = None) -> list[Case]:
+def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = None) -> list[Case]:
     """The cases of a data set, in the groups that `data.group` gives them.
 
     Args:
         adapter: lists them.
         group: see `prepare`.
-        wanted: see `Adapter`.
+        listing: see `Adapter`.
 
     Raises:
         DataError: see the adapter; two cases of one name, an id that `group` does not match; masks that
-            `predict` has written.
+            `predict` has written; an entry of `exclude` that fits no case. Where the listing keeps problems, only one
+            for which nothing can be listed.
     """
-    cases = [replace(case, group=_group(case, group)) for case in adapter.cases(wanted)]
-    for case in cases:
-        refuse_unprintable(case.image)
-        refuse_unprintable(case.mask)
-    _refuse_equal_ids(cases)
-    refuse_predictions(predictions(case.mask for case in cases if case.mask != case.image))
-    return cases
+    listing = listing or Listing()
+    cases: dict[str, Case] = {}
+    for case in adapter.cases(listing):
+        try:
+            for path in (case.image, *case.references):
+                refuse_unprintable(path)
+            if (twin := cases.get(case.id)) is not None:
+                raise DataError(
+                    f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
+                )
+            cases[case.id] = replace(case, group=_group(case, group))
+        except DataError as error:
+            listing.refuse(error)
+    listing.close()
+    drawn = {path: case.id for case in cases.values() for path in case.references if path != case.image}
+    own = predictions(drawn)
+    try:
+        refuse_predictions(own)
+    except DataError as error:
+        listing.refuse(error)
+    predicted = {drawn[path] for path in own}
+    return [case for case in cases.values() if case.id not in predicted]
 
 
 def divide(cases: Sequence[Case], known: Sequence[K], splitter: Splitter, background: int | None) -> Division[K]:
@@ -100,6 +117,7 @@ def prepare(
     splitter: Splitter,
     group: str | None = None,
     official: bool = False,
+    exclude: Exclude | None = None,
     track: Track = lambda cases, _: cases,
 ) -> Data:
     """List, decode, divide and check the cases for training.
@@ -110,13 +128,14 @@ def prepare(
         group: a regular expression on the case id whose first group (or whole match) names the group; `case` makes
             every case its own; None leaves it to the adapter.
         official: the split is the data set's own: what leaks is a warning, not an error.
+        exclude: the cases that are left out.
         track: shows progress: is given the decoded cases as they come and their number, and gives them on.
 
     Raises:
         DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
     """
     recorded = splitter if isinstance(splitter, Recorded) else None
-    cases = list_cases(cache.adapter, group, None if recorded is None else recorded.ids)
+    cases = list_cases(cache.adapter, group, Listing(None if recorded is None else recorded.ids, exclude))
     decoded = list(track(cache.decode(cases), len(cases)))
     data = divide(cases, decoded, splitter, background_index(cache.adapter.classes))
     for line in data.empty if recorded is None or len(recorded.parts) == len(PARTS) else []:
@@ -151,17 +170,6 @@ def _sizes(cached: CachedCase, samples: Samples) -> set[tuple[int, int]]:
         return samples.augmentation.sizes(cached.image(0, samples.context)) if samples.augmentation else set()
     except ValueError as error:
         raise DataError(f"{cached.case.image}: data.augment: {error}") from error
-
-
-def _refuse_equal_ids(cases: Sequence[Case]) -> None:
-    """Raise a `DataError` where two cases have one name."""
-    seen: dict[str, Case] = {}
-    for case in cases:
-        twin = seen.setdefault(case.id, case)
-        if twin is not case:
-            raise DataError(
-                f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
-            )
 
 
 def _foreground(pixels: Sequence[int], background: int | None) -> float:

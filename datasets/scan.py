@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .case import Decoded, Pixels
+from .case import Case, Decoded, Pixels
 from .dicom_options import WHOLE, SegRule
 from .errors import DataError
 from .formats import is_still
 from .geometry import Geometry
 from .labels import LabelMap
+from .layers import Overlap, counted, united
 from .still import read_mask
 from .volume import Volume
 from .volume_io import read_mask_volume, read_volume
@@ -78,6 +80,22 @@ def with_scan_mask(
     Raises:
         DataError: an unreadable mask, one on another grid, values that are no class.
     """
+    return Decoded(image, labels(_scan_mask(image, files, resample, rule, index), files[1]))
+
+
+def with_scan_masks(image: Pixels, case: Case, labels: LabelMap, resample: bool, overlap: Overlap) -> Decoded:
+    """A scan with the mask that the files of a case make together, on the scan's grid; see `with_scan_mask`."""
+    layers = [(drawn, _scan_mask(image, (case.image, drawn.path), resample)) for drawn in case.masks]
+    mask = united(layers, labels, overlap)
+    if case.valid is not None:
+        mask = counted(mask, _scan_mask(image, (case.image, case.valid), resample), case.valid)
+    return Decoded(image, mask)
+
+
+def _scan_mask(
+    image: Pixels, files: tuple[Path, Path], resample: bool, rule: SegRule = WHOLE, index: Index | None = None
+) -> NDArray[Any]:
+    """The values of a mask on the grid of its scan."""
     assert image.geometry is not None
     assert image.source is not None
     path, mask_path = files
@@ -88,7 +106,7 @@ def with_scan_mask(
     turned = mask.reordered(image.geometry.axes)
     here = Volume(image.array, image.geometry.affine)
     turned = _on_grid(turned, mask_path, here, path, resample, labels=True)
-    return Decoded(image, labels(np.ascontiguousarray(turned.array), mask_path))
+    return np.ascontiguousarray(turned.array)
 
 
 def in_file(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], image: Pixels) -> Volume:

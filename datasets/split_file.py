@@ -11,6 +11,7 @@ from .division import Fold, Split, check_amount, one_fold, with_drawn_validation
 from .errors import DataError
 from .files import read_json, same_name
 from .formats import without_suffix
+from .listing import Exclude, excluding
 
 
 class FromFile:
@@ -25,16 +26,19 @@ class FromFile:
         val: validation groups taken from the training part where the file has no validation of its own: a number ≥ 1, a
             share below 1, or 0 for none.
         seed: of the draw of validation groups; not of the training.
+        exclude: cases that are left out of the data set, so that the file may name them.
 
     Raises:
         ValueError: a negative fold, a number out of its range.
     """
 
-    def __init__(self, path: str, fold: Fold = 0, val: float | int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, path: str, fold: Fold = 0, val: float | int = 0, seed: int = 0, *, exclude: Exclude | None = None
+    ) -> None:
         if fold != "all" and fold < 0:
             raise ValueError(f"fold must be ≥ 0, got {fold}")
         check_amount("val", val, least=0)
-        self.path, self.fold, self.val, self.seed = Path(path), fold, val, seed
+        self.path, self.fold, self.val, self.seed, self.exclude = Path(path), fold, val, seed, exclude or {}
 
     def divisions(self) -> int:
         """How many entries the file has."""
@@ -44,7 +48,7 @@ class FromFile:
     def refuse_other(self, recorded: Split, source: str) -> None:
         """Raise a `DataError` where the file does not hold out, or train with, the cases of a recorded split."""
         ids = {name for names in recorded.values() for name in names}
-        entry = _checked(self._entry(), str(self.path))
+        entry = self._kept(self._entry())
         content = {part: [_without_ending(name, ids) for name in names] for part, names in entry.items()}
         held = set(content.get("test", content.get("val", [])))
         if "test" in content and not self.val:
@@ -60,7 +64,7 @@ class FromFile:
 
     def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
         """See `Splitter`."""
-        content, fold = self._entry(), one_fold(self.fold)
+        content, fold = self._kept(self._entry()), one_fold(self.fold)
         split = checked_split(content, cases, str(self.path))
         if "test" not in content:
             split = {"train": split["train"], "val": [], "test": split["val"]}
@@ -69,6 +73,15 @@ class FromFile:
         if split["val"]:
             raise DataError(f"{self.path}: has a validation part of its own; remove data.split.val")
         return with_drawn_validation(split, cases, foreground, self.val, (self.seed, fold))
+
+    def _kept(self, entry: Any) -> dict[str, list[str]]:
+        """The case ids of each part, without those that are left out."""
+        parts = _checked(entry, str(self.path)).items()
+        return {part: [name for name in names if not self._leaves_out(name)] for part, names in parts}
+
+    def _leaves_out(self, name: str) -> bool:
+        stem = without_suffix(name.replace("\\", "/"))[0]
+        return any(excluding(one, self.exclude) is not None for one in (name, stem))
 
     def _entry(self) -> Any:
         """The content for the fold."""

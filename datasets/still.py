@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from .case import Case, Decoded, Pixels
 from .errors import DataError
 from .labels import LabelMap
+from .layers import Overlap, counted, united
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BROKEN = (
@@ -99,11 +100,17 @@ def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
     return (values.astype(np.uint8) if values.dtype == bool else values)[np.newaxis]
 
 
-def with_mask(image: Pixels, case: Case, labels: LabelMap) -> Decoded:
+def with_mask(image: Pixels, case: Case, labels: LabelMap, overlap: Overlap) -> Decoded:
     """A decoded image with its mask; a `DataError` where that is unreadable, of another size or of foreign values."""
-    raw = read_mask(case.mask, labels.coloured)
-    same_size(image.array, raw, case.image, case.mask)
-    return Decoded(image, labels(raw, case.mask))
+
+    def read(path: Path, coloured: bool) -> NDArray[Any]:
+        raw = read_mask(path, coloured)
+        same_size(image.array, raw, case.image, path)
+        return raw
+
+    layers = [(drawn, read(drawn.path, labels.coloured and drawn.label is None)) for drawn in case.masks]
+    mask = united(layers, labels, overlap)
+    return Decoded(image, mask if case.valid is None else counted(mask, read(case.valid, False), case.valid))
 
 
 def same_size(image: NDArray[Any], mask: NDArray[Any], image_path: Path, mask_path: Path) -> None:

@@ -72,9 +72,16 @@ def build_cache(data: DataSection, output: str, adapter: datasets.Adapter) -> da
     )
 
 
-def build_splitter(split: SplitSection) -> datasets.Splitter:
-    """What divides the cases."""
-    return datasets.SPLITS[split.kind](**parameters(split, SplitSection, key="kind"))
+def exclude(data: DataSection) -> datasets.Exclude:
+    """The cases that are left out, each with its reason."""
+    return {one.case: one.reason for one in data.exclude}
+
+
+def build_splitter(data: DataSection, fold: int | None = None) -> datasets.Splitter:
+    """What divides the cases; into the parts of a fold, or as the configuration says."""
+    factory, own = datasets.SPLITS[data.split.kind], parameters(data.split, SplitSection, key="kind")
+    given: dict[str, Any] = {"exclude": exclude(data)} if "exclude" in signature(factory).parameters else {}
+    return factory(**own | given | ({} if fold is None else {"fold": fold}))
 
 
 def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
@@ -84,13 +91,12 @@ def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
     return datasets.SAMPLERS[section.name](**parameters(section, SamplerSection))
 
 
-def build_folds(split: SplitSection) -> Iterator[tuple[str, datasets.Splitter]]:
+def build_folds(data: DataSection) -> Iterator[tuple[str, datasets.Splitter]]:
     """What divides the cases, once for each fold or repeat, and its name; the name of a single division is empty."""
-    own = parameters(split, SplitSection, key="kind")
-    count = build_splitter(split).divisions()
+    count = build_splitter(data).divisions()
     for fold in range(count):
-        given = own | {"fold": fold} if count > 1 or own.get("fold") == "all" else own
-        yield f"fold {fold}" if count > 1 else "", datasets.SPLITS[split.kind](**given)
+        several = count > 1 or getattr(data.split, "fold", None) == "all"
+        yield f"fold {fold}" if count > 1 else "", build_splitter(data, fold if several else None)
 
 
 def build_normalisation(section: NormaliseSection | None, adapter: datasets.Adapter) -> Any:

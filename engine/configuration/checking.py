@@ -177,7 +177,7 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     adapter = None
     if data := valid.get("data"):
         adapter = attempt(["data"], lambda: _adapter(data))
-        attempt(["data", "split"], lambda: build.build_splitter(data.split))
+        attempt(["data", "split"], lambda: build.build_splitter(data))
         attempt(["data", "group"], lambda: _check_pattern(data.group))
         if adapter is not None:
             attempt(["data", "normalise"], partial(build.build_normalisation, data.normalise, adapter))

@@ -62,6 +62,15 @@ class MarginSection(Strict):
     """Slices kept before and after each slice that holds foreground."""
 
 
+class ExcludeSection(Strict):
+    """Cases that are left out."""
+
+    case: str
+    """A case's id, or a pattern on it with `*`, `?` and `[…]`."""
+    reason: str | None = None
+    """Why, for whoever reads the run's `config.yaml`."""
+
+
 Millimetres = Annotated[float, Field(gt=0)]
 
 
@@ -86,6 +95,8 @@ class DataSection(Strict):
     """How cases are divided into training, validation and test part: always whole groups."""
     group: str | None = None
     """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
+    exclude: list[ExcludeSection] = Field(default=[])
+    """Cases that are left out: a list of ids, of patterns with `*`, or of `{case: pattern, reason: text}`."""
     sampler: SamplerSection | None = None
     """Which training images an epoch shows, a plain name or with options; null for every image once."""
     augment: list[AugmentSection] = Field(default=[])
@@ -409,12 +420,18 @@ def as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
+def as_excluded(value: Any) -> Any:
+    """A plain id or pattern as one without a reason."""
+    return {"case": value} if isinstance(value, str) else value
+
+
 def as_named(value: Any) -> Any:
     """A plain name as a section without options."""
     return {"name": value} if isinstance(value, str) else value
 
 
 class _Data(DataSection):
+    exclude: list[Annotated[ExcludeSection, BeforeValidator(as_excluded)]] = Field(default=[])
     split: one_of(datasets.SPLITS, SplitSection, key="kind")  # type: ignore[valid-type]
     sampler: Annotated[one_of(datasets.SAMPLERS, SamplerSection) | None, BeforeValidator(as_named)] = None  # type: ignore[valid-type]
     normalise: one_of(datasets.NORMALISATIONS, NormaliseSection) | None = None  # type: ignore[valid-type]

@@ -79,7 +79,9 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
     cache = build.build_cache(config.data, config.output, adapter)
     found = DataCheck(adapter.classes)
     with datasets.noted() as notes:
-        cases = datasets.list_cases(adapter, config.data.group)
+        listing = datasets.Listing(exclude=build.exclude(config.data), keeps_problems=True)
+        cases = datasets.list_cases(adapter, config.data.group, listing)
+        found.problems += map(str, listing.problems)
         for case in track(cases, len(cases)):
             _check_case(case, adapter, cache, config.data, found)
     found.notes += notes
@@ -146,7 +148,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
 def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config) -> None:
     """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
     official = config.data.split.kind == "official"
-    for name, splitter in build.build_folds(config.data.split):
+    for name, splitter in build.build_folds(config.data):
         try:
             division = datasets.divide(cases, found.facts, splitter, datasets.background_index(found.classes))
         except datasets.DataError as error:

@@ -21,20 +21,23 @@ from ..console.sections import Section
 from ..pictures.montage import shortened
 from ..pictures.palette import coloured, palette
 from .check import DataCheck, Facts, total_pixels
+from .problems import kinds_of
 
 SHOWN = 8
 """Samples in the picture."""
 MOST_LINES = 50
-"""Problems that are listed; the rest are counted."""
+"""Kinds of problems, and notes, that are listed; the rest are counted, and stand in `check.json`."""
 
 
 def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     """The data check report."""
     if found.problems:
-        more = [f"… and {len(found.problems) - MOST_LINES} more"] if len(found.problems) > MOST_LINES else []
-        yield Section(f"{len(found.problems)} problem(s)", [*found.problems[:MOST_LINES], *more], bad=True)
+        kinds = kinds_of(found.problems)
+        total = sum(len(kind.messages) for kind in kinds)
+        of = f" of {len(kinds)} kinds" if len(kinds) < total else ""
+        yield Section(f"{total} problem(s){of}", _first([kind.line for kind in kinds]), bad=True)
     if found.notes:
-        yield Section("Worth knowing", found.notes[:MOST_LINES])
+        yield Section("Worth knowing", _first(found.notes))
     yield _overview(found)
     yield _classes(found)
     for name, split in found.splits.items():
@@ -42,6 +45,37 @@ def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     yield from _weights(found)
     if picture is not None:
         yield Section("Samples", picture=picture)
+
+
+def document(found: DataCheck, next_step: str) -> dict[str, Any]:
+    """The data check for programs: what `check.json` holds."""
+    pixels, counts = total_pixels(found.facts, len(found.classes)), _counts(found.facts, found.classes)
+    return {
+        "problems": [
+            {"count": len(kind.messages), "line": kind.line, "names": kind.names, "messages": kind.messages}
+            for kind in kinds_of(found.problems)
+        ],
+        "notes": found.notes,
+        "next": next_step,
+        "cases": len(found.facts),
+        "groups": len({facts.case.group for facts in found.facts}),
+        "images": sum(facts.slices for facts in found.facts),
+        "classes": {
+            name: {
+                "pixels": pixels[index],
+                "images": counts["images"][index],
+                "components": counts["components"][index],
+            }
+            for index, name in enumerate(found.classes)
+        },
+        "ignored": sum(facts.ignored for facts in found.facts),
+        "splits": found.splits,
+    }
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    """As many lines as are listed, and how many there are more."""
+    return [*lines[:MOST_LINES], *([f"… and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else [])]
 
 
 def _overview(found: DataCheck) -> Section:

@@ -56,9 +56,10 @@ class Experiment:
         """
         adapter = build.build_adapter(config.data)
         cache = build.build_cache(config.data, config.output, adapter)
-        splitter = recorded or build.build_splitter(config.data.split)
+        splitter = recorded or build.build_splitter(config.data)
         official = config.data.split.kind == "official"
-        data = datasets.prepare(cache, splitter, config.data.group, official, track)
+        exclude = build.exclude(config.data)
+        data = datasets.prepare(cache, splitter, config.data.group, official, exclude, track)
         return cls(config, adapter, data)
 
     def training_samples(self) -> datasets.Samples:

@@ -33,7 +33,7 @@ class Folds:
     def unfinished(self, config: Config) -> list[str]:
         """The names of the folds that have not begun or are not finished, by the configuration of one."""
         try:
-            count = build.build_splitter(config.data.split).divisions()
+            count = build.build_splitter(config.data).divisions()
         except DataError:  # the split's file is gone: no other folds are known than those that have begun
             count = None
         return [run.path.name for run in Folds(self.path, count).runs if not run.finished]
@@ -54,7 +54,7 @@ def fold_configs(config: Config) -> list[Config]:
     folder = Path(config.output) / config.name
     cache = config.data.cache or str(Path(config.output) / ".cache")
     configs = []
-    for fold in range(build.build_splitter(config.data.split).divisions()):
+    for fold in range(build.build_splitter(config.data).divisions()):
         split = config.data.split.model_copy(update={"fold": fold})
         data = config.data.model_copy(update={"split": split, "cache": cache})
         configs.append(config.model_copy(update={"data": data, "name": f"fold-{fold}", "output": str(folder)}))

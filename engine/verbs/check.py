@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
@@ -11,18 +13,30 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..console.display import Display
 from ..console.sections import Subject
-from ..data_check.check import check_data
-from ..data_check.report import samples_picture, sections
+from ..data_check.check import DataCheck, check_data
+from ..data_check.problems import kinds_of
+from ..data_check.report import document, samples_picture, sections
 from ..report.page import page
+from ..scoring.results import command
 from ..store.outputs import Outputs, left_over
 
-PICTURE, PAGE = "samples.png", "check.html"
+PICTURE, PAGE, DOCUMENT = "samples.png", "check.html", "check.json"
 
 
-def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bool:
+def check(
+    config: Config, path: Path, overrides: Sequence[str], html: bool, clear_cache: bool, display: Display
+) -> bool:
     """Open every file of the data set that a configuration names, and report what it holds and what is wrong.
 
     With `clear_cache` remove the decoded cases instead; they are made anew when they are needed.
+
+    Args:
+        config: a checked configuration.
+        path: its file, for the command to go on with.
+        overrides: those of the command line.
+        html: write the report as a page too.
+        clear_cache: see above.
+        display: where the report is shown.
 
     Returns:
         Whether nothing is wrong.
@@ -37,7 +51,7 @@ def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bo
         return True
     folder = Path(config.output) / f"{config.name}-check"
     outputs = Outputs(folder, "check", "choose another name or output")
-    earlier = outputs.claim([PICTURE, *([PAGE] if html else [])])
+    earlier = outputs.claim([DOCUMENT, PICTURE, *([PAGE] if html else [])])
     found = check_data(config, display.track("reading"))
     picture = None
     if any(sum(facts.pixels) for facts in found.facts):
@@ -52,11 +66,29 @@ def check(config: Config, html: bool, clear_cache: bool, display: Display) -> bo
         with outputs.writing(PAGE):
             write_atomically(folder / PAGE, page(title, [Subject(title, report)]).encode())
         display.line(f"page: {folder / PAGE}")
+    step = _next(found, config, path, overrides)
+    with outputs.writing(DOCUMENT):
+        content = json.dumps(document(found, step), indent=1, ensure_ascii=False)
+        write_atomically(folder / DOCUMENT, content.encode())
     if earlier:
         display.line(left_over(earlier, folder, "check"))
     cache = _cache(config)
     display.line(f"{cache.folder}: {cache.held() / 2**20:.1f} MiB of decoded cases; --clear-cache removes them")
+    display.line(f"all of it for programs: {folder / DOCUMENT}")
+    display.line(f"next: {step}")
     return not found.problems
+
+
+def _next(found: DataCheck, config: Config, path: Path, overrides: Sequence[str]) -> str:
+    """What to do after the check."""
+    if found.problems:
+        return (
+            f"mend the {len(kinds_of(found.problems))} kind(s) of problems listed first, or leave cases out with "
+            "data.exclude; then the same command again"
+        )
+    verb = "train" if config.ablation is None else "ablate"
+    read = "read what is worth knowing, then " if found.notes else ""
+    return f"{read}{command(verb, path, *overrides)}"
 
 
 def _cache(config: Config) -> datasets.Cache:

@@ -258,7 +258,7 @@ def test_every_file_is_on_the_page_with_its_cells(check):
     for path in FILES:
         if TRUS or "trus" not in path.stem:
             arms = merged(path)
-            folds = build.build_splitter(check(next(iter(arms.values()))).data.split).divisions()
+            folds = build.build_splitter(check(next(iter(arms.values()))).data).divisions()
             assert listed[path.stem] == len(arms) * folds * len(read(path)[1].plain()["seeds"]), path.stem
 
 

@@ -1,5 +1,6 @@
 """`check`: what a data set holds, and each defect by name."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from engine.configuration import build
 from engine.configuration.checking import load_config
+from engine.console.display import Display
 from engine.data_check.check import check_data
 from engine.experiment.experiment import Experiment
+from engine.verbs.check import check
 
 YAML = """\
 name: look
@@ -173,3 +177,54 @@ def test_names_in_a_page_stay_text(data, program):
     page = (data / "runs/look-check/check.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def checked(folder, *overrides):
+    """What `check` says, and its document."""
+    config = load_config(folder / "look.yaml", overrides)
+    shown = io.StringIO()
+    display = Display(Console(file=shown, width=500, soft_wrap=True))
+    well = check(config, Path("look.yaml"), overrides, html=False, clear_cache=False, display=display)
+    document = json.loads((folder / "runs/look-check/check.json").read_text())
+    assert well is not bool(document["problems"])
+    return shown.getvalue().splitlines(), document
+
+
+def test_all_kinds_are_listed_each_once_and_then_what_to_do(data, monkeypatch):
+    monkeypatch.chdir(data)
+    for index in (0, 1, 2, 3):
+        (data / f"data/masks/s{index}.png").unlink()
+    for index in (4, 5):
+        save(data / f"data/masks/s{index}.png", np.full((20, 24), 9))
+    lines, document = checked(data, "data.split={kind: holdout, test: 1, val: 0}")
+    assert lines[0] == "6 problem(s) of 2 kinds:"
+    assert lines[1].startswith("  4 of a kind: data/images/s0.png: no mask data/masks/s0.*; add it")
+    assert lines[1].endswith("(also data/images/s1.png, data/images/s2.png, …)")
+    assert lines[2].startswith("  2 of a kind: data/masks/s4.png: label 9 (480 pixels)")
+    assert lines[-1].startswith(
+        "next: mend the 2 kind(s) of problems listed first, or leave cases out with data.exclude"
+    )
+    assert [(kind["count"], len(kind["names"]), len(kind["messages"])) for kind in document["problems"]][:2] == [
+        (4, 4, 4),
+        (2, 2, 2),
+    ]
+    assert (document["cases"], document["images"]) == (2, 2)
+    assert document["classes"]["lesion"] == {"pixels": 8, "images": 2, "components": 2}
+
+
+def test_what_is_left_out_is_no_problem_and_is_kept_in_the_configuration(data, monkeypatch):
+    monkeypatch.chdir(data)
+    (data / "data/masks/s2.png").unlink()
+    lines, document = checked(data, "data.exclude=[{case: s2, reason: not drawn}, 's[67]']")
+    assert document["notes"] == [
+        "1 case(s) left out: s2; data.exclude: s2 (not drawn)",
+        "2 case(s) left out: s6, s7; data.exclude: s[67]",
+    ]
+    assert document["splits"] == {"": {"train": ["s0", "s1", "s3"], "val": ["s4"], "test": ["s5"]}}
+    assert lines[-1].startswith("next: read what is worth knowing, then ")
+    assert lines[-1].endswith(
+        "train_seg.py train look.yaml 'data.exclude=[{case: s2, reason: not drawn}, '\"'\"'s[67]'\"'\"']'"
+    )
+    config = load_config(data / "look.yaml", ["data.exclude=[s2, 's[67]']"])
+    assert config.document()["data"]["exclude"] == [{"case": "s2", "reason": None}, {"case": "s[67]", "reason": None}]
+    assert Experiment.prepare(config).data.split["test"] == ["s5"]
