@@ -33,6 +33,7 @@ from .errors import DataError
 from .files import cannot_write, leftovers, write_atomically
 from .grid import Shape, network_shape, resize_image, resize_mask
 from .normalise import Normalisation
+from .walk import refuse_broken_link
 
 FORMAT = 4
 """Raised when the content of the files changes."""
@@ -164,5 +165,6 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     try:
         stat = path.stat()
     except FileNotFoundError as error:
+        refuse_broken_link(path)
         raise DataError(f"{path}: no such file") from error
     return str(path.resolve()), stat.st_size, stat.st_mtime_ns

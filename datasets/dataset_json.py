@@ -11,11 +11,12 @@ from typing import Any
 
 from .case import Case
 from .errors import DataError
-from .files import existing, read_json, same_name, walk
+from .files import existing, read_json, same_name
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
 from .listing import Listing
 from .notes import Note
+from .walk import refuse_broken_link, stays_inside, walk
 
 NAME = "dataset.json"
 MASKS = ("labelsTr", "labelsTs", "labelsVal")
@@ -75,12 +76,12 @@ class DatasetJson:
             taken.update((*images, mask))
             if not listing.takes(name):
                 continue
-            missing = next((path for path in (*images, mask) if not path.is_file()), None)
-            if missing is None:
+            try:
+                for path in (*images, mask):
+                    self._refuse_missing(path, name)
                 found.append(Case(name, name, images[0], mask))
-            else:
-                why = f"no such file, but {self.path} names the case {name!r}; add it or remove that"
-                listing.refuse(DataError(f"{missing}: {why}"))
+            except DataError as error:
+                listing.refuse(error)
         if listing.wanted is None:
             self._note_untaken(taken)
         if not found and self._ending is not None and volume_suffix(f"x{self._ending}") is None:
@@ -132,6 +133,11 @@ class DatasetJson:
                 first = self.root / "imagesTr" / f"{name}_0000{mask.name.removeprefix(name)}"
                 yield same_name(name), [*channel_files(first, len(self.channels)), mask]
 
+    def _refuse_missing(self, path: Path, name: str) -> None:
+        refuse_broken_link(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file, but {self.path} names the case {name!r}; add it or remove that")
+
     def _note_untaken(self, taken: Collection[Path]) -> None:
         """Note the scans and masks for training that belong to no case."""
         for folder in (self.root / "imagesTr", self.root / MASKS[0]):
@@ -142,7 +148,8 @@ class DatasetJson:
 
     def _inside(self, name: Any) -> Path:
         path = Path(existing(str(self.root / str(name))))
-        if not isinstance(name, str) or self.root.resolve() not in path.resolve().parents:
+        inside = isinstance(name, str) and stays_inside(self.root, name.replace("\\", "/"))
+        if not inside or path.resolve() == self.root.resolve():
             raise DataError(f"{self.path}: names {name!r:.80}, which is no file below {self.root}")
         return path
 

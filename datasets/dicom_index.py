@@ -11,8 +11,8 @@ from pydicom import uid
 from .dicom_file import HEADLESS, Elements, load
 from .dicom_frames import Frame, frames_of
 from .errors import DataError
-from .files import below
 from .formats import DICOM, MARK, MARK_AT, is_dicom
+from .walk import below
 
 SEGMENTATIONS = (uid.SegmentationStorage, uid.UID("1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -103,7 +103,7 @@ class Index:
         What is no DICOM is passed over, if it does not say that it is.
 
         Raises:
-            DataError: a damaged file, a link out of the folder.
+            DataError: a damaged file, a link to nothing.
         """
         if not path.is_dir():
             yield self.header(path)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never a part; and listing them."""
+"""Writing files so that a reader sees the old one or the new one, never a part; and their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -129,23 +129,3 @@ def cannot_write(error: OSError, folder: Path, size: int = 0) -> str:
         need = f"{size / 2**20:.1f} MiB needed, " if size else ""
         return f"the disk is full ({need}{free:.1f} MiB free); free some space and give the same command again"
     return f"cannot be written ({error.strerror}); check the folder's permissions, or choose another one"
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """What lies in a folder and its sub-folders, in order, without hidden files and folders; links are not followed."""
-    for path in sorted(folder.rglob("*")):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
-
-
-def below(folder: Path) -> Iterator[Path]:
-    """The files of a folder and its sub-folders, as `walk` finds them.
-
-    Raises:
-        DataError: a link to a file outside the folder.
-    """
-    base = folder.resolve()
-    for path in filter(Path.is_file, walk(folder)):
-        if path.is_symlink() and not path.resolve().is_relative_to(base):
-            raise DataError(f"{path}: a link out of its folder; put the file itself there, or remove the link")
-        yield path

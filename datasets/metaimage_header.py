@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import DataError
 from .geometry import LPS_TO_RAS
 from .pixels import refuse_too_large
+from .walk import refuse_broken_link, stays_inside
 
 TYPES = {
     "MET_CHAR": "i1",
@@ -234,7 +235,7 @@ def _numbered(fields: _Fields, words: list[str], slices: int) -> list[str]:
 def _beside(path: Path, name: str) -> Path:
     data = path.parent / name
     try:
-        inside = data.resolve().is_relative_to(path.parent.resolve())
+        inside = stays_inside(path.parent, name)
         there = data.is_file()
     except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself
         inside, there = True, False
@@ -244,5 +245,6 @@ def _beside(path: Path, name: str) -> Path:
             "bare name into the header"
         )
     if not there:
+        refuse_broken_link(data)
         raise DataError(f"{path}: its ElementDataFile {name[:200]!r} is missing; it belongs beside the header")
     return data

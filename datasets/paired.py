@@ -10,12 +10,12 @@ from typing import Any
 
 from .case import PARTS, Case, Drawn
 from .errors import DataError
-from .files import walk
 from .formats import without_suffix
 from .labels import LabelMap, background_of
 from .listing import Listing
 from .notes import Note
 from .pattern import Pattern
+from .walk import walk
 
 Files = dict[str, list[Path]]
 """What a pattern has found, by name."""

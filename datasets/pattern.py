@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from .case import PARTS
-from .files import same_name, walk
+from .files import same_name
+from .walk import walk
 
 
 class Pattern:
@@ -63,8 +64,7 @@ class Pattern:
         """The files that fit, sorted, by their name; with `{part}` the name begins with it.
 
         Where a `*` follows it, `{name}` is the longest of the `known` names that fits, else as long as it can be.
-        Hidden files and folders are passed over. Folders behind links are looked into where the pattern names them, not
-        where it has a wildcard.
+        Hidden files and folders are passed over, links are followed.
         """
         found: dict[str, list[Path]] = {}
         for part in self.parts:

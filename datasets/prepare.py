@@ -18,6 +18,7 @@ from .labels import background_index
 from .leakage import Known, leaks, refuse
 from .listing import Exclude, Listing
 from .split_file import Recorded
+from .walk import refuse_broken_link
 from .written import predictions, refuse_predictions
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
         try:
             for path in (case.image, *case.references):
                 refuse_unprintable(path)
+                refuse_broken_link(path)
             if (twin := cases.get(case.id)) is not None:
                 raise DataError(
                     f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"

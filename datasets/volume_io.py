@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from .dicom_options import WHOLE, Colour, SegRule, Spacing
 from .errors import DataError
-from .files import below
 from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_dicom, is_read_as_dicom, volume_suffix
 from .geometry import Geometry
 from .volume import Volume
+from .walk import below
 
 if TYPE_CHECKING:
     from .dicom_index import Index

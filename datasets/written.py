@@ -83,10 +83,11 @@ def predictions(paths: Iterable[Path]) -> list[Path]:
     lists: dict[Path, Mapping[str, Written]] = {}
     found = []
     for path in paths:
-        for folder in path.parents:
+        places = dict.fromkeys((path, path.resolve()))  # a link to a folder that predict has written into is one too
+        for place, folder in ((one, folder) for one in places for folder in one.parents):
             if folder not in lists:
                 lists[folder] = read_list(folder)
-            written = lists[folder].get(path.relative_to(folder).as_posix())
+            written = lists[folder].get(place.relative_to(folder).as_posix())
             if written is not None and written.command == PREDICTS and path.is_file() and written.holds(path):
                 found.append(path)
                 break

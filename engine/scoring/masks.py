@@ -17,6 +17,7 @@ import datasets
 from datasets import LabelMap, Labels, Values, as_values
 from datasets.files import same_name
 from datasets.still import read_mask
+from datasets.walk import walk
 from segloss.document import Kind, Unit
 from segloss.names import unknown
 from segloss.scores import SegmentationScores
@@ -186,7 +187,7 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise datasets.DataError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in walk(folder):
         if not datasets.is_volume(path) and not datasets.is_still(path):
             continue
         stem = datasets.volume_stem(path) if datasets.is_volume(path) else path.stem

@@ -24,6 +24,7 @@ from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised
 from datasets.scan import in_file
 from datasets.slices import neighbours
+from datasets.walk import walk
 
 from ..configuration import build
 from ..configuration.config import Config
@@ -61,9 +62,10 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
-        files = [path] if path.is_file() else [path, *sorted(path.rglob("*"))]
+        files = [path] if path.is_file() else [path, *walk(path)]
         files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
-        files = [file for file in files if file.parent not in files]  # a folder of DICOM stands for what is in it
+        images = {*files}
+        files = [file for file in files if file.parent not in images]  # a folder of DICOM stands for what is in it
         if not files:
             raise datasets.DataError(f"{path}: no image here that this data set could hold; expected {adapter.reads}")
         for file in files:
