@@ -62,6 +62,7 @@ REFERENCES = {
     "Tan 2020": "Equalization loss for long-tailed object recognition, CVPR",
     "Tian 2022": "Striking the right balance: recall loss for semantic segmentation, ICRA",
     "Wang 2020": "Class balanced loss for image classification, IEEE Access 8",
+    "Wang 2023": "Dice semimetric losses: optimizing the Dice score with soft labels, MICCAI; Jaccard metric losses, NeurIPS",
     "Wu 2016": "Bridging category-level and instance-level semantic image segmentation, arXiv:1605.06885",
 }
 INTRODUCTION = """\
@@ -79,6 +80,8 @@ training pixels of class c.
 - **Precision**: float32 inside, float64 for float64 logits, whatever autocast says; no probability is clamped, so value and gradient are finite
   and right at logits of ±10⁴ and at saturated pixels.
 - **A binary logit** (C = 1) is two classes `[0, x]`; the one-vs-rest losses see x itself. Weights and counts are those of two classes.
+- **Soft labels** P: least at p = P, so that their probabilities are learnt, are `ce` and its weighted forms, `dfl`, `dfl2021` (with `rho` 1), `sigmoid_ce`, `cb_sigmoid`,
+  `mse` (at z = P) and `dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice`. The others that take them (`focal`, `dce`, `cefl`, `poly1`, `ldam`, …) weigh them and are least elsewhere.
 - **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU, in compiled graphs and under `torch.func`.
 - **Gradients** reach the logits, and soft labels, class weights, margins, priors, α and denominators that require one: the batch is then
   computed in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary` and of `seql`, which look at labels and draw.
@@ -86,7 +89,7 @@ training pixels of class c.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
   exactly the large batch's value; region losses and `topk` their average.
 - **Four traps**: a binary mask of 0 and 255, as PNG holds it, must become 0 and 1 first, or all of its foreground is ignored. Probabilities are
-  no logits: the numbers come out plausible and wrong. Soft labels must sum to 1 over the classes, but for the one-vs-rest losses. Dice and
+  no logits: the numbers come out plausible and wrong. Soft labels must sum to 1 over the classes, but for the losses with sigmoid or raw logits. Dice and
   its kin count the background as a class: `class_weights: [0, 1, …]` leaves it out.
 
 What every loss takes in Python; in YAML the data set gives them:
@@ -237,7 +240,7 @@ def other_libraries() -> str:
         "|---|---|---|---|---|---|",
     ]
     for pair in peers.PAIRS:
-        theirs, ours = (float(value) for value in pair.both(*peers.example(pair.binary)))
+        theirs, ours = (float(value) for value in pair.both(*pair.example()))
         parts = pair.ours if isinstance(pair.ours, list) else [{"name": pair.ours, **pair.parameters}]
         configured = " + ".join(
             f"`{{{', '.join(f'{key}: {as_yaml(value)}' for key, value in part.items())}}}`" for part in parts

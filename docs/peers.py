@@ -39,6 +39,7 @@ class Pair:
         same: whether the two agree; otherwise `note` says why not.
         note: what else differs.
         binary: the input is one logit a pixel.
+        soft: the target is soft labels `(N, C, H, W)`.
     """
 
     library: str
@@ -50,6 +51,11 @@ class Pair:
     same: bool = True
     note: str = ""
     binary: bool = False
+    soft: bool = False
+
+    def example(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """What both are computed on."""
+        return example(self.binary, seed, self.soft)
 
     def both(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Theirs, and ours times the factor."""
@@ -58,11 +64,14 @@ class Pair:
         return self.call(logits, labels), self.factor * loss(logits, labels)
 
 
-def example(binary: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Logits and labels that hold every class, and no ignored pixel."""
+def example(binary: bool = False, seed: int = 0, soft: bool = False) -> tuple[Tensor, Tensor]:
+    """Logits, and labels that hold every class and no ignored pixel; or soft labels."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(2, 1 if binary else CLASSES, 8, 7, generator=generator)
     labels = torch.randint(0, 2 if binary else CLASSES, (2, 8, 7), generator=generator)
+    if soft:
+        values = 2 * torch.randn(logits.shape, generator=generator)
+        labels = values.sigmoid() if binary else values.softmax(1)
     return logits, labels
 
 
@@ -172,6 +181,34 @@ PAIRS = [
     ),
     Pair(
         "MONAI",
+        "DiceLoss(softmax=True, soft_label=True)",
+        monai.losses.DiceLoss(softmax=True, soft_label=True),
+        "dice",
+        MONAI_MEAN,
+        note="soft labels",
+        soft=True,
+    ),
+    Pair(
+        "MONAI",
+        "TverskyLoss(softmax=True, soft_label=True, alpha=0.3, beta=0.7)",
+        monai.losses.TverskyLoss(softmax=True, soft_label=True, alpha=0.3, beta=0.7),
+        "tversky",
+        MONAI_MEAN,
+        note="soft labels",
+        soft=True,
+    ),
+    Pair(
+        "MONAI",
+        "DiceLoss(softmax=True)",
+        monai.losses.DiceLoss(softmax=True),
+        "dice",
+        MONAI_MEAN,
+        same=False,
+        note="soft labels; without soft_label it is not least at p = P",
+        soft=True,
+    ),
+    Pair(
+        "MONAI",
         "FocalLoss(use_softmax=True)",
         _channel(monai.losses.FocalLoss(use_softmax=True, to_onehot_y=True)),
         "focal",
@@ -196,6 +233,16 @@ PAIRS = [
         {"class_weights": [0.0, 1.0]},
         note="one logit: the foreground alone",
         binary=True,
+    ),
+    Pair(
+        "smp",
+        'DiceLoss("binary")',
+        smp.DiceLoss("binary"),
+        "dice",
+        {"class_weights": [0.0, 1.0]},
+        note="soft labels of one logit",
+        binary=True,
+        soft=True,
     ),
     Pair("smp", 'JaccardLoss("multiclass")', smp.JaccardLoss("multiclass"), "iou", note="an absent class counts as 0"),
     Pair(

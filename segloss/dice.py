@@ -40,8 +40,9 @@ class DiceLoss(OverlapLoss):
 
     Every class counts the same, however few its pixels: use it where the score is DSC, and most often as a sum with
     `ce`, whose gradient is steadier. The background counts as a class: `class_weights: [0, 1, …]` leaves it out, as
-    others' binary Dice and `include_background=False` do. Not where calibrated probabilities are wanted: it drives them
-    to 0 and 1.
+    others' binary Dice and `include_background=False` do. Not where calibrated probabilities are wanted: of labels it
+    drives them to 0 and 1. Of soft labels P, Σ min(p, P) stands for Σpt (Wang 2023), so that the loss is least at p =
+    P.
 
     Args:
         squared: V-Net's denominator, Σp² + Σt², which Milletari 2016 uses.
@@ -68,6 +69,7 @@ class GeneralizedDiceLoss(OverlapLoss):
     All classes share one fraction, in which a class weighs by one over its volume squared: use it for few classes of
     very different volume. Not for batches in which a rare class is often absent: false positives of an absent class
     cost no more than what they take from the class they lie on, and a class of a handful of pixels drowns all others.
+    Soft labels as of `dice`.
 
     Args:
         per_image: one fraction an image instead of one for the batch.

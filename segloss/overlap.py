@@ -32,9 +32,9 @@ class Overlap(NamedTuple):
     """Sums over the pixels of a unit, each `(units, C)`.
 
     Attributes:
-        tp: Σ p·t.
-        fp: Σ p·(1 − t), or Σ p·(p − t) when squared.
-        fn: Σ (1 − p)·t, or Σ t·(t − p) when squared.
+        tp: Σ min(p, t), which is Σ p·t of labels; Σ p·t when squared.
+        fp: Σ max(p − t, 0), or Σ p·(p − t) when squared.
+        fn: Σ max(t − p, 0), or Σ t·(t − p) when squared.
     """
 
     tp: Tensor
@@ -96,7 +96,7 @@ def overlap_loss(
     resize = None if size is None else Resize(logits.shape[2], size)
 
     def sums(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        pixels = prepare(logits, target, mask, ignore_index)
+        pixels = prepare(logits, target, mask, ignore_index, exclusive=True)
         found = overlaps(pixels, squared) + pixels.fault
         return found if per_image else found.sum(0)
 
@@ -108,7 +108,7 @@ def overlap_loss(
         loss(of_units), of_units.target.detach() > 0, seen, per_image, classes, class_weights, reduction, denominator
     )
     result = result + torch.where(found.detach().isnan().any(), torch.nan, 0.0).to(result.dtype)
-    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index, exclusive=True)
 
 
 def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
@@ -120,11 +120,16 @@ def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
 
 
 def overlaps_definition(logits: Tensor, target: Tensor, valid: Tensor, squared: bool = False) -> Tensor:
-    """`overlaps` in plain operations, for autograd, soft labels and squares."""
+    """`overlaps` in plain operations, for autograd, soft labels and squares.
+
+    With products in place of minima, soft labels would drive every p to 0 or 1; so the loss is least at p = t (Wang
+    2023). Squares have that property as they are.
+    """
     valid = valid.unsqueeze(1)
     p = torch.where(valid, logits.softmax(1), 0.0)
     t = torch.where(valid, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
-    each = (p * t, p * (p - t), t * (t - p)) if squared else (p * t, p * (1 - t), (1 - p) * t)
+    both = p * t if squared else torch.minimum(p, t)
+    each = (both, p * (p - t), t * (t - p)) if squared else (both, p - both, t - both)
     return torch.stack([values.flatten(2).sum(2) if p.dim() > 2 else values for values in each], 2)
 
 

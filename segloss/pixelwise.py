@@ -50,6 +50,7 @@ def pixelwise_loss(
     denominator: Tensor | None = None,
     num_classes: int | None = None,
     one_vs_rest: bool = False,
+    exclusive: bool = True,
     batch_weights: BatchWeights | None = None,
     draws: bool = False,
     size: tuple[int, int] | None = None,
@@ -70,6 +71,7 @@ def pixelwise_loss(
         num_classes: checked against the logits, where given.
         one_vs_rest: the terms take each logit by itself, so a binary logit (C = 1) stays as it is; otherwise it becomes
             the two classes `[0, x]`.
+        exclusive: the classes exclude each other: soft labels must sum to 1.
         batch_weights: further class weights `(C,)`, measured on the batch; no part of the denominator.
         draws: the terms draw random numbers.
         size: see `segloss.upsampled`.
@@ -92,7 +94,7 @@ def pixelwise_loss(
     measured = None if batch_weights is None else batch_weights(logits, target, mask, ignore_index, resize)
 
     def values(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        pixels = prepare(logits, target, mask, ignore_index, one_vs_rest)
+        pixels = prepare(logits, target, mask, ignore_index, one_vs_rest, exclusive)
         found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
         for weights in (class_weights, measured):
             if weights is not None:
@@ -110,7 +112,7 @@ def pixelwise_loss(
     parameters = (class_weights, measured, *tensors_of(terms))
     plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws, parameters)
     result = over_pixels(plan, logits, target, mask, slope)
-    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index, exclusive)
 
 
 def tensors_of(function: Callable[..., Any]) -> Iterator[Tensor]:
@@ -199,8 +201,8 @@ class PixelwiseLoss(SegmentationLoss):
     def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
         """See `pixelwise_loss`."""
         terms, options = cls.bind(options)
-        one_vs_rest = cls.activation == "sigmoid"
+        one_vs_rest, exclusive = cls.activation == "sigmoid", cls.activation == "softmax"
         return pixelwise_loss(
             terms, logits, target, mask,
-            one_vs_rest=one_vs_rest, batch_weights=cls.batch_weights, draws=cls.draws, **options,
+            one_vs_rest=one_vs_rest, exclusive=exclusive, batch_weights=cls.batch_weights, draws=cls.draws, **options,
         )  # fmt: skip

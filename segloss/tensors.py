@@ -11,7 +11,7 @@ from torch import Tensor
 from .closed_form import applies, transformed
 
 ROUNDING = 0.01
-"""How far soft labels may lie outside [0, 1], from resizing or half precision."""
+"""How far soft labels may lie outside [0, 1], and their sum from 1, from resizing or half precision."""
 
 
 class Pixels(NamedTuple):
@@ -22,7 +22,7 @@ class Pixels(NamedTuple):
             back from. C ≥ 2, but 1 for a binary logit that is kept.
         target: `(N, *spatial)` int64 in 0..C−1 (0 where it does not count), or soft labels `(N, C, *spatial)`.
         valid: `(N, *spatial)` bool, true where the pixel counts.
-        fault: a scalar to be added to the loss: 0, or NaN when a label lies outside 0..C−1.
+        fault: a scalar to be added to the loss: 0, or NaN when a target that counts is none.
     """
 
     logits: Tensor
@@ -32,7 +32,12 @@ class Pixels(NamedTuple):
 
 
 def prepare(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, one_vs_rest: bool = False
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    ignore_index: int = 255,
+    one_vs_rest: bool = False,
+    exclusive: bool = False,
 ) -> Pixels:
     """Upcast and mask what `checked` has let through.
 
@@ -45,12 +50,14 @@ def prepare(
         mask: `(N, *spatial)` bool, true where a pixel counts.
         ignore_index: the label that does not count.
         one_vs_rest: keep a binary logit, and soft labels of it, at C = 1.
+        exclusive: the classes exclude each other: soft labels must sum to 1.
     """
     soft = target.is_floating_point()
     classes = max(logits.shape[1], 2)
     labels = target if soft else target.long()
     valid = valid_pixels(labels, mask, ignore_index)
     foreign = _foreign(labels, valid, classes)
+    fault = foreign.any() | _unnormalised(labels, valid).any() if soft and exclusive else foreign.any()
     logits = full(logits)
     if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -59,7 +66,7 @@ def prepare(
         labels = torch.where(valid.unsqueeze(1), labels.to(logits.dtype), 0.0).clamp(0.0, 1.0)
     else:
         labels = torch.where(valid & ~foreign, labels, 0)
-    return Pixels(logits, labels, valid, torch.where(foreign.any(), torch.nan, 0.0).to(logits.dtype))
+    return Pixels(logits, labels, valid, torch.where(fault, torch.nan, 0.0).to(logits.dtype))
 
 
 def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
@@ -89,6 +96,11 @@ def _foreign(target: Tensor, valid: Tensor, classes: int) -> Tensor:
     if target.is_floating_point():
         return valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
     return valid & ((target < 0) | (target >= classes))
+
+
+def _unnormalised(target: Tensor, valid: Tensor) -> Tensor:
+    """Where soft labels that count do not sum to 1 over the classes, `(N, *spatial)`; those of a binary logit do."""
+    return valid & ((two_classes(target).sum(1) - 1).abs() > ROUNDING)
 
 
 def valid_pixels(target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Tensor:
@@ -238,13 +250,16 @@ def plain(values: Tensor) -> Tensor:
     return values if type(values) is Tensor else values.as_subclass(Tensor)
 
 
-def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int) -> Tensor:
+def refuse_foreign(
+    result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int, exclusive: bool = False
+) -> Tensor:
     """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
 
     Elsewhere it stays NaN: to look would wait for the device; under `torch.func` there may be nothing to look at.
 
     Raises:
-        ValueError: a label outside 0..C−1, or a soft label outside [0, 1]; it names them and counts their pixels.
+        ValueError: a label outside 0..C−1, a soft label outside [0, 1], or soft labels that do not sum to 1 where the
+            classes are `exclusive`; it names them and counts their pixels.
     """
     blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
     if blind or not bool(result.isnan().any()):
@@ -259,6 +274,12 @@ def refuse_foreign(result: Tensor, classes: int, target: Tensor, mask: Tensor | 
         raise ValueError(
             f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: "
             f"{'soft labels lie in [0, 1]' if soft else allowed}"
+        )
+    if soft and exclusive and bool((unnormalised := _unnormalised(target, valid)).any()):
+        sums = target.sum(1)[unnormalised]
+        raise ValueError(
+            f"soft labels must sum to 1 over the classes of a softmax loss, got a sum of {float(sums[0]):.4g} at the "
+            f"first of {len(sums)} pixels; for overlapping classes take a loss with sigmoid, such as sigmoid_ce"
         )
     return result
 

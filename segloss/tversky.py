@@ -34,7 +34,9 @@ class TverskyLoss(OverlapLoss):
     """1 − (tp + s)/(tp + α fp + β fn + s) per class, p = softmax(z), averaged over classes (Salehi 2017).
 
     ½ and ½ is Dice, 1 and 1 is IoU. Use it with β > α where a missed pixel is worse than a false one, as for small
-    lesions. Not to make up for absent classes or noisy masks: what it gains in recall it pays in precision.
+    lesions. Not to make up for absent classes or noisy masks: what it gains in recall it pays in precision. Of soft
+    labels P, tp = Σ min(p, P), fp = Σ max(p − P, 0) and fn = Σ max(P − p, 0), so that the loss is least at p = P (Wang
+    2023).
 
     Args:
         alpha: ≥ 0, the price of false positives.
@@ -66,6 +68,7 @@ class IoULoss(TverskyLoss):
 
     The soft Jaccard loss: use it where the score is IoU. It is a monotone function of `dice` for each class, steeper
     where the overlap is good and flatter where it is bad, so not for the first epochs of a class that is hardly found.
+    Soft labels as of `tversky`.
 
     Args:
         per_image, classes: see `RegionLoss`.
@@ -89,7 +92,7 @@ class FocalTverskyLoss(TverskyLoss):
 
     With γ > 1 a class that is already well found keeps more of its gradient, and one that is hardly found gets less
     of it than from `tversky`: use it for small structures of which the outline is missed. Not for a class that is not
-    found at all.
+    found at all. Soft labels as of `tversky`.
 
     Args:
         alpha: ≥ 0, the price of false positives.

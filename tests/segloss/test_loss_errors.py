@@ -6,7 +6,7 @@ import torch
 
 import segloss
 from segloss import build_loss
-from segloss_tests.losses import COUNTS, NAMES, build, sample
+from segloss_tests.losses import COUNTS, NAMES, SOFT, build, sample, seeded, soft_labels
 
 NEED_COUNTS = ["wce", "cb_ce", "cb_sigmoid", "cb_focal", "mse_ol", "ldam", "seql", "logit_adjusted", "balanced_softmax"]
 
@@ -206,3 +206,18 @@ def test_soft_labels_that_are_none_are_named():
     soft[0, 1, 2, 2] = torch.nan
     with pytest.raises(ValueError, match="nan: soft labels lie"):
         build("ce")(logits, soft)
+
+
+@pytest.mark.parametrize("name", [n for n in SOFT if segloss.LOSSES[n].activation == "softmax"])
+@pytest.mark.parametrize("total", [0.8, 2.0])
+def test_soft_labels_of_softmax_losses_sum_to_1(name, total):
+    logits, soft = sample()[0], soft_labels()
+    soft[1, :, 2:4, 1] *= 0
+    soft[1, :2, 2:4, 1] = total / 2
+    message = rf"must sum to 1 .*, got a sum of {total:g} at the first of 2 pixels.*with sigmoid, such as sigmoid_ce"
+    with pytest.raises(ValueError, match=message):
+        build(name)(logits, soft)
+    blank = soft.sum(1).sub(1).abs() < 1e-6
+    assert seeded(build(name), logits, soft, blank).isfinite()
+    torch.compiler.reset()
+    assert torch.compile(build(name), backend="eager")(logits, soft).isnan()

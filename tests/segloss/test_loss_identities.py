@@ -116,6 +116,33 @@ def test_lovasz_softmax_lies_above_the_soft_jaccard_of_its_errors():
         assert 0 <= each[c] <= of_class.max()
 
 
+LEAST_AT_P = [
+    *("ce", "wce", "cb_ce", "cdb_ce", "dfl", "dfl2021", "sigmoid_ce", "cb_sigmoid"),
+    *("dice", "iou", "tversky", "focal_tversky", "generalized_dice"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [*((n, {}) for n in LEAST_AT_P), ("topk", {"k": 1.0}), ("dice", {"squared": True})]
+)
+def test_soft_labels_are_what_is_learnt(name, own):
+    """A blurred disc: with products in place of minima Dice and its kin drive every p to 0 or 1."""
+    rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
+    inside = torch.sigmoid((4 - ((rows - 5.5) ** 2 + (columns - 5.5) ** 2).sqrt()) / 1.5).double()
+    soft = torch.stack([1 - inside, inside]).unsqueeze(0)
+    loss = build_loss(name, num_classes=2, class_counts=[9, 5], **own)
+    logits = torch.randn(soft.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss(logits, soft).backward()
+        optimizer.step()
+        schedule.step()
+    p = logits.sigmoid() if loss.activation == "sigmoid" else logits.softmax(1)
+    assert (p - soft).abs().mean().item() < 0.01
+
+
 def permuted(target, order):
     """Labels after classes were put in another order, `order[new] = old`."""
     if target.is_floating_point():

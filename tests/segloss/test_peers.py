@@ -4,16 +4,16 @@ import pytest
 import torch
 import torchmetrics.functional.segmentation as metrics
 
-from docs.peers import PAIRS, TRAPPED, example, outcome, traps
+from docs.peers import PAIRS, TRAPPED, outcome, traps
 from segloss_tests.losses import build, sample
 
-IDS = [f"{pair.library}-{pair.theirs}" for pair in PAIRS]
+IDS = [f"{pair.library}-{pair.theirs}{'-soft' * pair.soft}" for pair in PAIRS]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("pair", PAIRS, ids=IDS)
 def test_other_libraries(pair, seed):
-    logits, labels = example(pair.binary, seed)
+    logits, labels = pair.example(seed)
     results = []
     for index in (0, 1):
         z = logits.clone().requires_grad_()

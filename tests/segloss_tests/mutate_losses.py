@@ -55,6 +55,7 @@ OVERLAP = [
         ("ignored pixels predicted", "false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)", "false = put(p.clone(), target, 0.0)"),
         ("ignored pixels wanted", "of_class(torch.where(valid, each, 0.0), target", "of_class(each, target"),
         ("class axis", "torch.stack([tp, fp, fn], 2)", "torch.stack([tp.flip(1), fp, fn], 2)"),
+        ("soft labels as products", "both = p * t if squared else torch.minimum(p, t)", "both = p * t"),
         ("gradient without fn", "pick((tp - fn).expand", "pick(tp.expand"),
         ("images pooled", "return found if per_image else found.sum(0)", "return found.sum(0).expand_as(found) if per_image else found.sum(0)"),
     ),

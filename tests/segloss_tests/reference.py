@@ -174,19 +174,19 @@ def _sums(unit, c):
 
 def dice(unit, c, smooth=0.0, squared=False):
     p, t = _sums(unit, c)
-    below = (p**2).sum() + (t**2).sum() if squared else p.sum() + t.sum()
-    return 1 - (2 * (p * t).sum() + smooth) / (below + smooth)
+    both, below = ((p * t).sum(), (p**2 + t**2).sum()) if squared else (np.minimum(p, t).sum(), (p + t).sum())
+    return 1 - (2 * both + smooth) / (below + smooth)
 
 
 def tversky(unit, c, alpha=0.3, beta=0.7, smooth=0.0):
     p, t = _sums(unit, c)
-    tp, fp, fn = (p * t).sum(), (p * (1 - t)).sum(), ((1 - p) * t).sum()
+    tp, fp, fn = np.minimum(p, t).sum(), np.maximum(p - t, 0).sum(), np.maximum(t - p, 0).sum()
     return 1 - (tp + smooth) / (tp + alpha * fp + beta * fn + smooth)
 
 
 def iou(unit, c, smooth=0.0):
     p, t = _sums(unit, c)
-    return 1 - ((p * t).sum() + smooth) / ((p + t - p * t).sum() + smooth)
+    return 1 - (np.minimum(p, t).sum() + smooth) / (np.maximum(p, t).sum() + smooth)
 
 
 def focal_tversky(unit, c, gamma=4 / 3, **parameters):
@@ -203,7 +203,7 @@ def generalized_dice(logits, target, smooth=0.0, per_image=False, weights=None):
         for c in classes:
             p, t = _sums(unit, c)
             if t.sum() > 0:
-                both += 2 * w[c] * (p * t).sum() / t.sum() ** 2
+                both += 2 * w[c] * np.minimum(p, t).sum() / t.sum() ** 2
                 either += w[c] * (p.sum() + t.sum()) / t.sum() ** 2
         losses.append(1 - both / either)
     return np.mean(losses)
