@@ -13,8 +13,7 @@ import torch
 
 import segloss
 from docs import plots
-from engine.configuration.named import description_of, documentation_of
-from segloss.names import parameters_of
+from engine.configuration.named import description_of, documentation_of, keys_of
 
 FOLDER = Path(__file__).parent
 GIVEN = ("num_classes", "class_counts", "ignore_index", "reduction")
@@ -88,8 +87,10 @@ training pixels of class c.
 - **Compiled whole** (`fullgraph=True`) are all of them but `boundary`, whose loop depends on the data; of `lovasz` and `lovasz_hinge` it is not promised.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
   exactly the large batch's value; region losses and `topk` their average.
+- **Parameters go by name**, `FocalLoss(gamma=2.0)`. One of another library (`include_background`, `softmax`, `weight`, `mode`, …) is refused with what it is here.
+- **Labels** may have a channel axis of 1, `(N, 1, *spatial)`, and be bool for two classes; so may a mask.
 - **Four traps**: a binary mask of 0 and 255, as PNG holds it, must become 0 and 1 first, or all of its foreground is ignored. Probabilities are
-  no logits: the numbers come out plausible and wrong. Soft labels must sum to 1 over the classes, but for the losses with sigmoid or raw logits. Dice and
+  no logits: the numbers come out plausible and wrong. Of both a loss warns once (`segloss.LossInputWarning`), on a CPU. Soft labels must sum to 1 over the classes, but for the losses with sigmoid or raw logits. Dice and
   its kin count the background as a class: `class_weights: [0, 1, …]` leaves it out.
 
 What every loss takes in Python; in YAML the data set gives them:
@@ -213,10 +214,9 @@ def parameter_table(factory: Callable[..., Any]) -> Iterator[str]:
     """The parameters that YAML may set."""
     yield "| parameter | default | meaning |"
     yield "|---|---|---|"
-    for parameter in parameters_of(factory).values():
-        if parameter.kind is not parameter.KEYWORD_ONLY:
-            meaning = escaped(description_of(parameter.name, documentation_of(factory)) or "")
-            yield f"| `{parameter.name}` | `{as_yaml(parameter.default)}` | {meaning} |"
+    for parameter in keys_of(factory):
+        meaning = escaped(description_of(parameter.name, documentation_of(factory)) or "")
+        yield f"| `{parameter.name}` | `{as_yaml(parameter.default)}` | {meaning} |"
 
 
 def references(works: Mapping[str, str]) -> Iterator[str]:

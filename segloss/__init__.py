@@ -10,6 +10,7 @@ from typing import Any
 
 from . import functional
 from .acw import AdaptiveClassWeight
+from .arguments import LossInputWarning
 from .base import SegmentationLoss
 from .boundary import BoundaryLoss, signed_distance
 from .build import LOSSES, build_loss
@@ -35,6 +36,8 @@ from .topk import TopKLoss
 from .tversky import FocalTverskyLoss, IoULoss, TverskyLoss
 from .upsampled import Upsampled, upsampled
 from .weighted_sum import WeightedSum
+
+__version__ = "0.1.0"
 
 __all__ = [
     "CLASS_WEIGHTS",
@@ -62,6 +65,7 @@ __all__ = [
     "IoULoss",
     "LDAMLoss",
     "LogitAdjustedLoss",
+    "LossInputWarning",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
     "MSELoss",

@@ -6,13 +6,16 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .arguments import warn_of_input
 from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
-from .names import check_choice, check_range
+from .closed_form import transformed
+from .elsewhere import unknown_parameter
+from .names import check_choice, check_range, parameters_of
 
 Activation = Literal["softmax", "sigmoid", "none"]
 Reduction = Literal["mean", "sum", "none"]
@@ -46,6 +49,7 @@ class SegmentationLoss(nn.Module):
             losses.
 
     Attributes:
+        given: the parameters that data and training decide, and that YAML does not set.
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
         follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
         upsamples: whether `segloss.upsampled` can compute it slab by slab.
@@ -57,6 +61,7 @@ class SegmentationLoss(nn.Module):
         ValueError: a parameter out of its range; the message names it.
     """
 
+    given: ClassVar[tuple[str, ...]] = tuple(LossOptions.__annotations__)
     activation: ClassVar[Activation] = "softmax"
     follows_validation: ClassVar[bool] = False
     upsamples: ClassVar[bool] = False
@@ -67,14 +72,16 @@ class SegmentationLoss(nn.Module):
 
     def __init__(
         self,
-        class_weights: ClassWeights = None,
         *,
+        class_weights: ClassWeights = None,
         num_classes: int | None = None,
         class_counts: Counts | None = None,
         ignore_index: int = 255,
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        self._counts: ClassCounts | None = None
+        self._unchecked = True
         check_choice("reduction", reduction, get_args(Reduction))
         check_range("ignore_index", ignore_index, "a whole number", lambda v: operator.index(v) == v)
         check_range(
@@ -86,6 +93,7 @@ class SegmentationLoss(nn.Module):
         counts = None if class_counts is None else ClassCounts.of(class_counts, num_classes)
         num_classes = len(counts.pixels) if num_classes is None and counts is not None else num_classes
         self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
+        self._counts = counts
         self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
 
     def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
@@ -135,21 +143,46 @@ class SegmentationLoss(nn.Module):
 
         Raises:
             TypeError, ValueError: arguments that do not fit; see `segloss.tensors.checked` and `refuse_foreign`.
+
+        Warns:
+            LossInputWarning: probabilities in place of logits, or labels 0 and 255 of which 255 is ignored; once an
+                object, on a CPU.
         """
+        self._refuse_other_device(logits)
         values = {name: getattr(self, name) for name in (*self.takes, *self.options)}
         if size is not None:  # losses that cannot be upsampled know no size
             values["size"] = size
-        return self.function(logits, target, mask, denominator=denominator, **values)
+        found = self.function(logits, target, mask, denominator=denominator, **values)
+        self._warn_of_input(logits, target)
+        return found
+
+    if TYPE_CHECKING:  # what `forward` takes and gives, which nn.Module does not tell
+
+        def __call__(
+            self,
+            logits: Tensor,
+            target: Tensor,
+            mask: Tensor | None = None,
+            denominator: Tensor | None = None,
+            size: tuple[int, int] | None = None,
+        ) -> Tensor:
+            """See `forward`."""
+            ...
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Find what the formula takes."""
+        """Find what the formula takes; refuse unknown parameters of the constructor with a hint."""
         super().__init_subclass__(**options)
+        if "__init__" in vars(cls) and cls.__module__.startswith(f"{__package__}."):
+            _refuse_unknown(cls)
         if "formula" in vars(cls):
             bound = cls.formula.keywords if isinstance(cls.formula, functools.partial) else {}
             cls.takes = tuple(n for n in inspect.signature(cls.formula).parameters if n not in (*OPERANDS, *bound))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move with the module (`to`, `cuda`), but keep float64: half of a weight's digits make another weight."""
+        own, self._buffers = self._buffers, {}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # parameters and child modules
+        self._buffers = own
         device = fn(torch.empty(0)).device
         exact = torch.float32 if device.type == "mps" else torch.float64
         for name, value in self.named_buffers(recurse=False):
@@ -157,6 +190,46 @@ class SegmentationLoss(nn.Module):
         return self
 
     def extra_repr(self) -> str:
-        """The parameters that the representation shows."""
-        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "training"}
-        return ", ".join(f"{k}={v!r}" for k, v in shown.items())
+        """The parameters of the constructor, as they are now: class weights as numbers, counts of pixels as a list."""
+        shown = {name: getattr(self, name, None) for name in parameters_of(type(self)) if name != "class_counts"}
+        if self._counts is not None:
+            shown["class_counts"] = list(self._counts.pixels)
+        plain = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in shown.items()}
+        return ", ".join(f"{name}={value!r}" for name, value in plain.items())
+
+    def _refuse_other_device(self, logits: Any) -> None:
+        """Refuse logits of another device than that of the buffers: a copy a step would go unnoticed."""
+        if torch.compiler.is_compiling() or not isinstance(logits, Tensor):
+            return
+        for name, value in self.named_buffers(recurse=False):
+            if value.device != logits.device:
+                raise ValueError(
+                    f"the loss holds {name} on {value.device}, logits are on {logits.device}: loss.to(logits.device)"
+                )
+
+    def _warn_of_input(self, logits: Tensor, target: Tensor) -> None:
+        """Look once at what a CPU was given, see `segloss.arguments.warn_of_input`."""
+        if torch.compiler.is_compiling() or not self._unchecked or logits.device.type != "cpu" or transformed():
+            return
+        self._unchecked = not warn_of_input(logits.detach(), target, self.ignore_index)
+
+
+def _refuse_unknown(loss: type[SegmentationLoss]) -> None:
+    """Let a constructor name what it does not take, and what that is here."""
+    init = loss.__init__
+
+    @functools.wraps(init)
+    def checked(self: SegmentationLoss, *arguments: Any, **given: Any) -> None:
+        cls = type(self)
+        if cls.__init__ is checked:
+            known = parameters_of(cls)
+            if arguments and all(parameter.kind is parameter.KEYWORD_ONLY for parameter in known.values()):
+                raise TypeError(
+                    f"{cls.__name__} takes its parameters by name, such as {next(iter(known))}=…, got {arguments[0]!r}"
+                )
+            for name in given:
+                if name not in known:
+                    raise TypeError(f"{cls.__name__}: {unknown_parameter('parameter', name, known)}")
+        init(self, *arguments, **given)
+
+    loss.__init__ = checked  # type: ignore[method-assign]

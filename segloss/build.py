@@ -16,13 +16,14 @@ from .difficulty import DifficultyBalancedLoss
 from .dual_cross_entropy import DualCrossEntropyLoss
 from .dual_focal import DualFocalLoss
 from .dual_focal_2021 import DualFocal2021Loss
+from .elsewhere import unknown_loss, unknown_parameter
 from .equalization import EqualizationLoss
 from .focal import FocalLoss
 from .ldam import LDAMLoss
 from .logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from .lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
 from .mse_outlying import MSELoss, OutlyingMSELoss
-from .names import parameters_of, unknown
+from .names import parameters_of
 from .poly import Poly1Loss
 from .recall import RecallLoss
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss
@@ -63,25 +64,6 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
     "lovasz_hinge": LovaszHingeLoss,
     "boundary": BoundaryLoss,
 }
-
-
-ELSEWHERE = {
-    "crossentropy": "'ce'",
-    "crossentropyloss": "'ce'",
-    "weightedce": "'wce'",
-    "bce": "'sigmoid_ce'",
-    "bcewithlogits": "'sigmoid_ce'",
-    "bcewithlogitsloss": "'sigmoid_ce'",
-    "binarycrossentropy": "'sigmoid_ce'",
-    "jaccard": "'iou'",
-    "softdice": "'dice'",
-    "gdl": "'generalized_dice'",
-    "lovaszsoftmax": "'lovasz'",
-    "ohem": "'topk'",
-    "dicece": "the list [{name: dice}, {name: ce}]",
-    "dicefocal": "the list [{name: dice}, {name: focal}]",
-}
-"""What other libraries call a loss, in lower-case letters, and its name here."""
 
 
 @overload
@@ -137,11 +119,11 @@ def build_loss(
             "segloss.AdaptiveClassWeight(num_classes) as the last layer of the model"
         )
     if name not in LOSSES:
-        raise ValueError(unknown("loss", name, LOSSES, ELSEWHERE))
+        raise ValueError(unknown_loss("loss", name, LOSSES))
     allowed = parameters_of(LOSSES[name])
     for parameter in parameters:
         if parameter not in allowed:
-            raise TypeError(f"{name}: {unknown('parameter', parameter, allowed)}")
+            raise TypeError(f"{name}: {unknown_parameter('parameter', parameter, allowed)}")
     return LOSSES[name](**given)
 
 

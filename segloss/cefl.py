@@ -53,7 +53,7 @@ class CEFLoss(PixelwiseLoss):
 
     formula = staticmethod(cefl_terms)
 
-    def __init__(self, gamma: float = 2.0, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, gamma: float = 2.0, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("gamma", gamma, *NOT_NEGATIVE)
         super().__init__(**options)
         self.gamma = gamma

@@ -36,12 +36,13 @@ class ClassBalancedCrossEntropyLoss(CrossEntropyLoss):
 
     def __init__(
         self,
+        *,
         beta: float = 0.9999,
         unit: Unit = "pixel",
         label_smoothing: float = 0.0,
         **options: Unpack[UnweightedOptions],
     ) -> None:
-        super().__init__(label_smoothing, class_weights=_effective(beta, unit), **options)
+        super().__init__(label_smoothing=label_smoothing, class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
 
@@ -66,7 +67,7 @@ class ClassBalancedSigmoidLoss(SigmoidCrossEntropyLoss):
     2.5205
     """
 
-    def __init__(self, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]) -> None:
+    def __init__(self, *, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]) -> None:
         super().__init__(class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
@@ -96,9 +97,9 @@ class ClassBalancedFocalLoss(SigmoidFocalLoss):
     formula = staticmethod(partial(sigmoid_focal_terms, alpha=None))
 
     def __init__(
-        self, gamma: float = 0.5, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]
+        self, *, gamma: float = 0.5, beta: float = 0.9999, unit: Unit = "pixel", **options: Unpack[UnweightedOptions]
     ) -> None:
-        super().__init__(gamma, None, class_weights=_effective(beta, unit), **options)
+        super().__init__(gamma=gamma, alpha=None, class_weights=_effective(beta, unit), **options)
         self.beta, self.unit = beta, unit
 
 

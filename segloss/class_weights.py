@@ -20,8 +20,8 @@ from .names import check_choice, check_range, unknown
 from .tensors import ratio
 
 Unit = Literal["pixel", "image", "component"]
-ClassWeights = list[float] | str | dict[str, Any] | None
-"""What a loss takes as `class_weights`: a list, a scheme's name, or `{"name": scheme, **parameters}`."""
+ClassWeights = Sequence[float] | Tensor | str | Mapping[str, Any] | None
+"""What a loss takes as `class_weights`: one number a class, a scheme's name, or `{"name": scheme, **parameters}`."""
 
 
 class ClassWeightWarning(UserWarning):
@@ -182,9 +182,7 @@ def as_values(name: str, values: object) -> Tensor:
         raise ValueError(f"{name} must hold numbers, got {values!r}") from error
 
 
-def resolve_class_weights(
-    spec: ClassWeights | Tensor, counts: ClassCounts | None, num_classes: int | None
-) -> Tensor | None:
+def resolve_class_weights(spec: ClassWeights, counts: ClassCounts | None, num_classes: int | None) -> Tensor | None:
     """The `(C,)` float64 weights that a list, a scheme's name or a mapping stands for; None stays None.
 
     Raises:

@@ -44,7 +44,7 @@ class CrossEntropyLoss(PixelwiseLoss):
 
     formula = staticmethod(cross_entropy_terms)
 
-    def __init__(self, label_smoothing: float = 0.0, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("label_smoothing", label_smoothing, *SHARE)
         super().__init__(**options)
         self.label_smoothing = label_smoothing
@@ -74,8 +74,9 @@ class WeightedCrossEntropyLoss(CrossEntropyLoss):
 
     def __init__(
         self,
+        *,
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = "inverse_frequency",
         **options: Unpack[UnweightedOptions],
     ) -> None:
-        super().__init__(label_smoothing, class_weights=class_weights, **options)
+        super().__init__(label_smoothing=label_smoothing, class_weights=class_weights, **options)

@@ -58,7 +58,7 @@ class DiceLoss(OverlapLoss):
 
     formula = staticmethod(dice_of_overlap)
 
-    def __init__(self, squared: bool = False, **options: Unpack[OverlapOptions]) -> None:
+    def __init__(self, *, squared: bool = False, **options: Unpack[OverlapOptions]) -> None:
         super().__init__(**options)
         self.squared = squared
 
@@ -88,9 +88,10 @@ class GeneralizedDiceLoss(OverlapLoss):
 
     def __init__(
         self,
+        *,
         per_image: bool = False,
         smooth: float = 0.0,
         class_weights: ClassWeights = None,
         **options: Unpack[LossOptions],
     ) -> None:
-        super().__init__(smooth, per_image=per_image, class_weights=class_weights, **options)
+        super().__init__(smooth=smooth, per_image=per_image, class_weights=class_weights, **options)

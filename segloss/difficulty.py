@@ -91,7 +91,7 @@ class DifficultyBalancedLoss(PixelwiseLoss):
     follows_validation: ClassVar[bool] = True
     difficulty: Tensor
 
-    def __init__(self, tau: float | Literal["dynamic"] = "dynamic", **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, tau: float | Literal["dynamic"] = "dynamic", **options: Unpack[PixelwiseOptions]) -> None:
         _check_tau(tau)
         super().__init__(**options)
         if self.num_classes is None:

@@ -41,7 +41,7 @@ class DualCrossEntropyLoss(PixelwiseLoss):
 
     formula = staticmethod(dual_cross_entropy_terms)
 
-    def __init__(self, alpha: float = 2.0, beta: float = 1.5, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, alpha: float = 2.0, beta: float = 1.5, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("alpha", alpha, "> 1", lambda v: 1 < v < float("inf"))
         check_range("beta", beta, "> 1", lambda v: 1 < v < float("inf"))
         super().__init__(**options)

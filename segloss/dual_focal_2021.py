@@ -59,6 +59,7 @@ class DualFocal2021Loss(PixelwiseLoss):
 
     def __init__(
         self,
+        *,
         alpha: float = 1.0,
         beta: float = 1.0,
         gamma: float = 1.0,

@@ -56,7 +56,7 @@ class EqualizationLoss(PixelwiseLoss):
     upsamples: ClassVar[bool] = False
     rare: Tensor
 
-    def __init__(self, gamma: float = 0.9, lambda_: float = 0.005, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, gamma: float = 0.9, lambda_: float = 0.005, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("gamma", gamma, *SHARE)
         check_range("lambda_", lambda_, *SHARE)
         counts = ClassCounts.needed(options.get("class_counts"), "seql", options.get("num_classes"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Unpack
 
@@ -49,7 +50,11 @@ class FocalLoss(PixelwiseLoss):
     alpha: Tensor | None
 
     def __init__(
-        self, gamma: float = 2.0, alpha: float | list[float] | None = None, **options: Unpack[PixelwiseOptions]
+        self,
+        *,
+        gamma: float = 2.0,
+        alpha: float | Sequence[float] | Tensor | None = None,
+        **options: Unpack[PixelwiseOptions],
     ) -> None:
         check_range("gamma", gamma, *NOT_NEGATIVE)
         super().__init__(**options)
@@ -57,7 +62,7 @@ class FocalLoss(PixelwiseLoss):
         self.register_buffer("alpha", _alpha(alpha, self.num_classes))
 
 
-def _alpha(alpha: float | list[float] | None, num_classes: int | None) -> Tensor | None:
+def _alpha(alpha: float | Sequence[float] | Tensor | None, num_classes: int | None) -> Tensor | None:
     if alpha is None:
         return None
     values = as_values("alpha", alpha)

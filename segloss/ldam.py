@@ -73,7 +73,7 @@ class LDAMLoss(PixelwiseLoss):
     deferred: Tensor
 
     def __init__(
-        self, s: float = 30.0, max_m: float = 0.5, drw_epoch: int | None = None, **options: Unpack[PixelwiseOptions]
+        self, *, s: float = 30.0, max_m: float = 0.5, drw_epoch: int | None = None, **options: Unpack[PixelwiseOptions]
     ) -> None:
         check_range("s", s, *POSITIVE)
         check_range("drw_epoch", drw_epoch, "≥ 0, or None", lambda v: v is None or v >= 0)

@@ -62,7 +62,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
     log_prior: Tensor
     _named = "logit_adjusted"
 
-    def __init__(self, tau: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, tau: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("tau", tau, *NOT_NEGATIVE)
         counts = ClassCounts.needed(options.get("class_counts"), self._named, options.get("num_classes"))
         options["class_counts"] = counts
@@ -94,4 +94,4 @@ class BalancedSoftmaxLoss(LogitAdjustedLoss):
     _named = "balanced_softmax"
 
     def __init__(self, **options: Unpack[PixelwiseOptions]) -> None:
-        super().__init__(1.0, **options)
+        super().__init__(tau=1.0, **options)

@@ -83,7 +83,7 @@ class OutlyingMSELoss(PixelwiseLoss):
     activation: ClassVar[Activation] = "none"
     labels: Tensor
 
-    def __init__(self, alpha: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, alpha: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
         counts = ClassCounts.needed(options.get("class_counts"), "mse_ol", options.get("num_classes"))
         options["class_counts"] = counts
         labels = outlying_labels(counts, alpha)

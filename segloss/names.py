@@ -11,21 +11,33 @@ MOST = 40
 """More names than this are not listed."""
 
 
-def unknown(kind: str, name: object, allowed: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> str:
+def plain_name(name: object) -> str:
+    """A name by its letters and digits alone, in lower case: `BCEWithLogits` is `bcewithlogits`."""
+    return "".join(filter(str.isalnum, str(name).lower()))
+
+
+def unknown(
+    kind: str,
+    name: object,
+    allowed: Iterable[str],
+    elsewhere: Mapping[str, str] | None = None,
+    cutoff: float = 0.5,
+) -> str:
     """The message for a name that is none of the allowed: the nearest one and the whole list.
 
     Args:
         kind: what is named.
         name: the name.
         allowed: the names there are.
-        elsewhere: what goes by another name here, from its lower-case letters and digits.
+        elsewhere: what goes by another name here, from its `plain_name`.
+        cutoff: in [0, 1], how near a name must be to be suggested.
 
     >>> unknown("loss", "focl", ["ce", "focal"])
     "unknown loss 'focl'; did you mean 'focal'? allowed: ce, focal"
     """
     names = sorted(allowed)
-    near = get_close_matches(str(name), names, n=5, cutoff=0.5)
-    known = (elsewhere or {}).get("".join(filter(str.isalnum, str(name).lower())))
+    near = get_close_matches(str(name), names, n=5, cutoff=cutoff)
+    known = (elsewhere or {}).get(plain_name(name))
     hint = f" here that is {known};" if known else f" did you mean {near[0]!r}?" if near else ""
     if len(names) > MOST:
         return f"unknown {kind} {name!r};{hint} allowed are {len(names)}, such as {', '.join(near or names[:5])}"

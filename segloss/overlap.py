@@ -9,23 +9,14 @@ from typing import Any, ClassVar, NamedTuple, Unpack
 import torch
 from torch import Tensor
 
+from .arguments import checked, refuse_foreign
 from .base import Reduction
 from .blocks import Plan, over_pixels
 from .closed_form import applies, derivative, twice_differentiable
 from .names import NOT_NEGATIVE, check_range
 from .region import Classes, RegionLoss, RegionOptions, by_unit, reduce_classes
 from .resize import Resize
-from .tensors import (
-    Pixels,
-    at_class,
-    checked,
-    one_hot,
-    pick,
-    prepare,
-    put,
-    refuse_foreign,
-    valid_pixels,
-)
+from .tensors import Pixels, at_class, one_hot, pick, prepare, put, valid_pixels
 
 
 class Overlap(NamedTuple):
@@ -210,7 +201,7 @@ class OverlapLoss(RegionLoss):
     options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared")
     squared: bool = False
 
-    def __init__(self, smooth: float = 0.0, **options: Unpack[RegionOptions]) -> None:
+    def __init__(self, *, smooth: float = 0.0, **options: Unpack[RegionOptions]) -> None:
         check_range("smooth", smooth, *NOT_NEGATIVE)
         super().__init__(**options)
         self.smooth = smooth

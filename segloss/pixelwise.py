@@ -13,23 +13,13 @@ from typing import Any, ClassVar, Literal, Unpack, get_args
 import torch
 from torch import Tensor, nn
 
+from .arguments import checked, labels_and_mask, refuse_foreign
 from .base import LossOptions, Reduction, SegmentationLoss
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
 from .names import check_choice
 from .resize import Resize
-from .tensors import (
-    at_class,
-    checked,
-    exact,
-    per_class,
-    plain,
-    prepare,
-    ratio,
-    refuse_foreign,
-    two_classes,
-    valid_pixels,
-)
+from .tensors import at_class, exact, per_class, prepare, ratio, two_classes, valid_pixels
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
@@ -146,7 +136,7 @@ def pixel_denominator(
     target: Tensor, mask: Tensor | None, ignore_index: int, class_weights: Tensor | None, normalize: Normalize
 ) -> Tensor:
     """What `mean` divides by, a scalar; a label outside 0..C−1 is not refused here."""
-    target = plain(target)
+    target, mask = labels_and_mask(target, mask)
     valid = valid_pixels(target, mask, ignore_index)
     if normalize == "pixels" or class_weights is None:
         return valid.sum()
@@ -187,9 +177,9 @@ class PixelwiseLoss(SegmentationLoss):
     draws: ClassVar[bool] = False
 
     def __init__(
-        self, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Unpack[LossOptions]
+        self, *, class_weights: ClassWeights = None, normalize: Normalize = "pixels", **options: Unpack[LossOptions]
     ) -> None:
-        super().__init__(class_weights, **options)
+        super().__init__(class_weights=class_weights, **options)
         check_choice("normalize", normalize, get_args(Normalize))
         self.normalize = normalize
 

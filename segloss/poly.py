@@ -43,7 +43,7 @@ class Poly1Loss(PixelwiseLoss):
 
     formula = staticmethod(poly1_terms)
 
-    def __init__(self, epsilon: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, epsilon: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("epsilon", epsilon, "≥ -1", lambda v: -1 <= v < float("inf"))
         super().__init__(**options)
         self.epsilon = epsilon

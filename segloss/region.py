@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Literal, Unpack, get_args
 import torch
 from torch import Tensor
 
+from .arguments import checked, refuse_foreign
 from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .names import check_choice
-from .tensors import Pixels, checked, of_valid, per_class, prepare, ratio, refuse_foreign, valid_pixels
+from .tensors import Pixels, of_valid, per_class, prepare, ratio, valid_pixels
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Pixels, bool], Tensor]
@@ -153,12 +154,13 @@ class RegionLoss(SegmentationLoss):
 
     def __init__(
         self,
+        *,
         per_image: bool = False,
         classes: Classes = "present",
         class_weights: ClassWeights = None,
         **options: Unpack[LossOptions],
     ) -> None:
-        super().__init__(class_weights, **options)
+        super().__init__(class_weights=class_weights, **options)
         check_choice("classes", classes, get_args(Classes))
         self.per_image, self.classes = per_image, classes
 

@@ -162,7 +162,7 @@ class SigmoidFocalLoss(PixelwiseLoss):
     formula = staticmethod(sigmoid_focal_terms)
     activation: ClassVar[Activation] = "sigmoid"
 
-    def __init__(self, gamma: float = 2.0, alpha: float | None = 0.25, **options: Unpack[PixelwiseOptions]) -> None:
+    def __init__(self, *, gamma: float = 2.0, alpha: float | None = 0.25, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("gamma", gamma, *NOT_NEGATIVE)
         check_range("alpha", alpha, "in [0, 1], or None", lambda v: v is None or 0 <= v <= 1)
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""From the arguments of a call to what a loss computes on: checked, upcast, with ignored pixels masked; internal."""
+"""From checked arguments to what a loss computes on: upcast, with ignored pixels masked; internal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .closed_form import applies, transformed
+from .closed_form import applies
 
 ROUNDING = 0.01
 """How far soft labels may lie outside [0, 1], and their sum from 1, from resizing or half precision."""
@@ -39,7 +39,7 @@ def prepare(
     one_vs_rest: bool = False,
     exclusive: bool = False,
 ) -> Pixels:
-    """Upcast and mask what `checked` has let through.
+    """Upcast and mask what `segloss.arguments.checked` has let through.
 
     What a loss makes of pixels that do not count, it drops itself; see `of_valid` for their gradient. A binary logit
     (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
@@ -56,8 +56,8 @@ def prepare(
     classes = max(logits.shape[1], 2)
     labels = target if soft else target.long()
     valid = valid_pixels(labels, mask, ignore_index)
-    foreign = _foreign(labels, valid, classes)
-    fault = foreign.any() | _unnormalised(labels, valid).any() if soft and exclusive else foreign.any()
+    foreign = foreign_labels(labels, valid, classes)
+    fault = foreign.any() | not_summing_to_one(labels, valid).any() if soft and exclusive else foreign.any()
     logits = full(logits)
     if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -91,14 +91,14 @@ class _OfValid(torch.autograd.Function):
         return torch.where(valid.unsqueeze(1), grad, 0.0), None
 
 
-def _foreign(target: Tensor, valid: Tensor, classes: int) -> Tensor:
+def foreign_labels(target: Tensor, valid: Tensor, classes: int) -> Tensor:
     """Where a target that counts is none: labels outside 0..C−1, `(N, *spatial)`; soft ones, `(N, C, *spatial)`."""
     if target.is_floating_point():
         return valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
     return valid & ((target < 0) | (target >= classes))
 
 
-def _unnormalised(target: Tensor, valid: Tensor) -> Tensor:
+def not_summing_to_one(target: Tensor, valid: Tensor) -> Tensor:
     """Where soft labels that count do not sum to 1 over the classes, `(N, *spatial)`; those of a binary logit do."""
     return valid & ((two_classes(target).sum(1) - 1).abs() > ROUNDING)
 
@@ -188,112 +188,6 @@ def at_class(index: Tensor, classes: int) -> Tensor:
     return index.to(torch.int32).unsqueeze(1) == order.view(1, -1, *[1] * (index.dim() - 1))
 
 
-def checked(
-    logits: Any,
-    target: Any,
-    mask: Tensor | None = None,
-    num_classes: int | None = None,
-    size: tuple[int, int] | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, target and mask of a loss, as torch's own tensors; the labels themselves are not looked at.
-
-    Args:
-        logits: see `prepare`.
-        target: see `prepare`.
-        mask: see `prepare`.
-        num_classes: C, 2 for a binary logit, where it is known beforehand.
-        size: (H, W) that the logits will be upsampled to; the target covers its upper left part.
-
-    Raises:
-        TypeError: logits that are not floating, a target that is neither integer nor floating.
-        ValueError: shapes, devices or numbers of classes that do not fit.
-    """
-    if not (isinstance(logits, Tensor) and isinstance(target, Tensor)):
-        kinds = f"{type(logits).__name__} and {type(target).__name__}"
-        raise TypeError(f"logits and target must be tensors, got {kinds}; torch.from_numpy(…) makes one of an array")
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must be floating (raw network outputs, not labels), got {logits.dtype}")
-    if logits.dim() < 2:
-        raise ValueError(f"logits must be (N, C, *spatial), got shape {tuple(logits.shape)}")
-    if target.is_complex() or target.dtype == torch.bool:
-        raise TypeError(f"target must hold integer labels (target.long()) or floating soft labels, got {target.dtype}")
-    pixels = (logits.shape[0], *logits.shape[2:])
-    if size is not None:
-        height, width = target.shape[-2:]
-        if logits.dim() != 4 or target.dim() < 3 or height > size[0] or width > size[1]:
-            raise ValueError(
-                f"logits (N, C, h, w) upsampled to {tuple(size)} must cover the target's (H, W), "
-                f"got logits of {tuple(logits.shape)}, target of {tuple(target.shape)}"
-            )
-        pixels = (logits.shape[0], height, width)
-    expected = (pixels[0], logits.shape[1], *pixels[1:]) if target.is_floating_point() else pixels
-    if tuple(target.shape) != expected:
-        kind = "soft labels" if target.is_floating_point() else "integer labels"
-        raise ValueError(
-            f"target ({kind}) must have shape {expected} for logits of {tuple(logits.shape)}, "
-            f"got {tuple(target.shape)}{_remedy(target, logits)}"
-        )
-    if target.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, target on {target.device}: move them to one device")
-    if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != pixels):
-        raise ValueError(f"mask must be bool (mask.bool()) of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
-    if mask is not None and mask.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, mask on {mask.device}: move them to one device")
-    classes = max(logits.shape[1], 2)
-    if num_classes is not None and num_classes != classes:
-        raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
-    return plain(logits), plain(target), None if mask is None else plain(mask)
-
-
 def plain(values: Tensor) -> Tensor:
     """As torch's own class: MONAI's `MetaTensor` follows a batch item by item, which a sum over pixels has none of."""
     return values if type(values) is Tensor else values.as_subclass(Tensor)
-
-
-def refuse_foreign(
-    result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int, exclusive: bool = False
-) -> Tensor:
-    """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
-
-    Elsewhere it stays NaN: to look would wait for the device; under `torch.func` there may be nothing to look at.
-
-    Raises:
-        ValueError: a label outside 0..C−1, a soft label outside [0, 1], or soft labels that do not sum to 1 where the
-            classes are `exclusive`; it names them and counts their pixels.
-    """
-    blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
-    if blind or not bool(result.isnan().any()):
-        return result
-    soft = target.is_floating_point()
-    valid = valid_pixels(target, mask, ignore_index)
-    foreign = _foreign(target if soft else target.long(), valid, max(classes, 2))
-    if bool(foreign.any()):
-        allowed = f"neither in 0..{max(classes, 2) - 1} nor ignore_index ({ignore_index})"
-        values = [str(value) for value in sorted(set(target[foreign].tolist()))]
-        shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
-        raise ValueError(
-            f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: "
-            f"{'soft labels lie in [0, 1]' if soft else allowed}"
-        )
-    if soft and exclusive and bool((unnormalised := _unnormalised(target, valid)).any()):
-        sums = target.sum(1)[unnormalised]
-        raise ValueError(
-            f"soft labels must sum to 1 over the classes of a softmax loss, got a sum of {float(sums[0]):.4g} at the "
-            f"first of {len(sums)} pixels; for overlapping classes take a loss with sigmoid, such as sigmoid_ce"
-        )
-    return result
-
-
-def _remedy(target: Tensor, logits: Tensor) -> str:
-    """What to do with a target of the wrong shape, where that is clear."""
-    shape, pixels = tuple(target.shape), (logits.shape[0], *logits.shape[2:])
-    soft = target.is_floating_point()
-    if shape == (pixels[0], 1, *pixels[1:]):
-        return f"; drop the channel axis: target.squeeze(1){'.long()' if soft else ''}"
-    if soft and shape == pixels:
-        return "; labels must be integers: target.long()"
-    if not soft and shape == tuple(logits.shape):
-        return "; one-hot labels must be floating, target.float(), or labels, target.argmax(1)"
-    if not soft and target.dim() == logits.dim() == 3 and shape == (1, *logits.shape[1:]):
-        return "; logits and target need a batch axis: unsqueeze(0)"
-    return ""

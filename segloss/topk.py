@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
+from .arguments import checked
 from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .cross_entropy import cross_entropy_terms
@@ -48,6 +49,7 @@ def topk_loss(
     Raises:
         TypeError, ValueError: see `segloss.pixelwise.pixelwise_loss`.
     """
+    logits, target, mask = checked(logits, target, mask)
     terms = partial(cross_entropy_terms, label_smoothing=label_smoothing)
     each = pixelwise_loss(terms, logits, target, mask, ignore_index=ignore_index, reduction="none", **options)
     valid = valid_pixels(target, mask, ignore_index).flatten()
@@ -93,6 +95,7 @@ class TopKLoss(SegmentationLoss):
 
     def __init__(
         self,
+        *,
         k: float = 0.1,
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = None,
@@ -100,7 +103,7 @@ class TopKLoss(SegmentationLoss):
     ) -> None:
         check_range("k", k, "in (0, 1]", lambda v: 0 < v <= 1)
         check_range("label_smoothing", label_smoothing, *SHARE)
-        super().__init__(class_weights, **options)
+        super().__init__(class_weights=class_weights, **options)
         self.k, self.label_smoothing = k, label_smoothing
 
     @classmethod

@@ -56,7 +56,7 @@ class TverskyLoss(OverlapLoss):
 
     formula: ClassVar[Callable[..., Tensor]] = staticmethod(tversky_of_overlap)
 
-    def __init__(self, alpha: float = 0.3, beta: float = 0.7, **options: Unpack[OverlapOptions]) -> None:
+    def __init__(self, *, alpha: float = 0.3, beta: float = 0.7, **options: Unpack[OverlapOptions]) -> None:
         check_range("alpha", alpha, *NOT_NEGATIVE)
         check_range("beta", beta, *NOT_NEGATIVE)
         super().__init__(**options)
@@ -84,7 +84,7 @@ class IoULoss(TverskyLoss):
     formula = staticmethod(partial(tversky_of_overlap, alpha=1.0, beta=1.0))
 
     def __init__(self, **options: Unpack[OverlapOptions]) -> None:
-        super().__init__(1.0, 1.0, **options)
+        super().__init__(alpha=1.0, beta=1.0, **options)
 
 
 class FocalTverskyLoss(TverskyLoss):
@@ -114,8 +114,8 @@ class FocalTverskyLoss(TverskyLoss):
     formula = staticmethod(focal_tversky_of_overlap)
 
     def __init__(
-        self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, **options: Unpack[OverlapOptions]
+        self, *, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, **options: Unpack[OverlapOptions]
     ) -> None:
         check_range("gamma", gamma, *POSITIVE)
-        super().__init__(alpha, beta, **options)
+        super().__init__(alpha=alpha, beta=beta, **options)
         self.gamma = gamma

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import cast
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -14,6 +14,8 @@ from .weighted_sum import WeightedSum
 
 class Upsampled(nn.Module):
     """A loss on bilinearly upsampled logits; see `upsampled`."""
+
+    __call__: Callable[..., Tensor]
 
     def __init__(self, loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class Upsampled(nn.Module):
         self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
     ) -> Tensor:
         """The loss; arguments as of the loss itself, with logits `(N, C, h, w)`."""
-        return cast(Tensor, self.loss(logits, target, mask, denominator, size=self.size))
+        return self.loss(logits, target, mask, denominator, size=self.size)
 
 
 def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Upsampled:

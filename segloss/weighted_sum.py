@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -26,6 +26,8 @@ class WeightedSum(nn.Module):
     >>> from segloss import build_loss
     >>> loss = WeightedSum([build_loss("dice"), build_loss("ce")], [1.0, 0.5])
     """
+
+    __call__: Callable[..., Tensor]
 
     def __init__(self, losses: Sequence[SegmentationLoss], weights: Sequence[float] | None = None) -> None:
         super().__init__()

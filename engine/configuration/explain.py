@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from segloss.build import ELSEWHERE
+from segloss.elsewhere import unknown_loss, unknown_parameter
 from segloss.names import unknown
 
 from .config import FullConfig
@@ -28,7 +28,8 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         kind, context = problem["type"], problem.get("ctx", {})
         if kind == "extra_forbidden":
             foreign, _ = root.find(location)
-            yield f"{foreign.at}: {dotted}: {unknown('key', location[-1], _keys(model))}"
+            message = (unknown_parameter if section == "loss" else unknown)("key", location[-1], _keys(model))
+            yield f"{foreign.at}: {dotted}: {message}"
         elif kind == "missing" and isinstance(location[-1], str):
             yield f"{node.at}: {dotted}: missing {location[-1]}; expected {expected(_annotation(model, location[-1]))}"
         elif kind == "union_tag_not_found":
@@ -41,8 +42,8 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
                 allowed.append("adfl")
             tag, _ = root.find((*keys, name))
             noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
-            elsewhere = ELSEWHERE if section == "loss" else None
-            yield f"{tag.at}: {dotted}.{name}: {unknown(noun, context['tag'], allowed, elsewhere)}"
+            message = (unknown_loss if section == "loss" else unknown)(noun, context["tag"], allowed)
+            yield f"{tag.at}: {dotted}.{name}: {message}"
         elif kind == "bool_type" and isinstance(node.value, dict):
             continue  # a mapping where true or false may stand too: what is wrong inside it is reported by itself
         elif kind == "literal_error" and isinstance(node.value, dict) and _models(annotation):

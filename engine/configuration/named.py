@@ -1,7 +1,8 @@
 """The signature is the schema: pydantic models made from constructors.
 
 A part of the configuration such as `{name: focal, gamma: 2}` names a constructor; its positional parameters are the
-keys that YAML may set, its keyword-only ones are given by the engine. So a new loss, network or data set is a class and
+keys that YAML may set, its keyword-only ones are given by the engine. A loss, whose parameters are all keyword-only,
+names in `given` those of the engine. So a new loss, network or data set is a class and
 an entry in a dict; no schema is written twice.
 """
 
@@ -10,10 +11,11 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from torch import Tensor
 
 from segloss.names import parameters_of
 
@@ -36,7 +38,7 @@ Section = TypeVar("Section", bound=Strict)
 
 
 def section_of(name: str, factory: Callable[..., Any], base: type[Section], key: str = "name") -> type[Section]:
-    """The model of one named section: `key`, what `base` has, and the factory's positional parameters.
+    """The model of one named section: `key`, what `base` has, and the parameters that YAML may set.
 
     Args:
         name: what selects the factory.
@@ -46,12 +48,10 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
     """
     documentation = documentation_of(factory)
     fields: dict[str, Any] = {key: (Literal[name], ...)}
-    for parameter in parameters_of(factory).values():
-        if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-            continue
+    for parameter in keys_of(factory):
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         described = Field(default, description=description_of(parameter.name, documentation))
-        fields[parameter.name] = (parameter.annotation, described)
+        fields[parameter.name] = (yaml_type(parameter.annotation), described)
     return create_model(
         f"{base.__name__}_{name}",
         __base__=base,
@@ -59,6 +59,25 @@ def section_of(name: str, factory: Callable[..., Any], base: type[Section], key:
         __cls_kwargs__={"use_attribute_docstrings": False},  # there is no source to read them from
         **fields,
     )
+
+
+def keys_of(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a factory that YAML may set."""
+    given = getattr(factory, "given", None)
+    found = parameters_of(factory).values()
+    if given is None:
+        return [parameter for parameter in found if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    return [parameter for parameter in found if parameter.name not in given]
+
+
+def yaml_type(annotation: Any) -> Any:
+    """The part of a type that YAML can hold: no tensor; a sequence is a list, a mapping a dict."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return Union[tuple(yaml_type(part) for part in args if part is not Tensor)]  # noqa: UP007
+    if origin in (Sequence, Mapping):
+        return types.GenericAlias(list if origin is Sequence else dict, args)
+    return annotation
 
 
 def documentation_of(factory: Callable[..., Any]) -> str:

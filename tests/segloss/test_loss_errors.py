@@ -1,5 +1,9 @@
 """Wrong arguments get an error that says what was given and what is allowed."""
 
+import re
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -123,9 +127,19 @@ def test_a_list_is_a_weighted_sum():
     [
         (torch.zeros(2, 3, 4, dtype=torch.long), torch.zeros(2, 4).long(), TypeError, "logits must be floating"),
         (torch.zeros(2, 3, 4), torch.zeros(2, 5).long(), ValueError, r"shape \(2, 4\).*got \(2, 5\)"),
-        (torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.bool), TypeError, "integer labels"),
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.bool), TypeError, "bool target holds the labels of two"),
         (torch.zeros(2, 3, 4), torch.zeros(2, 2, 4), ValueError, "soft labels"),
-        (torch.zeros(2, 3, 4), torch.zeros(2, 1, 4).long(), ValueError, r"target.squeeze\(1\)"),
+        (
+            {"out": torch.zeros(2, 3, 4), "aux": 0},
+            torch.zeros(2, 4).long(),
+            TypeError,
+            r"'out', 'aux': .*outputs\['out'\]",
+        ),
+        ([torch.zeros(2, 3, 4)] * 2, torch.zeros(2, 4).long(), TypeError, "got 2 outputs"),
+        (SimpleNamespace(logits=torch.zeros(2, 3)), torch.zeros(2).long(), TypeError, r"take its outputs.logits"),
+        (torch.zeros(2, 5, 4, 3), torch.zeros(2, 5, 4).long(), ValueError, r"logits.movedim\(-1, 1\)"),
+        (torch.zeros(3, 5, 4), torch.zeros(5, 4).long(), ValueError, r"a batch axis: logits.unsqueeze\(0\)"),
+        (torch.zeros(3, 5, 4), torch.zeros(1, 5, 4).long(), ValueError, r"a batch axis: logits.unsqueeze\(0\)"),
         (torch.zeros(2, 3, 4), torch.zeros(2, 1, 4), ValueError, r"target.squeeze\(1\).long\(\)"),
         (torch.zeros(2, 3, 4), torch.zeros(2, 3, 4).long(), ValueError, r"one-hot labels must be floating"),
         (torch.zeros(2, 3, 4), np.zeros((2, 4)), TypeError, "torch.from_numpy"),
@@ -147,6 +161,119 @@ def test_bad_masks_are_named():
         build("ce")(logits, target, torch.ones(2, 5, 3))
     with pytest.raises(ValueError, match=r"got torch.bool of \(2, 5\)"):
         build("ce")(logits, target, torch.ones(2, 5, dtype=torch.bool))
+
+
+OTHERS = {
+    "include_background": "class_weights: [0, 1, …] leaves the background out",
+    "softmax": "takes raw logits",
+    "to_onehot_y": "integer labels",
+    "from_logits": "takes raw logits",
+    "smooth_nr": "smooth",
+    "batch": "per_image",
+    "weight": "class_weights",
+    "mode": "not needed",
+    "log_loss": "not there",
+}
+
+
+@pytest.mark.parametrize("parameter", list(OTHERS))
+def test_what_other_libraries_call_a_parameter_is_explained(parameter):
+    message = rf"unknown parameter '{parameter}'; here that is .*{re.escape(OTHERS[parameter])}.*; allowed: "
+    with pytest.raises(TypeError, match="DiceLoss: " + message):
+        segloss.DiceLoss(**{parameter: True})
+    with pytest.raises(TypeError, match="dice: " + message):
+        build_loss("dice", **{parameter: True})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_go_by_name(name):
+    for given in (0.25, "multiclass"):
+        with pytest.raises(TypeError, match=rf"takes its parameters by name, such as \w+=…, got {given!r}"):
+            segloss.LOSSES[name](given)
+
+
+@pytest.mark.parametrize("name", ["hausdorff", "SSIM", "HausdorffDTLoss", "symmetric_ce"])
+def test_losses_that_are_not_here_are_not_taken_for_others(name):
+    with pytest.raises(ValueError, match=rf"unknown loss '{name}': segloss has no such loss; it has "):
+        build_loss(name)
+    with pytest.raises(ValueError, match=r"unknown loss 'hinge'; allowed"):
+        build_loss("hinge")
+
+
+def test_own_subclasses_may_take_what_they_like():
+    class Mine(segloss.FocalLoss):
+        def __init__(self, sharpness, **options):
+            super().__init__(gamma=sharpness, **options)
+            self.scale = torch.nn.Parameter(torch.ones(()))
+            self.head = torch.nn.Linear(4, 4)
+
+    loss = Mine(1.5, class_weights=[1.0, 2.0, 3.0, 4.0])
+    assert loss.gamma == 1.5
+    moved = loss.to("meta")
+    assert {each.device.type for each in (moved.scale, moved.head.weight, moved.class_weights)} == {"meta"}
+    assert moved.class_weights.dtype == torch.float64
+    half = Mine(1.5, class_weights=[1.0, 2.0, 3.0, 4.0]).half()
+    assert (half.scale.dtype, half.class_weights.dtype) == (torch.float16, torch.float64)
+
+
+def test_a_loss_on_another_device_is_an_error():
+    logits, target = sample()
+    loss = build("ce", class_weights=[1.0, 2.0, 3.0, 4.0]).to("meta")
+    with pytest.raises(ValueError, match=r"holds class_weights on meta, logits are on cpu: loss.to\(logits.device\)"):
+        loss(logits, target)
+    with pytest.raises(ValueError, match="holds alpha on cpu, logits are on meta"):
+        build("focal", alpha=[1.0, 2.0, 3.0, 4.0])(logits.to("meta"), target.to("meta"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_representation_builds_the_loss(name):
+    loss = build(name)
+    shown = eval(f"dict({loss.extra_repr()})", {"inf": float("inf")})
+    assert repr(segloss.LOSSES[name](**shown)) == repr(loss)
+    assert shown["class_counts"] == COUNTS
+    assert "reduction='sum'" in repr(build(name, reduction="sum"))
+
+
+def test_the_version_is_that_of_the_package():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", segloss.__version__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_channel_axis_of_1_and_bool_labels_are_taken(name):
+    logits, target = sample(ignored=0.0)
+    mask = torch.rand(target.shape, generator=torch.Generator().manual_seed(1)) < 0.7
+    loss = build(name)
+    expected = seeded(loss, logits, target, mask).item()
+    for labels in (target, target.unsqueeze(1), target.unsqueeze(1).byte()):
+        for counted in (mask, mask.unsqueeze(1)):
+            assert seeded(loss, logits, labels, counted).item() == expected
+            assert loss.denominator(labels, counted).item() == loss.denominator(target, mask).item()
+    for classes in (1, 2):
+        two = build(name, num_classes=2, class_counts=[9, 1])
+        labels = target > 1
+        found = seeded(two, logits[:, :classes], labels.unsqueeze(1), mask)
+        assert found.item() == seeded(two, logits[:, :classes], labels.long(), mask).item()
+        assert two.denominator(labels, mask).item() == two.denominator(labels.long(), mask).item()
+
+
+def test_probabilities_and_masks_of_png_are_warned_of_once():
+    logits, target = sample(ignored=0.0)
+    loss = build("ce")
+    with pytest.warns(segloss.LossInputWarning, match="look like probabilities") as caught:
+        loss(logits.softmax(1), target)
+    assert caught[0].filename == __file__
+    two = build_loss("dice")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build("ce")(logits, target)
+        two(logits[:, :2], torch.zeros_like(target))  # nothing to see yet
+        build_loss("dice", ignore_index=-100)(logits[:, :2], target % 2)
+    with pytest.warns(segloss.LossInputWarning, match=r"255 is the foreground.*\(target == 255\).long\(\)"):
+        two(logits[:, :2], torch.where(target > 1, 255, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(logits.softmax(1), target)
+        two(logits[:, :2], torch.where(target > 1, 255, 0))
 
 
 def test_bad_accuracies_are_named():
