@@ -17,6 +17,8 @@ from segloss.sign_flip import SignFlips
 Generator = np.random.Generator
 SIZES = (6, 8, 12, 20, 50, 100)
 SETS = 1000
+TUNED = ((19, 3, 3), (50, 3, 5), (40, 2, 4))
+"""Groups, seeds and folds."""
 
 
 def _normal(rng: Generator, sets: int, groups: int) -> tuple[Floats, float]:
@@ -129,7 +131,9 @@ def _difference(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return values, shares
 
 
-def with_seeds(groups: int, seeds: int, folds: int, between: float, sets: int = SETS) -> float:
+def with_seeds(
+    groups: int, seeds: int, folds: int, between: float, choices: float | None = None, sets: int = SETS
+) -> float:
     """The share of data sets in which a true difference of 0 is rejected, where networks vary too.
 
     Args:
@@ -137,6 +141,7 @@ def with_seeds(groups: int, seeds: int, folds: int, between: float, sets: int = 
         seeds: S.
         folds: sets of networks.
         between: the standard deviation of a network over that of the mean of groups.
+        choices: where each fold is tuned, that of the effect of a fold's choice.
         sets: data sets.
     """
     rng, fold = np.random.default_rng(7), np.arange(groups) % folds
@@ -144,8 +149,10 @@ def with_seeds(groups: int, seeds: int, folds: int, between: float, sets: int = 
     for index in range(sets):
         d = rng.standard_normal((groups, 1)) + 0.7 * rng.standard_normal((groups, seeds))
         d = d + between * rng.standard_normal((folds, seeds))[fold] * np.sqrt(seeds / groups)
+        if choices is not None:
+            d = d + choices * rng.standard_normal((folds, 1))[fold] * np.sqrt(folds / groups)
         values[:, index] = d.mean(1) / groups
-        known.append(networks(d, fold))
+        known.append(networks(d, fold, choices is not None))
     flips = SignFlips.of(values, np.full(values.shape, 1 / groups), known, 2000)
     return float(np.mean([one.p_value <= compare.ALPHA for one in flips]))
 
@@ -191,6 +198,10 @@ def main() -> None:
     print("\nRejections of a true null where networks vary, in %")
     for groups, seeds, folds in ((20, 3, 1), (20, 5, 1), (18, 3, 3), (40, 2, 1), (8, 2, 1)):
         rates = [f"{100 * with_seeds(groups, seeds, folds, between):.1f}" for between in (0.0, 0.5, 2.0)]
+        print(f"{groups} groups, {seeds} seeds, {folds} folds: {', '.join(rates)}", flush=True)
+    print("\nThe same where each fold is tuned, and the choices vary by 0, 0.5 and 1 of the mean over groups, in %")
+    for groups, seeds, folds in TUNED:
+        rates = [f"{100 * with_seeds(groups, seeds, folds, 0.5, choices):.1f}" for choices in (0.0, 0.5, 1.0)]
         print(f"{groups} groups, {seeds} seeds, {folds} folds: {', '.join(rates)}", flush=True)
     for classes in (3, 11):
         rate = false_sentences(classes, sets=500)

@@ -47,6 +47,7 @@ def paired(
     folds: ArrayLike | None = None,
     names: Sequence[Hashable] | None = None,
     tested: bool = True,
+    tuned: bool = False,
 ) -> Comparison:
     """Compare the scores of two methods on the same groups.
 
@@ -56,6 +57,7 @@ def paired(
         folds: `(G,)` which fold's networks scored a group; None for one set of networks.
         names: of the groups; None for their numbers.
         tested: False leaves the test to `together`, for a comparison that is one of several.
+        tuned: the values of a or b, such as a learning rate, were chosen in each fold, once for all seeds.
 
     Raises:
         ValueError: shapes that do not fit, a score that is not finite.
@@ -69,7 +71,7 @@ def paired(
         differences / groups,
         np.full(groups, 1 / groups),
         differences.mean(1),
-        networks(differences, _folds(folds, groups)),
+        networks(differences, _folds(folds, groups), tuned),
         _names(names, groups),
         groups >= FEWEST,
         tested,
@@ -84,6 +86,7 @@ def pooled(
     folds: ArrayLike | None = None,
     names: Sequence[Hashable] | None = None,
     tested: bool = True,
+    tuned: bool = False,
 ) -> Comparison:
     """Compare the score of pooled counts, the mean over classes, such as the mIoU of a data set.
 
@@ -101,6 +104,7 @@ def pooled(
         folds: see `paired`.
         names: see `paired`.
         tested: see `paired`.
+        tuned: see `paired`.
 
     Raises:
         ValueError: shapes that do not fit, negative counts, no class that is in a reference.
@@ -131,7 +135,7 @@ def pooled(
         values,
         shares.mean(1),
         own[np.isfinite(own)],
-        networks(pseudo, np.unique(known, return_inverse=True)[1]),
+        networks(pseudo, np.unique(known, return_inverse=True)[1], tuned),
         who,
         int(referred[:, kept].any(1).sum()) >= FEWEST,
         tested,

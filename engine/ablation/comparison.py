@@ -60,10 +60,12 @@ class Method:
     Attributes:
         name: it is called.
         documents: by seed, the scores document of each fold; the key is None where the seed is not known.
+        tuned: each fold has chosen values of its own for it.
     """
 
     name: str
     documents: dict[int | None, list[ScoresDocument]]
+    tuned: bool = False
     _scores: dict[int | None, GroupScores] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -139,14 +141,14 @@ def compared(
     first, second = (np.stack([_values(one, measure, groups) for one in of], axis=1) for of in found)
     if not seeds:
         first, second = first.mean(1, keepdims=True), second.mean(1, keepdims=True)
-    folds = folds_of(found[0], groups)
+    folds, tuned = folds_of(found[0], groups), a.tuned or b.tuned
     if measure.aggregation == "case":
-        return compare.paired(first, second, folds, groups, tested)
+        return compare.paired(first, second, folds, groups, tested, tuned)
     wanted = a.header.counted if measure.name is None else [measure.name]
     left_out = [index for index, name in enumerate(a.header.classes) if name not in wanted]
     score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
     try:
-        return compare.pooled(first, second, score, left_out, folds, groups, tested)
+        return compare.pooled(first, second, score, left_out, folds, groups, tested, tuned)
     except ValueError as error:
         raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, {error}") from error
 

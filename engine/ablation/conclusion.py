@@ -70,7 +70,7 @@ class Conclusion:
                 else:
                     missing.append(f"{arm} seed {seed}: not all folds are finished; left out of the tables")
             if documents:
-                arms[arm] = Method(arm, documents)
+                arms[arm] = Method(arm, documents, record.tune is not None and record.tune.per == "fold")
         missing += [
             f"{arm}: on disk, but not among the arms any more; left out of the tables: name it in ablation.arms again, "
             f"or remove {folder / arm}"

@@ -9,7 +9,7 @@ from segloss.document import ScoresDocument
 from ..errors import UsageError
 from ..scoring.results import read_document
 from .comparison import Method
-from .tuning import TUNED
+from .tuning import BESIDE, TUNED
 
 
 def method(path: Path) -> Method:
@@ -32,7 +32,8 @@ def method(path: Path) -> Method:
     by_seed: dict[int | None, list[ScoresDocument]] = {}
     for document in (read_document(one, own=False) for one in found):
         by_seed.setdefault(document.header.seed, []).append(document)
-    return Method(str(path), by_seed)
+    tuned = any(TUNED in one.parts for one in found) or path.with_name(f"{path.name}{BESIDE}").is_dir()
+    return Method(str(path), by_seed, tuned)
 
 
 def scores_files(path: Path) -> list[Path]:

@@ -17,6 +17,8 @@ from ..experiment.run import Run
 
 TRIALS, TUNED = "trials", "tuned"
 """Folders of an arm: its trials, and the runs with the values that they choose."""
+BESIDE = "-tuning"
+"""What follows a run's name in that of the folder of its trials."""
 RUNGS = (0.25, 0.5, 1.0)
 """Shares of a trial's epochs after which successive halving compares trials."""
 

@@ -41,7 +41,7 @@ def tuning_sections(tunings: Mapping[str, Tuning], primary: str) -> Iterator[Sec
     keys = list(dict.fromkeys(key for tuning in tunings.values() for key in tuning.values[0]))
     rows = [row for arm, tuning in tunings.items() for row in _rows(arm, tuning, keys)]
     columns = ["arm", "fold", "trial", *keys, f"validation {primary}", "as configured"]
-    lines = [*_method(first.section, primary), *_at_edges(tunings), *_diverged(tunings)]
+    lines = [*_method(first.section, primary, len(first.folds)), *_at_edges(tunings), *_diverged(tunings)]
     yield Section("tuning: what validation chose", lines, columns, rows)
     yield Section("tuning: budget", columns=["arm", "trials", "epochs", "hours"], rows=_budget(tunings))
 
@@ -126,7 +126,7 @@ def _rows(arm: str, tuning: Tuning, keys: Sequence[str]) -> Iterator[list[str]]:
         yield [arm, str(fold), str(choice.trial), *values, percent(choice.score), plain]
 
 
-def _method(section: TuneSection, primary: str) -> Iterator[str]:
+def _method(section: TuneSection, primary: str, folds: int) -> Iterator[str]:
     """How it was chosen."""
     halving = (
         "; the better half is trained on after a quarter, and again after half, of them" if section.halving else ""
@@ -141,6 +141,11 @@ def _method(section: TuneSection, primary: str) -> Iterator[str]:
         yield (
             "One choice for all folds: cases that validate in one fold are tested in another, so the scores of tuned "
             "arms may be too high; per: fold avoids this."
+        )
+    if section.per == "grid" or folds == 1:
+        yield (
+            "There is one choice of values, so its chance cannot be told: p and intervals hold for these values, not "
+            "for what another tuning would choose."
         )
 
 

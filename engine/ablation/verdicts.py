@@ -18,11 +18,11 @@ from .comparison import SMALLEST, Measure, Method, common_groups, compared, meas
 
 METHOD = (
     "Differences are paired by group, over the seeds that both arms have, in the groups whose reference has the class "
-    "(distances: where every arm found it). p: sign-flip test of the mean difference, two-sided, with the seeds' share "
-    "of the error; 95 % interval: the differences that this test does not reject. Both hold for all rows of their "
-    "table together (min P of the same sign flips), so that an interval leaves 0 out exactly where p is 0.05 or less. "
-    "Better or worse by a margin: the interval lies beyond it; equivalent: within it. d_z: difference over standard "
-    "deviation of the groups' differences."
+    "(distances: where every arm found it). p: sign-flip test of the mean difference, two-sided, with the seeds' "
+    "share of the error and, where each fold was tuned, that of its choice; 95 % interval: the differences that this "
+    "test does not reject. Both hold for all rows of their table together (min P of the same sign flips), so that an "
+    "interval leaves 0 out exactly where p is 0.05 or less. Better or worse by a margin: the interval lies beyond it; "
+    "equivalent: within it. d_z: difference over standard deviation of the groups' differences."
 )
 
 COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p", "by the smallest that matters"]

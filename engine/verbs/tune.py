@@ -10,6 +10,7 @@ from ..ablation.arms import fold_cells
 from ..ablation.executors import local_executor
 from ..ablation.search import Search
 from ..ablation.trials import Tuner, settle, train_trials, trial_cells
+from ..ablation.tuning import BESIDE
 from ..ablation.tuning_report import TRIALS_CAPTION, trials_picture, tuning_sections
 from ..configuration.build import build_adapter
 from ..configuration.checking import load_config
@@ -61,7 +62,7 @@ def tune(
         config = load_config(path, overrides)
     root, section = load(path, overrides), config.tune or TuneSection()
     node, config = root.value.pop("tune"), config.model_copy(update={"tune": None})
-    folder = Path(config.output) / f"{config.name}-tuning"
+    folder = Path(config.output) / f"{config.name}{BESIDE}"
     refuse_foreign(folder, ("trials",))
     search = Search.of(root, config, section, node)
     tuner = Tuner.of("", search, folder / "trials", config.seed, section)

@@ -181,6 +181,43 @@ def test_networks_of_folds_are_their_own():
     assert two.freedom == 2
 
 
+def test_choices_of_folds_by_hand():
+    """Folds of 2, 2 and 2 groups with means 1, 2 and 6, each group 1 from its fold's mean; one seed.
+
+    Within folds 6/3 = 2, between folds 2·(4 + 1 + 9)/2 = 14: the variance of a fold is (14 − 2)/2 = 6, that of the mean
+    6/3 = 2, with 2 degrees of freedom.
+    """
+    d, folds = np.array([[0.0], [2], [1], [3], [5], [7]]), np.array([0, 0, 1, 1, 2, 2])
+    assert networks(d, folds) == Networks(0.0, 0)
+    assert networks(d, folds, tuned=True) == (pytest.approx(2), pytest.approx(2))
+
+
+def test_choices_and_seeds_together():
+    """Seeds that agree but for networks of variance v: what folds differ by beyond v/S is the choices'."""
+    d = np.repeat(np.array([[0.0], [2], [1], [3], [5], [7]]), 2, axis=1) + np.array([1, -1])
+    folds = np.array([0, 0, 1, 1, 2, 2])
+    seeds, both = networks(d, folds), networks(d, folds, tuned=True)
+    assert seeds == (pytest.approx(1 / 3), 3)  # a network's variance is 2; over 3 folds and 2 seeds 2/6
+    assert both.variance == pytest.approx(2)
+    assert both.freedom == pytest.approx(2**2 / ((1 / 3) ** 2 / 3 + (5 / 3) ** 2 / 2))
+
+
+@pytest.mark.parametrize("folds", [[0] * 6, range(6), [0, 1, 2] * 2])
+def test_folds_that_show_no_choice_add_nothing(folds):
+    """One fold, a fold a group, or folds with the same mean."""
+    d = np.array([[-1.0], [-1], [-1], [1], [1], [1]])
+    assert networks(d, np.array(folds), tuned=True) == Networks(0.0, 0)
+
+
+def test_folds_that_disagree_prove_nothing_where_each_was_tuned():
+    rng, folds = np.random.default_rng(0), np.arange(18) % 3
+    d = 0.01 * rng.standard_normal(18) + np.array([0.09, 0.01, 0.02])[folds]
+    fixed, tuned = (compare.paired(d, 0 * d, folds, tuned=tuned) for tuned in (False, True))
+    assert fixed.p_value < 0.001
+    assert tuned.p_value > 0.05
+    assert tuned.low < 0 < tuned.high
+
+
 def test_a_seed_that_moves_all_patients_proves_nothing():
     rng = np.random.default_rng(0)
     d = 0.01 + 0.001 * rng.standard_normal((20, 3)) + np.array([0.03, -0.01, -0.01])
@@ -413,7 +450,14 @@ def test_the_interval_covers(design, groups):
 @pytest.mark.parametrize(("groups", "seeds", "folds"), [(20, 3, 1), (20, 5, 1), (18, 3, 3), (40, 2, 1)])
 @pytest.mark.parametrize("between", [0.0, 0.5, 2.0])
 def test_where_networks_vary_the_test_keeps_its_level(groups, seeds, folds, between):
-    assert simulation.with_seeds(groups, seeds, folds, between, SETS) <= (0.085 if seeds == 2 else BOUND[1])
+    assert simulation.with_seeds(groups, seeds, folds, between, sets=SETS) <= (0.085 if seeds == 2 else BOUND[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("groups", "seeds", "folds"), simulation.TUNED)
+@pytest.mark.parametrize("choices", [0.0, 0.5, 1.0])
+def test_where_folds_are_tuned_the_test_keeps_its_level(groups, seeds, folds, choices):
+    assert simulation.with_seeds(groups, seeds, folds, 0.5, choices, SETS) <= BOUND[1]
 
 
 @pytest.mark.slow

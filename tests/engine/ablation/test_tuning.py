@@ -1,6 +1,7 @@
 """Tuning: what trials try, which of them validation chooses, and grids that are extended, killed and go on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from datasets.cached import CachedCase
 from engine.ablation import trials as waves
 from engine.ablation.arms import Ablation
-from engine.ablation.documents import arms_of, scores_files
+from engine.ablation.comparison import Measure, compared
+from engine.ablation.documents import arms_of, method, scores_files
 from engine.ablation.executors import local_executor
 from engine.ablation.grid import jobs_of
 from engine.ablation.record import Arm, Record
@@ -22,6 +24,7 @@ from engine.errors import ConfigError, UsageError
 from engine.experiment.run import TRAINED, Run
 from engine.training.probe import Probe
 from engine.verbs import ablate
+from segloss.networks import networks
 from segloss_tests.grids import grid_yaml
 from segloss_tests.reports import Case, make_run, shifted
 from segloss_tests.runs import log
@@ -453,3 +456,30 @@ def test_one_command_tunes_a_run(shared, tmp_path, program, monkeypatch):
     others = [*given, f"output={plain}", "tune={keys: {optim.lr: [0.02, 0.03]}, trials: 2}", "optim.lr=0.04", "--tune"]
     assert "holds another run: optim.lr" in program("train", shared, *others, check=2).stderr
     assert not (plain / "run-tuning").exists()  # no trial is trained in vain
+
+
+@pytest.mark.parametrize("folder", ["dfl/tuned/seed-0/fold-{}", "dfl/fold-{}"])
+def test_the_comparison_of_tuned_runs_knows_that_each_fold_chose(folder, tmp_path):
+    """Ten patients, five a fold; every one is better, in fold 0 by about 0.1, in fold 1 by 0.03."""
+    rng = np.random.default_rng(0)
+    counts = {name: rng.integers(700, 720, (2, 5)) for name in ("dfl", "ce")}
+    counts["dfl"] += np.array([[100], [30]])
+    for name, place in (("dfl", folder), ("ce", "ce/fold-{}")):
+        for fold, of_fold in enumerate(counts[name]):
+            rows = [
+                {"case": f"p{fold}{index}", "class": "gland", "tp": int(tp), "fp": 1000 - int(tp), "fn": 1000 - int(tp)}
+                for index, tp in enumerate(of_fold)
+            ]
+            path = tmp_path / place.format(fold) / "scores.json"
+            path.parent.mkdir(parents=True)
+            header = {"classes": ["gland"], "seed": 0, "fold": fold, "kind": "volume"}
+            path.write_text(json.dumps({"header": header, "cases": rows}))
+    if "tuned" not in folder:
+        (tmp_path / "dfl-tuning").mkdir()
+    first, second = method(tmp_path / "dfl"), method(tmp_path / "ce")
+    assert (first.tuned, second.tuned) == (True, False)
+    found = compared(first, second, Measure("case", "DSC", "gland"))
+    values = ((counts["dfl"] - counts["ce"]) / 1000).reshape(-1, 1)
+    assert found.networks == pytest.approx(networks(values, np.arange(10) // 5, tuned=True))
+    assert found.networks.variance > 0
+    assert found.low < 0 < compared(replace(first, tuned=False), second, Measure("case", "DSC", "gland")).low
