@@ -170,6 +170,9 @@ class Adapter(Protocol):
     def sources(self, case: Case) -> list[Path]:
         """The files that a case's pixels come from; a `DataError` where one is missing."""
 
+    def patient(self, case: Case) -> str | None:
+        """What is equal for cases of one patient and tells nothing about him; None where no file says whose it is."""
+
     def is_image(self, path: Path) -> bool:
         """Whether a path is an image of this kind of data: no mask, and no further channel of another.
 

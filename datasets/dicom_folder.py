@@ -20,6 +20,7 @@ from .labels import LabelMap, Labels, Values, background_index, label_map
 from .listing import Listing
 from .notes import Note
 from .paired import Paired
+from .patients import dicom_patient
 from .pattern import Pattern, patterns_of
 from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
 from .volume import Volume
@@ -106,6 +107,14 @@ class Dicom(Paired):
         if self.masks:
             refuse_predictions([case.mask for case in cases if self._index.is_prediction(case.mask)])
         return cases
+
+    def patient(self, case: Case) -> str | None:
+        """A digest of the PatientID of the scan's first file."""
+        path = case.image
+        if path.is_dir():
+            files = (header.path for header in self._index.headers(path) if header.is_image)
+            path = next(files, path)
+        return dicom_patient(path)
 
     def is_worth_naming(self, path: Path) -> bool:
         """Whether a file is a scan or a mask by its name."""

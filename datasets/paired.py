@@ -117,6 +117,10 @@ class Paired:
         part = next((part for part in PARTS if name.startswith(f"{part}/")), None)
         return Case(name, name, image, mask, part)
 
+    def patient(self, case: Case) -> str | None:  # noqa: ARG002
+        """None: names alone say whose an image is."""
+        return None
+
     def is_worth_naming(self, path: Path) -> bool:
         """Whether a file that no pattern takes may have been meant to be taken, by its name."""
         return self.images[0].accepts(path)
@@ -144,7 +148,9 @@ class Paired:
         """The masks of an image that one pattern finds; several are united, a class may have none if another has."""
         files, pattern = masks[label], self.masks[label]
         if not files and any(masks.values()):
-            note = Note(f"{self.what}(s) without mask of {label}, so without {label}", str(image), f"see {pattern.key}")
+            note = Note(
+                f"{self.what}(s) without mask of {label}, so without {label}", str(image), f"see data.{pattern.key}"
+            )
             warnings.warn(note, stacklevel=2)
             return []
         apart = {without_suffix(path.name)[0] for path in files}
@@ -157,7 +163,7 @@ class Paired:
                 f"{files[1]}: beside {files[0].name}, but masks are united on background, and no class of data.labels "
                 "is named so; name one, or narrow data.masks"
             )
-        remedy = f"{pattern.key} finds them; `masks: {{class: pattern, …}}` gives each class its own"
+        remedy = f"data.{pattern.key} finds them; `masks: {{class: pattern, …}}` gives each class its own"
         warnings.warn(Note(f"{self.what}(s) with several masks, which are united", str(image), remedy), stacklevel=2)
         return files
 
@@ -167,8 +173,9 @@ class Paired:
 
     def _note_untaken(self, taken: Collection[Path]) -> None:
         """Note the files that no pattern takes; those beside a mask, of a name that begins like its, apart."""
-        beside = {without_suffix(str(path))[0] for path in taken}
-        for path in self._left(taken):
+        left = [*self._left(taken)]
+        beside = {without_suffix(str(path))[0] for path in taken} if left else set()
+        for path in left:
             stem = without_suffix(str(path))[0]
             shorter = (stem[:end] for end in range(len(stem), len(str(path.parent)) + 1, -1))
             if self.unites and self.layout is None and not beside.isdisjoint(shorter):

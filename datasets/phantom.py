@@ -83,6 +83,7 @@ class Phantom:
         self.labels, self.classes, self.background = reader.labels, reader.classes, reader.background
         self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
         self.output_name, self.read_image, self.read = reader.output_name, reader.read_image, reader.read
+        self.patient = reader.patient
 
     def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the patients, made and written first where that has not been done."""

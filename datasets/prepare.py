@@ -15,8 +15,9 @@ from .division import Split, Splitter
 from .errors import DataError
 from .files import refuse_unprintable
 from .labels import background_index
-from .leakage import Known, leaks, refuse
+from .leakage import Known, Leak, leaks, refuse
 from .listing import Exclude, Listing
+from .patients import note_beginnings, patients_of
 from .split_file import Recorded
 from .walk import refuse_broken_link
 from .written import predictions, refuse_predictions
@@ -42,13 +43,13 @@ class Division(Generic[K]):
         parts: the cases of each part.
         split: their ids.
         empty: of training and test, a line for each that has no case.
-        leaks: a line for each group and each image that is in two parts.
+        leaks: each group, patient and image that is in two parts.
     """
 
     parts: Mapping[Part, Sequence[K]]
     split: Split
     empty: Sequence[str]
-    leaks: Sequence[str]
+    leaks: Sequence[Leak]
 
 
 Data = Division[CachedCase]
@@ -90,10 +91,19 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
     except DataError as error:
         listing.refuse(error)
     predicted = {drawn[path] for path in own}
-    return [case for case in cases.values() if case.id not in predicted]
+    found = [case for case in cases.values() if case.id not in predicted]
+    if listing.wanted is None and group is None:
+        note_beginnings(found)
+    return found
 
 
-def divide(cases: Sequence[Case], known: Sequence[K], splitter: Splitter, background: int | None) -> Division[K]:
+def divide(
+    cases: Sequence[Case],
+    known: Sequence[K],
+    splitter: Splitter,
+    background: int | None,
+    patients: Mapping[str, str] | None = None,
+) -> Division[K]:
     """Divide cases into parts, and look for parts without cases and for leaks.
 
     Args:
@@ -101,6 +111,7 @@ def divide(cases: Sequence[Case], known: Sequence[K], splitter: Splitter, backgr
         known: those of them whose pixels could be read; the parts hold no others.
         splitter: divides them.
         background: the class that is no foreground, or None; the share of foreground stratifies.
+        patients: see `leaks`.
 
     Raises:
         DataError: see the splitter.
@@ -111,7 +122,7 @@ def divide(cases: Sequence[Case], known: Sequence[K], splitter: Splitter, backgr
     split = {part: [name for name in names if name in by_id] for part, names in split.items()}
     parts = {part: [by_id[name] for name in names] for part, names in split.items()}
     empty = [f"the {part} part is empty; see data.split" for part in ("train", "test") if not parts[part]]
-    return Division(parts, split, empty, list(leaks(parts)))
+    return Division(parts, split, empty, list(leaks(parts, patients)))
 
 
 def prepare(
@@ -139,13 +150,14 @@ def prepare(
     recorded = splitter if isinstance(splitter, Recorded) else None
     cases = list_cases(cache.adapter, group, Listing(None if recorded is None else recorded.ids, exclude))
     decoded = list(track(cache.decode(cases), len(cases)))
-    data = divide(cases, decoded, splitter, background_index(cache.adapter.classes))
+    patients = {} if recorded is not None or group == "case" else patients_of(cache.adapter, cases)
+    data = divide(cases, decoded, splitter, background_index(cache.adapter.classes), patients)
     for line in data.empty if recorded is None or len(recorded.parts) == len(PARTS) else []:
         raise DataError(f"split: {line}")
     if not official:
         refuse(data.leaks)
     for leak in data.leaks:
-        warnings.warn(f"the official split is not clean: {leak}", LeakageWarning, stacklevel=2)
+        warnings.warn(f"the official split is not clean: {leak.said}", LeakageWarning, stacklevel=2)
     return data
 
 

@@ -87,6 +87,8 @@ def predictions(paths: Iterable[Path]) -> list[Path]:
         for place, folder in ((one, folder) for one in places for folder in one.parents):
             if folder not in lists:
                 lists[folder] = read_list(folder)
+            if not lists[folder]:
+                continue
             written = lists[folder].get(place.relative_to(folder).as_posix())
             if written is not None and written.command == PREDICTS and path.is_file() and written.holds(path):
                 found.append(path)

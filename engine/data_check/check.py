@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 import datasets
 from datasets.cache import digest_of, refuse_non_finite
 from datasets.counts import slice_counts
+from datasets.files import first_of
 from datasets.grid import Spacing, network_shape, resize_mask
+from datasets.patients import patients_of
 
 from ..configuration import build
 from ..configuration.config import Config, DataSection
@@ -84,6 +86,7 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
         found.problems += map(str, listing.problems)
         for case in track(cases, len(cases)):
             _check_case(case, adapter, cache, config.data, found)
+        patients = {} if config.data.group == "case" else _patients(adapter, cases, found)
     found.notes += notes
     if ground := datasets.looks_like_background(found.classes):
         found.notes.append(
@@ -97,8 +100,14 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
             f"{len(doubts)} scans are placed differently by different programs, such as {first}: {doubts[first]}; "
             "here the sform is believed where it is set, predicted masks carry both"
         )
-    _divide(found, cases, config)
+    _divide(found, cases, config, patients)
     return found
+
+
+def _patients(adapter: datasets.Adapter, cases: Sequence[datasets.Case], found: DataCheck) -> dict[str, str]:
+    """Whose the readable cases are."""
+    read = {facts.case.id for facts in found.facts}
+    return patients_of(adapter, [case for case in cases if case.id in read])
 
 
 def _check_case(
@@ -145,25 +154,44 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     )
 
 
-def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config) -> None:
+def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, patients: Mapping[str, str]) -> None:
     """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
     official = config.data.split.kind == "official"
+    leaks: dict[frozenset[str], str] = {}
     for name, splitter in build.build_folds(config.data):
         try:
-            division = datasets.divide(cases, found.facts, splitter, datasets.background_index(found.classes))
+            division = datasets.divide(cases, found.facts, splitter, datasets.background_index(found.classes), patients)
         except datasets.DataError as error:
             found.problems.append(str(error))
             return
         found.splits[name] = division.split
         where = f"{name}: " if name else ""
         found.problems += [f"{where}{line}" for line in division.empty]
-        (found.notes if official else found.problems).extend(f"{where}{line}" for line in division.leaks)
+        for leak in division.leaks:  # of several folds the first one that has it
+            leaks.setdefault(leak.about, f"{where}{leak.line}")
         for part, facts in division.parts.items():
             pixels = total_pixels(facts, len(found.classes))
             absent = [label for label, count in zip(found.classes, pixels, strict=True) if not count]
             if absent and facts:
                 line = f"{where}no pixel of {', '.join(absent)} in the {part} part"
                 (found.problems if part == "train" else found.notes).append(line)
+    (found.notes if official else found.problems).extend(leaks.values())
+    _note_copies(found, leaks)
+
+
+def _note_copies(found: DataCheck, leaks: Collection[frozenset[str]]) -> None:
+    """Note the cases with the pixels of another one that no division puts into different parts."""
+    first: dict[str, str] = {}
+    copies = []
+    for facts in found.facts:
+        twin = first.setdefault(facts.digest, facts.case.id)
+        if twin != facts.case.id and frozenset({twin, facts.case.id}) not in leaks:
+            copies.append(f"{facts.case.id} (as {twin})")
+    if copies:
+        found.notes.append(
+            f"{len(copies)} case(s) have the pixels of another one in the same part: {first_of(copies)}; data.exclude "
+            "leaves them out"
+        )
 
 
 def total_pixels(facts: Sequence[Facts], classes: int) -> list[int]:

@@ -55,7 +55,7 @@ def test_several_masks_of_an_image_are_united_and_that_is_said(busi):
     assert [case.id for case in cases] == ["benign (1)", "benign (2)"]
     assert len(adapter.sources(cases[1])) == 4
     assert lines == [
-        f"1 image(s) with several masks, which are united: {busi}/benign/benign (2).png; masks finds them; "
+        f"1 image(s) with several masks, which are united: {busi}/benign/benign (2).png; data.masks finds them; "
         "`masks: {class: pattern, …}` gives each class its own"
     ]
     assert np.array_equal(mask_of(adapter), np.maximum.reduce([square(top, 1) for top in (0, 3, 6)]))
@@ -106,7 +106,7 @@ def test_one_pattern_a_class(classes):
     with noted() as lines:
         adapter.cases()
     assert lines[1] == (
-        f"1 image(s) without mask of lesion, so without lesion: {classes}/images/c.png; see masks.lesion"
+        f"1 image(s) without mask of lesion, so without lesion: {classes}/images/c.png; see data.masks.lesion"
     )
     assert mask_of(adapter, 0)[:, 0].tolist() == [1, 2, 2, 1, 0, 2, 2, 0]
     assert mask_of(adapter, 1)[:, 0].tolist() == [1, 1, 1, 1, 0, 0, 2, 2]

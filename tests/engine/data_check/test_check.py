@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,23 @@ def test_all_kinds_are_listed_each_once_and_then_what_to_do(data, monkeypatch):
     ]
     assert (document["cases"], document["images"]) == (2, 2)
     assert document["classes"]["lesion"] == {"pixels": 8, "images": 2, "components": 2}
+
+
+def test_equal_pixels_are_one_problem_in_all_folds_and_the_remedy_mends_it(data, monkeypatch):
+    monkeypatch.chdir(data)
+    twin(data)
+    folds = "data.split={kind: kfold, folds: 4, fold: all, val: 1}"
+    _, document = checked(data, folds)
+    (kind,) = document["problems"]
+    assert kind["count"] == 1
+    assert re.fullmatch(r"fold \d: the cases 's\d' .* and 's\d' .* have equal pixels; leave one out, .*", kind["line"])
+    remedy = kind["line"].split("leave one out, ")[1].replace(": ", "=")
+    assert remedy in ("data.exclude=['s0']", "data.exclude=['s6']")
+    assert checked(data, folds, remedy)[1]["problems"] == []
+    _, document = checked(data, "data.split={kind: kfold, folds: 3, fold: all, val: 1}", "data.group='(s)[06]|.*'")
+    assert [note for note in document["notes"] if "pixels" in note] == [
+        "1 case(s) have the pixels of another one in the same part: s6 (as s0); data.exclude leaves them out"
+    ]
 
 
 def test_what_is_left_out_is_no_problem_and_is_kept_in_the_configuration(data, monkeypatch):
