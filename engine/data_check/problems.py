@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 SHOWN = 3
 """Names of a kind that its line has."""
-_VARIES = re.compile(r"(?<!\w)'[^']*'|\S*/\S*|\S*\.[A-Za-z]\w*\S*|\S*\d\S*")
-"""In a message: what is quoted, paths and names of files, whatever holds a digit."""
+_VARIES = re.compile(r"\((?:train|val|test)\)|\S*/\S*|\S*\.[A-Za-z]\w*\S*|\S*\d\S*")
+"""In a message: parts of a case, paths and names of files, whatever holds a digit."""
 _QUOTED = re.compile(r"(?<!\w)'([^']*)'")
 
 
@@ -42,7 +42,7 @@ def kinds_of(problems: Iterable[str]) -> list[Kind]:
     """The kinds of some problems, in the order of their first ones; equal messages are one problem."""
     found: dict[str, list[str]] = {}
     for message in dict.fromkeys(problems):
-        found.setdefault(_VARIES.sub("…", _said(message)), []).append(message)
+        found.setdefault(_VARIES.sub("…", _QUOTED.sub("…", _said(message))), []).append(message)
     return [Kind(tuple(messages)) for messages in found.values()]
 
 
@@ -55,6 +55,6 @@ def _said(message: str) -> str:
 def _name(message: str) -> str:
     """The file in front of a message; else the cases that it quotes; else all of it."""
     name, colon, _ = message.partition(": ")
-    if colon and ("/" in name or "." in name):
+    if colon and ("/" in name or "." in name) and ";" not in name:
         return name
-    return " and ".join(_QUOTED.findall(message)) or message
+    return " and ".join(_QUOTED.findall(message.split(";")[0])) or message

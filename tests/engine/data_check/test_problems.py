@@ -19,8 +19,8 @@ def test_numbers_and_quoted_cases_make_no_kinds():
         [
             "m/a.png: label 9 (480 pixels), but the classes have the values 0, 1",
             "m/b.png: label 17 (3 pixels), but the classes have the values 0, 1",
-            "the cases 'p0' (train) and 'p1' (test) have equal pixels",
-            "the cases 'p2' (train) and 'x/y z' (test) have equal pixels",
+            "the cases 'p0' (train) and 'p1' (test) have equal pixels; leave one out, data.exclude: ['p1']",
+            "the cases 'p2' (val) and 'x/y z' (test) have equal pixels; leave one out, data.exclude: ['x/y z']",
             "the train part is empty; see data.split",
             "the test part is empty; see data.split",
         ]
