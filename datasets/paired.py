@@ -163,9 +163,7 @@ class Paired:
                 f"{files[1]}: beside {files[0].name}, but masks are united on background, and no class of data.labels "
                 "is named so; name one, or narrow data.masks"
             )
-        remedy = f"data.{pattern.key} finds them"
-        if label is None:
-            remedy += "; `masks: {class: pattern, …}` gives each class its own"
+        remedy = f"data.{pattern.key} finds them; `masks: {{class: pattern, …}}` gives each class its own"
         warnings.warn(Note(f"{self.what}(s) with several masks, which are united", str(image), remedy), stacklevel=2)
         return files
 

@@ -35,9 +35,13 @@ GROUPS = {
     "Of shifted logits": ("ldam", "logit_adjusted", "balanced_softmax"),
     "One class against the rest": ("sigmoid_ce", "sigmoid_focal", "cb_sigmoid", "cb_focal"),
     "Of raw logits": ("mse", "mse_ol"),
-    "Of regions": ("dice", "generalized_dice", "iou", "tversky", "focal_tversky", "lovasz", "lovasz_hinge", "boundary"),
+    "Of regions": (
+        *("dice", "generalized_dice", "iou", "tversky", "focal_tversky", "mcc", "unified_focal"),
+        *("lovasz", "lovasz_hinge", "boundary", "blob", "cldice", "skeleton_recall"),
+    ),
 }
 REFERENCES = {
+    "Abhishek 2021": "Matthews correlation coefficient loss for deep convolutional networks: application to skin lesion segmentation, ISBI",
     "Abraham 2019": "A novel focal Tversky loss function with improved attention U-Net for lesion segmentation, ISBI",
     "Berman 2018": "The Lovász-softmax loss: a tractable surrogate for the optimization of the IoU measure, CVPR",
     "Cao 2019": "Learning imbalanced datasets with label-distribution-aware margin loss, NeurIPS",
@@ -47,6 +51,8 @@ REFERENCES = {
     "Hossain 2021": "Dual focal loss to address class imbalance in semantic segmentation, Neurocomputing 462",
     "Kato": "MSE loss with outlying label for imbalanced classification, arXiv",
     "Kervadec 2019": "Boundary loss for highly unbalanced segmentation, MIDL",
+    "Kirchhoff 2024": "Skeleton recall loss for connectivity conserving and resource efficient segmentation of thin tubular structures, ECCV",
+    "Kofler 2022": "blob loss: instance imbalance aware loss functions for semantic segmentation, arXiv:2205.08209",
     "Leng 2022": "PolyLoss: a polynomial expansion perspective of classification loss functions, ICLR",
     "Li 2019": "Dual cross-entropy loss for small-sample fine-grained vehicle classification, IEEE TVT 68",
     "Lin 2017": "Focal loss for dense object detection, ICCV",
@@ -54,8 +60,11 @@ REFERENCES = {
     "Milletari 2016": "V-Net: fully convolutional neural networks for volumetric medical image segmentation, 3DV",
     "Rahman 2016": "Optimizing intersection-over-union in deep neural networks for image segmentation, ISVC",
     "Ren 2020": "Balanced meta-softmax for long-tailed visual recognition, NeurIPS",
+    "Ronneberger 2015": "U-Net: convolutional networks for biomedical image segmentation, MICCAI",
     "Salehi 2017": "Tversky loss function for image segmentation using 3D fully convolutional deep networks, MLMI",
     "SegNet, 2015": "Badrinarayanan: SegNet, a deep convolutional encoder-decoder architecture, arXiv:1511.00561",
+    "Shit 2021": "clDice, a novel topology-preserving loss function for tubular structure segmentation, CVPR",
+    "Shrivastava 2016": "Training region-based object detectors with online hard example mining, CVPR",
     "Sinha 2020": "Class-wise difficulty-balanced loss for solving class-imbalance, ACCV",
     "Sudre 2017": "Generalised Dice overlap as a deep learning loss function for highly unbalanced segmentations, DLMIA",
     "Tan 2020": "Equalization loss for long-tailed object recognition, CVPR",
@@ -63,6 +72,7 @@ REFERENCES = {
     "Wang 2020": "Class balanced loss for image classification, IEEE Access 8",
     "Wang 2023": "Dice semimetric losses: optimizing the Dice score with soft labels, MICCAI; Jaccard metric losses, NeurIPS",
     "Wu 2016": "Bridging category-level and instance-level semantic image segmentation, arXiv:1605.06885",
+    "Yeung 2022": "Unified focal loss: generalising Dice and cross entropy-based losses to handle class imbalanced medical image segmentation, CMIG 95",
 }
 INTRODUCTION = """\
 # The losses
@@ -83,12 +93,14 @@ training pixels of class c.
   `mse` (at z = P) and `dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice`. The others that take them (`focal`, `dce`, `cefl`, `poly1`, `ldam`, …) weigh them and are least elsewhere.
 - **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU, in compiled graphs and under `torch.func`.
 - **Gradients** reach the logits, and soft labels, class weights, margins, priors, α and denominators that require one: the batch is then
-  computed in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary` and of `seql`, which look at labels and draw.
-- **Compiled whole** (`fullgraph=True`) are all of them but `boundary`, whose loop depends on the data; of `lovasz` and `lovasz_hinge` it is not promised.
+  computed in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary`, `blob` and `seql`, which look at labels and draw.
+- **Compiled whole** (`fullgraph=True`) are all of them but `boundary` and `blob`, whose loops depend on the data; of `lovasz` and `lovasz_hinge` it is not promised.
 - **Batches in parts**: over micro-batches or ranks add up `loss.denominator(target)` and pass it as `denominator`. Pixelwise losses then give
-  exactly the large batch's value; region losses and `topk` their average.
+  exactly the large batch's value; region losses, `topk` and `unified_focal` their average. Overlap losses (`dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice`,
+  `mcc`) are functions of sums: add up `loss.sums(logits, target)`, `(C, 3)`, and `loss.of_sums(total)` is exactly the large batch's value too.
 - **Parameters go by name**, `FocalLoss(gamma=2.0)`. One of another library (`include_background`, `softmax`, `weight`, `mode`, …) is refused with what it is here.
-- **Labels** may have a channel axis of 1, `(N, 1, *spatial)`, and be bool for two classes; so may a mask.
+- **Labels** may have a channel axis of 1, `(N, 1, *spatial)`, and be bool for two classes; so may a mask. A weight a pixel, partial and overlapping labels:
+  [which loss for which label](#which-loss-for-which-label).
 - **Four traps**: a binary mask of 0 and 255, as PNG holds it, must become 0 and 1 first, or all of its foreground is ignored. Probabilities are
   no logits: the numbers come out plausible and wrong. Of both a loss warns once (`segloss.LossInputWarning`), on a CPU. Soft labels must sum to 1 over the classes, but for the losses with sigmoid or raw logits. Dice and
   its kin count the background as a class: `class_weights: [0, 1, …]` leaves it out.
@@ -106,6 +118,29 @@ What every loss takes in Python; in YAML the data set gives them:
 Measure before you believe: no loss below wins everywhere, and two seeds of one loss often differ by more than two losses do. Start
 with `ce`, and with `[{name: dice}, {name: ce}]` for a single small foreground. For recall of rare classes try `logit_adjusted` or `wce`
 with a mild scheme (`inverse_sqrt`); for easy background in the way `focal` or `topk`; for IoU `lovasz` after `ce`.
+"""
+LABELS = """\
+## Which loss for which label
+
+**One class a pixel**, `(N, *spatial)` integers: every loss. Classes exclude each other under softmax; `sigmoid_ce` and its kin treat each against the rest.
+
+**Overlapping classes**, as the regions of BraTS (whole tumour, core, enhancing): targets `(N, C, *spatial)` of bool, integers or floats, 1 for every class that a pixel is of, and one
+logit a class. `sigmoid_ce`, `sigmoid_focal`, and `dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice` with `sigmoid: true`; start with `[{name: dice, sigmoid: true}, {name: sigmoid_ce}]`.
+`ignore_index` leaves out one class at one pixel, and so does a mask `(N, C, *spatial)`. All other losses refuse such targets.
+
+**Partial labels**, where an image was labelled for some classes alone: `loss(logits, target, labelled=…)`, `(N, C)` bool. Softmax losses add the probabilities of the other classes to the
+background's, class 0, of which their pixels were labelled (the marginal loss); losses with sigmoid leave the other classes out; overlap losses leave them out of the mean. Not for
+`ldam`, `logit_adjusted`, `balanced_softmax`, `seql` and `mse`, whose classes cannot be merged, nor for losses that rank pixels or measure distances.
+
+**A weight a pixel**, `(N, *spatial)` floating and ≥ 0: `loss(logits, target, weight=…)`. It multiplies what the pixel adds to the loss, or to the sums of an overlap loss; a mask is
+its case of 0 and 1. The mean is still over pixels of a weight above 0; with `normalize: weights` it is over the weights. `segloss.border_weights(target, w0, sigma)` are those of
+U-Net, which keep touching cells apart.
+
+**Thin structures** (vessels, roads, nerves): `cldice` or `skeleton_recall` beside `dice`. **Many small lesions**, each as important: `blob` beside `dice`.
+
+**Soft labels**, `(N, C, *spatial)` floating, from several raters, from resizing or from a teacher: the losses that are least at p = P (see above). Under softmax they sum to 1.
+
+**Several resolutions**, as of nnU-Net's decoder: `segloss.DeepSupervision(loss, weights)(outputs, target)`; labels are brought down by the nearest pixel.
 """
 FOLLOWING = """\
 ## Losses that follow the training
@@ -135,6 +170,7 @@ def page() -> str:
     return "\n".join(
         [
             INTRODUCTION.replace("{SHARED}", "\n".join(_shared())),
+            LABELS,
             *_contents(),
             *_losses(),
             FOLLOWING,

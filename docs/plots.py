@@ -18,7 +18,6 @@ import segloss
 from segloss import functional as f
 from segloss.class_weights import effective_number
 from segloss.pixelwise import PixelwiseLoss
-from segloss.region import RegionLoss
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
 GREY = "#777777"
@@ -38,6 +37,9 @@ VARIANTS: dict[str, Sequence[Mapping[str, Any]]] = {
     "focal_tversky": [{"gamma": g} for g in (1.0, 4 / 3, 2.0)],
     "dice": [{}, {"squared": True}],
     "boundary": [{}],
+    "unified_focal": [{}, {"symmetric": True}],
+    "cldice": [{"iterations": 3}, {"iterations": 10}],
+    "blob": [{}, {"of": "iou"}],
 }
 BY_CLASS: dict[str, Mapping[str, Any]] = {
     "wce": {},
@@ -58,12 +60,12 @@ def picture(name: str) -> Figure:
     figure = Figure(figsize=(8, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     loss = segloss.LOSSES[name]
-    if issubclass(loss, RegionLoss):
-        _regions(name, left, right)
-    elif name in ("recall", "topk"):
+    if name in ("recall", "topk"):
         _batch(name, left, right)
     elif issubclass(loss, PixelwiseLoss):
         _pixels(name, left, right)
+    else:
+        _regions(name, left, right)
     for axes in (left, right):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

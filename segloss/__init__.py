@@ -12,12 +12,15 @@ from . import functional
 from .acw import AdaptiveClassWeight
 from .arguments import LossInputWarning
 from .base import SegmentationLoss
+from .blob import BlobLoss
 from .boundary import BoundaryLoss, signed_distance
 from .build import LOSSES, build_loss
 from .cefl import CEFL2Loss, CEFLoss
 from .class_balanced import ClassBalancedCrossEntropyLoss, ClassBalancedFocalLoss, ClassBalancedSigmoidLoss
 from .class_weights import CLASS_WEIGHTS, ClassCounts, ClassWeightWarning
+from .components import border_weights
 from .cross_entropy import CrossEntropyLoss, WeightedCrossEntropyLoss
+from .deep_supervision import DeepSupervision
 from .dice import DiceLoss, GeneralizedDiceLoss
 from .difficulty import DifficultyBalancedLoss, difficulty_weights
 from .dual_cross_entropy import DualCrossEntropyLoss
@@ -28,12 +31,15 @@ from .focal import FocalLoss
 from .ldam import LDAMLoss, ldam_margins
 from .logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss, log_prior
 from .lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
+from .mcc import MCCLoss
 from .mse_outlying import MSELoss, OutlyingMSELoss, outlying_labels
 from .poly import Poly1Loss
 from .recall import RecallLoss
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss, prior_bias_
+from .skeleton import CLDiceLoss, SkeletonRecallLoss, skeleton
 from .topk import TopKLoss
 from .tversky import FocalTverskyLoss, IoULoss, TverskyLoss
+from .unified_focal import UnifiedFocalLoss
 from .upsampled import Upsampled, upsampled
 from .weighted_sum import WeightedSum
 
@@ -44,15 +50,18 @@ __all__ = [
     "LOSSES",
     "AdaptiveClassWeight",
     "BalancedSoftmaxLoss",
+    "BlobLoss",
     "BoundaryLoss",
     "CEFL2Loss",
     "CEFLoss",
+    "CLDiceLoss",
     "ClassBalancedCrossEntropyLoss",
     "ClassBalancedFocalLoss",
     "ClassBalancedSigmoidLoss",
     "ClassCounts",
     "ClassWeightWarning",
     "CrossEntropyLoss",
+    "DeepSupervision",
     "DiceLoss",
     "DifficultyBalancedLoss",
     "DualCrossEntropyLoss",
@@ -68,6 +77,7 @@ __all__ = [
     "LossInputWarning",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
+    "MCCLoss",
     "MSELoss",
     "OutlyingMSELoss",
     "Poly1Loss",
@@ -76,11 +86,14 @@ __all__ = [
     "SegmentationScores",
     "SigmoidCrossEntropyLoss",
     "SigmoidFocalLoss",
+    "SkeletonRecallLoss",
     "TopKLoss",
     "TverskyLoss",
+    "UnifiedFocalLoss",
     "Upsampled",
     "WeightedCrossEntropyLoss",
     "WeightedSum",
+    "border_weights",
     "build_loss",
     "difficulty_weights",
     "functional",
@@ -89,6 +102,7 @@ __all__ = [
     "outlying_labels",
     "prior_bias_",
     "signed_distance",
+    "skeleton",
     "upsampled",
 ]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .closed_form import transformed
-from .tensors import foreign_labels, not_summing_to_one, plain, valid_pixels
+from .labels import Labels
+from .tensors import plain
 
 
 class LossInputWarning(UserWarning):
@@ -21,17 +22,29 @@ def checked(
     logits: Any,
     target: Any,
     mask: Tensor | None = None,
+    *,
     num_classes: int | None = None,
     size: tuple[int, int] | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits, target and mask of a loss, as torch's own tensors; the labels themselves are not looked at.
+    ignore_index: int = 255,
+    exclusive: bool = True,
+    overlapping: bool = False,
+    weight: Tensor | None = None,
+    labelled: Tensor | None = None,
+) -> tuple[Tensor, Labels]:
+    """Logits and labels of a loss, as torch's own tensors; the labels themselves are not looked at.
 
     Args:
-        logits: see `segloss.tensors.prepare`.
-        target: as there; labels may also be bool for two classes, and have a channel axis of 1.
-        mask: as there; it may have a channel axis of 1.
+        logits: `(N, C, *spatial)`, floating.
+        target: `(N, *spatial)` integer labels, also bool for two classes and with a channel axis of 1; or `(N, C,
+            *spatial)` floating soft labels, or overlapping ones of any dtype, in which `ignore_index` does not count.
+        mask: `(N, *spatial)` bool, also with a channel axis of 1; of overlapping classes also `(N, C, *spatial)`.
         num_classes: C, 2 for a binary logit, where it is known beforehand.
         size: (H, W) that the logits will be upsampled to; the target covers its upper left part.
+        ignore_index: the label that does not count.
+        exclusive: the classes exclude each other (softmax).
+        overlapping: each class is a problem of its own (sigmoid).
+        weight: `(N, *spatial)` floating, also with a channel axis of 1.
+        labelled: `(N, C)` bool.
 
     Raises:
         TypeError: logits that are not floating, a target that is neither integer nor floating.
@@ -40,30 +53,109 @@ def checked(
     _check_types(logits, target)
     if logits.dim() < 2:
         raise ValueError(f"logits must be (N, C, *spatial), got shape {tuple(logits.shape)}")
-    classes = max(logits.shape[1], 2)
-    if target.dtype == torch.bool and classes > 2:
+    channels, dims = logits.shape[1], logits.dim()
+    classes = max(channels, 2)
+    logits, target = plain(logits), plain(target)
+    target = target if target.is_floating_point() else without_channel(target, dims)
+    mask, weight, labelled = (None if each is None else plain(each) for each in (mask, weight, labelled))
+    mask, weight = (None if each is None else without_channel(each, dims) for each in (mask, weight))
+    if target.dtype == torch.bool and target.dim() < dims and classes > 2:
         raise TypeError(
             f"a bool target holds the labels of two classes, and the logits have {classes}: target.long() of labels"
         )
-    logits, target, mask = plain(logits), labels_of(plain(target)), None if mask is None else plain(mask)
-    target, mask = (without_channel(each, logits.dim()) for each in (target, mask))
     pixels = _pixels_wanted(logits, target, size)
-    expected = (pixels[0], logits.shape[1], *pixels[1:]) if target.is_floating_point() else pixels
+    of_classes = (pixels[0], channels, *pixels[1:])
+    if overlapping and target.dim() == dims and not target.is_floating_point():
+        target, mask = as_overlapping(target, mask, ignore_index)
+        target = target.to(torch.float64 if logits.dtype == torch.float64 else torch.float32)
+    target = labels_of(target)
+    expected = of_classes if target.is_floating_point() else pixels
     if tuple(target.shape) != expected:
         kind = "soft labels" if target.is_floating_point() else "integer labels"
         raise ValueError(
             f"target ({kind}) must have shape {expected} for logits of {tuple(logits.shape)}, "
             f"got {tuple(target.shape)}{_remedy(target, logits)}"
         )
-    if target.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, target on {target.device}: move them to one device")
-    if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != pixels):
-        raise ValueError(f"mask must be bool (mask.bool()) of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
-    if mask is not None and mask.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, mask on {mask.device}: move them to one device")
     if num_classes is not None and num_classes != classes:
         raise ValueError(f"logits have {classes} classes, but the loss was made for {num_classes}")
-    return logits, target, mask
+    if mask is not None and (
+        mask.dtype != torch.bool or tuple(mask.shape) not in ((pixels, of_classes) if overlapping else (pixels,))
+    ):
+        raise ValueError(f"mask must be bool (mask.bool()) of shape {pixels}, got {mask.dtype} of {tuple(mask.shape)}")
+    if weight is not None and (not weight.is_floating_point() or tuple(weight.shape) != pixels):
+        raise ValueError(
+            f"weight must be floating (weight.float()) of shape {pixels}, got {weight.dtype} of {tuple(weight.shape)}"
+        )
+    known = channels if overlapping else classes
+    if labelled is not None and (labelled.dtype != torch.bool or tuple(labelled.shape) != (pixels[0], known)):
+        raise ValueError(
+            f"labelled must be bool of shape {(pixels[0], known)}, one value an image and class, got "
+            f"{labelled.dtype} of {tuple(labelled.shape)}"
+        )
+    for name, each in (("target", target), ("mask", mask), ("weight", weight), ("labelled", labelled)):
+        if each is not None and each.device != logits.device:
+            raise ValueError(f"logits are on {logits.device}, {name} on {each.device}: move them to one device")
+    if overlapping and labelled is not None:
+        mask, labelled = _labelled_mask(mask, labelled, of_classes), None
+    return logits, Labels(target, mask, weight, labelled, ignore_index, exclusive)
+
+
+def counted_labels(
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    ignore_index: int = 255,
+    exclusive: bool = True,
+    overlapping: bool = False,
+    weight: Tensor | None = None,
+    labelled: Tensor | None = None,
+) -> Labels:
+    """The labels as `checked` gives them, where no logits are known; see there.
+
+    Args:
+        target: see `checked`.
+        mask: see `checked`.
+        ignore_index: see `checked`.
+        exclusive: see `checked`.
+        overlapping: the target is `(N, C, *spatial)`, whatever its dtype.
+        weight: see `checked`.
+        labelled: see `checked`; it decides which pixels count where the target is overlapping.
+    """
+    target = plain(target)
+    mask, weight = (None if each is None else plain(each) for each in (mask, weight))
+    if overlapping and not target.is_floating_point():
+        target, mask = as_overlapping(target, mask, ignore_index)
+        target = target.float()
+    target = labels_of(target)
+    if not target.is_floating_point():  # the target may have a channel axis, or the others
+        dims = 1 + min(each.dim() for each in (target, mask, weight) if each is not None)
+        target = without_channel(target, dims)
+    else:
+        dims = target.dim()
+    mask, weight = (None if each is None else without_channel(each, dims) for each in (mask, weight))
+    if labelled is not None and not exclusive and target.is_floating_point():
+        mask, labelled = _labelled_mask(mask, labelled, tuple(target.shape)), None
+    return Labels(target, mask, weight, None, ignore_index, exclusive)
+
+
+def as_overlapping(target: Tensor, mask: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor | None]:
+    """Integer or bool labels of overlapping classes, 0 where ignored, and the mask without those."""
+    if target.dtype == torch.bool:
+        return target, mask
+    bounds = torch.iinfo(target.dtype)
+    if not bounds.min <= ignore_index <= bounds.max:
+        return target, mask
+    known = target != ignore_index
+    mask = None if mask is None else mask if mask.dim() == target.dim() else mask.unsqueeze(1)
+    return torch.where(known, target, 0), known if mask is None else known & mask
+
+
+def _labelled_mask(mask: Tensor | None, labelled: Tensor, shape: Sequence[int]) -> Tensor:
+    """Where each class counts, `(N, C, *spatial)`, from the pixels and the classes that do."""
+    of_class = labelled.view(*labelled.shape, *[1] * (len(shape) - 2)).expand(*shape)
+    if mask is None:
+        return of_class
+    return of_class & (mask if mask.dim() == len(shape) else mask.unsqueeze(1))
 
 
 def labels_of(target: Tensor) -> Tensor:
@@ -71,18 +163,9 @@ def labels_of(target: Tensor) -> Tensor:
     return target.to(torch.uint8) if target.dtype == torch.bool else target
 
 
-def labels_and_mask(target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Both as `checked` gives them, where no logits are known."""
-    target, mask = labels_of(plain(target)), None if mask is None else plain(mask)
-    if mask is not None and not target.is_floating_point():
-        target, mask = without_channel(target, mask.dim() + 1), without_channel(mask, target.dim() + 1)
-    return target, mask
-
-
-def without_channel(values: Any, dims: int) -> Any:
-    """Labels or a mask `(N, 1, *spatial)`, as MONAI's batches have them, without their channel axis."""
-    channel = values is not None and not values.is_floating_point() and values.dim() == dims and values.shape[1] == 1
-    return values.squeeze(1) if channel else values
+def without_channel(values: Tensor, dims: int) -> Tensor:
+    """Labels, a mask or a weight `(N, 1, *spatial)`, as MONAI's batches have them, without their channel axis."""
+    return values.squeeze(1) if values.dim() == dims and values.shape[1] == 1 else values
 
 
 def _check_types(logits: Any, target: Any) -> None:
@@ -126,7 +209,10 @@ def _remedy(target: Tensor, logits: Tensor) -> str:
     if soft and shape == pixels:
         return "; labels must be integers: target.long()"
     if not soft and shape == tuple(logits.shape):
-        return "; one-hot labels must be floating, target.float(), or labels, target.argmax(1)"
+        return (
+            "; labels of overlapping classes need a loss with sigmoid (sigmoid_ce, dice and its kin with sigmoid: "
+            "true); one-hot labels must be floating, target.float(), or labels, target.argmax(1)"
+        )
     unbatched = (tuple(logits.shape[1:]), (1, *logits.shape[1:]))
     if not soft and logits.dim() > 2 and shape in unbatched:
         return "; logits and target need a batch axis: logits.unsqueeze(0), target.unsqueeze(0)"
@@ -169,35 +255,43 @@ def warn_of_input(logits: Tensor, target: Tensor, ignore_index: int) -> bool:
     return True
 
 
-def refuse_foreign(
-    result: Tensor, classes: int, target: Tensor, mask: Tensor | None, ignore_index: int, exclusive: bool = False
-) -> Tensor:
+def refuse_foreign(result: Tensor, classes: int, labels: Labels) -> Tensor:
     """The result of a loss, unless it is NaN for its labels: on the CPU, outside compiled graphs, that is an error.
 
     Elsewhere it stays NaN: to look would wait for the device; under `torch.func` there may be nothing to look at.
 
     Raises:
-        ValueError: a label outside 0..C−1, a soft label outside [0, 1], or soft labels that do not sum to 1 where the
-            classes are `exclusive`; it names them and counts their pixels.
+        ValueError: a label outside 0..C−1, a soft label outside [0, 1], soft labels of exclusive classes that do not
+            sum to 1, a label that `labelled` contradicts, a weight that is negative or not finite; it counts their
+            pixels.
     """
-    blind = torch.compiler.is_compiling() or transformed() or target.device.type != "cpu"
+    blind = torch.compiler.is_compiling() or transformed() or labels.target.device.type != "cpu"
     if blind or not bool(result.isnan().any()):
         return result
-    soft = target.is_floating_point()
-    valid = valid_pixels(target, mask, ignore_index)
-    foreign = foreign_labels(target if soft else target.long(), valid, max(classes, 2))
+    classes = max(classes, 2)
+    target, soft = labels.target, labels.soft
+    foreign, sums, contradicted, weight = labels.faults(classes, labels.counted)
     if bool(foreign.any()):
-        allowed = f"neither in 0..{max(classes, 2) - 1} nor ignore_index ({ignore_index})"
+        allowed = f"neither in 0..{classes - 1} nor ignore_index ({labels.ignore_index})"
         values = [str(value) for value in sorted(set(target[foreign].tolist()))]
         shown = ", ".join(values[:5] + ["…"] * (len(values) > 5))
         raise ValueError(
             f"target holds {int(foreign.sum())} pixels with the label(s) {shown}: "
             f"{'soft labels lie in [0, 1]' if soft else allowed}"
         )
-    if soft and exclusive and bool((wrong := not_summing_to_one(target, valid)).any()):
-        sums = target.sum(1)[wrong]
+    if sums is not None and bool(sums.any()):
+        found = target.sum(1)[sums]
         raise ValueError(
-            f"soft labels must sum to 1 over the classes of a softmax loss, got a sum of {float(sums[0]):.4g} at the "
-            f"first of {len(sums)} pixels; for overlapping classes take a loss with sigmoid, such as sigmoid_ce"
+            f"soft labels must sum to 1 over the classes of a softmax loss, got a sum of {float(found[0]):.4g} at the "
+            f"first of {len(found)} pixels; for overlapping classes take a loss with sigmoid: sigmoid_ce, or dice and "
+            "its kin with sigmoid: true"
         )
+    if contradicted is not None and bool(contradicted.any()):
+        raise ValueError(
+            f"target holds {int(contradicted.sum())} pixels of classes that, by labelled, their images were not "
+            "labelled for"
+        )
+    if weight is not None and bool(weight.any()):
+        found = labels.weight[weight]  # type: ignore[index]
+        raise ValueError(f"weight must be finite and not negative, got {float(found[0]):g} at {len(found)} pixels")
     return result

@@ -21,7 +21,7 @@ Activation = Literal["softmax", "sigmoid", "none"]
 Reduction = Literal["mean", "sum", "none"]
 Accuracy = Sequence[float | None] | Sequence[float] | Tensor
 """One number a class."""
-OPERANDS = ("logits", "target", "sums", "pixels", "per_image")
+OPERANDS = ("logits", "target", "sums", "pixels", "per_image", "distance")
 """What a formula is called with; every other parameter of it is an attribute of the loss."""
 
 
@@ -56,18 +56,22 @@ class SegmentationLoss(nn.Module):
         formula: the arithmetic alone, of `OPERANDS` and of attributes of the loss.
         takes: the names of these attributes.
         options: the names of the attributes that `function` reduces by.
+        restrictions: which of `weight`, `labelled` and `distance` a call may give.
+        without: why not all of them.
 
     Raises:
         ValueError: a parameter out of its range; the message names it.
     """
 
     given: ClassVar[tuple[str, ...]] = tuple(LossOptions.__annotations__)
-    activation: ClassVar[Activation] = "softmax"
+    activation: Activation = "softmax"
     follows_validation: ClassVar[bool] = False
     upsamples: ClassVar[bool] = False
     formula: ClassVar[Callable[..., Tensor]]
     takes: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ("class_weights", "ignore_index", "reduction", "num_classes")
+    restrictions: ClassVar[tuple[str, ...]] = ("weight", "labelled")
+    without: ClassVar[str] = "that is for boundary alone"
     class_weights: Tensor | None
 
     def __init__(
@@ -96,10 +100,18 @@ class SegmentationLoss(nn.Module):
         self._counts = counts
         self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
 
-    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def denominator(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,  # noqa: ARG002
+        *,
+        weight: Tensor | None = None,  # noqa: ARG002
+        labelled: Tensor | None = None,  # noqa: ARG002
+        overlapping: bool = False,  # noqa: ARG002
+    ) -> Tensor:
         """What `mean` divides by: 1, for a loss that can only be averaged over micro-batches and ranks.
 
-        Sum it over micro-batches and ranks and pass it back as `denominator`.
+        Sum it over micro-batches and ranks and pass it back as `denominator`. Arguments as of `forward`.
         """
         return torch.ones((), device=target.device)
 
@@ -131,18 +143,29 @@ class SegmentationLoss(nn.Module):
         mask: Tensor | None = None,
         denominator: Tensor | None = None,
         size: tuple[int, int] | None = None,
+        *,
+        weight: Tensor | None = None,
+        labelled: Tensor | None = None,
+        distance: Tensor | None = None,
     ) -> Tensor:
         """The loss.
 
         Args:
             logits: `(N, C, *spatial)`.
-            target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels where the loss allows them.
-            mask: `(N, *spatial)` bool, true where a pixel counts.
+            target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels where the loss allows them; of a
+                loss with sigmoid also overlapping labels `(N, C, *spatial)`, integer, bool or floating.
+            mask: `(N, *spatial)` bool, true where a pixel counts; of a loss with sigmoid also `(N, C, *spatial)`.
             denominator: what `mean` divides by, see `denominator()`; by default that of this target.
             size: see `segloss.upsampled`.
+            weight: `(N, *spatial)` floating, ≥ 0: multiplies what a pixel adds to the loss or to the sums of an overlap
+                loss; 0 is a pixel that does not count. Not for losses that rank pixels or measure distances.
+            labelled: `(N, C)` bool, the classes that each image was labelled for. Softmax losses merge the others into
+                class 0, the background, by adding up their probabilities (marginal loss); losses with sigmoid leave
+                them out, and overlap losses leave them out of the mean over classes.
+            distance: `(N, C, *spatial)` floating, signed distances that the loader has made, of `boundary` alone.
 
         Raises:
-            TypeError, ValueError: arguments that do not fit; see `segloss.tensors.checked` and `refuse_foreign`.
+            TypeError, ValueError: arguments that do not fit; see `segloss.arguments.checked` and `refuse_foreign`.
 
         Warns:
             LossInputWarning: probabilities in place of logits, or labels 0 and 255 of which 255 is ignored; once an
@@ -152,6 +175,11 @@ class SegmentationLoss(nn.Module):
         values = {name: getattr(self, name) for name in (*self.takes, *self.options)}
         if size is not None:  # losses that cannot be upsampled know no size
             values["size"] = size
+        for name, given in (("weight", weight), ("labelled", labelled), ("distance", distance)):
+            if given is not None and name not in self.restrictions:
+                raise ValueError(f"{type(self).__name__} takes no {name}: {self.without}")
+            if given is not None:
+                values[name] = given
         found = self.function(logits, target, mask, denominator=denominator, **values)
         self._warn_of_input(logits, target)
         return found
@@ -165,6 +193,10 @@ class SegmentationLoss(nn.Module):
             mask: Tensor | None = None,
             denominator: Tensor | None = None,
             size: tuple[int, int] | None = None,
+            *,
+            weight: Tensor | None = None,
+            labelled: Tensor | None = None,
+            distance: Tensor | None = None,
         ) -> Tensor:
             """See `forward`."""
             ...

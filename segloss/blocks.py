@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 
 from .closed_form import applies, requires_gradient
+from .labels import Labels, cut
 from .resize import Resize
-from .tensors import exact, of_valid, pixels_of, valid_pixels
+from .tensors import exact, full, of_valid
 
 BLOCK = {"cpu": 2**19, "other": 2**24}
 """Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to occupy a GPU."""
 
-OfBlock = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""From logits, target and mask of some pixels to what a loss adds up over them."""
+OfBlock = Callable[[Tensor, Labels], Tensor]
+"""From logits and labels of some pixels to what a loss adds up over them."""
 Join = Literal["batch", "image", "pixel"]
 """How the results of blocks come together: added up, added up for each image by itself, or side by side as a map."""
 Gradient = Literal["none", "in_forward", "saved_graph", "recompute"]
@@ -39,7 +40,6 @@ class Plan(NamedTuple):
         of_block: see `OfBlock`; any shape for `batch`, `(n, …)` for `image`, `(n, *spatial)` for `pixel`.
         join: see `Join`.
         resize: makes the logits of a block from those of a smaller map, where the caller has given those.
-        ignore_index: the label that does not count.
         draws: `of_block` draws random numbers, so it must not run twice.
         parameters: what else it computes from; a tensor among it may require a gradient too.
     """
@@ -47,7 +47,6 @@ class Plan(NamedTuple):
     of_block: OfBlock
     join: Join = "batch"
     resize: Resize | None = None
-    ignore_index: int = 255
     draws: bool = False
     parameters: tuple[object, ...] = ()
 
@@ -56,40 +55,41 @@ class Plan(NamedTuple):
         if not logits.requires_grad:
             return "none"
         if slope is not None:
-            # The loss scale of mixed precision is known in the backward pass only. In half precision a gradient that is
-            # computed before would underflow.
-            return "in_forward" if logits.dtype in (torch.float32, torch.float64) else "recompute"
+            # The loss scale of mixed precision is known in the backward pass only. In float16, which alone needs one, a
+            # gradient that is computed before would underflow.
+            return "recompute" if logits.dtype == torch.float16 else "in_forward"
         return "saved_graph" if self.resize is None and self.join != "pixel" else "recompute"
 
-    def whole(self, logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    def whole(self, logits: Tensor, labels: Labels) -> Tensor:
         """The result in one piece, for autograd or the compiler."""
         if self.resize is not None:
-            logits = self.resize.whole(logits, target)
-        return self.of_block(of_valid(logits, valid_pixels(target, mask, self.ignore_index)), target, mask)
+            logits = self.resize.whole(logits, labels.target)
+        return self.of_block(of_valid(logits, labels.counted), labels)
 
     def empty_like(self, logits: Tensor) -> Tensor:
-        """Room for the gradient; zeros where several blocks add to the same logits."""
-        return torch.empty_like(logits) if self.resize is None else torch.zeros_like(logits)
+        """Room for the gradient, not in half precision; zeros where several blocks add to the same logits."""
+        dtype = full(logits[:0]).dtype
+        return torch.empty_like(logits, dtype=dtype) if self.resize is None else torch.zeros_like(logits, dtype=dtype)
 
-    def blocks(self, logits: Tensor, target: Tensor, mask: Tensor | None, graph: bool) -> Iterator[Block]:
+    def blocks(self, logits: Tensor, labels: Labels, graph: bool) -> Iterator[Block]:
         """The blocks, computed one after the other; with their graphs, for `Block.pull_back`."""
-        for images, rows in _cuts(target, logits):
+        for images, rows in _cuts(labels, logits):
             source = rows if self.resize is None else self.resize.source(rows)
-            small = _cut(logits, images, source, 1).detach()
-            labels = _cut(target, images, rows, int(target.is_floating_point()))
-            mask_of_block = None if mask is None else _cut(mask, images, rows, 0)
+            small = cut(logits, images, source, 1).detach()
+            of_block = labels.cut(images, rows)
             with torch.set_grad_enabled(graph):
                 # Two graphs that do not touch: small → large, and block → found. Between the two, `pull_back` masks the
                 # gradient: a NaN at an ignored pixel would otherwise spread to its neighbours in the small map.
                 if self.resize is not None:
                     small.requires_grad_(graph)
-                    large = self.resize.slab(small, rows, labels)
-                block = small if self.resize is None else large.detach()
+                    large = self.resize.slab(small, rows, of_block.target)
+                block = full(small if self.resize is None else large).detach()
                 block.requires_grad_(graph)
-                found = self.of_block(block, labels, mask_of_block)
-            at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(pixels_of(target))]}[self.join]
-            valid = valid_pixels(labels, mask_of_block, self.ignore_index).unsqueeze(1)
-            yield Block(found, at, (images, source), block, valid, None if self.resize is None else (small, large))
+                found = self.of_block(block, of_block)
+            at = {"batch": (), "image": (images,), "pixel": (images, rows)[: len(labels.shape)]}[self.join]
+            yield Block(
+                found, at, (images, source), block, of_block.counted, None if self.resize is None else (small, large)
+            )
 
 
 class Block(NamedTuple):
@@ -100,7 +100,7 @@ class Block(NamedTuple):
         at: where in the result,
         source: the images and rows of the logits that it is made of.
         logits: of its pixels.
-        valid: `(n, 1, *spatial)` bool, the pixels that count.
+        counted: `(n, 1, *spatial)` bool, or `(n, C, *spatial)`: what counts.
         resized: the logits of the smaller map and those made of them, where there is one.
     """
 
@@ -108,7 +108,7 @@ class Block(NamedTuple):
     at: tuple[slice, ...]
     source: tuple[slice, slice]
     logits: Tensor
-    valid: Tensor
+    counted: Tensor
     resized: tuple[Tensor, Tensor] | None
 
     def pull_back(self, cotangent: Tensor, gradient: Tensor) -> None:
@@ -119,17 +119,15 @@ class Block(NamedTuple):
             gradient: of all logits; changed in place.
         """
         (slope,) = torch.autograd.grad(self.found, self.logits, cotangent[self.at].to(self.found.dtype))
-        place = _cut(gradient, *self.source, 1)
+        place = cut(gradient, *self.source, 1)
         if self.resized is None:
-            torch.where(self.valid, slope, slope.new_zeros(()), out=place)
+            torch.where(self.counted, slope, slope.new_zeros(()), out=place)
         else:
             small, large = self.resized  # neighbouring blocks share rows of the small map, so they add to them
-            place += torch.autograd.grad(large, small, torch.where(self.valid, slope, 0.0))[0]
+            place += torch.autograd.grad(large, small, torch.where(self.counted, slope, 0.0))[0]
 
 
-def over_pixels(
-    plan: Plan, logits: Tensor, target: Tensor, mask: Tensor | None = None, slope: Tensor | None = None
-) -> Tensor:
+def over_pixels(plan: Plan, logits: Tensor, labels: Labels, slope: Tensor | None = None) -> Tensor:
     """What a plan adds up over the pixels, with its gradient for the logits.
 
     A second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
@@ -138,35 +136,38 @@ def over_pixels(
     Args:
         plan: see `Plan`.
         logits: `(N, C, *spatial)`.
-        target: `(N, *spatial)` labels, or `(N, C, *spatial)` soft labels.
-        mask: `(N, *spatial)` bool, true where a pixel counts.
+        labels: see `Labels`.
         slope: multiplies a result that is one number; the gradient is then made in the forward pass.
 
     Returns:
         The result, float32, or float64 for logits of that.
     """
-    if torch.compiler.is_compiling() or plan.draws or not applies(target, slope, *plan.parameters):
-        whole = plan.whole(logits, target, mask)
+    if (
+        torch.compiler.is_compiling()
+        or plan.draws
+        or not applies(labels.target, labels.weight, slope, *plan.parameters)
+    ):
+        whole = plan.whole(logits, labels)
         return whole if slope is None else whole * slope.to(whole)
     logits = logits if requires_gradient(logits) else logits.detach()
-    result: Tensor = _OverPixels.apply(logits, target, mask, plan, slope)
+    result: Tensor = _OverPixels.apply(logits, slope, plan, labels, *labels[:4])
     return result
 
 
 class _OverPixels(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, mask: Tensor | None, plan: Plan, slope: Tensor | None
+        ctx: Any, logits: Tensor, slope: Tensor | None, plan: Plan, labels: Labels, *tensors: Tensor | None
     ) -> Tensor:
-        ctx.save_for_backward(logits, target, mask, slope)
-        ctx.plan = plan
+        ctx.save_for_backward(logits, slope, *tensors)
+        ctx.plan, ctx.rest = plan, labels[len(tensors) :]
         how = plan.gradient(logits, slope)
         ctx.gradient = plan.empty_like(logits) if how == "in_forward" else None
         ctx.saved_blocks = []
         result: Tensor | None = None
-        for block in plan.blocks(logits, target, mask, graph=how in ("in_forward", "saved_graph")):
+        for block in plan.blocks(logits, labels, graph=how in ("in_forward", "saved_graph")):
             if result is None:
-                result = _empty(block.found, target, plan.join)
+                result = _empty(block.found, labels, plan.join)
             result[block.at] += block.found.detach()
             if how == "in_forward" and slope is not None:
                 block.pull_back(slope, ctx.gradient)
@@ -177,26 +178,27 @@ class _OverPixels(torch.autograd.Function):
         return result.to(logits.dtype if logits.dtype == torch.float64 else torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
-        logits, target, mask, slope = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        logits, slope, *tensors = ctx.saved_tensors
+        labels = Labels(*tensors, *ctx.rest)
         gradient, ctx.gradient = ctx.gradient, None
         saved_blocks, ctx.saved_blocks = ctx.saved_blocks, []
         cotangent = grad if slope is None else grad * slope
         if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-            result = ctx.plan.whole(logits, target, mask)
+            result = ctx.plan.whole(logits, labels)
             (gradient,) = torch.autograd.grad(result, logits, cotangent.to(result.dtype), create_graph=True)
         elif gradient is None:
             gradient = ctx.plan.empty_like(logits)
-            for block in saved_blocks or ctx.plan.blocks(logits, target, mask, graph=True):
+            for block in saved_blocks or ctx.plan.blocks(logits, labels, graph=True):
                 block.pull_back(cotangent, gradient)
         elif grad.device.type != "cpu" or bool(grad != 1):  # on a GPU to look at the value would wait for the device
             gradient.mul_(grad)
-        return gradient, None, None, None, None
+        return gradient.to(logits.dtype), *[None] * (3 + len(tensors))
 
 
-def _cuts(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
+def _cuts(labels: Labels, logits: Tensor) -> Iterator[tuple[slice, slice]]:
     """Images and rows (of the first spatial axis) of each block; at least one block, be it empty."""
-    images, *spatial = pixels_of(target)
+    images, *spatial = labels.shape
     rows = spatial[0] if spatial else 1
     a_row = max(logits.shape[1], 16) * math.prod(spatial[1:])
     most = BLOCK.get(logits.device.type, BLOCK["other"])
@@ -207,15 +209,9 @@ def _cuts(target: Tensor, logits: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(image, image + many), slice(row, min(row + tall, rows))
 
 
-def _cut(values: Tensor, images: slice, rows: slice, channels: int) -> Tensor:
-    """Some images and rows of a map with this many axes between the two."""
-    values = values[images]
-    return values[(slice(None),) * (1 + channels) + (rows,)] if values.dim() > 1 + channels else values
-
-
-def _empty(found: Tensor, target: Tensor, join: Join) -> Tensor:
+def _empty(found: Tensor, labels: Labels, join: Join) -> Tensor:
     """Zeros for the joined result; sums are taken in float64."""
     if join == "pixel":
-        return found.new_zeros(pixels_of(target))
-    shape = found.shape if join == "batch" else (len(target), *found.shape[1:])
+        return found.new_zeros(labels.shape)
+    shape = found.shape if join == "batch" else (labels.shape[0], *found.shape[1:])
     return found.new_zeros(shape, dtype=exact(found.device))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from .base import SegmentationLoss
+from .blob import BlobLoss
 from .boundary import BoundaryLoss
 from .cefl import CEFL2Loss, CEFLoss
 from .class_balanced import ClassBalancedCrossEntropyLoss, ClassBalancedFocalLoss, ClassBalancedSigmoidLoss
@@ -22,13 +23,16 @@ from .focal import FocalLoss
 from .ldam import LDAMLoss
 from .logit_adjusted import BalancedSoftmaxLoss, LogitAdjustedLoss
 from .lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
+from .mcc import MCCLoss
 from .mse_outlying import MSELoss, OutlyingMSELoss
 from .names import parameters_of
 from .poly import Poly1Loss
 from .recall import RecallLoss
 from .sigmoid import SigmoidCrossEntropyLoss, SigmoidFocalLoss
+from .skeleton import CLDiceLoss, SkeletonRecallLoss
 from .topk import TopKLoss
 from .tversky import FocalTverskyLoss, IoULoss, TverskyLoss
+from .unified_focal import UnifiedFocalLoss
 from .weighted_sum import WeightedSum
 
 LOSSES: dict[str, type[SegmentationLoss]] = {
@@ -63,6 +67,11 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
     "lovasz": LovaszSoftmaxLoss,
     "lovasz_hinge": LovaszHingeLoss,
     "boundary": BoundaryLoss,
+    "mcc": MCCLoss,
+    "unified_focal": UnifiedFocalLoss,
+    "blob": BlobLoss,
+    "cldice": CLDiceLoss,
+    "skeleton_recall": SkeletonRecallLoss,
 }
 
 
@@ -92,7 +101,8 @@ def build_loss(
     """Build a loss by its name, or the weighted sum of several.
 
     Args:
-        name: a key of `LOSSES`; or a list of mappings `{"name": …, "weight": 1, **parameters}`, which are summed.
+        name: a key of `LOSSES`; or a list of mappings `{"name": …, "weight": 1, **parameters}`, which are summed; a
+            weight may follow the epochs, see `WeightedSum`.
         num_classes: the number of classes, 2 for a binary logit.
         class_counts: what the training data holds of each class: a `ClassCounts`, or its pixels as a plain list.
         **parameters: the loss's own, and `ignore_index` and `reduction`; for a list, of all of them.

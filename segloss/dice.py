@@ -47,7 +47,7 @@ class DiceLoss(OverlapLoss):
     Args:
         squared: V-Net's denominator, Σp² + Σt², which Milletari 2016 uses.
         per_image, classes: see `RegionLoss`.
-        smooth: see `OverlapLoss`.
+        smooth, sigmoid: see `OverlapLoss`.
         class_weights, **options: see `RegionLoss`.
 
     >>> import torch
@@ -73,7 +73,7 @@ class GeneralizedDiceLoss(OverlapLoss):
 
     Args:
         per_image: one fraction an image instead of one for the batch.
-        smooth: see `OverlapLoss`.
+        smooth, sigmoid: see `OverlapLoss`.
         class_weights: multiply v_c.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `RegionLoss`; `none` gives `(1,)`, or
             `(N, 1)` per image.
@@ -91,7 +91,8 @@ class GeneralizedDiceLoss(OverlapLoss):
         *,
         per_image: bool = False,
         smooth: float = 0.0,
+        sigmoid: bool = False,
         class_weights: ClassWeights = None,
         **options: Unpack[LossOptions],
     ) -> None:
-        super().__init__(smooth=smooth, per_image=per_image, class_weights=class_weights, **options)
+        super().__init__(smooth=smooth, sigmoid=sigmoid, per_image=per_image, class_weights=class_weights, **options)

@@ -92,7 +92,8 @@ PARAMETERS = {
     "ddp": "not needed: denominators are summed over ranks, see loss.denominator",
     "numclass": "num_classes",
     "nclasses": "num_classes",
-    "thresh": "k of topk, a share of the pixels",
+    "thresh": "threshold of topk",
+    "minkept": "min_kept of topk",
     "topkpercent": "k of topk, a share of the pixels",
 }
 """Parameters, by their letters and digits in lower case."""

@@ -52,6 +52,7 @@ class EqualizationLoss(PixelwiseLoss):
     """
 
     formula = staticmethod(equalization_terms)
+    merges: ClassVar[bool] = False
     draws: ClassVar[bool] = True
     upsamples: ClassVar[bool] = False
     rare: Tensor

@@ -7,7 +7,7 @@ scalars such as gamma are checked by the classes alone.
 
 Other keywords are those of `segloss.pixelwise.pixelwise_loss` for losses that are means over pixels, of
 `segloss.overlap.overlap_loss` for Dice and its kin, of `segloss.region.region_loss` for `lovasz`, `lovasz_hinge` and
-`boundary`, of `segloss.topk.topk_loss` for `topk`.
+`boundary`, of `segloss.topk.topk_loss` for `topk`, of `segloss.unified_focal.unified_focal_loss` for `unified_focal`.
 
 Gradients flow to the logits, and to soft labels, `denominator` and any of these parameters that require one: the batch
 is then computed in one piece, as it is under `torch.func`, which holds more than blocks do.
@@ -89,3 +89,8 @@ generalized_dice = _function("generalized_dice")
 lovasz = _function("lovasz")
 lovasz_hinge = _function("lovasz_hinge")
 boundary = _function("boundary")
+mcc = _function("mcc")
+unified_focal = _function("unified_focal")
+blob = _function("blob")
+cldice = _function("cldice")
+skeleton_recall = _function("skeleton_recall")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -69,6 +69,7 @@ class LDAMLoss(PixelwiseLoss):
     """
 
     formula = staticmethod(ldam_terms)
+    merges: ClassVar[bool] = False
     margins: Tensor
     deferred: Tensor
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from torch import Tensor
 
@@ -59,6 +59,7 @@ class LogitAdjustedLoss(PixelwiseLoss):
     """
 
     formula = staticmethod(logit_adjusted_terms)
+    merges: ClassVar[bool] = False
     log_prior: Tensor
     _named = "logit_adjusted"
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .base import Activation
 from .closed_form import applies
+from .labels import Pixels
 from .region import RegionLoss, by_unit
-from .tensors import Pixels, exact
+from .tensors import exact
 
 
 def extension(values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]) -> Tensor:
@@ -160,4 +161,4 @@ class LovaszHingeLoss(RegionLoss):
     """
 
     formula = staticmethod(lovasz_hinge_of_region)
-    activation: ClassVar[Activation] = "none"
+    activation: Activation = "none"

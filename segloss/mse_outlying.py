@@ -55,7 +55,8 @@ class MSELoss(PixelwiseLoss):
     """
 
     formula = staticmethod(partial(squared_error_terms, labels=None))
-    activation: ClassVar[Activation] = "none"
+    merges: ClassVar[bool] = False
+    activation: Activation = "none"
 
 
 class OutlyingMSELoss(PixelwiseLoss):
@@ -80,7 +81,8 @@ class OutlyingMSELoss(PixelwiseLoss):
     """
 
     formula = staticmethod(squared_error_terms)
-    activation: ClassVar[Activation] = "none"
+    merges: ClassVar[bool] = False
+    activation: Activation = "none"
     labels: Tensor
 
     def __init__(self, *, alpha: float = 1.0, **options: Unpack[PixelwiseOptions]) -> None:

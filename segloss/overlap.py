@@ -13,10 +13,11 @@ from .arguments import checked, refuse_foreign
 from .base import Reduction
 from .blocks import Plan, over_pixels
 from .closed_form import applies, derivative, twice_differentiable
+from .labels import Labels, Pixels, prepare
 from .names import NOT_NEGATIVE, check_range
 from .region import Classes, RegionLoss, RegionOptions, by_unit, reduce_classes
 from .resize import Resize
-from .tensors import Pixels, at_class, one_hot, pick, prepare, put, valid_pixels
+from .tensors import at_class, one_hot, pick, put
 
 
 class Overlap(NamedTuple):
@@ -54,6 +55,7 @@ def overlap_loss(
     mask: Tensor | None = None,
     *,
     squared: bool = False,
+    sigmoid: bool = False,
     per_image: bool = False,
     classes: Classes = "present",
     class_weights: Tensor | None = None,
@@ -62,6 +64,8 @@ def overlap_loss(
     denominator: Tensor | None = None,
     num_classes: int | None = None,
     size: tuple[int, int] | None = None,
+    weight: Tensor | None = None,
+    labelled: Tensor | None = None,
 ) -> Tensor:
     """Reduce a loss of overlaps over classes and units; see `segloss.region.region_loss` for the rest.
 
@@ -70,9 +74,10 @@ def overlap_loss(
     Args:
         loss: see `OfOverlap`.
         logits: `(N, C, *spatial)`.
-        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
-        mask: `(N, *spatial)` bool, true where a pixel counts.
+        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft or, with sigmoid, overlapping labels.
+        mask: `(N, *spatial)` bool, true where a pixel counts; with sigmoid also `(N, C, *spatial)`.
         squared: V-Net's sums of squares.
+        sigmoid: p = sigmoid(z), each class by itself, in place of softmax.
         per_image: see `region_loss`.
         classes: see `region_loss`.
         class_weights: see `region_loss`.
@@ -81,46 +86,105 @@ def overlap_loss(
         denominator: see `region_loss`.
         num_classes: see `region_loss`.
         size: see `segloss.upsampled`.
+        weight: see `segloss.SegmentationLoss.forward`.
+        labelled: see `segloss.SegmentationLoss.forward`.
     """
     num_classes = num_classes if class_weights is None else len(class_weights)
-    logits, target, mask = checked(logits, target, mask, num_classes, size)
+    found, seen, labels = overlap_sums(
+        logits, target, mask, squared=squared, sigmoid=sigmoid, per_image=per_image, ignore_index=ignore_index,
+        num_classes=num_classes, size=size, weight=weight, labelled=labelled,
+    )  # fmt: skip
+    result = loss_of_sums(loss, found, seen, per_image, classes, class_weights, reduction, denominator)
+    return refuse_foreign(result, logits.shape[1], labels)
+
+
+def overlap_sums(
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    squared: bool = False,
+    sigmoid: bool = False,
+    per_image: bool = False,
+    ignore_index: int = 255,
+    num_classes: int | None = None,
+    size: tuple[int, int] | None = None,
+    weight: Tensor | None = None,
+    labelled: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Labels]:
+    """Tp, fp and fn of each unit and class, `(units, C, 3)`; arguments as of `overlap_loss`.
+
+    Returns:
+        The sums; where a unit has a pixel that counts, `(units, 1)` or `(units, C)`; and the checked labels.
+    """
+    logits, labels = checked(
+        logits, target, mask, num_classes=num_classes, size=size, ignore_index=ignore_index, exclusive=not sigmoid,
+        overlapping=sigmoid, weight=weight, labelled=labelled,
+    )  # fmt: skip
     resize = None if size is None else Resize(logits.shape[2], size)
 
-    def sums(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        pixels = prepare(logits, target, mask, ignore_index, exclusive=True)
-        found = overlaps(pixels, squared) + pixels.fault
+    def sums(logits: Tensor, labels: Labels) -> Tensor:
+        pixels = prepare(logits, labels, sigmoid)
+        found = overlaps(pixels, squared, sigmoid)
+        if labels.labelled is not None:
+            found = torch.where(labels.labelled.unsqueeze(2), found, 0.0)
+        found = found + pixels.fault
         return found if per_image else found.sum(0)
 
-    plan = Plan(sums, "image" if per_image else "batch", resize, ignore_index)
-    found = over_pixels(plan, logits, target, mask)
-    of_units = Overlap(*(found if per_image else found.unsqueeze(0)).unbind(2))
-    seen = by_unit(valid_pixels(target, mask, ignore_index), per_image).any(1)
+    plan = Plan(sums, "image" if per_image else "batch", resize)
+    found = over_pixels(plan, logits, labels)
+    seen = labels.counted.flatten(2).any(2) if len(labels.shape) > 1 else labels.counted
+    seen = seen if labels.labelled is None else seen & labels.labelled
+    return (found, seen, labels) if per_image else (found.unsqueeze(0), seen.any(0, keepdim=True), labels)
+
+
+def loss_of_sums(
+    loss: OfOverlap,
+    sums: Tensor,
+    seen: Tensor,
+    per_image: bool,
+    classes: Classes,
+    class_weights: Tensor | None,
+    reduction: Reduction,
+    denominator: Tensor | None = None,
+) -> Tensor:
+    """Reduce a loss of the sums that `overlap_sums` gives; see `segloss.region.reduce_classes`."""
+    of_units = Overlap(*sums.unbind(2))
     result = reduce_classes(
         loss(of_units), of_units.target.detach() > 0, seen, per_image, classes, class_weights, reduction, denominator
     )
-    result = result + torch.where(found.detach().isnan().any(), torch.nan, 0.0).to(result.dtype)
-    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index, exclusive=True)
+    return result + torch.where(sums.detach().isnan().any(), torch.nan, 0.0).to(result.dtype)
 
 
-def overlaps(pixels: Pixels, squared: bool = False) -> Tensor:
+def overlaps(pixels: Pixels, squared: bool = False, sigmoid: bool = False) -> Tensor:
     """Tp, fp and fn of each image and class, `(N, C, 3)`."""
-    if squared or pixels.target.is_floating_point() or not applies():
-        return overlaps_definition(pixels.logits, pixels.target, pixels.valid, squared)
+    plain = not (squared or sigmoid or pixels.target.is_floating_point()) and pixels.weight is None
+    if not plain or not applies():
+        return overlaps_definition(
+            pixels.logits, pixels.target, pixels.counted, squared=squared, sigmoid=sigmoid, weight=pixels.weight
+        )
     found: Tensor = _Overlaps.apply(pixels.logits, pixels.target, pixels.valid)
     return found
 
 
-def overlaps_definition(logits: Tensor, target: Tensor, valid: Tensor, squared: bool = False) -> Tensor:
-    """`overlaps` in plain operations, for autograd, soft labels and squares.
+def overlaps_definition(
+    logits: Tensor,
+    target: Tensor,
+    counted: Tensor,
+    squared: bool = False,
+    sigmoid: bool = False,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """`overlaps` in plain operations, for autograd, soft labels, squares, sigmoid and weights.
 
     With products in place of minima, soft labels would drive every p to 0 or 1; so the loss is least at p = t (Wang
     2023). Squares have that property as they are.
     """
-    valid = valid.unsqueeze(1)
-    p = torch.where(valid, logits.softmax(1), 0.0)
-    t = torch.where(valid, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
+    p = torch.where(counted, logits.sigmoid() if sigmoid else logits.softmax(1), 0.0)
+    t = torch.where(counted, one_hot(target, p.shape[1]).to(p.dtype), 0.0)
     both = p * t if squared else torch.minimum(p, t)
-    each = (both, p * (p - t), t * (t - p)) if squared else (both, p - both, t - both)
+    each = [both, p * (p - t), t * (t - p)] if squared else [both, p - both, t - both]
+    each = each if weight is None else [values * weight.unsqueeze(1) for values in each]
     return torch.stack([values.flatten(2).sum(2) if p.dim() > 2 else values for values in each], 2)
 
 
@@ -155,7 +219,7 @@ class _Overlaps(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         logits, target, valid, true, top, total = ctx.saved_tensors
         if twice_differentiable():
-            definition = partial(overlaps_definition, valid=valid)
+            definition = partial(overlaps_definition, counted=valid.unsqueeze(1))
             return derivative(definition, logits, target, grad), None, None
         tp, fp, fn = (each.view(*each.shape, *[1] * (logits.dim() - 2)) for each in grad.unbind(2))
         of_true = (true * pick((tp - fn).expand(logits.shape), target)).unsqueeze(1)
@@ -183,6 +247,7 @@ class OverlapOptions(RegionOptions, total=False):
     """What the constructor of an overlap loss passes on to `OverlapLoss`."""
 
     smooth: float
+    sigmoid: bool
 
 
 class OverlapLoss(RegionLoss):
@@ -191,6 +256,8 @@ class OverlapLoss(RegionLoss):
     Args:
         per_image, classes: see `RegionLoss`.
         smooth: ≥ 0, added to numerator and denominator.
+        sigmoid: p = sigmoid(z) in place of softmax, each class against the rest: for overlapping classes, of which the
+            target is `(N, C, *spatial)`, and for a single logit of the foreground (C = 1).
         class_weights, **options: see `RegionLoss`.
 
     Raises:
@@ -198,16 +265,75 @@ class OverlapLoss(RegionLoss):
     """
 
     upsamples: ClassVar[bool] = True
-    options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared")
+    options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared", "sigmoid")
+    restrictions: ClassVar[tuple[str, ...]] = ("weight", "labelled")
+    without: ClassVar[str] = "that is for boundary alone"
     squared: bool = False
 
-    def __init__(self, *, smooth: float = 0.0, **options: Unpack[RegionOptions]) -> None:
+    def __init__(self, *, smooth: float = 0.0, sigmoid: bool = False, **options: Unpack[RegionOptions]) -> None:
         check_range("smooth", smooth, *NOT_NEGATIVE)
+        check_range("sigmoid", sigmoid, "true or false", lambda v: v in (True, False))
         super().__init__(**options)
-        self.smooth = smooth
+        self.smooth, self.sigmoid = smooth, sigmoid
+        self.activation = "sigmoid" if sigmoid else "softmax"
 
     @classmethod
     def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
         """See `overlap_loss`."""
         of_overlap, options = cls.bind(options)
         return overlap_loss(of_overlap, logits, target, mask, **options)
+
+    def sums(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        weight: Tensor | None = None,
+        labelled: Tensor | None = None,
+    ) -> Tensor:
+        """Tp, fp and fn of each class, `(C, 3)`, differentiable: what the loss of the batch is a function of.
+
+        Add them up over micro-batches and ranks, and `of_sums` gives the loss of all of them exactly, not an average
+        of their losses: `(total − own).detach() + own`, own the sums of this rank, has its gradient.
+
+        Args:
+            logits: see `forward`.
+            target: see `forward`.
+            mask: see `forward`.
+            size: see `segloss.upsampled`.
+            weight: see `forward`.
+            labelled: see `forward`.
+
+        Raises:
+            ValueError: a loss per image, which is a mean over images; see `forward` for the rest.
+
+        >>> import torch
+        >>> from segloss import build_loss
+        >>> loss, logits, target = build_loss("dice"), torch.randn(4, 3, 9), torch.randint(0, 3, (4, 9))
+        >>> halves = loss.sums(logits[:2], target[:2]) + loss.sums(logits[2:], target[2:])
+        >>> bool((loss.of_sums(halves) - loss(logits, target)).abs() < 1e-6)
+        True
+        """
+        self._refuse_per_image()
+        found, _, labels = overlap_sums(
+            logits, target, mask, squared=self.squared, sigmoid=self.sigmoid, ignore_index=self.ignore_index,
+            num_classes=self.num_classes, size=size, weight=weight, labelled=labelled,
+        )  # fmt: skip
+        return refuse_foreign(found, logits.shape[1], labels).squeeze(0)
+
+    def of_sums(self, sums: Tensor) -> Tensor:
+        """The loss of sums `(C, 3)` that `sums` has given, added up or not."""
+        self._refuse_per_image()
+        values = {name: getattr(self, name) for name in (*self.takes, *self.options)}
+        of_overlap, _ = self.bind(values)
+        seen = (sums.detach() > 0).any(1).unsqueeze(0)
+        seen = seen if self.sigmoid else seen.any(1, keepdim=True)
+        return loss_of_sums(
+            of_overlap, sums.unsqueeze(0), seen, False, self.classes, self.class_weights, self.reduction
+        )
+
+    def _refuse_per_image(self) -> None:
+        if self.per_image:
+            raise ValueError("a loss per image is a mean over images: sums need per_image=False")

@@ -6,25 +6,26 @@ A pixelwise loss is its *terms*: a function of logits `(N, C, *spatial)` and tar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .arguments import checked, labels_and_mask, refuse_foreign
+from .arguments import checked, counted_labels, refuse_foreign
 from .base import LossOptions, Reduction, SegmentationLoss
 from .blocks import Plan, over_pixels
 from .class_weights import ClassWeights
+from .labels import Labels, prepare
 from .names import check_choice
 from .resize import Resize
-from .tensors import at_class, exact, per_class, prepare, ratio, two_classes, valid_pixels
+from .tensors import at_class, exact, per_class, ratio, two_classes
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
-BatchWeights = Callable[[Tensor, Tensor, Tensor | None, int, Resize | None], Tensor]
-"""From logits, target, mask, `ignore_index` and, for logits of a smaller map, its resize."""
+BatchWeights = Callable[[Tensor, Labels, Resize | None], Tensor]
+"""From logits, labels and, for logits of a smaller map, its resize."""
 
 
 def pixelwise_loss(
@@ -44,6 +45,8 @@ def pixelwise_loss(
     batch_weights: BatchWeights | None = None,
     draws: bool = False,
     size: tuple[int, int] | None = None,
+    weight: Tensor | None = None,
+    labelled: Tensor | None = None,
 ) -> Tensor:
     """Reduce the terms of a loss over the pixels that count.
 
@@ -51,12 +54,13 @@ def pixelwise_loss(
         terms: the loss at each pixel, `(N, *spatial)`, from prepared logits and target. Tensors that it refers to
             get a gradient where they require one: those it binds, closes over, or has as the method of a module.
         logits: `(N, C, *spatial)`, any floating dtype; computed in float32, or float64 when given in it.
-        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft labels.
-        mask: `(N, *spatial)` bool, true where a pixel counts.
+        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` soft or, where one_vs_rest, overlapping labels.
+        mask: `(N, *spatial)` bool, true where a pixel counts; where one_vs_rest also `(N, C, *spatial)`.
         class_weights: `(C,)`; a pixel's whole loss is multiplied by the weight of its true class (soft: Σ_i P_i w_i).
         ignore_index: the label that does not count, neither in the sum nor in the denominator.
         reduction: `mean`, `sum`, or `none` for the map `(N, *spatial)`, 0 where ignored.
-        normalize: what `mean` divides by: the number of valid `pixels`, or the sum of their `weights`.
+        normalize: what `mean` divides by: the number of valid `pixels`, or the sum of their `weights`, `weight` times
+            class weight.
         denominator: divide by this instead, a scalar: the count over all micro-batches or ranks.
         num_classes: checked against the logits, where given.
         one_vs_rest: the terms take each logit by itself, so a binary logit (C = 1) stays as it is; otherwise it becomes
@@ -65,44 +69,51 @@ def pixelwise_loss(
         batch_weights: further class weights `(C,)`, measured on the batch; no part of the denominator.
         draws: the terms draw random numbers.
         size: see `segloss.upsampled`.
+        weight: see `segloss.SegmentationLoss.forward`.
+        labelled: see `segloss.SegmentationLoss.forward`.
 
     Returns:
         A scalar, or the map. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError, ValueError: see `segloss.tensors.checked` and `refuse_foreign`; an unknown reduction or
+        TypeError, ValueError: see `segloss.arguments.checked` and `refuse_foreign`; an unknown reduction or
             normalize.
     """
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("normalize", normalize, get_args(Normalize))
     num_classes = num_classes if class_weights is None else len(class_weights)
-    logits, target, mask = checked(logits, target, mask, num_classes, size)
+    logits, labels = checked(
+        logits, target, mask, num_classes=num_classes, size=size, ignore_index=ignore_index, exclusive=exclusive,
+        overlapping=one_vs_rest, weight=weight, labelled=labelled,
+    )  # fmt: skip
     resize = None if size is None else Resize(logits.shape[2], size)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     if class_weights is not None:
         class_weights = torch.as_tensor(class_weights, dtype=dtype, device=logits.device)
-    measured = None if batch_weights is None else batch_weights(logits, target, mask, ignore_index, resize)
+    measured = None if batch_weights is None else batch_weights(logits, labels, resize)
 
-    def values(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        pixels = prepare(logits, target, mask, ignore_index, one_vs_rest, exclusive)
+    def values(logits: Tensor, labels: Labels) -> Tensor:
+        pixels = prepare(logits, labels, one_vs_rest)
         found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
         for weights in (class_weights, measured):
             if weights is not None:
                 found = found * pixel_weights(weights, pixels.target)
+        if pixels.weight is not None:
+            found = found * pixels.weight
         return (found if reduction == "none" else found.sum()) + pixels.fault
 
     slope = None
     if reduction == "mean":
         if denominator is None:
-            denominator = pixel_denominator(target, mask, ignore_index, class_weights, normalize)
+            denominator = pixel_denominator(labels, class_weights, normalize)
         denominator = torch.as_tensor(denominator, device=logits.device).to(exact(logits.device))
         slope = ratio(torch.ones_like(denominator), denominator)
     elif reduction == "sum":
         slope = torch.ones((), dtype=exact(logits.device), device=logits.device)
     parameters = (class_weights, measured, *tensors_of(terms))
-    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, ignore_index, draws, parameters)
-    result = over_pixels(plan, logits, target, mask, slope)
-    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index, exclusive)
+    plan = Plan(values, "pixel" if reduction == "none" else "batch", resize, draws, parameters)
+    result = over_pixels(plan, logits, labels, slope)
+    return refuse_foreign(result, logits.shape[1], labels)
 
 
 def tensors_of(function: Callable[..., Any]) -> Iterator[Tensor]:
@@ -132,17 +143,19 @@ def pixel_weights(class_weights: Tensor, target: Tensor) -> Tensor:
     return class_weights.to(target.device)[target]
 
 
-def pixel_denominator(
-    target: Tensor, mask: Tensor | None, ignore_index: int, class_weights: Tensor | None, normalize: Normalize
-) -> Tensor:
+def pixel_denominator(labels: Labels, class_weights: Tensor | None, normalize: Normalize) -> Tensor:
     """What `mean` divides by, a scalar; a label outside 0..C−1 is not refused here."""
-    target, mask = labels_and_mask(target, mask)
-    valid = valid_pixels(target, mask, ignore_index)
-    if normalize == "pixels" or class_weights is None:
+    valid, target = labels.valid, labels.target
+    if normalize == "pixels" or (class_weights is None and labels.weight is None):
         return valid.sum()
-    if not target.is_floating_point():
-        target = torch.where(valid, target, 0).long().clamp(0, len(class_weights) - 1)
-    return torch.where(valid, pixel_weights(class_weights, target), 0.0).sum()
+    each = torch.ones_like(valid, dtype=exact(valid.device)) if labels.weight is None else labels.weight
+    if class_weights is not None:
+        if labels.soft:
+            target = torch.where(labels.counted, target, 0.0)
+        else:
+            target = torch.where(valid, target, 0).long().clamp(0, len(class_weights) - 1)
+        each = each * pixel_weights(class_weights, target)
+    return torch.where(valid, each, 0.0).sum()
 
 
 class UnweightedOptions(LossOptions, total=False):
@@ -169,8 +182,10 @@ class PixelwiseLoss(SegmentationLoss):
     Attributes:
         batch_weights: a `BatchWeights`, see `pixelwise_loss`; None for a loss that has none.
         draws: the terms draw random numbers.
+        merges: the classes that an image was not labelled for can be merged into the background before the terms.
     """
 
+    merges: ClassVar[bool] = True
     batch_weights: ClassVar[Any] = None
     options: ClassVar[tuple[str, ...]] = (*SegmentationLoss.options, "normalize")
     upsamples: ClassVar[bool] = True
@@ -183,13 +198,53 @@ class PixelwiseLoss(SegmentationLoss):
         check_choice("normalize", normalize, get_args(Normalize))
         self.normalize = normalize
 
-    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in."""
-        return pixel_denominator(target, mask, self.ignore_index, self.class_weights, self.normalize)
+    def denominator(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        labelled: Tensor | None = None,
+        overlapping: bool = False,
+    ) -> Tensor:
+        """What `mean` divides by for this target, a scalar; sum it over micro-batches and ranks and pass it back in.
+
+        Args:
+            target: see `forward`.
+            mask: see `forward`.
+            weight: see `forward`.
+            labelled: see `forward`.
+            overlapping: an integer or bool target is `(N, C, *spatial)`; a floating one always is.
+        """
+        exclusive = self.activation == "softmax"
+        labels = counted_labels(
+            target, mask, ignore_index=self.ignore_index, exclusive=exclusive, overlapping=overlapping, weight=weight,
+            labelled=labelled,
+        )  # fmt: skip
+        return pixel_denominator(labels, self.class_weights, self.normalize)
+
+    @classmethod
+    def refuse_labelled(cls, values: Mapping[str, Any]) -> None:
+        """Refuse partial labels where merging classes would not give the loss of fewer classes.
+
+        Raises:
+            ValueError: a loss that cannot merge classes, or smoothes labels.
+        """
+        if not cls.merges:
+            raise ValueError(
+                f"{cls.__name__} takes no partial labels (labelled): its classes cannot be merged into the background; "
+                "take ce, focal, dfl or a loss with sigmoid"
+            )
+        if values.get("label_smoothing"):
+            raise ValueError(
+                "label_smoothing must be 0 with partial labels (labelled), whose classes are not all known"
+            )
 
     @classmethod
     def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
         """See `pixelwise_loss`."""
+        if options.get("labelled") is not None:
+            cls.refuse_labelled(options)
         terms, options = cls.bind(options)
         one_vs_rest, exclusive = cls.activation == "sigmoid", cls.activation == "softmax"
         return pixelwise_loss(

@@ -9,22 +9,21 @@ from torch import Tensor
 
 from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
+from .labels import Labels, prepare
 from .overlap import of_class
 from .pixelwise import PixelwiseLoss
 from .resize import Resize
-from .tensors import at_class, prepare, ratio
+from .tensors import at_class, ratio
 
 
-def missed_share(
-    logits: Tensor, target: Tensor, mask: Tensor | None = None, ignore_index: int = 255, resize: Resize | None = None
-) -> Tensor:
+def missed_share(logits: Tensor, labels: Labels, resize: Resize | None = None) -> Tensor:
     """1 − recall of each class on the batch, `(C,)`: the share of its pixels that argmax gives to another class.
 
     No gradient flows through it. A class absent from the batch gets 0.
     """
 
-    def measure(logits: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        pixels = prepare(logits, target, mask, ignore_index)
+    def measure(logits: Tensor, labels: Labels) -> Tensor:
+        pixels = prepare(logits, labels)
         classes, guess = pixels.logits.shape[1], pixels.logits.argmax(1)
         if not pixels.target.is_floating_point():
             wrong = pixels.valid & (guess != pixels.target)
@@ -34,7 +33,9 @@ def missed_share(
         missed = torch.where(at_class(guess, classes), 0.0, wanted)
         return torch.stack([each.transpose(0, 1).reshape(classes, -1).sum(1) for each in (missed, wanted)])
 
-    missed, wanted = over_pixels(Plan(measure, "batch", resize, ignore_index), logits.detach(), target.detach(), mask)
+    weight = None if labels.weight is None else labels.weight.detach()
+    labels = labels._replace(target=labels.target.detach(), weight=weight)
+    missed, wanted = over_pixels(Plan(measure, "batch", resize), logits.detach(), labels)
     return ratio(missed, wanted)
 
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from .arguments import checked, refuse_foreign
 from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
+from .labels import Pixels, prepare
 from .names import check_choice
-from .tensors import Pixels, of_valid, per_class, prepare, ratio, valid_pixels
+from .tensors import of_valid, per_class, ratio
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Pixels, bool], Tensor]
@@ -35,6 +36,7 @@ def region_loss(
     per_image: bool = False,
     classes: Classes = "present",
     one_vs_rest: bool = False,
+    foreground: bool = False,
     class_weights: Tensor | None = None,
     ignore_index: int = 255,
     reduction: Reduction = "mean",
@@ -52,6 +54,7 @@ def region_loss(
             pixel; otherwise pixels are pooled over the batch.
         classes: count the classes `present` in the target, or `all`.
         one_vs_rest: a binary logit (C = 1) stays by itself; otherwise it becomes the two classes `[0, x]`.
+        foreground: leave class 0, the background, out.
         class_weights: `(C,)`, weigh the mean over classes; no part of `sum` and `none`.
         ignore_index: the label that does not count.
         reduction: `mean`, `sum` over units and classes, or `none`: `(C,)`, or `(N, C)` per image.
@@ -62,8 +65,8 @@ def region_loss(
         A scalar, or one value a class. 0 with zero gradients when no pixel counts.
 
     Raises:
-        TypeError: soft labels; see `segloss.tensors.checked` for the rest.
-        ValueError: an unknown reduction or classes; see `segloss.tensors.checked` for the rest.
+        TypeError: soft labels; see `segloss.arguments.checked` for the rest.
+        ValueError: an unknown reduction or classes; see `segloss.arguments.checked` for the rest.
     """
     if target.is_floating_point():
         raise TypeError(
@@ -71,18 +74,20 @@ def region_loss(
             "target.long() for labels, target.argmax(1) for one-hot ones"
         )
     num_classes = num_classes if class_weights is None else len(class_weights)
-    logits, target, mask = checked(logits, target, mask, num_classes)
-    valid = valid_pixels(target, mask, ignore_index)
-    pixels = prepare(of_valid(logits, valid), target, mask, ignore_index, one_vs_rest)
+    logits, labels = checked(logits, target, mask, num_classes=num_classes, ignore_index=ignore_index)
+    counted, valid = labels.counted, labels.valid
+    pixels = prepare(of_valid(logits, counted), labels, one_vs_rest)
     present = [by_unit((pixels.target == c) & valid, per_image).any(1) for c in range(max(logits.shape[1], 2))]
     values = of_region(pixels, per_image) + pixels.fault
     if logits.shape[1] == 1 and one_vs_rest:
         present = present[1:]
+    seen = by_unit(valid, per_image).any(1, keepdim=True)
+    if foreground:
+        seen = seen & (torch.arange(values.shape[1], device=values.device) > 0)
     result = reduce_classes(
-        values, torch.stack(present, 1), by_unit(valid, per_image).any(1), per_image, classes, class_weights, reduction,
-        denominator,
-    )  # fmt: skip
-    return refuse_foreign(result, logits.shape[1], target, mask, ignore_index)
+        values, torch.stack(present, 1), seen, per_image, classes, class_weights, reduction, denominator
+    )
+    return refuse_foreign(result, logits.shape[1], labels)
 
 
 def reduce_classes(
@@ -100,7 +105,7 @@ def reduce_classes(
     Args:
         values: `(units, C)`, or `(units, 1)` of the unit as a whole; NaN where labels are at fault.
         present: `(units, C)` bool, the classes in the target.
-        seen: `(units,)` bool, true where a unit has a valid pixel.
+        seen: `(units, 1)` or `(units, C)` bool, true where a unit has a pixel that counts.
         per_image: see `region_loss`; so are the rest.
         classes: count the classes `present` in the target, or `all`.
         class_weights: weigh the mean over classes.
@@ -110,7 +115,7 @@ def reduce_classes(
     check_choice("reduction", reduction, get_args(Reduction))
     check_choice("classes", classes, get_args(Classes))
     fault = torch.where(values.isnan().any(), torch.nan, 0.0).to(values.dtype)
-    counted = seen.unsqueeze(1) & (present | (classes == "all"))
+    counted = seen & (present | (classes == "all"))
     if values.shape[1] == 1:  # the unit as a whole, or a binary logit: no class to weigh against another
         counted, class_weights = counted.any(1, keepdim=True), None
     values = torch.where(counted, values, 0.0)
@@ -148,9 +153,15 @@ class RegionLoss(SegmentationLoss):
         class_weights: a list, or a scheme as of any loss; they weigh the mean over classes, and nothing else.
         **options: `num_classes`, `class_counts`, `ignore_index`, `reduction` of `SegmentationLoss`; `sum` is over units
             and classes, `none` gives `(C,)`, or `(N, C)` per image.
+
+    Attributes:
+        foreground: class 0, the background, is left out.
     """
 
     options: ClassVar[tuple[str, ...]] = (*SegmentationLoss.options, "per_image", "classes")
+    restrictions: ClassVar[tuple[str, ...]] = ()
+    without: ClassVar[str] = "it ranks pixels or looks at their places; take a pixelwise or an overlap loss"
+    foreground: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -168,4 +179,6 @@ class RegionLoss(SegmentationLoss):
     def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
         """See `region_loss`."""
         of_region, options = cls.bind(options)
-        return region_loss(of_region, logits, target, mask, one_vs_rest=cls.activation == "none", **options)
+        one_vs_rest = cls.activation == "none"
+        options |= {"one_vs_rest": one_vs_rest, "foreground": cls.foreground}
+        return region_loss(of_region, logits, target, mask, **options)

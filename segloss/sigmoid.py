@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar, Unpack
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -136,7 +136,7 @@ class SigmoidCrossEntropyLoss(PixelwiseLoss):
     """
 
     formula = staticmethod(sigmoid_ce_terms)
-    activation: ClassVar[Activation] = "sigmoid"
+    activation: Activation = "sigmoid"
 
 
 class SigmoidFocalLoss(PixelwiseLoss):
@@ -160,7 +160,7 @@ class SigmoidFocalLoss(PixelwiseLoss):
     """
 
     formula = staticmethod(sigmoid_focal_terms)
-    activation: ClassVar[Activation] = "sigmoid"
+    activation: Activation = "sigmoid"
 
     def __init__(self, *, gamma: float = 2.0, alpha: float | None = 0.25, **options: Unpack[PixelwiseOptions]) -> None:
         check_range("gamma", gamma, *NOT_NEGATIVE)

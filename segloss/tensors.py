@@ -1,79 +1,26 @@
-"""From checked arguments to what a loss computes on: upcast, with ignored pixels masked; internal."""
+"""Arithmetic on tensors of logits and labels that losses share; internal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .closed_form import applies
 
-ROUNDING = 0.01
-"""How far soft labels may lie outside [0, 1], and their sum from 1, from resizing or half precision."""
 
-
-class Pixels(NamedTuple):
-    """Logits and target of one call, ready for the per-pixel terms of a loss.
-
-    Attributes:
-        logits: `(N, C, *spatial)`, float32 or float64; anything at pixels that do not count, where no gradient flows
-            back from. C ≥ 2, but 1 for a binary logit that is kept.
-        target: `(N, *spatial)` int64 in 0..C−1 (0 where it does not count), or soft labels `(N, C, *spatial)`.
-        valid: `(N, *spatial)` bool, true where the pixel counts.
-        fault: a scalar to be added to the loss: 0, or NaN when a target that counts is none.
-    """
-
-    logits: Tensor
-    target: Tensor
-    valid: Tensor
-    fault: Tensor
-
-
-def prepare(
-    logits: Tensor,
-    target: Tensor,
-    mask: Tensor | None = None,
-    ignore_index: int = 255,
-    one_vs_rest: bool = False,
-    exclusive: bool = False,
-) -> Pixels:
-    """Upcast and mask what `segloss.arguments.checked` has let through.
-
-    What a loss makes of pixels that do not count, it drops itself; see `of_valid` for their gradient. A binary logit
-    (C = 1) becomes the two classes `[0, x]`, or stays as it is for losses that take each logit by itself.
+def of_valid(logits: Tensor, counted: Tensor) -> Tensor:
+    """The logits as they are, with no gradient where they do not count, even where they are NaN.
 
     Args:
-        logits: `(N, C, *spatial)`, floating; computed in float32, or float64 when given in it.
-        target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` floating soft labels.
-        mask: `(N, *spatial)` bool, true where a pixel counts.
-        ignore_index: the label that does not count.
-        one_vs_rest: keep a binary logit, and soft labels of it, at C = 1.
-        exclusive: the classes exclude each other: soft labels must sum to 1.
+        logits: `(N, C, *spatial)`.
+        counted: `(N, 1, *spatial)` bool, or `(N, C, *spatial)`.
     """
-    soft = target.is_floating_point()
-    classes = max(logits.shape[1], 2)
-    labels = target if soft else target.long()
-    valid = valid_pixels(labels, mask, ignore_index)
-    foreign = foreign_labels(labels, valid, classes)
-    fault = foreign.any() | not_summing_to_one(labels, valid).any() if soft and exclusive else foreign.any()
-    logits = full(logits)
-    if logits.shape[1] == 1 and not one_vs_rest:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        labels = two_classes(labels) if soft else labels
-    if soft:
-        labels = torch.where(valid.unsqueeze(1), labels.to(logits.dtype), 0.0).clamp(0.0, 1.0)
-    else:
-        labels = torch.where(valid & ~foreign, labels, 0)
-    return Pixels(logits, labels, valid, torch.where(fault, torch.nan, 0.0).to(logits.dtype))
-
-
-def of_valid(logits: Tensor, valid: Tensor) -> Tensor:
-    """The logits as they are, with no gradient at pixels that do not count, even where they are NaN."""
     if not applies():
-        return torch.where(valid.unsqueeze(1), logits, 0.0)
-    same: Tensor = _OfValid.apply(logits, valid)
+        return torch.where(counted, logits, 0.0)
+    same: Tensor = _OfValid.apply(logits, counted)
     return same
 
 
@@ -81,37 +28,14 @@ class _OfValid(torch.autograd.Function):
     """Masks the gradient and not the logits, so that no masked copy of them is kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, valid: Tensor) -> Tensor:
-        ctx.save_for_backward(valid)
+    def forward(ctx: Any, logits: Tensor, counted: Tensor) -> Tensor:
+        ctx.save_for_backward(counted)
         return logits.view_as(logits)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (valid,) = ctx.saved_tensors
-        return torch.where(valid.unsqueeze(1), grad, 0.0), None
-
-
-def foreign_labels(target: Tensor, valid: Tensor, classes: int) -> Tensor:
-    """Where a target that counts is none: labels outside 0..C−1, `(N, *spatial)`; soft ones, `(N, C, *spatial)`."""
-    if target.is_floating_point():
-        return valid.unsqueeze(1) & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
-    return valid & ((target < 0) | (target >= classes))
-
-
-def not_summing_to_one(target: Tensor, valid: Tensor) -> Tensor:
-    """Where soft labels that count do not sum to 1 over the classes, `(N, *spatial)`; those of a binary logit do."""
-    return valid & ((two_classes(target).sum(1) - 1).abs() > ROUNDING)
-
-
-def valid_pixels(target: Tensor, mask: Tensor | None = None, ignore_index: int = 255) -> Tensor:
-    """Where a pixel counts: `(N, *spatial)` bool, from labels `(N, *spatial)` or soft labels `(N, C, *spatial)`."""
-    if target.is_floating_point():
-        valid = torch.ones_like(target[:, 0], dtype=torch.bool)
-    else:  # torch would wrap a number that the labels' dtype cannot hold: 255 is -1 in int8
-        bounds = torch.iinfo(target.dtype)
-        held = bounds.min <= ignore_index <= bounds.max
-        valid = target != ignore_index if held else torch.ones_like(target, dtype=torch.bool)
-    return valid if mask is None else valid & mask
+        (counted,) = ctx.saved_tensors
+        return torch.where(counted, grad, 0.0), None
 
 
 def pick(values: Tensor, target: Tensor) -> Tensor:
@@ -168,11 +92,6 @@ def full(logits: Tensor) -> Tensor:
 def exact(device: torch.device) -> torch.dtype:
     """The dtype in which sums over pixels are taken."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def pixels_of(target: Tensor) -> list[int]:
-    """The shape `(N, *spatial)` of a target."""
-    return [size for axis, size in enumerate(target.shape) if axis != 1 or not target.is_floating_point()]
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

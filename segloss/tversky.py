@@ -42,7 +42,7 @@ class TverskyLoss(OverlapLoss):
         alpha: ≥ 0, the price of false positives.
         beta: ≥ 0, the price of false negatives.
         per_image, classes: see `RegionLoss`.
-        smooth: see `OverlapLoss`.
+        smooth, sigmoid: see `OverlapLoss`.
         class_weights, **options: see `RegionLoss`.
 
     Raises:
@@ -72,7 +72,7 @@ class IoULoss(TverskyLoss):
 
     Args:
         per_image, classes: see `RegionLoss`.
-        smooth: see `OverlapLoss`.
+        smooth, sigmoid: see `OverlapLoss`.
         class_weights, **options: see `RegionLoss`.
 
     >>> import torch
@@ -99,7 +99,7 @@ class FocalTverskyLoss(TverskyLoss):
         beta: ≥ 0, the price of false negatives.
         gamma: > 0; the paper searched in [1, 3].
         per_image, classes: see `RegionLoss`.
-        smooth: see `OverlapLoss`.
+        smooth, sigmoid: see `OverlapLoss`.
         class_weights, **options: see `RegionLoss`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,19 +24,24 @@ class Upsampled(nn.Module):
         self.activation: Activation = loss.activation
         self.follows_validation = loss.follows_validation
 
-    def denominator(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What the loss divides by; see `SegmentationLoss`."""
-        return self.loss.denominator(target, mask)
+    def denominator(self, target: Tensor, mask: Tensor | None = None, **restrictions: Any) -> Tensor:
+        """What the loss divides by; arguments as of the loss itself."""
+        return self.loss.denominator(target, mask, **restrictions)
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
         """Update the loss before an epoch; see `SegmentationLoss`."""
         self.loss.new_epoch(epoch, class_accuracy)
 
     def forward(
-        self, logits: Tensor, target: Tensor, mask: Tensor | None = None, denominator: Tensor | None = None
+        self,
+        logits: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        denominator: Tensor | None = None,
+        **restrictions: Tensor | None,
     ) -> Tensor:
         """The loss; arguments as of the loss itself, with logits `(N, C, h, w)`."""
-        return self.loss(logits, target, mask, denominator, size=self.size)
+        return self.loss(logits, target, mask, denominator, size=self.size, **restrictions)
 
 
 def upsampled(loss: SegmentationLoss | WeightedSum, size: tuple[int, int]) -> Upsampled:

@@ -341,7 +341,7 @@ def test_soft_labels_of_softmax_losses_sum_to_1(name, total):
     logits, soft = sample()[0], soft_labels()
     soft[1, :, 2:4, 1] *= 0
     soft[1, :2, 2:4, 1] = total / 2
-    message = rf"must sum to 1 .*, got a sum of {total:g} at the first of 2 pixels.*with sigmoid, such as sigmoid_ce"
+    message = rf"must sum to 1 .*, got a sum of {total:g} at the first of 2 pixels.*with sigmoid: sigmoid_ce"
     with pytest.raises(ValueError, match=message):
         build(name)(logits, soft)
     blank = soft.sum(1).sub(1).abs() < 1e-6

@@ -10,11 +10,13 @@ from segloss import build_loss
 from segloss_tests.losses import (
     BY_BATCH,
     COUNTS,
+    FOREGROUND,
     NAMES,
     ONE_VS_REST,
     OWN_WEIGHTS,
     PIXELWISE,
     REGION,
+    SPATIAL,
     build,
     sample,
     seeded,
@@ -118,7 +120,7 @@ def test_lovasz_softmax_lies_above_the_soft_jaccard_of_its_errors():
 
 LEAST_AT_P = [
     *("ce", "wce", "cb_ce", "cdb_ce", "dfl", "dfl2021", "sigmoid_ce", "cb_sigmoid"),
-    *("dice", "iou", "tversky", "focal_tversky", "generalized_dice"),
+    *("dice", "iou", "tversky", "focal_tversky", "generalized_dice", "mcc"),
 ]
 
 
@@ -152,7 +154,7 @@ def permuted(target, order):
     return inverse[target]
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "seql"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*FOREGROUND, "seql")])
 def test_the_order_of_the_classes_does_not_matter(name):
     logits, target = sample()
     order = [2, 0, 3, 1]
@@ -163,7 +165,7 @@ def test_the_order_of_the_classes_does_not_matter(name):
     assert loss(logits, target).item() == pytest.approx(other(logits[:, order], permuted(target, order)).item())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("boundary", "seql")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*SPATIAL, "seql")])
 def test_the_order_of_the_pixels_does_not_matter(name):
     logits, target = sample(shape=(2, 4, 30))
     order = torch.randperm(30, generator=torch.Generator().manual_seed(5))
@@ -178,7 +180,7 @@ def test_the_order_of_the_images_does_not_matter(name):
     assert loss(logits, target).item() == pytest.approx(loss(logits.flip(0), target.flip(0)).item())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("boundary", "seql")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*SPATIAL, "seql")])
 def test_how_pixels_are_laid_out_does_not_matter(name):
     logits, target = sample(shape=(2, 4, 6, 4))
     loss = build(name).double()
@@ -316,10 +318,38 @@ def test_functional_is_the_same():
         "lovasz": (f.lovasz(logits, target, classes="all"), build("lovasz", classes="all")),
         "lovasz_hinge": (f.lovasz_hinge(logits, target), build("lovasz_hinge")),
         "boundary": (f.boundary(logits, target, per_image=True), build("boundary", per_image=True)),
+        "mcc": (f.mcc(logits, target), build("mcc")),
+        "unified_focal": (
+            f.unified_focal(logits, target, delta=0.7, symmetric=True),
+            build("unified_focal", delta=0.7, symmetric=True),
+        ),
+        "blob": (f.blob(logits, target, of="iou"), build("blob", of="iou")),
+        "cldice": (f.cldice(logits, target, iterations=1), build("cldice", iterations=1)),
+        "skeleton_recall": (f.skeleton_recall(logits, target, tube=1), build("skeleton_recall", tube=1)),
     }
     assert set(pairs) == set(f.__all__) == set(NAMES)
     for name, (value, loss) in pairs.items():
         assert value.item() == pytest.approx(loss(logits, target).item(), rel=1e-12), name
+
+
+def test_a_weight_of_a_sum_follows_the_epochs():
+    """As the boundary loss wants it: 0.01, 0.34, 0.67, 1 and then on at 1."""
+    parts = [{"name": "dice"}, {"name": "boundary", "weight": {"from": 0.01, "to": 1.0, "epochs": 4}}]
+    loss = build_loss(parts, num_classes=4)
+    logits, target = sample()
+    one, other = build("dice")(logits, target).item(), build("boundary")(logits, target).item()
+    assert loss(logits, target).item() == pytest.approx(one + 0.01 * other, rel=1e-6)
+    for epoch, weight in ((0, 0.01), (1, 0.34), (3, 1.0), (9, 1.0), (2, 0.67)):
+        loss.new_epoch(epoch)
+        assert loss.weights == [1.0, pytest.approx(weight)]
+        assert loss(logits, target).item() == pytest.approx(one + weight * other, rel=1e-6)
+    for given, message in (
+        ({"from": 0.1}, "needs from, to and epochs, got"),
+        ({"from": -1.0, "to": 1.0, "epochs": 3}, "weight.from must be ≥ 0, got -1"),
+        ({"from": 0.0, "to": 1.0, "epochs": 0}, "weight.epochs must be a whole number ≥ 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build_loss([{"name": "dice", "weight": given}])
 
 
 def test_new_epoch_reaches_every_loss_of_a_sum():

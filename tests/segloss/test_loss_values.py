@@ -23,6 +23,10 @@ def over(of_class, per_image=False, classes="present", weights=None, **parameter
     return lambda z, t: ref.region(of_class, z, t, per_image, classes, weights, **parameters)
 
 
+def over_foreground(of_class, per_image=False, weights=None, **parameters):
+    return lambda z, t: ref.of_foreground(lambda p, t: of_class(p, t, **parameters), z, t, per_image, weights)
+
+
 CASES = [
     ("ce", {}, pixelwise(ref.ce)),
     ("ce", {"label_smoothing": 0.2}, pixelwise(ref.ce, label_smoothing=0.2)),
@@ -71,6 +75,8 @@ CASES = [
     ("topk", {}, ref.topk),
     ("topk", {"k": 0.4, "class_weights": WEIGHTS}, lambda z, t: ref.topk(z, t, 0.4, WEIGHTS)),
     ("topk", {"k": 0.3, "label_smoothing": 0.2}, lambda z, t: ref.topk(z, t, 0.3, label_smoothing=0.2)),
+    ("topk", {"threshold": 0.4}, lambda z, t: ref.topk_below(z, t, 0.4)),
+    ("topk", {"threshold": 0.01, "min_kept": 3}, lambda z, t: ref.topk_below(z, t, 0.01, 3)),
     ("poly1", {}, pixelwise(ref.poly1)),
     ("poly1", {"epsilon": -0.5}, pixelwise(ref.poly1, epsilon=-0.5)),
     ("logit_adjusted", {}, pixelwise(ref.logit_adjusted, counts=COUNTS)),
@@ -114,6 +120,32 @@ CASES = [
     ("lovasz_hinge", {"per_image": True}, over(ref.lovasz_hinge, per_image=True)),
     ("boundary", {}, ref.boundary),
     ("boundary", {"per_image": True, "classes": "all"}, lambda z, t: ref.boundary(z, t, True, "all")),
+    ("mcc", {}, over(ref.mcc)),
+    ("mcc", {"class_weights": WEIGHTS}, over(ref.mcc, weights=WEIGHTS)),
+    ("unified_focal", {}, ref.unified_focal),
+    (
+        "unified_focal",
+        {"lambda_": 0.2, "delta": 0.7, "gamma": 0.3, "symmetric": True, "smooth": 0.5, "class_weights": WEIGHTS},
+        lambda z, t: ref.unified_focal(z, t, 0.2, 0.7, 0.3, True, 0.5, WEIGHTS),
+    ),
+    ("cldice", {}, over_foreground(ref.cldice)),
+    (
+        "cldice",
+        {"iterations": 1, "smooth": 0.1, "per_image": True},
+        over_foreground(ref.cldice, True, iterations=1, smooth=0.1),
+    ),
+    ("skeleton_recall", {}, over_foreground(ref.skeleton_recall)),
+    (
+        "skeleton_recall",
+        {"iterations": 0, "tube": 0, "smooth": 0.5, "class_weights": WEIGHTS},
+        over_foreground(ref.skeleton_recall, False, WEIGHTS, iterations=0, tube=0, smooth=0.5),
+    ),
+    ("blob", {}, over_foreground(ref.blob)),
+    (
+        "blob",
+        {"of": {"name": "tversky", "alpha": 0.2, "beta": 0.9}, "per_image": True},
+        over_foreground(ref.blob, True, of=lambda tp, fp, fn: 1 - tp / (tp + 0.2 * fp + 0.9 * fn)),
+    ),
 ]
 IDS = [f"{name}-{'-'.join(map(str, parameters)) or 'default'}" for name, parameters, _ in CASES]
 
@@ -176,6 +208,11 @@ P = np.array([0.5, 0.3, 0.2])  # softmax of the logits below; the true class is 
         ("generalized_dice", {}, 1 - 0.6 / 1.3),
         ("lovasz", {}, 0.7),
         ("boundary", {}, 0.0),
+        ("mcc", {}, 1.0),
+        ("unified_focal", {}, 0.5 * (1 - 0.3 / (0.3 + 0.6 * 0.7)) ** 0.5 - 0.5 * 0.6 * math.log(0.3)),
+        ("cldice", {}, 0.0),
+        ("skeleton_recall", {}, 0.0),
+        ("blob", {}, 1 - 0.6 / 1.3),
     ],
 )
 def test_a_pixel_by_hand(name, parameters, by_hand):
@@ -220,6 +257,32 @@ def test_region_losses_of_two_pixels_by_hand():
     }
     for name, expected in by_hand.items():
         assert build_loss(name)(p.log(), target).item() == pytest.approx(expected), name
+
+
+def test_mcc_of_four_pixels_by_hand():
+    """Of class 1 tp = 1 + 0.6 + 0.4, fp = 1, fn = 0.4 + 0.6, tn = 0: (0 − 1)/√(3 · 3 · 1 · 1) = −⅓; so of class 0."""
+    p = torch.tensor([[[0.0, 0.4, 0.0, 0.6], [1.0, 0.6, 1.0, 0.4]]], dtype=torch.float64).clamp(1e-300, 1)
+    target = torch.tensor([[1, 1, 0, 1]])
+    assert build_loss("mcc")(p.log(), target).item() == pytest.approx(4 / 3)
+
+
+def test_a_line_by_hand():
+    """A bar of three rows, predicted at ½: its skeleton is the middle row, 5 pixels, and that of p is empty."""
+    target = torch.zeros(1, 5, 5, dtype=torch.long)
+    target[:, 1:4] = 1
+    logits = torch.zeros(1, 2, 5, 5)
+    assert segloss.skeleton(target.unsqueeze(1).float(), 3)[0, 0].sum(1).tolist() == [0, 0, 5, 0, 0]
+    assert build_loss("skeleton_recall", tube=0)(logits, target).item() == pytest.approx(0.5)
+    # a = 1/1; b = (2.5 + 1)/(5 + 1)
+    assert build_loss("cldice")(logits, target).item() == pytest.approx(1 - 2 * (3.5 / 6) / (1 + 3.5 / 6))
+
+
+def test_lesions_count_alike_by_hand():
+    """A lesion of 4 pixels is found, one of 1 is missed: Dice 0 and 1, where Dice of both together is 1 − 8/9."""
+    target = torch.tensor([[1, 1, 1, 1, 0, 0, 1, 0]])
+    sure = 1e3 * torch.tensor([[[-1, -1, -1, -1, 1, 1, 1, 1], [1, 1, 1, 1, -1, -1, -1, -1]]]).double()
+    assert build_loss("blob")(sure, target).item() == pytest.approx(0.5)
+    assert build_loss("dice", class_weights=[0.0, 1.0])(sure, target).item() == pytest.approx(1 - 8 / 9)
 
 
 def test_the_draws_of_seql_are_those_of_the_default_generator():
@@ -281,6 +344,50 @@ def test_boundary_uses_exact_distances():
             if mask.any() and not mask.all():
                 expected = np.where(mask, 1 - distance_transform_edt(mask), distance_transform_edt(~mask))
             np.testing.assert_allclose(found[n, c], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 3.0), (2.0, 1.0, 0.7)])
+def test_boundary_measures_in_millimetres(spacing):
+    from scipy.ndimage import distance_transform_edt
+
+    shape = (19, 13) if len(spacing) == 2 else (7, 9, 8)
+    labels = torch.randint(0, 3, (2, *shape), generator=torch.Generator().manual_seed(2)) // 2
+    labels[:, :4] = 0
+    logits = sample(shape=(2, 2, *shape))[0]
+    masks = torch.stack([labels == c for c in range(2)], 1)
+    sampling = {"sampling": spacing}
+    expected = np.stack([
+        [
+            np.where(m, min(spacing) - distance_transform_edt(m, **sampling), distance_transform_edt(~m, **sampling))
+            for m in image.numpy()
+        ]
+        for image in masks
+    ])  # fmt: skip
+    distance = segloss.signed_distance(masks, torch.float64, spacing)
+    np.testing.assert_allclose(distance.numpy(), expected, atol=1e-5)
+    by_hand = (expected * logits.softmax(1).numpy()).sum((0, 2, 3, *([4] * (len(shape) - 2)))) / labels.numel()
+    loss = build_loss("boundary", spacing=list(spacing))
+    assert loss(logits, labels).item() == pytest.approx(by_hand.mean(), rel=1e-5)
+    handed = build_loss("boundary")(logits, labels, distance=distance)
+    assert handed.item() == pytest.approx(by_hand.mean(), rel=1e-5)
+    both = build_loss([{"name": "boundary"}, {"name": "ce"}])(logits, labels, distance=distance)
+    assert both.item() == pytest.approx(by_hand.mean() + build_loss("ce")(logits, labels).item(), rel=1e-5)
+
+
+def test_wrong_spacings_and_distances_are_named():
+    logits, labels = torch.zeros(1, 2, 4, 4), torch.eye(4).long().unsqueeze(0)
+    with pytest.raises(
+        ValueError, match=r"spacing must be one positive number for each of 2 spatial axes, got \[1.0\]"
+    ):
+        build_loss("boundary", spacing=[1.0])(logits, labels)
+    with pytest.raises(ValueError, match="spacing must be positive numbers"):
+        build_loss("boundary", spacing=[1.0, -1.0])
+    with pytest.raises(
+        ValueError, match=r"distance must be floating of shape \(1, 2, 4, 4\) on cpu, got .* of \(1, 4, 4\)"
+    ):
+        build_loss("boundary")(logits, labels, distance=torch.zeros(1, 4, 4))
+    with pytest.raises(ValueError, match="CrossEntropyLoss takes no distance: that is for boundary alone"):
+        build_loss("ce")(logits, labels, distance=torch.zeros(1, 2, 4, 4))
 
 
 def test_mse_ol_puts_the_rarest_farthest():

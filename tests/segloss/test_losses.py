@@ -14,6 +14,8 @@ import segloss
 from segloss import build_loss
 from segloss_tests.losses import (
     BY_BATCH,
+    EAGER,
+    FOREGROUND,
     HARD_ONLY,
     NAMES,
     ONE_VS_REST,
@@ -147,7 +149,7 @@ def test_micro_batches_with_one_denominator_equal_one_batch(name, normalize):
     assert parts.item() == pytest.approx(loss(logits, target).item())
 
 
-@pytest.mark.parametrize("name", [*REGION, "topk"])
+@pytest.mark.parametrize("name", [*REGION, "topk", "unified_focal"])
 def test_other_losses_are_averaged_over_micro_batches(name):
     logits, target = sample(shape=(4, 4, 5, 3))
     loss = build(name).double()
@@ -170,7 +172,7 @@ def test_reductions_of_pixels_agree(name):
 
 
 @pytest.mark.parametrize("per_image", [False, True])
-@pytest.mark.parametrize("name", REGION)
+@pytest.mark.parametrize("name", [n for n in REGION if n not in FOREGROUND])
 def test_reductions_of_regions_agree(name, per_image):
     logits, target = sample()
     target[0][target[0] == 3] = 255  # absent from the first image
@@ -181,6 +183,20 @@ def test_reductions_of_regions_agree(name, per_image):
     assert total.item() == pytest.approx(each.sum().item())
     mean = each.mean() if not per_image or classes == 1 else (each[0].sum() / 3 + each[1].mean()) / 2
     assert build(name, per_image=per_image).double()(logits, target).item() == pytest.approx(mean.item())
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("name", [n for n in REGION if n in FOREGROUND])
+def test_reductions_of_the_foreground_agree(name, per_image):
+    logits, target = sample()
+    each = build(name, reduction="none", per_image=per_image).double()(logits, target)
+    assert each.shape == ((2, 4) if per_image else (4,))
+    assert (each[..., 0] == 0).all()
+    assert (each[..., 1:] > 0).all()
+    total = build(name, reduction="sum", per_image=per_image).double()(logits, target)
+    assert total.item() == pytest.approx(each.sum().item())
+    mean = build(name, per_image=per_image).double()(logits, target)
+    assert mean.item() == pytest.approx(each[..., 1:].mean().item())
 
 
 def test_reductions_of_topk_agree():
@@ -200,7 +216,8 @@ def test_reductions_of_topk_agree():
 def test_per_image_is_the_mean_over_images_with_a_valid_pixel(name, shape):
     logits, target = sample(shape=shape)
     target[1] = 255
-    seen = [i for i in range(len(target)) if (target[i] != 255).any()]
+    counted = (target != 255) & ((target > 0) | (name not in FOREGROUND))
+    seen = [i for i in range(len(target)) if counted[i].any()]
     one_by_one = [build(name)(logits[i : i + 1], target[i : i + 1]).item() for i in seen]
     assert build(name, per_image=True)(logits, target).item() == pytest.approx(np.mean(one_by_one), abs=1e-12)
 
@@ -248,7 +265,7 @@ def test_autocast_does_not_touch_the_arithmetic(name):
         assert found == seeded(loss, logits, labels).item()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "boundary"])  # slow at this size
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in EAGER])  # slow at this size
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_summed_in_single(name, dtype):
     """600×600 pixels: a sum of so many in float16 overflows (Dice 1.0 where 0.5 is right, in today's libraries)."""
@@ -272,7 +289,7 @@ def test_foreign_labels_are_refused_by_name(name):
         build(name)(logits, target)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "boundary"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in EAGER])
 def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
     torch.compiler.reset()
     logits, target = sample(dtype=torch.float32)
@@ -288,7 +305,7 @@ def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
     [
         pytest.param(n, marks=() if n in ("ce", "dfl", "sigmoid_focal", "mse_ol", "dice", "topk") else pytest.mark.slow)
         for n in NAMES
-        if n not in ("boundary", "lovasz", "lovasz_hinge")
+        if n not in (*EAGER, "lovasz", "lovasz_hinge")
     ],
 )
 def test_inductor_gives_the_same_value_and_gradient(name):

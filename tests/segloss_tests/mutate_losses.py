@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = [f"tests/segloss/test_{name}.py" for name in ("losses", "loss_values", "loss_identities")]
+TESTS = [f"tests/segloss/test_{name}.py" for name in ("losses", "loss_values", "loss_identities", "labels")]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ def own(file, *breaks):
     return [Mutant(what, file, old, new) for what, old, new in breaks]
 
 
-NAN = own("blocks.py", ("NaN of ignored pixels kept", "torch.where(self.valid, slope, slope.new_zeros(()), out=place)", "place.copy_(slope)"))  # fmt: skip
+NAN = own("blocks.py", ("NaN of ignored pixels kept", "torch.where(self.counted, slope, slope.new_zeros(()), out=place)", "place.copy_(slope)"))  # fmt: skip
 PIXELWISE = [
     *own(
         "pixelwise.py",
-        ("ignored pixels counted in the mean", "return valid.sum()\n    if not target", "return torch.ones_like(valid).sum()\n    if not target"),
+        ("ignored pixels counted in the mean", "return valid.sum()\n    each", "return torch.ones_like(valid).sum()\n    each"),
         ("mean over the wrong number", "slope = ratio(torch.ones_like(denominator), denominator)", "slope = ratio(torch.ones_like(denominator), 2 * denominator)"),
         ("terms detached", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target).detach(), 0.0)"),
         ("ignored pixels in the sum", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = terms(pixels.logits, pixels.target)"),
@@ -57,7 +57,9 @@ OVERLAP = [
         ("class axis", "torch.stack([tp, fp, fn], 2)", "torch.stack([tp.flip(1), fp, fn], 2)"),
         ("soft labels as products", "both = p * t if squared else torch.minimum(p, t)", "both = p * t"),
         ("gradient without fn", "pick((tp - fn).expand", "pick(tp.expand"),
-        ("images pooled", "return found if per_image else found.sum(0)", "return found.sum(0).expand_as(found) if per_image else found.sum(0)"),
+        ("images pooled", "return found if per_image else found.sum(0)\n\n    plan", "return found.sum(0).expand_as(found) if per_image else found.sum(0)\n\n    plan"),
+        ("weights of pixels dropped", "values * weight.unsqueeze(1)", "values"),
+        ("sigmoid dropped", "logits.sigmoid() if sigmoid else logits.softmax(1)", "logits.softmax(1)"),
     ),
     *NAN,
 ]  # fmt: skip
@@ -65,7 +67,7 @@ WHOLE = [
     *REDUCED,
     *own(
         "region.py",
-        ("NaN of ignored pixels kept", "prepare(of_valid(logits, valid), target", "prepare(logits, target"),
+        ("NaN of ignored pixels kept", "prepare(of_valid(logits, counted), labels", "prepare(logits, labels"),
         ("images pooled", "len(per_pixel) if per_image else 1", "len(per_pixel) if not per_image else 1"),
     ),
 ]  # fmt: skip
@@ -119,7 +121,7 @@ LOSSES = {
     "ldam": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("ldam.py", ("margin added", "handicap=s * margins", "handicap=-s * margins"), ("square root", ".pow(-0.25)", ".pow(-0.5)"), ("s on the logits alone", "handicap=s * margins", "handicap=margins"), ("re-weighting from the start", "epoch >= self.drw_epoch", "epoch >= 0"))],
     "cdb_ce": [*CE_CORE, *own("difficulty.py", ("accuracy for difficulty", "difficulty = (1 - known).pow", "difficulty = known.pow"), ("not summing to C", "known.numel() * difficulty / difficulty.sum()", "difficulty / difficulty.sum()"), ("the CIFAR code's τ", "return 2 / (1 + math.exp(1 - bias))", "return 1 / (1 + math.exp(-bias))"), ("never told", "self.difficulty.copy_(", "(lambda _: None)("))],
     "seql": own("equalization.py", ("the true class dropped too", "> 0) & (wanted == 0)", "> 0)"), ("frequent classes dropped", "pixels / pixels.sum() < lambda_", "pixels / pixels.sum() >= lambda_"), ("kept with probability γ", "< gamma\n", "> gamma\n"), ("sign", "pick(kept - logits, target)", "pick(logits - kept, target)")),
-    "topk": [*CE_CORE, *own("topk.py", ("the easiest pixels", ".topk(most).indices", ".topk(most, largest=False).indices"), ("share of all pixels", "(k * valid.sum().double())", "(k * valid.numel() * torch.ones((), dtype=torch.float64))"), ("mean over all", "torch.minimum(wanted, valid.sum())", "valid.sum()"), ("detached", "hardest = torch.where(rank < wanted, values[order], 0.0)", "hardest = torch.where(rank < wanted, values[order].detach(), 0.0)"), ("weights dropped", "return topk_loss(logits, target, mask, **options)", "return topk_loss(logits, target, mask, **{**options, 'class_weights': None})"))],
+    "topk": [*CE_CORE, *own("topk.py", ("the easiest pixels", ".topk(most).indices", ".topk(most, largest=False).indices"), ("share of all pixels", "(k * count.double())", "(k * valid.numel() * torch.ones((), dtype=torch.float64))"), ("mean over all", "chosen.sum().to(values)", "count.to(values)"), ("detached", "hardest = torch.where(chosen, values, 0.0)", "hardest = torch.where(chosen, values.detach(), 0.0)"), ("pixels above the threshold", "(p < threshold)", "(p > threshold)"), ("none kept", "min(min_kept, valid.numel())", "min(1, valid.numel())"), ("weights dropped", "return topk_loss(logits, target, mask, **options)", "return topk_loss(logits, target, mask, **{**options, 'class_weights': None})"))],
     "poly1": [*SHARED_TRUE_CLASS, *own("poly.py", ("sign of ε", "-log_p + epsilon", "-log_p - epsilon"), ("p for 1 − p", "epsilon * log_rest.exp()", "epsilon * log_p.exp()"))],
     "logit_adjusted": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("logit_adjusted.py", ("sign of the prior", "shift = tau * per_class", "shift = -tau * per_class"), ("τ dropped", "self.tau = tau", "self.tau = 1.0"), ("no logarithm", "(pixels / pixels.sum()).log()", "(pixels / pixels.sum())"))],
     "balanced_softmax": [*SHARED_TRUE_CLASS[:2], *PRIOR, *own("logit_adjusted.py", ("sign of the prior", "shift = tau * per_class", "shift = -tau * per_class"), ("another τ", "logit_adjusted_terms, tau=1.0", "logit_adjusted_terms, tau=0.5"))],
@@ -131,15 +133,22 @@ LOSSES = {
     "generalized_dice": own("dice.py", ("volume not squared", "volume).square()", "volume)"), ("weights dropped", "if class_weights is not None:", "if False:"), ("no factor 2", "both = 2 * (weight", "both = 1 * (weight"), ("false positives free", "(weight * (sums.predicted + volume))", "(weight * (sums.tp + volume))")),
     "lovasz": own("lovasz.py", ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("class indices for hits", "jaccard_weights(wanted[order]", "jaccard_weights((wanted | unit_valid)[order]"), ("weights not put back", "scatter_(0, order, weight)", "copy_(weight)")),
     "lovasz_hinge": own("lovasz.py", ("sign of the margin", "offset[0] - z, offset[1] + z", "offset[0] + z, offset[1] - z"), ("no hinge", ".relu_()", ""), ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("ignored pixels sorted in", "torch.where(unit_valid, largest - 1 - error.view(bits), largest)", "(largest - 1 - error.view(bits))")),
-    "boundary": own("boundary.py", ("inside and outside swapped", "torch.where(inside, 1 - to_outside.sqrt(), to_inside.sqrt())", "torch.where(inside, to_outside.sqrt(), 1 - to_inside.sqrt())"), ("one axis", "for axis in range(2, seeds.dim()):", "for axis in range(seeds.dim() - 1, seeds.dim()):"), ("squared distances", "1 - to_outside.sqrt(), to_inside.sqrt()", "1 - to_outside, to_inside"), ("the sum for the mean", "return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))", "return sums")),
+    "boundary": own("boundary.py", ("inside and outside swapped", "torch.where(inside, min(sides, default=1.0) - to_outside.sqrt(), to_inside.sqrt())", "torch.where(inside, to_outside.sqrt(), min(sides, default=1.0) - to_inside.sqrt())"), ("one axis", "for axis, side in enumerate(sides[1:], start=3):", "for axis, side in enumerate([], start=3):"), ("squared distances", "- to_outside.sqrt(), to_inside.sqrt()", "- to_outside, to_inside"), ("voxels as cubes", "step = (shift * side) ** 2", "step = shift**2"), ("given distances forgotten", "if distance is None:", "if True:"), ("the sum for the mean", "return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))", "return sums")),
+    "mcc": own("mcc.py", ("fp forgotten", "(tp * tn - fp * fn)", "(tp * tn)"), ("no root", "product, 1.0).sqrt()", "product, 1.0)"), ("true negatives of one class", "pixels = sums.target.sum(1, keepdim=True)", "pixels = sums.target.sum(1, keepdim=True) - sums.tp"), ("fn for fp", "(tp + fp) * (tp + fn) *", "(tp + fp) * (tp + fp) *")),
+    "unified_focal": own("unified_focal.py", ("λ and 1 − λ swapped", "lambda_ * overlaps + (1 - lambda_) * pixels", "(1 - lambda_) * overlaps + lambda_ * pixels"), ("δ and 1 − δ swapped", "tversky_of_overlap(sums, 1 - delta, delta, smooth)", "tversky_of_overlap(sums, delta, 1 - delta, smooth)"), ("γ for 1 − γ", "pow(1 - gamma)", "pow(gamma)"), ("always symmetric", "return raised if symmetric else", "return raised if True else"), ("the background weighed as foreground", "share = delta + (1 - 2 * delta)", "share = delta + 0"), ("the foreground suppressed", "torch.where(background, suppressed, 1.0)", "suppressed")),
+    "cldice": own("skeleton.py", ("one erosion less", "for _ in range(iterations):", "for _ in range(iterations - 1):"), ("no opening", "rest = (eroded - _dilated(_eroded(eroded))).relu()", "rest = eroded"), ("precision twice", "return 1 - ratio(2 * precision * recall, precision + recall)", "return 1 - precision"), ("the background too", "foreground: ClassVar[bool] = True", "foreground: ClassVar[bool] = False"), ("smooth dropped", "_summed(of_p, per_image) + smooth)", "_summed(of_p, per_image))")),
+    "skeleton_recall": own("skeleton.py", ("no tube", "for _ in range(tube):", "for _ in range(0):"), ("out of the class", "line = line * t\n", "line = line + 0 * t\n"), ("found for missed", "_summed((1 - p) * line", "_summed(p * line"), ("the background too", "foreground: ClassVar[bool] = True", "foreground: ClassVar[bool] = False")),
+    "blob": own("blob.py", ("all components as one", "numbers[inside].unique(return_inverse=True)", "numbers[inside].clamp_max(1).unique(return_inverse=True)"), ("false positives of the class forgotten", "torch.where(at_class(pixels.target, classes), 0.0, p)", "0 * p"), ("false positives of its own pixels", "torch.where(at_class(pixels.target, classes), 0.0, p)", "p"), ("the sum for the mean", "return ratio(sums, counts).view", "return sums.view")),
 }  # fmt: skip
 
 
 def mutants_of(loss):
     """The engine's mutants and the loss's own."""
-    overlaps = ("dice", "iou", "tversky", "focal_tversky", "generalized_dice")
-    whole = ("lovasz", "lovasz_hinge", "boundary")
+    overlaps = ("dice", "iou", "tversky", "focal_tversky", "generalized_dice", "mcc", "unified_focal")
+    whole = ("lovasz", "lovasz_hinge", "boundary", "blob", "cldice", "skeleton_recall")
     engine = OVERLAP if loss in overlaps else WHOLE if loss in whole else PIXELWISE
+    if loss in ("mcc", "unified_focal"):  # neither of sigmoid; the weights of pixels are those of the other overlaps
+        engine = [m for m in engine if m.what not in ("sigmoid dropped", "weights of pixels dropped", "images pooled")]
     if loss == "topk":
         engine = [
             m for m in engine if m.what in ("ignored pixels in the sum", "NaN of ignored pixels kept", "terms detached")

@@ -6,6 +6,7 @@ A pixelwise loss is a function of the logits `z` and the labels `P` of one pixel
 import itertools
 
 import numpy as np
+from scipy import ndimage
 
 
 def softmax(z):
@@ -229,6 +230,106 @@ def lovasz(unit, c):
 def lovasz_hinge(unit, c):
     z, t = np.array([z[c] for _, z, _ in unit]), np.array([P[c] for _, _, P in unit])
     return lovasz_extension(np.maximum(0, 1 - (2 * t - 1) * z), t > 0)
+
+
+def mcc(unit, c):
+    p, t = _sums(unit, c)
+    tp, fp, fn = np.minimum(p, t).sum(), np.maximum(p - t, 0).sum(), np.maximum(t - p, 0).sum()
+    tn = len(unit) - tp - fp - fn
+    return 1 - (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+
+
+def unified_focal(logits, target, lambda_=0.5, delta=0.6, gamma=0.5, symmetric=False, smooth=0.0, weights=None):
+    def of_class(unit, c):
+        loss = tversky(unit, c, alpha=1 - delta, beta=delta, smooth=smooth)
+        return loss ** (1 - gamma) if symmetric or c > 0 else loss
+
+    def of_pixel(z, P):
+        p = softmax(z)
+        shares = np.where(np.arange(len(z)) > 0, delta, 1 - delta)
+        powers = np.where((np.arange(len(z)) == 0) | symmetric, gamma, 0.0)
+        return -(P * shares * (1 - p) ** powers * np.log(p)).sum()
+
+    overlaps = region(of_class, logits, target, weights=weights)
+    return lambda_ * overlaps + (1 - lambda_) * mean(of_pixel, logits, target)
+
+
+def topk_below(logits, target, threshold, min_kept=1):
+    each = sorted(((ce(z, P), np.exp(-ce(z, P))) for _, z, P in pixels(logits, target)), reverse=True)
+    chosen = [loss for index, (loss, p) in enumerate(each) if p < threshold or index < min_kept]
+    return np.mean(chosen)
+
+
+def skeleton(x, iterations):
+    """Of one map, by the filters of SciPy."""
+    if x.ndim == 0:
+        return 0 * x
+    cross = ndimage.generate_binary_structure(x.ndim, 1)
+
+    def eroded(x):
+        return ndimage.minimum_filter(x, footprint=cross, mode="nearest")
+
+    def beyond_opening(x):
+        return np.maximum(x - ndimage.maximum_filter(eroded(x), size=3, mode="nearest"), 0)
+
+    found = beyond_opening(x)
+    for _ in range(iterations):
+        x = eroded(x)
+        rest = beyond_opening(x)
+        found = found + np.maximum(rest - found * rest, 0)
+    return found
+
+
+def dense(logits, target):
+    """Probabilities and labels as maps (N, C, *spatial), 0 where ignored."""
+    p, t = np.zeros(logits.shape), np.zeros(logits.shape)
+    for (n, *index), z, P in pixels(logits, target):
+        p[(n, slice(None), *index)], t[(n, slice(None), *index)] = softmax(z), P
+    return p, t
+
+
+def of_foreground(of_class, logits, target, per_image=False, weights=None):
+    """Mean over the foreground classes of each unit, then over units; `of_class(p, t)` of a unit's maps of a class."""
+    p, t = dense(logits, target)
+    units = [slice(n, n + 1) for n in range(len(p))] if per_image else [slice(None)]
+    w = np.ones(p.shape[1]) if weights is None else np.array(weights)
+    means = []
+    for unit in units:
+        there = [c for c in range(1, p.shape[1]) if t[unit, c].any()]
+        if there:
+            means.append(sum(w[c] * of_class(p[unit, c], t[unit, c]) for c in there) / w[there].sum())
+    return np.mean(means)
+
+
+def cldice(p, t, iterations=3, smooth=1.0):
+    of_p, of_t = (np.stack([skeleton(x, iterations) for x in maps]) for maps in (p, t))
+    a = ((of_p * t).sum() + smooth) / (of_p.sum() + smooth)
+    b = ((of_t * p).sum() + smooth) / (of_t.sum() + smooth)
+    return 1 - 2 * a * b / (a + b)
+
+
+def skeleton_recall(p, t, iterations=10, tube=2, smooth=0.0):
+    lines = []
+    for x in t:
+        line = skeleton(x, iterations)
+        for _ in range(tube if x.ndim else 0):
+            line = ndimage.maximum_filter(line, size=3, mode="nearest")
+        lines.append(line * x)
+    line = np.stack(lines)
+    if line.sum() + smooth == 0:
+        return 0.0
+    return 1 - ((p * line).sum() + smooth) / (line.sum() + smooth)
+
+
+def blob(p, t, of=lambda tp, fp, fn: 1 - 2 * tp / (2 * tp + fp + fn)):
+    losses = []
+    for n in range(len(p)):
+        shape = (3,) * t[n].ndim
+        numbers, count = ndimage.label(t[n], np.ones(shape)) if t[n].ndim else (t[n].astype(int), int(t[n]))
+        for k in range(1, count + 1):
+            here = numbers == k
+            losses.append(of((p[n] * here).sum(), (p[n] * (t[n] == 0)).sum(), ((1 - p[n]) * here).sum()))
+    return np.mean(losses)
 
 
 def boundary(logits, target, per_image=False, classes="present", weights=None):
