@@ -41,6 +41,7 @@ MORE = {
     "model.acw": "The layer: [losses.md](losses.md#the-adaptive-class-weight-layer).",
     "data.augment": "Every other key is a parameter of the transform.",
     "loss": "Formulas, sources and pictures, and the schemes of `class_weights`: [losses.md](losses.md).",
+    "scores.adjust": "What each kind is for: [ablation.md](ablation.md#remedies-without-retraining).",
     "tune": "What it does: [ablation.md](ablation.md#tuning).",
     "ablation": "How arms are compared: [ablation.md](ablation.md).",
 }

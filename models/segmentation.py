@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss import AdaptiveClassWeight
+from segloss.adjustment import LogitAdjustment
 
 from .network import Network
 
 
 class SegmentationModel(nn.Module):
-    """Pad to the stride → network → adaptive class weight → resize to the padded input → crop.
+    """Pad to the stride → network → adaptive class weight → adjustment → resize to the padded input → crop.
 
     Resizing is bilinear with `align_corners=False`, for every network alike.
 
@@ -23,6 +24,7 @@ class SegmentationModel(nn.Module):
         acw: a layer to put on the logits.
 
     Attributes:
+        adjustment: what is done to the logits once the network is trained; None for nothing.
         heads: the names of the last linear or cosine layers, whose outputs, summed, are the logits before `acw`.
         pools_image: the network has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
     """
@@ -31,6 +33,7 @@ class SegmentationModel(nn.Module):
         super().__init__()
         self.network = network.module
         self.acw = acw
+        self.adjustment: LogitAdjustment | None = None
         self.stride, self.smallest, self.pools_image = network.stride, network.smallest, network.pools_image
         self.heads = [f"network.{name}" for name in network.heads]
 
@@ -45,7 +48,8 @@ class SegmentationModel(nn.Module):
         if rows or columns:
             images = F.pad(images, (0, columns, 0, rows))
         logits: Tensor = self.network(images)
-        return logits if self.acw is None else self.acw(logits)
+        logits = logits if self.acw is None else self.acw(logits)
+        return logits if self.adjustment is None else self.adjustment(logits)
 
     def forward(self, images: Tensor, resize: bool = True) -> Tensor:
         """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size; without `resize`, `low_resolution`."""

@@ -3,7 +3,7 @@
 Losses, weights and the adaptive class-weight layer need torch alone; scores need torchmetrics (extra `scores`).
 
 Public are the names in `__all__`, those of `segloss.functional`, and the modules `segloss.compare`,
-`segloss.calibration` and `segloss.surface`. All other modules are internal and may change.
+`segloss.adjustment`, `segloss.calibration` and `segloss.surface`. All other modules are internal and may change.
 """
 
 from typing import Any

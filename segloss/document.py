@@ -7,7 +7,7 @@ and `fn`. All else is filled in: see `ScoresDocument.from_json`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
@@ -61,6 +61,55 @@ class Primary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adjustment:
+    """What was done to the logits of a trained network: z / temperature + offsets; see `segloss.adjustment`.
+
+    Attributes:
+        kind: `prior`, `temperature` or `offsets`.
+        part: `train` or `val`: what it follows from.
+        groups: of that part.
+        tau: of `prior`.
+        temperature: None where it is another in each fold.
+        offsets: one a class, None where they are others in each fold.
+        before: on that part the negative log-likelihood (`temperature`) or the primary metric (`offsets`) without it.
+        after: the same with it.
+    """
+
+    kind: str
+    part: str
+    groups: int | None = None
+    tau: float | None = None
+    temperature: float | None = None
+    offsets: Sequence[float] | None = None
+    before: float | None = None
+    after: float | None = None
+
+    def in_words(self, classes: Sequence[str]) -> str:
+        """What is done to the logits of the classes, what it follows from, and what it was good for there."""
+        groups = "" if self.groups is None else f" ({self.groups} {'group' if self.groups == 1 else 'groups'})"
+        gain = "" if self.before is None or self.after is None else f": {self.before:.4f} → {self.after:.4f}"
+        if self.kind == "temperature":
+            value = "of each fold" if self.temperature is None else f"{self.temperature:.3g}"
+            return f"logits divided by the temperature {value}, the most likely on the validation part{groups}{gain}"
+        offsets = "an offset a class, others in each fold"
+        if self.offsets is not None:
+            named = [f"{name} {offset:+.2f}" for name, offset in zip(classes, self.offsets, strict=True) if offset]
+            offsets = ", ".join(named) or "nothing"
+        if self.kind == "prior":
+            tau = "τ" if self.tau is None else f"{self.tau:g}"
+            return f"added to the logits: {offsets}, {tau} × −log of the shares of the classes in the training part"
+        return f"added to the logits: {offsets}, the best on the validation part{groups}{gain}"
+
+    @classmethod
+    def from_json(cls, value: object, at: str) -> Adjustment:
+        """Read what `asdict` makes; a `ValueError` that begins with `at` where it is something else."""
+        found = _mapping(value, at)
+        for key in ("kind", "part"):
+            _needed(found, key, f"{at}.")
+        return cls(**_fields(cls, found, f"{at}."))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """What was scored, and whatever decided the scores; None where it is not known or does not apply.
 
@@ -76,6 +125,7 @@ class Header:
         overlap: of the windows.
         flip: whether the logits are the mean with those of the mirrored image.
         largest_component: whether each class has kept its largest component alone.
+        adjust: what was done to the logits; None for nothing.
         inference: window, flip and largest component in words.
         tolerance_mm: of the surface DSC.
         surface_rule: what becomes of absent surfaces.
@@ -99,6 +149,7 @@ class Header:
     overlap: float | None = None
     flip: bool | None = None
     largest_component: bool | None = None
+    adjust: Adjustment | None = None
     inference: str | None = None
     tolerance_mm: float | None = None
     surface_rule: str | None = None
@@ -261,9 +312,7 @@ def _header(
     rows: Sequence[Row],
     aggregations: Mapping[AggregationName, Aggregation],
 ) -> Header:
-    hints = {key: hint for key, hint in get_type_hints(Header).items() if key not in ("kind", "primary", "classes")}
-    readers = {key: READERS[(*get_args(hint), hint)[0]] for key, hint in hints.items()}
-    values = {key: read(found[key], f"header.{key}") for key, read in readers.items() if found.get(key) is not None}
+    values = _fields(Header, found, "header.", ("kind", "primary", "classes"))
     if values.setdefault("format", FORMAT) != FORMAT:
         raise ValueError(
             f"header.format: {FORMAT} is needed, or no such key, got {values['format']}; read it with the version of "
@@ -287,6 +336,13 @@ def _header(
         check_choice("header.primary.aggregation", primary.aggregation, AGGREGATIONS)
         check_choice("header.primary.metric", primary.metric, METRICS)
     return Header(kind=kind, primary=primary, classes=classes, **values)
+
+
+def _fields(record: type, found: Mapping[str, Any], at: str, apart: Collection[str] = ()) -> dict[str, Any]:
+    """What a mapping says of the fields of a dataclass but some, each read by its type."""
+    hints = {key: hint for key, hint in get_type_hints(record).items() if key not in apart}
+    readers = {key: READERS[(*get_args(hint), hint)[0]] for key, hint in hints.items()}
+    return {key: read(found[key], f"{at}{key}") for key, read in readers.items() if found.get(key) is not None}
 
 
 def _classes(header: Mapping[str, Any]) -> list[str]:
@@ -414,6 +470,10 @@ def _window(value: object, at: str) -> list[int]:
     return [_whole(side, at) for side in _list(value, at)]
 
 
+def _numbers(value: object, at: str) -> list[float]:
+    return [_number(one, f"{at}.{index}") for index, one in enumerate(_list(value, at))]
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -425,5 +485,7 @@ READERS: dict[Any, Callable[[object, str], Any]] = {
     float: _number,
     bool: _truth,
     Sequence[int]: _window,
+    Sequence[float]: _numbers,
+    Adjustment: Adjustment.from_json,
 }
 """What reads a key of a header, by its type."""

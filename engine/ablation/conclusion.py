@@ -12,6 +12,7 @@ from segloss.document import ScoresDocument
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
+from .adjusted import adjusted
 from .answer import in_words
 from .comparison import DETECTION, SMALLEST, Method
 from .cost import cost
@@ -90,6 +91,8 @@ class Conclusion:
         yield scores_of(self.arms)
         yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs)
         yield from self.tuning()
+        if (section := adjusted(self.arms)) is not None:
+            yield section
         if (section := cost(self.record, self.folder)) is not None:
             yield section
         if self.record.paper is not None:

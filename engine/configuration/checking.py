@@ -23,7 +23,16 @@ from segloss.names import unknown
 
 from ..errors import ConfigError, UsageError
 from . import build
-from .config import Config, DataSection, FullConfig, ModelSection, ScoresSection, TrainSection
+from .config import (
+    AdjustSection,
+    Config,
+    DataSection,
+    FullConfig,
+    LossSection,
+    ModelSection,
+    ScoresSection,
+    TrainSection,
+)
 from .explain import expected, explain
 from .older import rename_keys
 from .paths import expand_paths
@@ -204,6 +213,9 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
         attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
+    adjust = section.adjust if (section := valid.get("scores")) else None
+    if adjust and valid.get("loss") and not attempt.problems:
+        attempt(["scores", "adjust"], lambda: _check_adjust(adjust, valid["loss"], classes or 2))
     return attempt.problems
 
 
@@ -347,6 +359,20 @@ def _check_background(scores: ScoresSection, adapter: datasets.Adapter) -> None:
         raise ValueError("background: exclude, but this data set has no class named background; use include")
     if adapter.background is None and scores.largest_component:
         raise ValueError("largest_component: this data set has no class named background for the rest to become")
+
+
+def _check_adjust(adjust: AdjustSection, losses: Sequence[LossSection], classes: int) -> None:
+    """The adjustment must suit what the loss makes of the logits."""
+    activation = build.activation(losses, classes)
+    if adjust.kind == "prior" and activation != "softmax":
+        raise ValueError(
+            f"kind: prior is Bayes' rule for softmax probabilities, but the loss {losses[0].name} trains {activation} "
+            "outputs; use {kind: offsets}"
+        )
+    if adjust.kind == "temperature" and activation == "none":
+        raise ValueError(
+            f"kind: temperature needs probabilities, but the loss {losses[0].name} trains none; use {{kind: offsets}}"
+        )
 
 
 def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:

@@ -207,6 +207,31 @@ class PrimarySection(Strict):
     """The mean over classes of the Dice similarity coefficient, or of intersection over union."""
 
 
+class PriorSection(Strict):
+    """Take the shares of the classes in the training part out of the logits, for the mean recall (Menon 2021)."""
+
+    kind: Literal["prior"]
+    tau: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """How much of −log share is added: 1 by Bayes' rule for classes that are equally frequent, 0 nothing."""
+
+
+class TemperatureSection(Strict):
+    """Divide the logits by the temperature that is most likely on the validation part (Guo 2017); labels stay."""
+
+    kind: Literal["temperature"]
+
+
+class OffsetsSection(Strict):
+    """Add to the logits of each class the offset that is best in the primary metric on the validation part."""
+
+    kind: Literal["offsets"]
+    limit: Annotated[float, Field(gt=0, le=20)] = 4.0
+    """Offsets are searched in [−limit, limit]; of two classes an offset b is a threshold of 1 / (1 + exp(b))."""
+
+
+AdjustSection = PriorSection | TemperatureSection | OffsetsSection
+
+
 class ScoresSection(Strict):
     """What is scored, and how."""
 
@@ -227,6 +252,9 @@ class ScoresSection(Strict):
     largest_component: bool = False
     """Keep the largest connected part of each class of a case, in 3D of a volume, and make the rest background, when a
     checkpoint is scored; validation does not."""
+    adjust: Annotated[AdjustSection, Field(discriminator="kind")] | None = None
+    """What is done to the logits of a trained network before they become labels and probabilities, when a checkpoint is
+    scored or predicts; validation during training does nothing. Null for nothing."""
     tolerance: Millimetres = 1.0
     """Volumes: how far apart, in mm, surfaces may lie to count as equal in the surface DSC."""
 

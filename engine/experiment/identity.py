@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..configuration.config import Config
@@ -21,7 +21,7 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORING = ("scores.flip", "scores.largest_component", "scores.tolerance")
+SCORING = ("scores.flip", "scores.largest_component", "scores.adjust", "scores.tolerance")
 """What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one.
 
 Validation, which chooses the checkpoint, predicts in the windows of a run, so these belong to its training.
@@ -32,8 +32,17 @@ MAY_CHANGE = ("data.root", "scores.grid", "scores.window", "scores.overlap", *SC
 
 def fingerprint(config: Config) -> str:
     """A hash of all that decides a training, which is not its name nor how its checkpoint is scored."""
-    decisive = {key: value for key, value in identity(config).items() if key not in ("name", *SCORING)}
+    decisive = {key: value for key, value in identity(config).items() if not within(key, ("name", *SCORING))}
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:16]
+
+
+def within(key: str, sections: Collection[str]) -> bool:
+    """Whether a dotted key is one of some keys, or lies in the section of one.
+
+    >>> within("scores.adjust.tau", ["scores.adjust"]), within("scores.adjusted", ["scores.adjust"])
+    (True, False)
+    """
+    return any(key == one or key.startswith(f"{one}.") for one in sections)
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..errors import UsageError
 from ..store.checkpoint import Checkpoint
 from ..store.files import read_json, write_json
 from .environment import environment
-from .identity import FREE, MAY_CHANGE, SCORING, fingerprint, identity
+from .identity import FREE, MAY_CHANGE, SCORING, fingerprint, identity, within
 
 TRAINED = "trained.json"
 """The file that says that the training is complete."""
@@ -116,7 +117,7 @@ class Run:
             UsageError: an override that would make it another run; a value out of range.
         """
         for key in (override.split("=")[0] for override in overrides):
-            if key not in allowed:
+            if not within(key, allowed):
                 raise UsageError(
                     f"command line: {key}: belongs to the training of this run; may be given: {', '.join(allowed)}"
                 )
@@ -286,11 +287,13 @@ class Run:
     def _refuse_other(self, config: Config, remedy: str) -> None:
         mine, theirs = identity(config), identity(self.config())
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
-        if other and self.trained and all(key in SCORING for key in other):
-            given = " ".join(f"{key}={json.dumps(mine[key])}" for key in other)
+        if other and self.trained and all(within(key, SCORING) for key in other):
+            scores = config.document()["scores"]
+            changed = [key for key in SCORING if any(within(one, [key]) for one in other)]
+            given = shlex.join(f"{key}={json.dumps(scores[key.removeprefix('scores.')])}" for key in changed)
             raise UsageError(
-                f"{self.path}: trained already, and scored otherwise: {other[0]} is {theirs[other[0]]!r} there and "
-                f"{mine[other[0]]!r} here; `train_seg.py evaluate {self.path} {given}` scores it so"
+                f"{self.path}: trained already, and scored otherwise: {other[0]} is {theirs.get(other[0])!r} there and "
+                f"{mine.get(other[0])!r} here; `train_seg.py evaluate {self.path} {given}` scores it so"
             )
         if other:
             key = other[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from segloss.document import Header
 
+from ..ablation.adjusted import adjusted
 from ..ablation.answer import in_words
 from ..ablation.conclusion import Conclusion, verdict_sections
 from ..ablation.cost import cost
@@ -81,6 +82,8 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
         sections += [_worst(seed, orders), *_trainings(seed), _cases(seed, orders, most_bytes)]
     sections += [how] if tables else []
     sections.append(_arms(found))
+    if (fitted := adjusted(found.arms)) is not None:
+        sections.append(fitted)
     if (costs := cost(found.record, found.folder)) is not None:
         sections.append(costs)
     if begun := _begun(found):

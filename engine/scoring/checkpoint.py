@@ -13,6 +13,7 @@ from ..console.display import Display
 from ..experiment.device import load_trained
 from ..experiment.experiment import Experiment
 from ..experiment.run import Run
+from .adjustment import adjust
 from .evaluation import Prediction, Scores, score
 from .memory import out_of_memory_explained
 
@@ -23,7 +24,7 @@ class ScoredCheckpoint(NamedTuple):
     """A network with the weights of a checkpoint, and what it scores.
 
     Attributes:
-        model: set up by Fabric.
+        model: set up by Fabric, its logits adjusted as `scores.adjust` says.
         scores: of the part.
     """
 
@@ -46,7 +47,7 @@ def score_checkpoint(
         run: whose training has made the checkpoint.
         checkpoint: `best` or `last`.
         part: train, val or test.
-        experiment: the data, and the rules of scoring.
+        experiment: the data, and the rules of scoring; with the part that `adjustment.parts_needed` names.
         fabric: the device and the precision.
         display: where progress is shown.
         watch: is given the predictions as they come, and gives them on.
@@ -58,6 +59,15 @@ def score_checkpoint(
     model = load_trained(run, loaded, checkpoint, experiment.config, experiment.adapter, fabric)
     track = display.track(f"scoring {part}")
     with out_of_memory_explained():
-        counts = score(model, part, experiment, fabric, lambda found, total: watch(track(found, total)), thorough=True)
+        adjustment = adjust(model, run, checkpoint, experiment.config, fabric, lambda: experiment, display)
+        counts = score(
+            model,
+            part,
+            experiment,
+            fabric,
+            lambda found, total: watch(track(found, total)),
+            thorough=True,
+            adjustment=adjustment,
+        )
     epoch = loaded.state["progress"]["epoch"]
     return ScoredCheckpoint(model, counts.scores(checkpoint=checkpoint, epoch=epoch))

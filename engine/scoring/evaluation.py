@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import datasets
 from segloss.aggregation import Aggregation, AggregationName
 from segloss.calibration import Calibration
-from segloss.document import Row, ScoresDocument, Unit
+from segloss.document import Adjustment, Row, ScoresDocument, Unit
 from segloss.scores import SegmentationScores
 
 from ..experiment.experiment import Experiment
@@ -95,7 +95,6 @@ class Prediction(NamedTuple):
     reference: Tensor
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module,
     samples: datasets.Samples,
@@ -104,7 +103,7 @@ def predict(
     cases: Sequence[int] | None = None,
     calibration: Calibration | None = None,
 ) -> Iterator[Prediction]:
-    """Predict cases in order.
+    """Predict cases in order, their logits adjusted where the network holds an adjustment.
 
     With `scores.grid: original` the logits are brought back to each case's own grid before the argmax, and compared
     with its own mask; with `network` both stay on the network's grid, as in the papers.
@@ -117,6 +116,27 @@ def predict(
         cases: the numbers of the cases wanted, ascending, None for all.
         calibration: is shown the logits that are compared, and their reference.
     """
+    background = datasets.background_index(experiment.adapter.classes)
+    for number, logits, reference in case_logits(model, samples, experiment, fabric, cases):
+        shown = logits if calibration is None else _shown(logits, reference, calibration)
+        labels = labels_of(shown, experiment.config.scores, background)
+        yield Prediction(number, fabric.to_device(labels), reference)
+
+
+@torch.no_grad()
+def case_logits(
+    model: nn.Module,
+    samples: datasets.Samples,
+    experiment: Experiment,
+    fabric: Fabric,
+    cases: Sequence[int] | None = None,
+) -> Iterator[tuple[int, Iterator[Tensor], Tensor]]:
+    """The logits of cases in order, on the grid that is scored; see `predict`.
+
+    Yields:
+        The number of the case; the logits `(C, rows, columns)` of its slices, to be taken before the next case; the
+        reference `(slices, rows, columns)` int64, on the device, 255 where ignored.
+    """
     config = experiment.config
     wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
@@ -127,14 +147,9 @@ def predict(
             continue
         case = samples.cases[number]
         original = config.scores.grid == "original"
-        shape = case.original if original else case.shape
-        logits = on_own_grid((plane for _, plane in planes), case.shape[0], shape)
+        logits = on_own_grid((plane for _, plane in planes), case.shape[0], case.original if original else case.shape)
         masks = torch.from_numpy(case.references() if original else case.masks())
-        reference = fabric.to_device(masks).long()
-        if calibration is not None:
-            logits = _shown(logits, reference, calibration)
-        labels = labels_of(logits, config.scores, datasets.background_index(experiment.adapter.classes))
-        yield Prediction(number, fabric.to_device(labels), reference)
+        yield number, logits, fabric.to_device(masks).long()
     model.train(was_training)
 
 
@@ -160,6 +175,7 @@ def score(
     fabric: Fabric,
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
     thorough: bool = False,
+    adjustment: Adjustment | None = None,
 ) -> PartCounts:
     """Count a part; several processes share its cases, and each gives the counts of all of them.
 
@@ -171,6 +187,7 @@ def score(
         track: shows progress: is given the predictions as they come and their number, and gives them on.
         thorough: score the calibration too, where the loss trains probabilities, and of scans the surfaces and volumes
             in mm and ml, which takes a while.
+        adjustment: what the network does to its logits, for the header.
     """
     samples, config = experiment.samples(part), experiment.config
     classes = experiment.adapter.classes
@@ -202,6 +219,7 @@ def score(
         "overlap": None if section.window is None else section.overlap,
         "flip": section.flip,
         "largest_component": section.largest_component,
+        "adjust": adjustment,
         "inference": describe(section),
         "part": part,
         "seed": config.seed,

@@ -53,6 +53,7 @@ def describe(scores: ScoresSection) -> str:
     if scores.window is not None:
         words = f"windows of {scores.window[0]}x{scores.window[1]}, overlap {scores.overlap:g}"
     words += ", with its mirror image" if scores.flip else ""
+    words += f", logits adjusted ({scores.adjust.kind})" if scores.adjust is not None else ""
     return words + (", largest component of each class" if scores.largest_component else "")
 
 

@@ -6,12 +6,13 @@ import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from segloss.aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate
 from segloss.calibration import pooled_calibration
-from segloss.document import Row, ScoresDocument, Unit
+from segloss.document import Adjustment, Row, ScoresDocument, Unit
 
 from .volumes import with_means
 
@@ -37,13 +38,25 @@ def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]])
         aggregations["case"] = with_means(aggregations["case"], rows)
     confusion = [document.confusion for document in documents if document.confusion is not None]
     calibration = [document.calibration for document in documents if document.calibration is not None]
+    adjust = _in_common([document.header.adjust for document in documents])
     return ScoresDocument(
-        replace(header, fold=None, folds=len(documents), epoch=None),
+        replace(header, fold=None, folds=len(documents), epoch=None, adjust=adjust),
         aggregations,
         rows,
         torch.tensor(confusion).sum(0).tolist() if len(confusion) == len(documents) else None,
         pooled_calibration(calibration) if len(calibration) == len(documents) else None,
     )
+
+
+def _in_common(found: Sequence[Adjustment | None]) -> Adjustment | None:
+    """What several folds have done to their logits, without what is not the same in all."""
+    first, *others = found
+    if first is None:
+        return None
+    differs: dict[str, Any] = {
+        key: None for key, value in vars(first).items() if any(getattr(one, key, None) != value for one in others)
+    }
+    return replace(first, **differs)
 
 
 def read_images(path: Path) -> list[Row]:

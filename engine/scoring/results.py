@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from pydantic import BaseModel
+
 import datasets
 from segloss.document import Primary, ScoresDocument
 
@@ -107,9 +109,16 @@ def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
         if value is True:
             words.append(key)
         elif value != type(scores).model_fields[key].default:
-            shown = "x".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+            shown = "x".join(map(str, value)) if isinstance(value, tuple) else _plain(value)
             words.append(f"{key}-{shown}")
     return "-".join(["evaluation", *words])
+
+
+def _plain(value: float | BaseModel) -> str:
+    """A number, or the values of a section."""
+    if isinstance(value, BaseModel):
+        return "-".join(one if isinstance(one, str) else f"{one:g}" for one in value.model_dump().values())
+    return f"{value:g}"
 
 
 FILES = ("scores.json", "cases.csv", "classes.csv", "images.csv")

@@ -39,6 +39,7 @@ def rules(document: ScoresDocument) -> list[str]:
     header = document.header
     left_out = f"without {header.background}" if header.background else "over all classes"
     lines = [f"means {left_out}; grid: {header.grid}. {header.rule}"]
+    lines += [] if header.adjust is None else [f"scores.adjust: {header.adjust.in_words(header.classes)}."]
     return lines if header.surface_rule is None else [*lines, header.surface_rule]
 
 

@@ -16,6 +16,7 @@ from ..experiment.experiment import prepare
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
+from ..scoring.adjustment import parts_needed
 from ..scoring.checkpoint import score_checkpoint
 from ..scoring.evaluation import Scores
 from ..scoring.masks import Options, masks_in, score_masks
@@ -40,7 +41,8 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[s
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     _warn_of_other_labels(config.data, display)
     fabric = launch(config.train)
-    experiment = prepare(config, run.training, display, parts=[part])
+    parts = [part, *parts_needed(run, checkpoint, config)]
+    experiment = prepare(config, run.training, display, parts)
     _, scores = score_checkpoint(run, checkpoint, part, experiment, fabric, display)
     folder = run.path / results.evaluation_folder(part, checkpoint, config.scores)
     if not run.trained:

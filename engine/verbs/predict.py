@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch, load_trained
+from ..experiment.experiment import prepare
 from ..experiment.folds import Folds
 from ..experiment.run import Run
+from ..scoring.adjustment import adjust, parts_needed
 from ..scoring.inference import Ensemble
 from ..scoring.prediction import Files, inputs, predict_file, write_classes, write_prediction
 from ..store.outputs import Outputs, left_over
@@ -56,6 +59,12 @@ def predict(
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
     networks = [load_trained(run, run.load(checkpoint), checkpoint, config, adapter, fabric) for run in runs]
+    for run, network in zip(runs, networks, strict=True):
+        parts = parts_needed(run, checkpoint, config)
+        of_run = run.config_with(overrides) if parts else config  # with its own fold
+        adjust(
+            network, run, checkpoint, of_run, fabric, partial(prepare, of_run, run.training, display, parts), display
+        )
     if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
         display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
     if len(networks) > 1:

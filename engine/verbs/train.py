@@ -29,6 +29,7 @@ from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..report.run_report import run_subject
 from ..scoring import results
+from ..scoring.adjustment import parts_needed, refuse_unfit
 from ..scoring.checkpoint import score_checkpoint
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
@@ -138,18 +139,19 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
             "(the same `ablate` command does)"
         )
     if not run.trained:
+        refuse_unfit(experiment)
         fit(experiment, run, fabric, display, stop)
     score_held_out(experiment, run, fabric, display, stop)
 
 
 def _prepare(config: Config, run: Run, display: Display) -> Experiment:
-    """All parts; of a run that is only to be scored the test part alone, where files of another part are gone."""
+    """All parts; of a run that is only to be scored those it needs alone, where files of another part are gone."""
     try:
         return prepare(config, run.training, display)
     except datasets.DataError as error:
         if not run.trained:
             raise
-        experiment = prepare(config, run.training, display, parts=["test"])
+        experiment = prepare(config, run.training, display, parts=["test", *parts_needed(run, "best", config)])
         display.line(f"note: scored without the training part, which baselines are made of: {error}")
         return experiment
 

@@ -16,12 +16,13 @@ ablation:
     focal: {loss: {name: focal}}
     flipped: {scores: {flip: true}}
     cleaned: {scores: {flip: true, tolerance: 2}}
+    balanced: {scores: {adjust: {kind: prior, tau: 0.5}}}
 """
 
 
 @pytest.fixture(scope="module")
 def ablated(tmp_path_factory, module_program):
-    """An ablation with two arms that differ from the baseline in how they are scored alone."""
+    """An ablation with three arms that differ from the baseline in how they are scored alone."""
     folder = tmp_path_factory.mktemp("two_steps")
     grid_yaml(folder)
     (folder / "ab.yaml").write_text(ABLATION)
@@ -34,19 +35,22 @@ def test_an_arm_that_is_scored_otherwise_is_not_trained_again(ablated, module_pr
     folder, planned, _ = ablated
     runs = folder / "runs/ab"
     assert "flipped seed 0 fold 0: to score, with the training of runs/ab/ce/seed-0/fold-0" in planned
-    assert "2 cells to train, 2 to score" in planned
+    assert "2 cells to train, 3 to score" in planned
     assert "scores alone, trained as ce" in planned
     assert sorted(path.parts[-5] for path in runs.rglob("best.safetensors")) == ["ce", "focal"]
     ours = runs / "ce/seed-0/fold-0"
     for arm, given, name in (
         ("flipped", ["scores.flip=true"], "flip"),
         ("cleaned", ["scores.flip=true", "scores.tolerance=2"], "flip-tolerance-2"),
+        ("balanced", ["scores.adjust={kind: prior, tau: 0.5}"], "adjust-prior-0.5"),
     ):
         module_program("evaluate", ours.relative_to(folder), *given, check=0, cwd=folder)
         again = ours / f"evaluation-test-best-original-{name}"
         one, other = (json.loads((path / "scores.json").read_text()) for path in (runs / arm / "seed-0/fold-0", again))
         assert one == other
         assert one["cases"] != json.loads((ours / "scores.json").read_text())["cases"]
+    offsets = one["header"]["adjust"]["offsets"]
+    assert f"{max(offsets):+.2f}" in (runs / "table.md").read_text()
 
 
 def test_what_shares_a_training_can_be_evaluated_predicted_with_and_reported(ablated, module_program, tmp_path):
