@@ -110,7 +110,7 @@ def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
         if options.out is not None:
             top.error("--out is for --pred and --ref; the scores of a run go into its folder")
         options.path = _path(options.path)
-        options.part, options.checkpoint = options.part or "test", options.checkpoint or "best"
+        options.part = options.part or "test"
         return
     if options.part or options.checkpoint:
         top.error("--split and --checkpoint choose of a run; --pred scores all of its masks")
@@ -134,6 +134,9 @@ def _arrange_predict(top: Parser, options: argparse.Namespace) -> None:
 
 RUN = argument("path", type=_path, metavar="run", help="the run's folder, output/name")
 YAML = argument("path", type=_path, metavar="config", help="a YAML file")
+CHECKPOINT = argument(
+    "--checkpoint", choices=["best", "last", "average"], help="default: scores.checkpoint of the run, that is best"
+)
 REFERENCE = argument(
     "--ref", dest="reference", type=_path, metavar="DIR", help="the reference masks of folders of masks"
 )
@@ -207,7 +210,7 @@ Errors are listed first, and the exit code is then 2. Pictures and page are writ
     "evaluate": Verb(
         help="score a trained run",
         description="""\
-Score a trained run on one of its parts, from its best or its last checkpoint. Overrides may set the folders
+Score a trained run on one of its parts, from its best checkpoint or another. Overrides may set the folders
 (data.root, data.cache), how to run (data.workers, train.device) and how to score (scores.grid, scores.flip, …);
 each way of scoring has an output folder of its own:
 
@@ -223,7 +226,7 @@ regular expressions for the part of the name that must match and for the patient
         arguments=[
             argument("path", nargs="?", metavar="run", help="the run's folder, output/name"),
             argument("--split", dest="part", choices=["train", "val", "test"], help="default: test"),
-            argument("--checkpoint", choices=["best", "last"], help="default: best"),
+            CHECKPOINT,
             argument("--pred", dest="predicted", type=_path, metavar="DIR", help="score mask files instead of a run"),
             REFERENCE,
             argument("--out", type=_path, metavar="DIR", help="where the scores of --pred go; default: its folder"),
@@ -249,7 +252,7 @@ The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's 
             RUN,
             argument("images", nargs="+", metavar="INPUT", help="images, or folders of them; key=value overrides"),
             argument("--out", type=_path, required=True, metavar="DIR", help="where the masks go"),
-            argument("--checkpoint", choices=["best", "last"], default="best", help="default: best"),
+            CHECKPOINT,
             argument("--probabilities", action="store_true", help="write the probabilities of the classes too"),
             argument(
                 "--format",

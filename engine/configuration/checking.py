@@ -213,6 +213,9 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
         attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
+    if train and (section := valid.get("scores")) and section.checkpoint == "average" and train.average is None:
+        message = "checkpoint: average needs train.average, such as {kind: ema}"
+        attempt.problems.append(_place(root, ["scores"], message))
     adjust = section.adjust if (section := valid.get("scores")) else None
     if adjust and valid.get("loss") and not attempt.problems:
         attempt(["scores", "adjust"], lambda: _check_adjust(adjust, valid["loss"], classes or 2))

@@ -159,6 +159,25 @@ class OptimSection(Strict):
     """How the learning rate changes; null for a constant one."""
 
 
+class EmaSection(Strict):
+    """The exponential moving average of the weights over all steps."""
+
+    kind: Literal["ema"]
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """The share of the average that stays at a step; at step n no more than (1 + n) / (10 + n)."""
+
+
+class SwaSection(Strict):
+    """The mean of the weights after each of the last epochs (stochastic weight averaging, Izmailov 2018)."""
+
+    kind: Literal["swa"]
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.75
+    """The share of `epochs` after which epochs count; a learning rate that has not decayed by then suits it."""
+
+
+AverageSection = EmaSection | SwaSection
+
+
 class TrainSection(Strict):
     """The training loop."""
 
@@ -191,6 +210,9 @@ class TrainSection(Strict):
     number."""
     compile: bool = False
     """Run the network through torch.compile."""
+    average: Annotated[AverageSection, Field(discriminator="kind")] | None = None
+    """Keep an average of the weights beside them and save it as the checkpoint `average`, which `scores.checkpoint` may
+    choose; the training and its other checkpoints stay as they are, bit for bit. Null for none."""
     upsampled_loss: bool = False
     """Hand the network's small logits to the loss, which upsamples them slab by slab: less memory, the same gradient.
     Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""
@@ -247,6 +269,9 @@ class ScoresSection(Strict):
     """Predict in overlapping windows of [height, width], for images larger than those trained on; null: whole."""
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """How much of a window its neighbour covers too."""
+    checkpoint: Literal["best", "last", "average"] = "best"
+    """The weights that are scored and predict: those of the best epoch on validation, of the last, or the average of
+    `train.average`."""
     flip: bool = False
     """Average the logits with those of the mirrored image, when a checkpoint is scored; validation does not."""
     largest_component: bool = False

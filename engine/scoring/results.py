@@ -105,6 +105,8 @@ def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
     """
     words = [part, checkpoint, scores.grid]
     for key in ("window", "overlap", *(key.removeprefix("scores.") for key in SCORING)):
+        if key == "checkpoint":  # named already
+            continue
         value = getattr(scores, key)
         if value is True:
             words.append(key)

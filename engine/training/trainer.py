@@ -38,6 +38,7 @@ from ..store.checkpoint import (
 from ..store.disk import refuse_small_disk
 from ..store.state import State
 from . import memory
+from .averaging import WeightAverage
 from .events import events
 from .nonfinite import LATE, NonFiniteMonitor
 from .shares_probe import SharesProbe
@@ -76,6 +77,8 @@ class Trainer:
         model = ranks.share_statistics(to_device(network, fabric), fabric.device)
         ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
         loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
+        average = self.config.average
+        self.average = None if average is None else WeightAverage(average, model, self.config.epochs)
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
@@ -122,7 +125,9 @@ class Trainer:
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
         last = min(epochs or self.config.epochs, self.config.epochs)
         if self.state.epoch < last:
-            refuse_small_disk(self.run.checkpoints, self.stepper.model, self.stepper.optimizer)
+            refuse_small_disk(
+                self.run.checkpoints, self.stepper.model, self.stepper.optimizer, self.average is not None
+            )
         total = last * len(self.batches)
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
@@ -139,6 +144,8 @@ class Trainer:
         if self.validates and self.state.best is None:
             primary = self.experiment.primary
             self.display.line(f"validation {primary} is undefined in every epoch: the last one is kept as the best")
+        if self.average is not None and self.complete and epochs is None:
+            self._save_average(self.average)
 
     @property
     def complete(self) -> bool:
@@ -172,6 +179,8 @@ class Trainer:
         }
         self._validate(entry)
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+        if self.average is not None:
+            self.average.after_epoch(self.state.epoch)
         self.loss_sum.zero_()
         self.skipped.zero_()
         self.run.log(entry)
@@ -229,6 +238,8 @@ class Trainer:
                 loss = self.stepper.take(group)
             self.state.step += 1
             self.state.batch += len(group)
+            if self.average is not None:
+                self.average.after_step()
             return loss
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -280,18 +291,40 @@ class Trainer:
             "loss_sum": self.loss_sum,
             "skipped": self.skipped,
         }
-        state = {
+        state: dict[str, Any] = {
             "run": self.run.fingerprint(),
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
         }
+        if self.average is not None:
+            tensors |= prefixed("average", self.average.weights)
+            state["averaged"] = self.average.count
         self.run.save("last", Checkpoint(tensors, state))
         self.saved = time.monotonic()
 
     def _save_best(self, epoch: int) -> None:
         state = {"run": self.run.fingerprint(), "progress": {"epoch": epoch, "score": self.state.best}}
         self.run.save("best", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
+
+    def _save_average(self, average: WeightAverage) -> None:
+        """Save the averaged weights; the network holds them afterwards."""
+        if not average.count:
+            self.display.line("train.average: training stopped before the epochs that count, so it is the last weights")
+        average.finish(self.stepper.forward, self._images())
+        ranks.take_statistics_of_first(self.stepper.model)
+        state = {"run": self.run.fingerprint(), "progress": {"epoch": self.state.epoch, "averaged": average.count}}
+        self.run.save("average", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
+
+    def _images(self) -> Iterator[Tensor]:
+        """The images of the epoch that would come next."""
+        with self.display.bar("batch statistics of the average", len(self.batches)) as advance:
+            for group in self.groups(self.state.epoch):
+                if ranks.any_of(self.stop.asked)[0]:
+                    raise Stopped
+                for batch in group:
+                    yield self.fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last)
+                    advance()
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         load_model(self.stepper.model, checkpoint, self.run.checkpoint("last"))
@@ -302,6 +335,8 @@ class Trainer:
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
             self.state = State(**checkpoint.state["progress"])
+            if self.average is not None:
+                self.average.load(checkpoint.part("average"), checkpoint.state["averaged"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"{self.run.checkpoint('last')}: no checkpoint to train on from ({error})") from error
         self.run.cut_log(self.state.log_lines)

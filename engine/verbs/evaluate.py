@@ -23,20 +23,23 @@ from ..scoring.masks import Options, masks_in, score_masks
 from ..store.outputs import Outputs
 
 
-def evaluate(path: Path, part: datasets.Part, checkpoint: str, overrides: list[str], display: Display) -> None:
-    """Score a trained run on one part, from its best or last checkpoint.
+def evaluate(path: Path, part: datasets.Part, checkpoint: str | None, overrides: list[str], display: Display) -> None:
+    """Score a trained run on one part, from a checkpoint; None for the one that `scores.checkpoint` names.
 
     Raises:
         UsageError: the folder is no run, or has no such checkpoint.
     """
     if Folds.holds(path):
+        scored = Folds(path).runs[0].config_with(overrides).scores
+        checkpoint = checkpoint or scored.checkpoint
         for run in Folds(path).runs:
             evaluate(run.path, part, checkpoint, overrides, display)
-        folder = path / results.evaluation_folder(part, checkpoint, Folds(path).runs[0].config_with(overrides).scores)
+        folder = path / results.evaluation_folder(part, checkpoint, scored)
         _present(folder, results.pool(Folds(path).runs, folder.name), f"{path}: {part} parts of all folds", display)
         return
     run = Run.open(path)
     config = run.config_with(overrides)
+    checkpoint = checkpoint or config.scores.checkpoint
     if not run.checkpoint(checkpoint).is_file():
         raise UsageError(f"{run.checkpoint(checkpoint)}: no such checkpoint; has the run been trained?")
     _warn_of_other_labels(config.data, display)

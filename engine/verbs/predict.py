@@ -30,7 +30,7 @@ def predict(
     path: Path,
     images: Sequence[Path],
     out: Path,
-    checkpoint: str,
+    checkpoint: str | None,
     probabilities: bool,
     suffix: str | None,
     anonymous: bool,
@@ -39,7 +39,8 @@ def predict(
 ) -> None:
     """Write masks, previews and, where wanted, probabilities for images, on their own grid.
 
-    The folder of a run with every fold predicts by the mean of the logits of its networks.
+    The weights are those of a checkpoint, None for the one that `scores.checkpoint` names. The folder of a run with
+    every fold predicts by the mean of the logits of its networks.
 
     Raises:
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable, a file of somebody
@@ -47,6 +48,7 @@ def predict(
     """
     runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
     config = runs[0].config_with(overrides)
+    checkpoint = checkpoint or config.scores.checkpoint
     adapter = build.build_adapter(config.data)
     if suffix is not None and adapter.kind != "volume":
         raise UsageError("--format is for volumes; masks of stills are PNG files")

@@ -24,7 +24,6 @@ from .train import complete
 MAY_CHANGE = (*FREE, "data.root")
 WHY = ("python", "platform", "packages", "git", "device", "threads")
 """What of the environment may make a difference."""
-CHECKPOINTS = ("last", "best")
 MARK = ".reproduces"
 """The file that tells a second run from one that somebody owns; it names the first."""
 
@@ -57,7 +56,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     config = config.model_copy(update={"name": f"{path.resolve().name}-reproduced", "output": output})
     if not run.finished:
         raise UsageError(f"{path}: not finished (no scores.json in it); train it to its end, then reproduce it")
-    for name in CHECKPOINTS:
+    for name in _checkpoints(run):
         run.load(name)  # all that will be compared is whole, before hours are spent on its counterpart
     run.history()
     run.read_json("scores.json")
@@ -98,7 +97,7 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
 def compare(run: Run, again: Run) -> list[str]:
     """Where two runs differ: the first place in their logs, in each checkpoint, in their scores."""
     found = [("data: ", changed_between([run, again])), ("log: ", log_difference(run.history(), again.history()))]
-    for name in CHECKPOINTS:
+    for name in _checkpoints(run):
         one, other = run.load(name).tensors, again.load(name).tensors
         for part in ("model.", ""):
             chosen = [{k: v for k, v in tensors.items() if k.startswith(part)} for tensors in (one, other)]
@@ -110,6 +109,11 @@ def compare(run: Run, again: Run) -> list[str]:
     if scores is not None:
         found.append(("scores: ", f"{scores[0]} was {scores[1]!r}, is {scores[2]!r}"))
     return [f"{where}{line}" for where, line in found if line is not None]
+
+
+def _checkpoints(run: Run) -> list[str]:
+    """The names of the checkpoints that a finished run has."""
+    return ["last", "best"] + (["average"] if run.config().train.average is not None else [])
 
 
 def _refuse_own(again: Run, run: Run) -> None:

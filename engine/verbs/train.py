@@ -151,7 +151,8 @@ def _prepare(config: Config, run: Run, display: Display) -> Experiment:
     except datasets.DataError as error:
         if not run.trained:
             raise
-        experiment = prepare(config, run.training, display, parts=["test", *parts_needed(run, "best", config)])
+        needed = parts_needed(run, config.scores.checkpoint, config)
+        experiment = prepare(config, run.training, display, parts=["test", *needed])
         display.line(f"note: scored without the training part, which baselines are made of: {error}")
         return experiment
 
@@ -193,13 +194,15 @@ def fit_trial(experiment: Experiment, run: Run, fabric: Fabric, display: Display
 
 
 def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
-    """Score the best checkpoint once on the test part, and write all that is known of it; the scores come last."""
+    """Score the chosen checkpoint once on the test part, and write all that is known of it; the scores come last."""
     config, adapter = experiment.config, experiment.adapter
     with stop.interrupts():
         snapshots = CaseSnapshots(
             experiment.samples("test"), len(adapter.classes), datasets.background_index(adapter.classes)
         )
-        model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display, snapshots.watch)
+        model, scores = score_checkpoint(
+            run, config.scores.checkpoint, "test", experiment, fabric, display, snapshots.watch
+        )
         snapshots.gather()
         if fabric.is_global_zero:
             results.draw(run, experiment, fabric, model, scores.document, display)
