@@ -132,7 +132,8 @@ class Header:
         part: `train`, `val` or `test`.
         checkpoint: `best` or `last`.
         epoch: of the checkpoint.
-        seed: of the training.
+        seed: of the training; None of an ensemble.
+        ensemble: how many networks, of several seeds, it is the mean of; None for one.
         fold: that is held out.
         folds: of a document of all held-out cases, how many there are.
         format: of the document.
@@ -157,6 +158,7 @@ class Header:
     checkpoint: str | None = None
     epoch: int | None = None
     seed: int | None = None
+    ensemble: int | None = None
     fold: int | None = None
     folds: int | None = None
     format: int = FORMAT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from segloss.names import unknown
 from ..configuration.checking import check
 from ..configuration.config import AblationSection, Config
 from ..configuration.source import Node, load, merge
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from ..experiment.folds import Folds, fold_configs
 from ..experiment.identity import FREE, fingerprint, flat
 from ..experiment.run import Run
@@ -29,6 +29,9 @@ SCORED = ("scores.background", "scores.grid", "scores.primary")
 TAKEN = ("ablation.json", "figures", "jobs", "probe.json", "report.html", "table.csv", "table.md", "table.tex")
 """What else lies in the folder of an ablation."""
 NOISE_FLOOR = "noise_floor"
+NO_MEMBERS = (
+    "scores.ensemble takes the networks of all seeds of another arm, but no other arm has the same training; add it"
+)
 OTHER_SEEDS = 10_000
 """The seeds of the noise floor are those of the baseline and so many more."""
 
@@ -43,6 +46,7 @@ class Cell:
         arm: its arm; empty where there are no arms.
         fold: that is held out.
         training_of: the run whose training this one shares; None for a training of its own.
+        members: of an ensemble, the runs of all seeds whose networks are scored together.
         trial: of a trial, which is not scored on the test part, how many epochs it trains now; None for other runs.
     """
 
@@ -51,6 +55,7 @@ class Cell:
     arm: str
     fold: int
     training_of: Run | None = None
+    members: tuple[Run, ...] = ()
     trial: int | None = None
 
     @property
@@ -95,6 +100,27 @@ def with_shared_trainings(cells: Sequence[Cell]) -> tuple[Cell, ...]:
         cell if own or cell.config.scores == leads[key].config.scores else replace(cell, training_of=leads[key].run)
         for cell, own, key in zip(cells, begun, trainings, strict=True)
     )
+
+
+def assembled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Cells of which some share a training, and of each ensemble one a fold, last, with its members.
+
+    Raises:
+        UsageError: an ensemble of networks that no other arm trains.
+    """
+    whole = {cell.run.path: cell for cell in cells if cell.config.scores.ensemble}
+    shared = with_shared_trainings([*(cell for cell in cells if not cell.config.scores.ensemble), *whole.values()])
+    by_path = {cell.run.path: cell for cell in shared}
+    found = []
+    for cell in shared:
+        if cell.config.scores.ensemble:
+            if cell.training_of is None:
+                raise UsageError(f"ablation.arms.{cell.arm}: {NO_MEMBERS}")
+            lead = by_path[cell.training_of.path].arm
+            of_lead = [one for one in shared if one.arm == lead and one.fold == cell.fold]
+            cell = replace(cell, members=tuple(one.training_of or one.run for one in of_lead))
+        found.append(cell)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,7 @@ class Ablation:
                     f"{node.value['arms'].value[name].at}: ablation.arms.{name}: data.size is the grid that "
                     "scores.grid: network scores on, so it is the same in every arm; use scores.grid: original"
                 )
+        problems += _ensemble_problems(section, node, arms)
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)), partly)
         if section.noise_floor:
@@ -172,13 +199,15 @@ class Ablation:
         return self.section.seeds or [self.config.seed]
 
     def seeds_of(self, arm: str) -> list[int]:
-        """The seeds of an arm, in the order of those that they are compared with."""
+        """The seeds of an arm, in the order of those that they are compared with; of an ensemble always the first."""
+        if self.arms[arm].scores.ensemble:
+            return self.seeds[:1] * len(self.seeds)
         return [(seed + OTHER_SEEDS) % 2**32 if arm == NOISE_FLOOR else seed for seed in self.seeds]
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Every run of the arms as configured, those of one seed together, so that early results can be compared."""
-        return with_shared_trainings(
+        return assembled(
             [
                 Cell(f"{arm} seed {seed} fold {fold}", one, arm, fold)
                 for index in range(len(self.seeds))
@@ -230,6 +259,19 @@ def _parts(config: Config) -> dict[str, Any]:
     document = config.document()
     document["model"].pop("acw")
     return {"data": document["data"], "model": document["model"], "batch size": document["train"]["batch_size"]}
+
+
+def _ensemble_problems(section: AblationSection, node: Node, arms: Mapping[str, Config]) -> Iterator[str]:
+    """Of arms that are ensembles: each takes the networks of at least two seeds of another."""
+    trained = {_training_key(arm) for arm in arms.values() if not arm.scores.ensemble}
+    for name in [name for name, arm in arms.items() if arm.scores.ensemble]:
+        at = f"{node.value['arms'].value[name].at}: ablation.arms.{name}"
+        if len(section.seeds or []) < 2:
+            yield f"{at}: scores.ensemble takes the networks of two seeds or more; set ablation.seeds"
+        if name == section.baseline:
+            yield f"{at}: is the baseline, so it cannot be an ensemble; choose another"
+        if _training_key(arms[name]) not in trained:
+            yield f"{at}: {NO_MEMBERS}"
 
 
 def _problems(section: AblationSection, node: Node) -> Iterator[str]:

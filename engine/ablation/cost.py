@@ -16,7 +16,8 @@ def cost(record: Record, folder: Path) -> Section | None:
     """What the finished trainings of each arm took, and the parameters of its network; None where none is finished."""
     rows = []
     for arm, one in record.arms.items():
-        runs = [run for name, _, _, run in record.every(folder) if name == arm and run.finished]
+        of_arm = [run for name, _, _, run in record.every(folder) if name == arm and run.finished]
+        runs = [*{one.path: one for run in of_arm for one in run.members}.values()]  # an ensemble stands for all seeds
         logs = [log for log in (run.history() for run in runs) if log and all("seconds" in line for line in log)]
         if not logs:
             continue

@@ -22,7 +22,7 @@ def scores_of(arms: Mapping[str, Method]) -> Section:
     rows = [
         [
             name,
-            str(len(arm.documents)),
+            "all in one" if arm.header.ensemble else str(len(arm.documents)),
             *(_spread(score_by_seed(arm, score.aggregation, score.metric)) for score in every),
         ]
         for name, arm in arms.items()
@@ -32,9 +32,9 @@ def scores_of(arms: Mapping[str, Method]) -> Section:
 
 
 def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
-    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined."""
+    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined. One of an ensemble."""
     found = []
-    for documents in arm.documents.values():
+    for documents in [*arm.documents.values()][: 1 if arm.header.ensemble else None]:
         values = _of_folds(documents, aggregation)
         kind, _, name = score.partition(" ")
         value = values["classes"].get(name, {}).get(kind) if name else values["mDSC" if score == "mDSC" else "mIoU"]

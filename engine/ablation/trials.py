@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..experiment.experiment import prepare
 from ..experiment.run import Run
 from ..store.files import read_json, write_json
-from .arms import Ablation, Cell, fold_runs, with_shared_trainings
+from .arms import Ablation, Cell, assembled, fold_runs, with_shared_trainings
 from .executors import Executor
 from .grid import train_cells
 from .search import FEWEST_GROUPS, TOO_FEW, Search
@@ -114,7 +114,7 @@ def refuse_few_groups(cells: Sequence[Cell], display: Display) -> None:
 def tuned_cells(ablation: Ablation, tuners: Sequence[Tuner]) -> tuple[Cell, ...]:
     """The runs of all arms, seeds and folds with what is chosen for them, as far as it is."""
     chosen = {tuner.arm: tuner.chosen() for tuner in tuners}
-    return with_shared_trainings(
+    return assembled(
         [
             Cell(f"{arm} seed {seed} fold {fold}", fold_runs(config, folder, seed)[fold], arm, fold)
             for index in range(len(ablation.seeds))

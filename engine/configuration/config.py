@@ -272,6 +272,9 @@ class ScoresSection(Strict):
     checkpoint: Literal["best", "last", "average"] = "best"
     """The weights that are scored and predict: those of the best epoch on validation, of the last, or the average of
     `train.average`."""
+    ensemble: bool = False
+    """In an arm of an ablation: score the mean of the logits of the networks of all seeds that another arm, which
+    differs in how it is scored alone, has trained."""
     flip: bool = False
     """Average the logits with those of the mirrored image, when a checkpoint is scored; validation does not."""
     largest_component: bool = False

@@ -21,7 +21,14 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-SCORING = ("scores.checkpoint", "scores.flip", "scores.largest_component", "scores.adjust", "scores.tolerance")
+SCORING = (
+    "scores.checkpoint",
+    "scores.ensemble",
+    "scores.flip",
+    "scores.largest_component",
+    "scores.adjust",
+    "scores.tolerance",
+)
 """What decides how a checkpoint is scored, and not how it is trained: runs that differ in these alone share one.
 
 Validation, which chooses the checkpoint, predicts in the windows of a run, so these belong to its training.

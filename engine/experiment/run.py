@@ -79,18 +79,20 @@ class Run:
         except OSError as error:
             raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
 
-    def share(self, config: Config, other: Run | None) -> None:
+    def share(self, config: Config, other: Run | None, members: Sequence[Run] = ()) -> None:
         """Say whose training this run, which is not finished, is scored from, unless it has begun its own.
 
         Args:
             config: of this run.
             other: None for a training of its own.
+            members: of an ensemble, the runs whose networks are scored together, `other` among them.
         """
         if other is None:
             (self.path / SHARED).unlink(missing_ok=True)
         elif not self.has_own_training:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write_json(SHARED, {"run": os.path.relpath(other.path, self.path)})
+            relative = [os.path.relpath(run.path, self.path) for run in (other, *members)]
+            self.write_json(SHARED, {"run": relative[0]} | ({"members": relative[1:]} if members else {}))
             self.create(config)
 
     @classmethod
@@ -138,12 +140,20 @@ class Run:
     @property
     def training(self) -> Run:
         """The run whose checkpoints and log belong to this one: itself, but where it shares those of another."""
-        if not self.shares_training:
-            return self
+        return self._shared("run")[0] if self.shares_training else self
+
+    @property
+    def members(self) -> list[Run]:
+        """The runs whose networks are scored: its training, or those of an ensemble."""
+        return self._shared("members") if self.shares_training else [self]
+
+    def _shared(self, key: str) -> list[Run]:
         found = self.read_json(SHARED)
-        if not isinstance(found, dict) or not isinstance(found.get("run"), str):
+        paths = found.get(key, found.get("run")) if isinstance(found, dict) else None
+        paths = [paths] if isinstance(paths, str) else paths
+        if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
             raise UsageError(f"{self.path / SHARED}: damaged; restore it, or remove the folder")
-        return Run(Path(os.path.normpath(self.path / found["run"])), writes=False)
+        return [Run(Path(os.path.normpath(self.path / path)), writes=False) for path in paths]
 
     @property
     def checkpoints(self) -> Path:
@@ -167,10 +177,11 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether the training is complete."""
-        training = self.training
-        complete = (training.path / TRAINED).is_file() and training.checkpoint("best").is_file()
-        return complete or training.finished
+        """Whether the training is complete; of an ensemble, all of them."""
+        return all(
+            ((one.path / TRAINED).is_file() and one.checkpoint("best").is_file()) or one.finished
+            for one in self.members
+        )
 
     @property
     def finished(self) -> bool:

@@ -23,6 +23,7 @@ from ..experiment.experiment import Experiment
 from ..experiment.run import Run
 from ..processes import ranks
 from .evaluation import case_logits
+from .inference import Ensemble
 
 FILE = "adjustment.json"
 """What has been fitted for the checkpoints of a run, one entry for each way of inference."""
@@ -92,7 +93,8 @@ def adjust(
             display.line(f"scores.adjust: an offset at the edge of ±{section.limit:g}; scores.adjust.limit widens it")
     assert found.offsets is not None
     assert found.temperature is not None
-    model.module.adjustment = fabric.to_device(LogitAdjustment(list(found.offsets), found.temperature))
+    network = model if isinstance(model, Ensemble) else model.module
+    network.adjustment = fabric.to_device(LogitAdjustment(list(found.offsets), found.temperature))
     return found
 
 

@@ -9,12 +9,15 @@ from lightning_fabric import Fabric
 
 import datasets
 
+from ..configuration.config import Config
 from ..console.display import Display
+from ..errors import UsageError
 from ..experiment.device import load_trained
 from ..experiment.experiment import Experiment
 from ..experiment.run import Run
 from .adjustment import adjust
 from .evaluation import Prediction, Scores, score
+from .inference import Ensemble
 from .memory import out_of_memory_explained
 
 Watch = Callable[[Iterable[Prediction]], Iterable[Prediction]]
@@ -30,6 +33,29 @@ class ScoredCheckpoint(NamedTuple):
 
     model: Any
     scores: Scores
+
+
+def load_networks(
+    run: Run, checkpoint: str, config: Config, adapter: datasets.Adapter, fabric: Fabric
+) -> tuple[Any, int | None]:
+    """The network of a run with the weights of a checkpoint, set up by Fabric, and its epoch; of an ensemble all.
+
+    Raises:
+        UsageError: no such checkpoint, or one that is damaged or of another run; an ensemble of no other runs.
+    """
+    members = run.members
+    if config.scores.ensemble and len(members) < 2:
+        raise UsageError(
+            f"{run.path}: scores.ensemble takes the networks of all seeds of an arm; it is for arms of an ablation"
+        )
+    found = [one.load(checkpoint) for one in members]
+    networks = [
+        load_trained(one, weights, checkpoint, config, adapter, fabric)
+        for one, weights in zip(members, found, strict=True)
+    ]
+    if len(networks) > 1:
+        return Ensemble(networks), None
+    return networks[0], found[0].state["progress"]["epoch"]
 
 
 def score_checkpoint(
@@ -55,8 +81,7 @@ def score_checkpoint(
     Raises:
         UsageError: no such checkpoint, or one that is damaged or of another run; images that do not fit into memory.
     """
-    loaded = run.load(checkpoint)
-    model = load_trained(run, loaded, checkpoint, experiment.config, experiment.adapter, fabric)
+    model, epoch = load_networks(run, checkpoint, experiment.config, experiment.adapter, fabric)
     track = display.track(f"scoring {part}")
     with out_of_memory_explained():
         adjustment = adjust(model, run, checkpoint, experiment.config, fabric, lambda: experiment, display)
@@ -69,5 +94,7 @@ def score_checkpoint(
             thorough=True,
             adjustment=adjustment,
         )
-    epoch = loaded.state["progress"]["epoch"]
-    return ScoredCheckpoint(model, counts.scores(checkpoint=checkpoint, epoch=epoch))
+    origin = {"checkpoint": checkpoint, "epoch": epoch}
+    if isinstance(model, Ensemble):
+        origin |= {"ensemble": len(model.networks), "seed": None}
+    return ScoredCheckpoint(model, counts.scores(**origin))

@@ -66,10 +66,10 @@ class PartCounts:
         """The document and the rows of slices.
 
         Args:
-            **origin: what the header says of the weights: `checkpoint` and `epoch`.
+            **origin: what the header says of the weights, such as `checkpoint` and `epoch`.
         """
         ids, groups = [case.id for case in self.cases], [case.group for case in self.cases]
-        document = self.volumes.into(self.counts.document(self.classes, ids, groups, **self.header, **origin))
+        document = self.volumes.into(self.counts.document(self.classes, ids, groups, **self.header | origin))
         if self.calibration is not None:
             document = replace(document, calibration=self.calibration.document(self.classes))
         units = [

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from datasets.grid import Shape, between_slices
+from segloss.adjustment import LogitAdjustment
 
 from ..configuration.config import ScoresSection
 
@@ -22,15 +23,20 @@ class Ensemble(nn.Module):
 
     Args:
         networks: of the same classes.
+
+    Attributes:
+        adjustment: what is done to the mean; None for nothing.
     """
 
     def __init__(self, networks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
+        self.adjustment: LogitAdjustment | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, channels, H, W)` to `(N, C, H, W)` float32."""
-        return torch.stack([network(images).float() for network in self.networks]).mean(0)
+        logits = torch.stack([network(images).float() for network in self.networks]).mean(0)
+        return logits if self.adjustment is None else self.adjustment(logits)
 
 
 def infer(model: Any, images: Tensor, scores: ScoresSection) -> Tensor:
@@ -52,6 +58,7 @@ def describe(scores: ScoresSection) -> str:
     words = "whole image"
     if scores.window is not None:
         words = f"windows of {scores.window[0]}x{scores.window[1]}, overlap {scores.overlap:g}"
+    words += ", mean of the networks of all seeds" if scores.ensemble else ""
     words += ", with its mirror image" if scores.flip else ""
     words += f", logits adjusted ({scores.adjust.kind})" if scores.adjust is not None else ""
     return words + (", largest component of each class" if scores.largest_component else "")

@@ -33,6 +33,7 @@ from ..store.scores import read_scores
 from .baseline import best_threshold, mean_mask
 from .evaluation import Scores
 from .features import features, principal_components
+from .inference import Ensemble
 from .overlays import save_overlays
 from .pooling import pooled, read_images
 from .tables import by_fold, rules, score_tables
@@ -40,6 +41,8 @@ from .tables import by_fold, rules, score_tables
 
 def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: ScoresDocument, display: Display) -> None:
     """The curves of a run, what its network confuses, how sure it is and what its head sees, pictures of test cases.
+
+    Of an ensemble curves and features are those of the first network.
 
     Args:
         run: the folder.
@@ -86,6 +89,7 @@ def draw_scores(folder: Path, scores: ScoresDocument) -> None:
 def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
     """The penultimate features of test pixels in two dimensions, as a picture and as CSV."""
     samples, classes = experiment.samples("test"), experiment.adapter.classes
+    model = model.networks[0] if isinstance(model, Ensemble) else model
     found = features(model.module, model, samples, fabric, experiment.config.scores.window)
     points, shares = principal_components(found.vectors)
     features_picture(points, found.labels, shares, classes).savefig(folder / "features.png", dpi=DPI)

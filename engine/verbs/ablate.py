@@ -76,8 +76,9 @@ def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Di
         cells = _tuned(ablation, tuners, display) if tuners else ablation.cells
         left = [cell for cell in cells if not cell.finished]
         for cell in left:
-            cell.run.share(cell.config, cell.training_of)
-        failed += train_cells(left, executor, display)
+            cell.run.share(cell.config, cell.training_of, cell.members)
+        failed += train_cells([cell for cell in left if not cell.members], executor, display)
+        failed += train_cells([cell for cell in left if cell.members], executor, display)  # once these are trained
         _conclude(ablation, cells, display)
     if failed:
         raise UsageError("\n".join(failed))
@@ -110,6 +111,7 @@ def _refuse_unfit(ablation: Ablation, cells: Sequence[Cell]) -> None:
 def _list_cells(cells: Sequence[Cell], display: Display) -> None:
     for cell in cells:
         todo = "to train" if cell.training_of is None else f"to score, with the training of {cell.training_of.path}"
+        todo += f" and {len(cell.members) - 1} more" if cell.members else ""
         display.line(f"  {cell.title}: {'finished' if cell.finished else todo}")
 
 

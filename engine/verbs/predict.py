@@ -14,11 +14,12 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
-from ..experiment.device import launch, load_trained
+from ..experiment.device import launch
 from ..experiment.experiment import prepare
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring.adjustment import adjust, parts_needed
+from ..scoring.checkpoint import load_networks
 from ..scoring.inference import Ensemble
 from ..scoring.prediction import Files, inputs, predict_file, write_classes, write_prediction
 from ..store.outputs import Outputs, left_over
@@ -60,7 +61,7 @@ def predict(
     earlier = outputs.claim([CLASSES, *chain.from_iterable(files.values())])
     activation = _activation(config, len(adapter.classes)) if probabilities else None
     fabric = launch(config.train)
-    networks = [load_trained(run, run.load(checkpoint), checkpoint, config, adapter, fabric) for run in runs]
+    networks = [load_networks(run, checkpoint, config, adapter, fabric)[0] for run in runs]
     for run, network in zip(runs, networks, strict=True):
         parts = parts_needed(run, checkpoint, config)
         of_run = run.config_with(overrides) if parts else config  # with its own fold

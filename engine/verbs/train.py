@@ -134,9 +134,14 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
         fit_trial(experiment, run, fabric, display, stop, trial)
         return
     if run.shares_training and not run.trained:
+        left = ", ".join(str(one.path) for one in run.members if not one.trained)
         raise UsageError(
-            f"{run.path}: is scored from the checkpoints of {training.path}, which is not trained; train that first "
-            "(the same `ablate` command does)"
+            f"{run.path}: is scored from the checkpoints of {left}, which is not trained; train that first (the same "
+            "`ablate` command does)"
+        )
+    if config.scores.ensemble and not run.shares_training:
+        raise UsageError(
+            f"{run.path}: scores.ensemble takes the networks of another arm; it is for arms of an ablation"
         )
     if not run.trained:
         refuse_unfit(experiment)
