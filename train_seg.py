@@ -295,22 +295,27 @@ Cells are processes of this machine, or go to a Dask scheduler's workers, or as 
     "compare": Verb(
         help="compare two methods",
         description="""\
-Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, or any
-scores.json, of ours or of another trainer (header.classes; cases: case, group, class, tp, fp, fn):
+Compare two methods patient by patient: runs, folders with the folds of one, arms of an ablation, any scores.json,
+nnU-Net's summary.json or the folder of a trainer with those of its folds, MONAI's mean_dice_raw.csv or any CSV file
+of case, class, DSC:
 
   python train_seg.py compare runs/prostate-adfl runs/prostate-ce
   python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
-  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}'
+  python train_seg.py compare runs/prostate-adfl nnunet/nnUNetTrainer__nnUNetPlans__2d
+  python train_seg.py compare monai/mean_dice_raw.csv theirs.csv
+  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}' \
+      --html page.html
 
-Folders of masks are scored against --ref, with the options of `evaluate --pred`. Of two ablations every arm that
-both have is compared.
+Folders of masks are scored against --ref, with the options of `evaluate --pred`; a dataset.json beside them names their
+classes. Classes are matched by name, cases by file name. Of two ablations every arm that both have is compared.
 """,
         arguments=[
-            argument("a", type=_path, help="a run, an arm, or a scores.json"),
+            argument("a", type=_path, help="a run, an arm, scores of any program, or masks"),
             argument("b", type=_path, help="what it is compared with"),
             REFERENCE,
-            overrides("with --ref: what the masks mean"),
+            overrides("what masks, and scores of other programs, mean"),
             argument("--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"),
+            argument("--html", type=_path, metavar="FILE", help="write a page too, with the same cases side by side"),
         ],
     ),
     "report": Verb(

@@ -23,6 +23,7 @@ from .comparison import ALPHA, FEWEST, Comparison, Outcome
 from .multiplicity import together
 from .names import check_choice
 from .networks import Floats, Networks, networks
+from .random_effects import RandomEffects, random_effects
 from .ranks import mean_ranks, rank_intervals, share_best
 
 __all__ = [
@@ -30,9 +31,11 @@ __all__ = [
     "FEWEST",
     "Comparison",
     "Outcome",
+    "RandomEffects",
     "mean_ranks",
     "paired",
     "pooled",
+    "random_effects",
     "rank_intervals",
     "share_best",
     "together",
@@ -129,7 +132,7 @@ def pooled(
     shares = ((sizes / whole + other_sizes / other_whole) / 2).mean(-1)
     means = [(one.sum(0) / total).mean() for one, total in ((hits, whole), (others, other_whole))]
     pseudo = values.sum(0) + len(values) * (values - shares * values.sum(0))
-    own = (_mean_score(first, score) - _mean_score(second, score)).mean(1)
+    own = (mean_score(first, score) - mean_score(second, score)).mean(1)
     return _comparison(
         (float(means[0]), float(means[1])),
         values,
@@ -175,7 +178,7 @@ def _ratio(counts: Floats, score: Score) -> tuple[Floats, Floats]:
     return weight * counts[..., 0], weight * counts[..., 0] + counts[..., 1] + counts[..., 2]
 
 
-def _mean_score(counts: Floats, score: Score) -> Floats:
+def mean_score(counts: Floats, score: Score) -> Floats:
     """The mean score over classes, `(...)`, of counts `(..., C, 3)`; NaN where no class is anywhere."""
     found, whole = _ratio(counts, score)
     there = whole > 0

@@ -82,6 +82,11 @@ class Comparison:
         return float(np.sqrt((self.deviations**2).sum() / (self.groups - 1))) if self.groups > 1 else 0.0
 
     @property
+    def error(self) -> float:
+        """The standard error of the difference, of groups and seeds; where counts are pooled, to first order."""
+        return float(np.sqrt(self.spread**2 / self.groups + self.networks.variance))
+
+    @property
     def d_z(self) -> float | None:
         """Difference over spread (Cohen); None where groups do not differ."""
         return self.difference / self.spread if self.spread else None

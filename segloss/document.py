@@ -1,7 +1,7 @@
 """The scores document, `scores.json`: what was scored, how, and the scores. Another trainer can write one too.
 
 Needed of a document are `header.classes` and `cases`, a row for each case and class with `case`, `class`, `tp`, `fp`
-and `fn`. All else is filled in: see `ScoresDocument.from_json`.
+and `fn`, or with `DSC` alone. All else is filled in: see `ScoresDocument.from_json`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ DISTANCES = ("HD95", "ASSD")
 """Scores in mm, of which less is better."""
 VOLUME_MEANS = (*DISTANCES, "surface_DSC", "volume_error_ml", "relative_volume_error")
 """What a row of a volume may hold beside the scores of its counts, and of which there are means by case."""
+COUNTS = ("tp", "fp", "fn")
 MEASURED = {*VOLUME_MEANS, "volume_ml", "reference_ml"}
 
 
@@ -196,9 +197,9 @@ class Row:
         case: its id.
         group: what must not be split, such as a patient; the case itself where nothing else is known.
         label: the name of the class.
-        tp: true positives.
-        fp: false positives.
-        fn: false negatives.
+        tp: true positives; None where only scores are known.
+        fp: false positives, as `tp`.
+        fn: false negatives, as `tp`.
         scores: DSC, IoU, precision and recall, fractions of 1, None where undefined; of volumes also those in mm and
             ml that were measured.
         fold: that held it out, in a document of several.
@@ -208,9 +209,9 @@ class Row:
     case: str
     group: str
     label: str
-    tp: int
-    fp: int
-    fn: int
+    tp: int | None
+    fp: int | None
+    fn: int | None
     scores: Mapping[str, float | None]
     fold: int | None = None
     slice: int | None = None
@@ -228,6 +229,20 @@ class Row:
         tp, fp, fn = counts
         scores = {name: part / whole if whole else None for name, (part, whole) in class_ratios(tp, fp, fn).items()}
         return cls(unit.case, unit.group, label, tp, fp, fn, scores | dict(more or {}), fold, unit.slice)
+
+    @classmethod
+    def from_dsc(
+        cls,
+        unit: Unit,
+        label: str,
+        dsc: float | None,
+        more: Mapping[str, float | None] | None = None,
+        fold: int | None = None,
+    ) -> Row:
+        """A row of which the DSC is known, and so its IoU, but not the counts; and more scores after these."""
+        iou = None if dsc is None else dsc / (2 - dsc)
+        scores = {"DSC": dsc, "IoU": iou, "precision": None, "recall": None}
+        return cls(unit.case, unit.group, label, None, None, None, scores | dict(more or {}), fold, unit.slice)
 
     def flat(self) -> dict[str, Any]:
         """As it is written, to JSON or CSV."""
@@ -284,10 +299,11 @@ class ScoresDocument:
     def from_json(cls, document: object) -> ScoresDocument:
         """Read what `to_json`, an older program or another trainer wrote.
 
-        DSC, IoU, precision and recall follow from the counts, and a group is its case where none is named. Without
-        `kind` a document is of volumes where a row holds a distance in mm, where there are more images than cases, or
-        where a background is left out; of stills otherwise. Without `primary` it is that of `Primary.of_kind`. An
-        aggregation is whole or left out; of it accuracy and the scores of a class may be None.
+        DSC, IoU, precision and recall follow from the counts, of a row that has none its IoU from its DSC, and a group
+        is its case where none is named. Without `kind` a document is of volumes where a row holds a distance in mm,
+        where there are more images than cases, or where a background is left out; of stills otherwise. Without
+        `primary` it is that of `Primary.of_kind`. An aggregation is whole or left out; of it accuracy and the scores of
+        a class may be None.
 
         Raises:
             ValueError: a key that is missing or holds something else, two rows of one case and class, a class that does
@@ -380,11 +396,14 @@ def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     label = _text(_needed(row, "class", f"{at}."), f"{at}.class")
     if label not in classes:
         raise ValueError(f"{at}: the class {label!r} is none of {', '.join(classes)}")
-    counts = [_count(_needed(row, key, f"{at}."), f"{at}.{key}") for key in ("tp", "fp", "fn")]
     more = {key: _measured(value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
     group, fold = row.get("group"), row.get("fold")
     unit = Unit(case, _text(group, f"{at}.group") if group else case)
-    return Row.from_counts(unit, label, counts, more, None if fold is None else _whole(fold, f"{at}.fold"))
+    fold = None if fold is None else _whole(fold, f"{at}.fold")
+    if "DSC" in row and all(row.get(key) is None for key in COUNTS):
+        return Row.from_dsc(unit, label, _fraction(row["DSC"], f"{at}.DSC"), more, fold)
+    counts = [_count(_needed(row, key, f"{at}."), f"{at}.{key}") for key in COUNTS]
+    return Row.from_counts(unit, label, counts, more, fold)
 
 
 def _refuse_twice(rows: Sequence[Row]) -> None:

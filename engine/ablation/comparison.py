@@ -61,11 +61,13 @@ class Method:
         name: it is called.
         documents: by seed, the scores document of each fold; the key is None where the seed is not known.
         tuned: each fold has chosen values of its own for it.
+        read_as: how files of other programs were read, in words.
     """
 
     name: str
     documents: dict[int | None, list[ScoresDocument]]
     tuned: bool = False
+    read_as: Sequence[str] = ()
     _scores: dict[int | None, GroupScores] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -85,6 +87,11 @@ class Method:
             self._scores[seed] = GroupScores.of(self.rows(seed), self.header)
         return self._scores[seed]
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether the pixels of the classes are known, and not their scores alone."""
+        return all(row.tp is not None for seed in self.documents for _, row in self.rows(seed))
+
     def holds(self, score: str, label: str) -> bool:
         """Whether a row of a class has a score."""
         documents = (document for of_seed in self.documents.values() for document in of_seed)
@@ -97,7 +104,7 @@ def measures(method: Method) -> list[Measure]:
     """What methods are compared in: the primary metric; of each class its score, HD95 of volumes, misses, inventions.
 
     A document has no rows of the slices of volumes, so where their primary metric is by image they are compared by
-    case; a still is its own image.
+    case; a still is its own image. See `matched` for methods of which only scores are known.
     """
     primary, classes = method.header.primary, method.header.counted
     by: Literal["case", "dataset"] = "dataset" if primary.aggregation == "dataset" else "case"
@@ -136,21 +143,54 @@ def compared(
             f"{a.name} and {b.name} have no patient or group in common for {measure.title}; the column `group` of "
             "`cases` says who is who"
         )
-    seeds = [seed for seed in a.documents if seed in b.documents]
-    found = [[one.scores(seed) for seed in seeds or one.documents] for one in (a, b)]
-    first, second = (np.stack([_values(one, measure, groups) for one in of], axis=1) for of in found)
-    if not seeds:
-        first, second = first.mean(1, keepdims=True), second.mean(1, keepdims=True)
-    folds, tuned = folds_of(found[0], groups), a.tuned or b.tuned
+    first, second = _both(a, b, measure, groups)
+    folds = folds_of([a.scores(seed) for seed in _seeds(a, b) or a.documents], groups)
+    tuned = a.tuned or b.tuned
     if measure.aggregation == "case":
         return compare.paired(first, second, folds, groups, tested, tuned)
-    wanted = a.header.counted if measure.name is None else [measure.name]
-    left_out = [index for index, name in enumerate(a.header.classes) if name not in wanted]
+    wanted = _wanted(a.header, measure)
+    left_out = [index for index in range(len(a.header.classes)) if index not in wanted]
     score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
     try:
         return compare.pooled(first, second, score, left_out, folds, groups, tested, tuned)
     except ValueError as error:
         raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, {error}") from error
+
+
+def group_scores(
+    a: Method, b: Method, measure: Measure, groups: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`(G,)` the scores of some groups by each of two methods, the mean over the seeds that are compared.
+
+    Where counts are pooled, a group's own score; NaN where it holds none of the classes.
+    """
+    first, second = _both(a, b, measure, groups)
+    if measure.aggregation == "dataset":
+        score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
+        wanted = _wanted(a.header, measure)
+        first, second = (compare.mean_score(one[:, :, wanted], score) for one in (first, second))
+    return first.mean(1), second.mean(1)
+
+
+def _both(
+    a: Method, b: Method, measure: Measure, groups: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The values of two methods, `(G, S)` of seeds that both have, else `(G, 1)`; counts `(G, S, C, 3)`."""
+    seeds = _seeds(a, b)
+    found = [[one.scores(seed) for seed in seeds or one.documents] for one in (a, b)]
+    first, second = (np.stack([_values(one, measure, groups) for one in of], axis=1) for of in found)
+    return (first, second) if seeds else (first.mean(1, keepdims=True), second.mean(1, keepdims=True))
+
+
+def _seeds(a: Method, b: Method) -> list[int | None]:
+    """Those that both have."""
+    return [seed for seed in a.documents if seed in b.documents]
+
+
+def _wanted(header: Header, measure: Measure) -> list[int]:
+    """The indices of the classes of a measure."""
+    names = header.counted if measure.name is None else [measure.name]
+    return [index for index, name in enumerate(header.classes) if name in names]
 
 
 def common_groups(methods: Sequence[Method], measure: Measure) -> list[str]:
@@ -216,14 +256,29 @@ def not_paired(a: Method, b: Method) -> list[str]:
             for seed, count in short.items()
         ]
     references = [_references(one) for one in (a, b)]
-    _refuse_other_references(a, b, *references)
+    if a.has_counts and b.has_counts:
+        _refuse_other_references(a, b, *references)
     for index, (mine, other) in enumerate(((a, b), (b, a))):
-        alone = sorted({case for case, _ in references[index]} - {case for case, _ in references[1 - index]})
-        if alone:
+        cases = [{case for case, _ in of_one} for of_one in (references[index], references[1 - index])]
+        if alone := sorted(cases[0] - cases[1]):
             lines.append(
                 f"only {mine.name} has {_listed(alone)}: left out, or its group is of other cases in {other.name}"
             )
+        if not (a.has_counts and b.has_counts):
+            lines += _scored_alone(mine, *(references[one] for one in (index, 1 - index)))
     return lines
+
+
+def _scored_alone(
+    method: Method, ours: Mapping[tuple[str, str], int], theirs: Mapping[tuple[str, str], int]
+) -> Iterator[str]:
+    """Where a method alone has a score of a class in a case that both have; a line for each class."""
+    by_class: dict[str, list[str]] = {}
+    for case, label in sorted(ours.keys() & theirs.keys()):
+        if ours[case, label] and not theirs[case, label]:
+            by_class.setdefault(label, []).append(case)
+    for label, cases in by_class.items():
+        yield f"only {method.name} has a score of {label} in {_listed(cases)}: left out"
 
 
 def refuse_different(a: Method, b: Method) -> None:
@@ -254,9 +309,12 @@ def _refuse_other_references(
 
 
 def _references(method: Method) -> dict[tuple[str, str], int]:
-    """The pixels of the reference by case and class, where there are any."""
+    """The pixels of the reference by case and class; by scores alone 1 where there is one, else 0."""
     rows = (row for seed in method.documents for _, row in method.rows(seed))
-    return {(row.case, row.label): row.tp + row.fn for row in rows if row.tp + row.fn}
+    return {
+        (row.case, row.label): (row.scores["DSC"] is not None) if row.tp is None or row.fn is None else row.tp + row.fn
+        for row in rows
+    }
 
 
 def _listed(names: Iterable[str]) -> str:

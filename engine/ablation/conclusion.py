@@ -9,6 +9,7 @@ from pathlib import Path
 from segloss.compare import FEWEST
 from segloss.document import ScoresDocument
 
+from ..configuration.config import LossSection, TuneSection
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
@@ -19,6 +20,8 @@ from .cost import cost
 from .detection import detection
 from .documents import arms_of
 from .forest import acw_curves, class_bars, forest, learning_curves
+from .journal import journal_table
+from .paragraph import statistical_analysis
 from .ranking import ranking
 from .record import Record
 from .score_tables import beside_paper, scores_of
@@ -28,7 +31,7 @@ from .verdicts import COLUMNS, METHOD, Verdicts, compare_arms
 CAPTIONS = {
     "forest": "differences from the baseline, with 95 % intervals",
     "classes": "every class by every arm",
-    "learning_curves": "training loss and validation score by arm",
+    "learning_curves": "validation score and training loss by arm",
     "acw_curves": "adaptive class weights",
     "trials": TRIALS_CAPTION,
 }
@@ -89,7 +92,7 @@ class Conclusion:
     def sections(self) -> Iterator[Section]:
         """The tables, as they are printed and written to files."""
         yield scores_of(self.arms)
-        yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs)
+        yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs, self.record.tune)
         yield from self.tuning()
         if (section := adjusted(self.arms)) is not None:
             yield section
@@ -97,6 +100,14 @@ class Conclusion:
             yield section
         if self.record.paper is not None:
             yield beside_paper(self.arms, self.record.paper)
+
+    def journal(self) -> list[Section]:
+        """The table for a paper; none where nothing can be compared."""
+        if not self.verdicts:
+            return []
+        floor = self.record.noise_floor
+        ranks = next(ranking(self.arms, self.verdicts[0], floor))
+        return [journal_table(self.verdicts, [ranks.rows[row][0] for row, _ in ranks.bold], floor)]
 
     def tuning(self) -> Iterator[Section]:
         """How the arms were tuned; nothing where they were not."""
@@ -113,17 +124,19 @@ class Conclusion:
         """Draw the pictures of what is finished into `figures`."""
         self.figures.mkdir(exist_ok=True)
         header = next(iter(self.arms.values())).header
-        histories = {
-            arm: [run.history() for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
+        runs = {
+            arm: [run for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
             for arm in self.arms
             if self.record.arms[arm].shares is None  # else it has no training of its own
         }
+        histories = {arm: [run.history() for run in of_arm] for arm, of_arm in runs.items()}
+        losses = {arm: loss_in_words(of_arm[0].config().loss) for arm, of_arm in runs.items()}
         pictures = {
             "forest": forest([one for one in self.verdicts if one.measure.score not in DETECTION])
             if self.verdicts
             else None,
             "classes": class_bars(self.arms),
-            "learning_curves": learning_curves(histories, str(header.primary)),
+            "learning_curves": learning_curves(histories, str(header.primary), losses),
             "acw_curves": acw_curves(histories, header.classes),
             "trials": trials_picture(self.record.tunings(self.folder), str(header.primary)),
         }
@@ -142,19 +155,36 @@ class Conclusion:
         return {CAPTIONS[name]: path} if path.is_file() else {}
 
 
+def loss_in_words(sections: Sequence[LossSection]) -> str:
+    """A loss, or the sum of several, with what is not as usual: `dice + 0.5 ce`, `focal (gamma 1)`."""
+    return " + ".join(map(_term, sections))
+
+
+def _term(section: LossSection) -> str:
+    values = section.model_dump()
+    usual = {key: field.default for key, field in type(section).model_fields.items()}
+    changed = [f"{key} {values[key]}" for key in values if key not in ("name", "weight") and values[key] != usual[key]]
+    weight = "" if section.weight == 1 else f"{section.weight:g} "
+    return weight + section.name + (f" ({', '.join(changed)})" if changed else "")
+
+
 def verdict_sections(
     found: Sequence[Verdicts],
     arms: Mapping[str, Method],
     noise_floor: str | None = None,
     differs: Mapping[str, Sequence[str]] | None = None,
+    tune: TuneSection | None = None,
 ) -> Iterator[Section]:
     """The verdicts in words and numbers: of the first measure those of all arms, of classes those that differ.
+
+    The last two sections are a paragraph on the analysis, and how all is worked out.
 
     Args:
         found: the verdicts of all measures.
         arms: by name, what they are about.
         noise_floor: the arm that is the baseline with other seeds.
         differs: by arm, what else it differs from the baseline in.
+        tune: how the arms were tuned; None where they were not.
     """
     if not found:
         return
@@ -169,6 +199,7 @@ def verdict_sections(
     if (section := detection(arms, found[1:])) is not None:
         yield section
     yield from ranking(arms, first, noise_floor)
+    yield statistical_analysis(found, arms, noise_floor, tune)
     yield Section("how this is worked out", [METHOD, *_remarks(first)])
 
 

@@ -1,4 +1,4 @@
-"""Scores documents from files: ours, another trainer's, or those of masks that lie in a folder."""
+"""Scores documents of a method from files: ours, another trainer's, nnU-Net's, or a CSV file's."""
 
 from __future__ import annotations
 
@@ -7,33 +7,59 @@ from pathlib import Path
 from segloss.document import ScoresDocument
 
 from ..errors import UsageError
+from ..scoring.mask_options import Options
+from ..scoring.nnunet import read_summary, summaries
 from ..scoring.results import read_document
+from ..scoring.score_csv import read_score_csv
 from .comparison import Method
 from .tuning import BESIDE, TUNED
 
+CSV_KEYS, SUMMARY_KEYS = {"background", "name", "group"}, {"labels", "background", "name", "group"}
+"""The options that say what scores of other programs mean."""
+FORMS = "give a run, a scores.json, nnU-Net's summary.json, a CSV file of scores, or masks with --ref"
 
-def method(path: Path) -> Method:
+
+def method(path: Path, options: Options | None = None, name: str | None = None) -> Method:
     """The scores that lie under a path.
 
     Args:
-        path: a `scores.json` or other JSON of that form, a run, a folder with the folds of one, or an arm of an
-            ablation, with its seeds.
+        path: a `scores.json` or other JSON of that form, a run, a folder with the folds of one, an arm of an ablation
+            with its seeds, a CSV file of scores, a `summary.json` of nnU-Net or a folder with those of its folds.
+        options: what scores of other programs mean.
+        name: what the method is called; None for the path.
 
     Raises:
         UsageError: nothing of that kind is there, or the file is of another form.
     """
-    found = scores_files(path)
+    options = options or Options()
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    if not found:
+    read_as: list[str] = []
+    if path.is_file() and path.suffix.lower() == ".csv":
+        documents, how = read_score_csv(path, options)
+        read_as = [how]
+    elif found := scores_files(path):
+        documents = [read_document(one, own=False) for one in found]
+    elif found := summaries(path):
+        read = {one: read_summary(one, options) for one in found}
+        documents = [document for document, _ in read.values()]
+        read_as = [f"{one.relative_to(path)}: {how}" if path.is_dir() else how for one, (_, how) in read.items()]
+    else:
         arms = ", ".join(arms_of(path))
-        hint = f"it is an ablation; give one of its arms: {arms}" if arms else "give a run, or a scores.json"
-        raise UsageError(f"{path}: no scores.json in it; {hint}")
+        hint = f"it is an ablation; give one of its arms: {arms}" if arms else FORMS
+        raise UsageError(f"{path}: no scores in it; {hint}")
     by_seed: dict[int | None, list[ScoresDocument]] = {}
-    for document in (read_document(one, own=False) for one in found):
+    for document in documents:
         by_seed.setdefault(document.header.seed, []).append(document)
-    tuned = any(TUNED in one.parts for one in found) or path.with_name(f"{path.name}{BESIDE}").is_dir()
-    return Method(str(path), by_seed, tuned)
+    beside = path.with_name(f"{path.name}{BESIDE}").is_dir()
+    return Method(name or str(path), by_seed, beside or any(TUNED in one.parts for one in scores_files(path)), read_as)
+
+
+def option_keys(path: Path) -> set[str]:
+    """The options that say what the scores under a path mean; none for our own."""
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return CSV_KEYS
+    return set() if scores_files(path) or not summaries(path) else SUMMARY_KEYS
 
 
 def scores_files(path: Path) -> list[Path]:
@@ -42,7 +68,7 @@ def scores_files(path: Path) -> list[Path]:
     Those of an arm are of its tuned runs, where it has any.
     """
     if path.is_file():
-        return [path]
+        return [] if summaries(path) else [path]
     if (path / "scores.json").is_file():
         return [path / "scores.json"]
     patterns = ("fold-*/scores.json", f"{TUNED}/seed-*/fold-*/scores.json", "seed-*/fold-*/scores.json")

@@ -70,32 +70,50 @@ def class_bars(arms: Mapping[str, Method]) -> Figure:
     return figure
 
 
-def learning_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], primary: str) -> Figure | None:
-    """Training loss and validation score over the epochs: a colour an arm, a thin line a run, their mean thick.
+def learning_curves(
+    histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], primary: str, losses: Mapping[str, str]
+) -> Figure | None:
+    """Validation score and training loss over the epochs: a colour an arm, a thin line a run, their mean thick.
+
+    The values of other losses are not on one scale, so each loss has a panel of its own.
 
     Args:
         histories: by arm, the log of each of its runs.
         primary: the primary metric.
+        losses: by arm, its loss in words.
     """
     logged = {arm: runs for arm, runs in histories.items() if runs and all(runs)}
     if not logged:
         return None
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, key, title in zip(axes, ("loss", "score"), ("training loss", f"validation {primary}"), strict=True):
-        for (arm, runs), colour in zip(logged.items(), palette(len(logged)), strict=True):
+    colours = dict(zip(logged, palette(len(logged)), strict=True))
+    panels = [("score", f"validation {primary}", list(logged))]
+    for loss in dict.fromkeys(losses[arm] for arm in logged):
+        panels.append(("loss", f"training loss: {loss}", [arm for arm in logged if losses[arm] == loss]))
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.2 * lines + 0.4), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (key, title, arms) in zip(axes, panels, strict=False):
+        for arm in arms:
+            runs = logged[arm]
             shortest = min(map(len, runs))
             values = np.array([[entry[key] for entry in run[:shortest]] for run in runs], dtype=np.float64)
             epochs = np.array([entry["epoch"] for entry in runs[0][:shortest]])
             known = np.isfinite(values).all(0)
             if known.any():
-                axis.plot(epochs[known], values[:, known].T, color=colour, linewidth=0.6, alpha=0.4)
-                axis.plot(epochs[known], values[:, known].mean(0), color=colour, linewidth=2, label=arm)
-        axis.set(title=title, xlabel="epoch")
+                axis.plot(epochs[known], values[:, known].T, color=colours[arm], linewidth=0.6, alpha=0.4)
+                axis.plot(epochs[known], values[:, known].mean(0), color=colours[arm], linewidth=2, label=arm)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), fontsize=8, frameon=False)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 6), fontsize=8, frameon=False
+    )
     return figure
 
 

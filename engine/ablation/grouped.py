@@ -13,7 +13,7 @@ from segloss.document import DISTANCES, Header, Row
 
 FoldRow = tuple[int | None, Row]
 Floats = NDArray[np.float64]
-MEASURED = (*DISTANCES, "volume_ml")
+MEASURED = ("DSC", "IoU", *DISTANCES, "volume_ml")
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class GroupScores:
         names: of the groups, in order.
         folds: the folds that held out each group.
         group: `(N,)` of each case.
-        counts: `(N, C, 3)` true positives, false positives, false negatives; 0 where a document has no row.
-        measured: by score `(N, C)` in mm or ml, NaN where undefined.
+        counts: `(N, C, 3)` true positives, false positives, false negatives; 0 where a document has no row. NaN where
+            only scores are known: whether a reference or a prediction holds a class is then known by its score alone.
+        measured: by score `(N, C)` DSC and IoU, and distances in mm and volumes in ml; NaN where undefined.
         counted: the indices of the classes that count in means.
         classes: by name, their indices.
     """
@@ -51,9 +52,10 @@ class GroupScores:
         for index, (fold, row) in enumerate(every):
             places[index] = cases.setdefault((row.group, row.case, fold), len(cases)), classes[row.label]
             folds[groups[row.group]].add(fold)
-        counts = np.zeros((len(cases), len(classes), 3))
         case, label = places.T
-        counts[case, label] = np.array([(row.tp, row.fp, row.fn) for _, row in every], dtype=np.float64)
+        given = np.array([(row.tp, row.fp, row.fn) for _, row in every], dtype=np.float64)  # None is NaN
+        counts = np.full((len(cases), len(classes), 3), np.nan if np.isnan(given).any() else 0.0)
+        counts[case, label] = given
         measured = {}
         for key in MEASURED:
             values = np.array([row.scores.get(key) for _, row in every], dtype=np.float64)  # None is NaN
@@ -63,14 +65,23 @@ class GroupScores:
         return cls(names, folds, group, counts, measured, [classes[name] for name in header.counted], classes)
 
     @cached_property
-    def reference(self) -> Floats:
-        """`(N, C)` pixels of the reference."""
-        return np.asarray(self.counts[..., 0] + self.counts[..., 2])
+    def has_counts(self) -> bool:
+        """Whether the counts are known."""
+        return not np.isnan(self.counts).any()
 
     @cached_property
-    def predicted(self) -> Floats:
-        """`(N, C)` pixels of the prediction."""
-        return np.asarray(self.counts[..., 0] + self.counts[..., 1])
+    def held(self) -> NDArray[np.bool_]:
+        """`(N, C)` whether the reference holds a class; by scores alone, whether its DSC is defined."""
+        if not self.has_counts:
+            return ~np.isnan(self.measured["DSC"])
+        return np.asarray(self.counts[..., 0] + self.counts[..., 2] > 0)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.bool_]:
+        """`(N, C)` whether the prediction holds a class; by scores alone, whether its DSC is above 0."""
+        if not self.has_counts:
+            return self.measured["DSC"] > 0
+        return np.asarray(self.counts[..., 0] + self.counts[..., 1] > 0)
 
     def overlap(self, score: str, name: str | None) -> Floats:
         """`(G,)` the mean DSC or IoU over the cases of a group whose reference holds the class, NaN where none does.
@@ -78,41 +89,43 @@ class GroupScores:
         Without a name the mean over classes, over the cases whose reference holds one; a class that is invented there
         scores 0, one that neither has is left out.
         """
-        weight = 2 if score == "DSC" else 1
-        found = weight * self.counts[..., 0]
-        whole = found + self.counts[..., 1] + self.counts[..., 2]
-        scores = np.where(whole > 0, found / np.where(whole > 0, whole, 1), np.nan)
+        scores = self.measured[score]
         if name is not None:
             index = self.classes[name]
-            return self._mean(np.where(self.reference[:, index] > 0, scores[:, index], np.nan))
-        there, known = self.reference[:, self.counted].any(1), ~np.isnan(scores[:, self.counted])
+            return self._mean(np.where(self.held[:, index], scores[:, index], np.nan))
+        there, known = self.held[:, self.counted].any(1), ~np.isnan(scores[:, self.counted])
         mean = np.nansum(scores[:, self.counted], 1) / np.maximum(known.sum(1), 1)
         return self._mean(np.where(there, mean, np.nan))
 
     def distance(self, score: str, name: str) -> Floats:
         """`(G,)` the mean over the cases in which reference and prediction hold the class, NaN where none does."""
         index = self.classes[name]
-        both = (self.reference[:, index] > 0) & (self.predicted[:, index] > 0)
+        both = self.held[:, index] & self.predicted[:, index]
         return self._mean(np.where(both, self.measured[score][:, index], np.nan))
 
     def missed(self, name: str) -> Floats:
-        """`(G,)` 1 where a case's reference holds the class and no pixel of it is found, NaN where none holds it."""
+        """`(G,)` 1 where a case's reference holds the class and no pixel of it is found, NaN where none holds it.
+
+        NaN everywhere where only scores are known, as in the next two.
+        """
         index = self.classes[name]
-        held = self.reference[:, index] > 0
-        return self._any(held & (self.counts[:, index, 0] == 0), self._any(held) > 0)
+        held = self.held[:, index]
+        known = (self._any(held) > 0) & self.has_counts
+        return self._any(held & (self.counts[:, index, 0] == 0), known)
 
     def invented(self, name: str) -> Floats:
         """`(G,)` 1 where a case is predicted to hold the class, NaN where the reference of one holds it."""
         index = self.classes[name]
-        return self._any(self.predicted[:, index] > 0, self._any(self.reference[:, index] > 0) == 0)
+        known = (self._any(self.held[:, index]) == 0) & self.has_counts
+        return self._any(self.predicted[:, index], known)
 
     def invented_ml(self, name: str) -> Floats:
         """`(G,)` the predicted volume of the class where no reference of a group holds it; NaN elsewhere."""
         index = self.classes[name]
-        held = self._any(self.reference[:, index] > 0) > 0
-        of_cases = np.where(self.predicted[:, index] > 0, self.measured["volume_ml"][:, index], 0)
+        held = self._any(self.held[:, index]) > 0
+        of_cases = np.where(self.predicted[:, index], self.measured["volume_ml"][:, index], 0)
         volume = np.bincount(self.group, of_cases, len(self.names))
-        return np.where(held, np.nan, volume)
+        return np.where(held | (not self.has_counts), np.nan, volume)
 
     @cached_property
     def places(self) -> dict[str, int]:

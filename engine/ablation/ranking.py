@@ -44,7 +44,8 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
         f"below {FAILED}, mean over seeds."
     ]
     columns = ["arm", "rank (95 % CI)", "best", "failed"]
-    yield Section(f"ranks in {measure.title}", lines, columns, rows)
+    leading = [(row, 0) for row, name in enumerate(named) if ranks[name][0] == 1]
+    yield Section(f"ranks in {measure.title}", lines, columns, rows, bold=leading)
     if len(pairs) > 1:
         rows = [
             [

@@ -25,7 +25,7 @@ METHOD = (
     "equivalent: within it. d_z: difference over standard deviation of the groups' differences."
 )
 
-COLUMNS = ["metric", "arm", "arm score", "baseline score", "difference", "95 % CI", "p", "by the smallest that matters"]
+COLUMNS = ["metric", "arm", "difference", "95 % CI", "p", "by the smallest that matters", "arm score", "baseline score"]
 COLUMNS += ["groups", "better/equal/worse", "without any one group", "d_z"]
 
 
@@ -69,12 +69,12 @@ class Verdicts:
             [
                 f"{self.measure.title}{self.measure.unit and ' '}{self.measure.unit}",
                 arm,
-                self._number(one.mean_a),
-                self._number(one.mean_b),
                 self._number(one.difference, "+"),
                 "-" if one.low is None or one.high is None else self._span(one.low, one.high),
                 chance(one.p_value),
                 self.outcome(arm),
+                self._number(one.mean_a),
+                self._number(one.mean_b),
                 str(one.groups),
                 f"{self._wins(one)[0]}/{one.ties}/{self._wins(one)[1]}",
                 self._span(*self._without(one)) if one.groups > 1 else "-",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,48 @@ class Viewer:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A group, such as a patient, in a comparison.
+
+    Attributes:
+        name: of the group.
+        cases: the ids of its cases.
+        baseline: its score by the baseline.
+        arm: its score by the arm.
+    """
+
+    name: str
+    cases: Sequence[str]
+    baseline: float
+    arm: float
+
+
+@dataclass(frozen=True)
+class PairedDots:
+    """An arm and the baseline group by group.
+
+    Attributes:
+        arm: its name.
+        baseline: its name.
+        score: what the scores are, such as `prostate DSC`.
+        smallest: the difference that would matter.
+        difference: the mean of the differences, or that of pooled scores.
+        low: the lower end of its 95 % interval; None where nothing is tested or it is infinite.
+        high: its upper end.
+        dots: the groups.
+    """
+
+    arm: str
+    baseline: str
+    score: str
+    smallest: float
+    difference: float
+    low: float | None
+    high: float | None
+    dots: Sequence[Dot]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a report.
 
@@ -36,8 +78,11 @@ class Section:
         picture: a PNG file.
         bad: the lines are problems.
         charts: by caption, SVG or PNG files; on a page alone.
+        dots: arms and the baseline group by group; on a page alone.
         viewer: the cases to look at; on a page alone.
         folded: closed on a page until it is clicked.
+        bold: row and column of the cells that stand out, in LaTeX.
+        caption: of the table in LaTeX; empty for the title.
     """
 
     title: str
@@ -47,8 +92,11 @@ class Section:
     picture: Path | None = None
     bad: bool = False
     charts: Mapping[str, Path] = field(default_factory=dict)
+    dots: Sequence[PairedDots] = ()
     viewer: Viewer | None = None
     folded: bool = False
+    bold: Collection[tuple[int, int]] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ..ablation.adjusted import adjusted
 from ..ablation.answer import in_words
 from ..ablation.conclusion import Conclusion, verdict_sections
 from ..ablation.cost import cost
+from ..ablation.paired_dots import paired_dots
 from ..ablation.score_tables import beside_paper, scores_of
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
@@ -66,13 +67,15 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
         found.draw()
     seed = Seed.first(found)
     orders = {arm: scored(runs) for arm, runs in seed.runs.items()} if seed else {}
-    told = verdict_sections(found.verdicts, found.arms, found.record.noise_floor, found.differs)
-    *tables, how = told if found.verdicts else [Section("")]
+    told = verdict_sections(found.verdicts, found.arms, found.record.noise_floor, found.differs, found.record.tune)
+    *tables, analysis, how = told if found.verdicts else [Section("")] * 2
     if tables:
         tables[0] = replace(tables[0], lines=())  # they stand at the top
     sections = [_verdict(found, seed, orders), *_missing(found)]
     sections += [scores_of(found.arms)] if found.arms else []
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
+    if found.verdicts:
+        sections.append(paired_dots(found.verdicts[0], found.arms, found.record.noise_floor))
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
     sections += [*found.tuning(), *_charts("tuning: scores over trials", found, "trials")] if found.arms else []
@@ -80,7 +83,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections += _charts("curves", found, "learning_curves", "acw_curves")
     if seed:
         sections += [_worst(seed, orders), *_trainings(seed), _cases(seed, orders, most_bytes)]
-    sections += [how] if tables else []
+    sections += [analysis, how] if tables else []
     sections.append(_arms(found))
     if (fitted := adjusted(found.arms)) is not None:
         sections.append(fitted)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from ..console.sections import Subject
 from ..pictures.chart import inlined
+from .dots import dots_svg
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 
@@ -43,7 +44,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"chart": _chart, "data": _data, "png": _png}
+    environment.filters |= {"chart": _chart, "data": _data, "png": _png, "dots": dots_svg}
     return environment
 
 

@@ -64,8 +64,16 @@ class CaseEntry:
     scores: Mapping[str, str]
 
 
-class _Case(NamedTuple):
-    """A case with its kept tiles, the image's with their channels; the predictions by arm."""
+class PicturedCase(NamedTuple):
+    """A case with its pictures.
+
+    Attributes:
+        entry: what is said of it.
+        kept: by arm, its mistakes, slices and the size of its tiles; slices and size are the same for all.
+        image: `(slices, rows, columns, channels)`.
+        reference: `(slices, rows, columns)` class indices.
+        predictions: the same by arm.
+    """
 
     entry: CaseEntry
     kept: Mapping[str, SavedCase]
@@ -111,15 +119,36 @@ def viewer(
     ]
     if not comparable:
         return None
-    cases = [_load(comparable[at], arms, known) for at in _spread(comparable)]
+    chosen = [comparable[at] for at in spread_out(comparable)]
+    return view([_load(one, arms, known) for one in chosen], len(order), classes, background, lines, most_bytes)
+
+
+def view(
+    cases: Sequence[PicturedCase],
+    number: int,
+    classes: Sequence[str],
+    background: int | None,
+    lines: Sequence[str],
+    most_bytes: int = BYTES,
+) -> Viewer:
+    """What shows some cases, their pictures as small as the page needs.
+
+    Args:
+        cases: with their pictures, at least one.
+        number: of all cases there are.
+        classes: their names.
+        background: the class that is no foreground, or None.
+        lines: said of the order.
+        most_bytes: of the pictures.
+    """
     remarks = list(lines)
-    if len(cases) < len(order):
-        remarks.append(f"{len(cases)} of {len(order)} cases are shown, evenly spread from the worst to the best.")
+    if len(cases) < number:
+        remarks.append(f"{len(cases)} of {number} cases are shown, evenly spread from the worst to the best.")
     for level in LEVELS:
         entries = [_entry(case, level, background) for case in cases]
         if sum(map(_size, entries)) <= most_bytes or level == LEVELS[-1]:
             break
-    widest = max(max(case.kept[arm].size) for case in cases for arm in arms)
+    widest = max(max(case.kept[arm].size) for case in cases for arm in case.kept)
     if widest > level.side:
         remarks.append(f"Pictures are reduced to {level.side} pixels a side.")
     if any(len(case.image) > level.slices for case in cases):
@@ -130,7 +159,7 @@ def viewer(
         "background": background,
         "ignore": datasets.IGNORE,
         "errors": MISTAKES,
-        "arms": list(arms),
+        "arms": list(cases[0].kept),
         "cases": entries,
     }
     thumbs = [_thumbs(case, len(classes), background) for case in cases]
@@ -143,7 +172,7 @@ def _comparable(kept: Sequence[SavedCase | None]) -> bool:
     return len(found) == len(kept) and all(one.slices == found[0].slices for one in found)
 
 
-def _spread(entries: Sequence[CaseEntry]) -> list[int]:
+def spread_out(entries: Sequence[CaseEntry]) -> list[int]:
     """Which of them are shown: from the first to the last, and the median."""
     if len(entries) <= MOST_CASES:
         return list(range(len(entries)))
@@ -151,16 +180,18 @@ def _spread(entries: Sequence[CaseEntry]) -> list[int]:
     return sorted({*even, *(at for at, entry in enumerate(entries) if entry.note)})
 
 
-def _load(entry: CaseEntry, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, SavedCase]]) -> _Case:
+def _load(
+    entry: CaseEntry, arms: Mapping[str, Sequence[Path]], known: Mapping[str, Mapping[Any, SavedCase]]
+) -> PicturedCase:
     kept = {arm: known[arm][entry.case, entry.fold] for arm in arms}
     runs = {arm: folders[entry.fold] for arm, folders in arms.items()}
     first = next(iter(arms))
     image, reference = (snapshots.sprite(runs[first], kept[first], what) for what in ("image", "reference"))
     predictions = {arm: snapshots.sprite(runs[arm], kept[arm], "prediction") for arm in arms}
-    return _Case(entry, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
+    return PicturedCase(entry, kept, image if image.ndim == 4 else image[..., None], reference, predictions)
 
 
-def _entry(case: _Case, level: Level, background: int | None) -> dict[str, Any]:
+def _entry(case: PicturedCase, level: Level, background: int | None) -> dict[str, Any]:
     """A case for the script, its pictures as data URIs."""
     first = next(iter(case.kept.values()))
     count, size = len(first.slices), np.array(first.size)
@@ -190,7 +221,7 @@ def _fullest(reference: NDArray[np.uint8], background: int | None) -> int:
     return int(((reference != background) & (reference != datasets.IGNORE)).sum((1, 2)).argmax())
 
 
-def _thumbs(case: _Case, classes: int, background: int | None) -> dict[str, Any]:
+def _thumbs(case: PicturedCase, classes: int, background: int | None) -> dict[str, Any]:
     """The mistakes of each arm in the slice that holds most of them, or of a perfect one the reference."""
     first = next(iter(case.kept.values()))
     wrong = case.wrong

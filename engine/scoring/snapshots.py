@@ -108,7 +108,7 @@ class CaseSnapshots:
             case = self.samples.cases[found.case]
             reference, labels = (tensor.cpu().numpy().astype(np.uint8) for tensor in (found.reference, found.labels))
             self.mistakes[found.case] = Mistakes.of(reference, labels, self.classes, self.background)
-            slices, size = shown(case, reference.shape)
+            slices, size = shown(reference.shape, _field(case))
             tiles = [resize_mask(masks[slices], (len(slices), *size)) for masks in (reference, labels)]
             self.labels[found.case] = (png(tiled(tiles[0])), png(tiled(tiles[1])))
             yield found
@@ -141,7 +141,7 @@ class CaseSnapshots:
         for number, mistakes in self.mistakes.items():
             case = self.samples.cases[number]
             name, shape = case.case.id, _shape(case, grid)
-            slices, size = shown(case, shape)
+            slices, size = shown(shape, _field(case))
             stem = f"{number:04d}-{re.sub(r'[^A-Za-z0-9]+', '-', name)[:40].strip('-')}" if name in chosen else None
             if stem is not None:
                 image = tiled(_image(case, shape[0], slices, size))
@@ -157,7 +157,7 @@ class CaseSnapshots:
         order = sorted(drawn, key=lambda name: hashlib.sha256(name.encode()).digest())
         chosen, pixels = set(), 0
         for name in order:
-            slices, size = shown(drawn[name], _shape(drawn[name], grid))
+            slices, size = shown(_shape(drawn[name], grid), _field(drawn[name]))
             pixels += len(slices) * math.prod(size)
             if pixels > PIXELS:
                 break
@@ -165,22 +165,26 @@ class CaseSnapshots:
         return chosen | {ranked[at] for at in (0, len(ranked) // 2, -1) if ranked}
 
 
-def shown(case: datasets.CachedCase, shape: Sequence[int]) -> tuple[list[int], tuple[int, int]]:
+def shown(shape: Sequence[int], field: Sequence[float] | None) -> tuple[list[int], tuple[int, int]]:
     """The slices of a case that are kept, and rows and columns of their tiles, in proportion to their millimetres.
 
     Args:
-        case: the case.
         shape: (slices, rows, columns) of its labels.
+        field: millimetres that its rows and columns span; None for a still.
     """
     slices = datasets.evenly_spaced(shape[0], SLICES)
     sides = np.array(shape[1:], dtype=np.float64)
-    if case.spacing is not None:
-        fields = np.multiply(case.spacing, case.original)[1:]
-        sides = sides.max() * fields / fields.max()
+    if field is not None:
+        sides = sides.max() * np.array(field) / max(field)
     sides = np.maximum(sides, sides.max() / STEEPEST)
     most = STILL if shape[0] == 1 else SIDE
     rows, columns = np.maximum(1, np.rint(sides * min(1.0, most / sides.max()))).astype(int).tolist()
     return slices, (rows, columns)
+
+
+def _field(case: datasets.CachedCase) -> list[float] | None:
+    """Millimetres that the rows and columns of a case span."""
+    return None if case.spacing is None else np.multiply(case.spacing, case.original)[1:].tolist()
 
 
 def _shape(case: datasets.CachedCase, grid: str) -> tuple[int, int, int]:

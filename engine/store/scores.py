@@ -13,8 +13,8 @@ from ..errors import UsageError
 from .files import read_json
 
 NEEDED = (
-    "needed are header.classes and cases, a row for each case and class with case, class, tp, fp and fn; an "
-    "aggregation may be left out"
+    "needed are header.classes and cases, a row for each case and class with case, class, tp, fp and fn, or DSC alone; "
+    "an aggregation may be left out"
 )
 
 

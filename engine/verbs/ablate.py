@@ -196,7 +196,7 @@ def _conclude(ablation: Ablation, cells: Sequence[Cell], display: Display) -> No
             display.section(section)
         with _tables(path).writing(*TABLES):
             write_atomically(path / "table.md", f"# {ablation.config.name}\n\n{markdown(sections)}".encode())
-            write_atomically(path / "table.tex", latex(sections).encode())
+            write_atomically(path / "table.tex", latex([*found.journal(), *sections], ablation.config.name).encode())
             write_csv(path / "table.csv", [row for one in found.verdicts for row in one.flat()])
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
     if changed := changed_between([cell.run for cell in cells]):

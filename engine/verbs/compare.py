@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..ablation.comparison import SMALLEST, Method, not_paired
 from ..ablation.conclusion import verdict_sections
-from ..ablation.documents import arms_of, method, scores_files
+from ..ablation.documents import arms_of, method, option_keys, scores_files
+from ..ablation.matching import matched
 from ..ablation.verdicts import compare_arms
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
-from ..scoring.masks import Options, masks_in, score_masks
+from ..report.compare_report import compare_subject
+from ..report.compared_cases import RunPictures
+from ..report.page import page
+from ..report.viewer import BYTES
+from ..scoring.mask_options import Options
+from ..scoring.mask_pairs import MaskPairs
+from ..scoring.masks import masks_in, score_masks
+from ..scoring.nnunet import named_by_dataset
+from .report import claim_page, write_claimed
 
 
 def compare(
-    a: Path, b: Path, reference: Path | None, overrides: Sequence[str], smallest: str | None, display: Display
+    a: Path,
+    b: Path,
+    reference: Path | None,
+    overrides: Sequence[str],
+    smallest: str | None,
+    html: Path | None,
+    display: Display,
 ) -> None:
     """Compare two methods, group by group; of two ablations every arm that both have.
 
     Args:
-        a: a run, an arm, an ablation, a scores document, or a folder of masks.
+        a: a run, an arm, an ablation, a file of scores of any program, or a folder of masks.
         b: what it is compared with.
         reference: the masks that folders of masks are scored against.
-        overrides: what the masks mean; see `masks.Options`.
+        overrides: what masks, and the scores of other programs, mean; see `Options`.
         smallest: the difference that would matter: a number, of DSC and IoU, or `DSC=0.01,HD95=1`; None for the usual.
+        html: a page to be written, with the same cases side by side; None for none.
         display: where the verdicts are shown.
 
     Raises:
@@ -36,19 +52,68 @@ def compare(
     margins = _smallest(smallest)
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
-    if reference is None and overrides:
-        raise UsageError(f"command line: {overrides[0]}: says what masks mean; give their reference with --ref")
-    pairs = [(a, b)]
-    if arms_of(a) and arms_of(b):
-        pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
-        if not pairs:
-            raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
+    outputs = None if html is None else claim_page(html, "compare", "--html")
+    pairs = _pairs(a, b)
+    every = [path for pair in pairs for path in pair]
+    folders = [path for path in every if reference is not None and not _is_scored(path)]
+    if reference is not None and not folders:
+        raise UsageError(f"--ref {reference}: {a} and {b} hold scores already, and no masks are scored; leave it out")
+    options = Options.parse(overrides)
+    _refuse_idle(options, [path for path in every if path not in folders], bool(folders))
+    beginning: list[Section] = []
+    if reference is not None:
+        options, named = named_by_dataset(options, [*map(masks_in, folders), reference])
+        beginning += [Section("read", named)] if named else []
+    subjects = []
     for pair in pairs:
-        found = {str(path): _method(path, reference, overrides, display) for path in pair}
-        if left_out := not_paired(*found.values()):
-            display.section(Section("not paired", left_out))
-        for section in verdict_sections(compare_arms(found, str(pair[1]), margins), found):
+        named_paths = dict(zip(_short_names(*pair), pair, strict=True))
+        masks = {
+            name: MaskPairs.find(masks_in(path), reference, options)
+            for name, path in named_paths.items()
+            if reference is not None and path in folders
+        }
+        found = [_method(name, path, masks.get(name), options, display) for name, path in named_paths.items()]
+        first, second, changes = matched(*found)
+        sections = [*beginning, *_before(found, [*changes, *not_paired(first, second)])]
+        methods = {first.name: first, second.name: second}
+        verdicts = compare_arms(methods, second.name, margins)
+        for section in (*sections, *verdict_sections(verdicts, methods)):
             display.section(section)
+        if html is not None:
+            pictures = {one.name: masks.get(one.name) or _pictures(named_paths[one.name], one) for one in found}
+            shown = {name: one for name, one in pictures.items() if one is not None}
+            subjects.append(compare_subject(methods, second.name, verdicts, sections, shown, BYTES // len(pairs)))
+    if html is not None:
+        title = subjects[0].title if len(subjects) == 1 else f"{a.name} and {b.name}"
+        write_claimed(html, outputs, page(title, subjects), display)
+
+
+def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
+    """What is compared: both paths, or the arms that two ablations have in common."""
+    if not (arms_of(a) and arms_of(b)):
+        return [(a, b)]
+    pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
+    if not pairs:
+        raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
+    return pairs
+
+
+def _short_names(a: Path, b: Path) -> tuple[str, str]:
+    """As few of the last parts of two paths as tell them apart."""
+    parts = [path.resolve().parts for path in (a, b)]
+    for number in range(1, max(map(len, parts))):
+        ours, theirs = ("/".join(of_one[-number:]) for of_one in parts)
+        if ours != theirs:
+            return ours, theirs
+    return str(a), str(b)
+
+
+def _before(found: Sequence[Method], left_out: Sequence[str]) -> Iterator[Section]:
+    """How files of other programs were read, and what is not paired."""
+    if read_as := [f"{one.name}: {how}" for one in found for how in one.read_as]:
+        yield Section("read", read_as)
+    if left_out:
+        yield Section("not paired", left_out)
 
 
 def _smallest(given: str | None) -> dict[str, float]:
@@ -69,9 +134,27 @@ def _smallest(given: str | None) -> dict[str, float]:
     return SMALLEST | found
 
 
-def _method(path: Path, reference: Path | None, overrides: Sequence[str], display: Display) -> Method:
+def _is_scored(path: Path) -> bool:
+    """Whether scores lie under a path, which count before masks; those of nnU-Net do not, where masks lie beside."""
+    return bool(scores_files(path)) or path.is_file()
+
+
+def _refuse_idle(options: Options, scored: Sequence[Path], masks: bool) -> None:
+    """A `UsageError` for options that mean nothing to what is compared."""
+    known = set(Options.model_fields) if masks else {key for path in scored for key in option_keys(path)}
+    for key in sorted(options.model_fields_set - known):
+        raise UsageError(f"command line: {key}: says what masks mean; give their reference with --ref")
+
+
+def _method(name: str, path: Path, masks: MaskPairs | None, options: Options, display: Display) -> Method:
     """The scores under a path, or of the masks in it."""
-    if reference is None or scores_files(path):
-        return method(path)
-    scores = score_masks(masks_in(path), reference, Options.parse(overrides), display.track(f"scoring {path}"))
-    return Method(str(path), {None: [scores.document]})
+    if masks is None:
+        return method(path, options, name)
+    return Method(name, {None: [score_masks(masks, options, display.track(f"scoring {path}")).document]})
+
+
+def _pictures(path: Path, found: Method) -> RunPictures | None:
+    """What the runs under a path have kept, those of the first seed; None where it holds other scores."""
+    folders = [one.parent for one in scores_files(path) if one.name == "scores.json"]
+    runs = [one for one in folders if one.parent == folders[0].parent]
+    return RunPictures(runs, found.header.classes) if runs else None

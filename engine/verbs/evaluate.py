@@ -19,7 +19,10 @@ from ..scoring import results
 from ..scoring.adjustment import parts_needed
 from ..scoring.checkpoint import score_checkpoint
 from ..scoring.evaluation import Scores
-from ..scoring.masks import Options, masks_in, score_masks
+from ..scoring.mask_options import Options
+from ..scoring.mask_pairs import MaskPairs
+from ..scoring.masks import masks_in, score_masks
+from ..scoring.nnunet import named_by_dataset
 from ..store.outputs import Outputs
 
 
@@ -83,11 +86,13 @@ def evaluate_masks(
     predicted: Path, reference: Path, overrides: Sequence[str], out: Path | None, display: Display
 ) -> None:
     """Score the mask files of a folder against those of another; see `masks.score_masks`."""
-    options = Options.parse(overrides)
     predicted = masks_in(predicted)
+    options, named = named_by_dataset(Options.parse(overrides), [predicted, reference])
     folder = out or predicted
     outputs = Outputs(folder, "evaluate")
     outputs.claim(results.FILES)
-    scores = score_masks(predicted, reference, options, display.track("scoring"))
+    for line in named:
+        display.line(line)
+    scores = score_masks(MaskPairs.find(predicted, reference, options), options, display.track("scoring"))
     with outputs.writing(*results.FILES):
         _present(folder, scores, f"{predicted} against {reference}", display)

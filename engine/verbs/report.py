@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
-
 from datasets.files import write_atomically
-from segloss.compare import mean_ranks
 
 from ..ablation.conclusion import Conclusion
+from ..ablation.data_sets import joined
 from ..ablation.documents import arms_of
 from ..ablation.record import FILE
-from ..ablation.verdicts import chance
 from ..console.display import Display
-from ..console.sections import Section, Subject
+from ..console.sections import Subject
 from ..errors import UsageError
 from ..experiment.folds import Folds
 from ..report.ablation_report import ablation_subject
@@ -45,21 +42,40 @@ def report(paths: Sequence[Path], out: Path | None, display: Display) -> None:
     for path in paths:
         kind(path)  # refused before anything is drawn
     wanted = out or (paths[0] / PAGE if len(paths) == 1 else Path(PAGE))
-    if wanted.is_dir():
-        raise UsageError(f"{wanted}: a folder; --out is a file, such as {wanted / PAGE}")
-    if not wanted.parent.is_dir():
-        raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another --out")
-    own = _is_run(wanted.parent) or (wanted.parent / FILE).is_file()  # where train and ablate write their pages
-    outputs = None if wanted.name == PAGE and own else Outputs(wanted.parent, "report")
-    if outputs is not None:
-        outputs.claim([wanted.name])
+    outputs = claim_page(wanted, "report", "--out")
     found = {path: Conclusion.of(path) for path in paths if kind(path) == "ablation"}
     share = BYTES // len(paths)
     subjects = [ablation_subject(found[path], share) if path in found else run_subject(path, share) for path in paths]
     title = ", ".join(one.title for one in subjects)
-    content = page(title, subjects, joined(list(found.values()))).encode()
+    write_claimed(wanted, outputs, page(title, subjects, joined(list(found.values()))), display)
+
+
+def claim_page(wanted: Path, command: str, option: str) -> Outputs | None:
+    """Refuse a page that cannot be written, or would overwrite what the command did not write.
+
+    Args:
+        wanted: the file.
+        command: the verb.
+        option: that names the file, for errors.
+
+    Returns:
+        What takes note of it; None in the folder of a run or an ablation, where `train` and `ablate` write theirs.
+    """
+    if wanted.is_dir():
+        raise UsageError(f"{wanted}: a folder; {option} is a file, such as {wanted / PAGE}")
+    if not wanted.parent.is_dir():
+        raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another {option}")
+    if wanted.name == PAGE and command == "report" and (_is_run(wanted.parent) or (wanted.parent / FILE).is_file()):
+        return None
+    outputs = Outputs(wanted.parent, command, f"choose another {option}")
+    outputs.claim([wanted.name])
+    return outputs
+
+
+def write_claimed(wanted: Path, outputs: Outputs | None, content: str, display: Display) -> None:
+    """Write a page, and show where it is."""
     with nullcontext() if outputs is None else outputs.writing(wanted.name):
-        write_atomically(wanted, content)
+        write_atomically(wanted, content.encode())
     display.line(f"page: {wanted} ({wanted.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -83,27 +99,3 @@ def kind(path: Path) -> str:
     if not path.exists():
         raise UsageError(f"{path}: no such folder; give a run, or an ablation: output/name")
     raise UsageError(f"{path}: neither a run nor an ablation; give the folder that train or ablate made, output/name")
-
-
-def joined(ablations: Sequence[Conclusion]) -> Subject | None:
-    """The mean ranks of the arms that several ablations share; None where there are no two of either."""
-    found = [one for one in ablations if one.verdicts]
-    shared = [arm for arm in found[0].arms if all(arm in one.arms for one in found)] if found else []
-    if len(found) < 2 or len(shared) < 2:
-        return None
-    scores = np.array([[_score(one, arm) for arm in shared] for one in found])
-    ranks, p_value = mean_ranks(scores)
-    each = zip(shared, ranks, scores.T, strict=True)
-    rows = [[arm, f"{rank:.2f}", *(f"{score:.4f}" for score in of_arm)] for arm, rank, of_arm in each]
-    rows.sort(key=lambda row: float(row[1]))
-    columns = ["arm", "mean rank", *(f"{one.record.name}: {one.verdicts[0].measure.title}" for one in found)]
-    lines = [f"The best arm of a data set has rank 1. Friedman's test: p = {chance(p_value)}."]
-    if p_value is None:
-        lines = ["The best arm of a data set has rank 1. Friedman's test needs three arms and three data sets."]
-    return Subject("together", [Section(f"mean ranks over {len(found)} data sets", lines, columns, rows)])
-
-
-def _score(found: Conclusion, arm: str) -> float:
-    first = found.verdicts[0]
-    others = first.found
-    return others[arm].mean_a if arm in others else next(iter(others.values())).mean_b

@@ -11,7 +11,16 @@ from docs import losses, models, peers
 from segloss_tests import ROOT
 
 DOCS = ROOT / "docs"
-COMPARISON = ("calibration", "compare", "comparison", "multiplicity", "networks", "ranks", "sign_flip")
+COMPARISON = (
+    "calibration",
+    "compare",
+    "comparison",
+    "multiplicity",
+    "networks",
+    "random_effects",
+    "ranks",
+    "sign_flip",
+)
 
 
 def test_the_page_of_the_losses_is_made_from_the_code():

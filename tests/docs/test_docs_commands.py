@@ -25,7 +25,7 @@ import segloss
 from engine.ablation.arms import Ablation
 from engine.configuration.checking import load_config
 from engine.errors import UsageError
-from engine.scoring.masks import Options
+from engine.scoring.mask_options import Options
 from segloss_tests import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -166,7 +166,7 @@ def _verb(door, arguments, prose):
         loaded(Ablation.load, config, *overrides)
     elif config is not None:
         loaded(load_config, config, *overrides)
-    elif getattr(options, "reference", None) is not None:
+    elif getattr(options, "reference", None) is not None or options.verb == "compare":
         Options.parse(overrides)
     else:
         loaded(load_config, Path("configs/demo.yaml"), *overrides)

@@ -69,16 +69,19 @@ class Viewer {
     this.figures.forEach((figure, panel) => {
       figure.querySelector("canvas").addEventListener("pointermove", event => this.point(event, panel));
     });
-    thumbs.forEach((button, index) => button.addEventListener("click", () => {
-      this.choose(index);
-      root.scrollIntoView({block: "nearest"});
-      root.focus({preventScroll: true});
-    }));
+    thumbs.forEach((button, index) => button.addEventListener("click", () => this.open(index)));
     this.choose(0);
   }
 
   get case() { return this.data.cases[this.index]; }
   get view() { return this.views.find(input => input.checked).value; }
+
+  // Go to a case.
+  open(index) {
+    this.choose(index);
+    this.root.scrollIntoView({block: "nearest"});
+    this.root.focus({preventScroll: true});
+  }
 
   async choose(index) {
     this.index = index;
@@ -250,8 +253,21 @@ class Viewer {
   }
 }
 
+// The dots of an article lead to their cases, where the viewer shows these.
+function link(viewer, article) {
+  const places = new Map(viewer.data.cases.map((one, index) => [one.id, index]));
+  for (const dot of article.querySelectorAll("[data-cases]")) {
+    const found = JSON.parse(dot.dataset.cases).find(name => places.has(name));
+    if (found === undefined) continue;
+    dot.classList.add("linked");
+    dot.addEventListener("click", () => viewer.open(places.get(found)));
+    dot.addEventListener("keydown", event => { if (event.key === "Enter") viewer.open(places.get(found)); });
+  }
+}
+
 for (const data of document.querySelectorAll("script.cases")) {
   const root = data.previousElementSibling;
   const thumbs = Array.from(data.parentElement.querySelectorAll(".thumbs button"));
-  new Viewer(root, JSON.parse(data.textContent), thumbs);
+  const viewer = new Viewer(root, JSON.parse(data.textContent), thumbs);
+  link(viewer, data.closest("article"));
 }

@@ -22,12 +22,14 @@ from engine.ablation.conclusion import verdict_sections
 from engine.ablation.detection import detection
 from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
+from engine.ablation.journal import journal_table
+from engine.ablation.paragraph import statistical_analysis
 from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
 from engine.ablation.score_tables import beside_paper, score_by_seed, scores_of
 from engine.ablation.verdicts import COLUMNS, compare_arms
 from engine.configuration.build import build_network
-from engine.configuration.config import PaperSection
+from engine.configuration.config import PaperSection, TuneSection
 from engine.console.display import Display
 from engine.console.sections import Section
 from engine.console.writing import latex, markdown
@@ -342,7 +344,8 @@ def test_a_miss_is_counted_and_no_distance():
     verdicts = {one.measure.title: one for one in compare_arms(arms, "ce")}
     distance = verdicts["tumour HD95"]
     assert {(one.groups, one.mean_a) for one in distance.found.values()} == {(11, 5.0)}
-    assert distance.rows()[0][:4] == ["tumour HD95 mm", "adfl", "5.00", "5.00"]
+    row = distance.rows()[0]
+    assert [*row[:2], *row[6:8]] == ["tumour HD95 mm", "adfl", "5.00", "5.00"]
     assert (verdicts["tumour missed"].found["adfl"].difference, verdicts["tumour DSC"].found["adfl"].groups) == (
         pytest.approx(1 / 12),
         12,
@@ -513,6 +516,47 @@ def test_ranks_and_pairs():
     ]  # fmt: skip
 
 
+def test_the_table_for_a_paper():
+    arms = {"ce": noisy("ce", 0, 0), "d_fl": noisy("dfl", 0.06, 1), "adfl": noisy("adfl", 0, 2)}
+    verdicts = compare_arms(arms, "ce")
+    found = journal_table(verdicts, ["d_fl"])
+    assert found.columns == ["arm", "mDSC", "zone DSC", "tumour DSC", "Δ mDSC (95 % CI)", "p"]
+    one = verdicts[0].found["d_fl"]
+    assert found.rows[0][4:] == ["reference", "-"]
+    assert found.rows[1][1] == f"{one.mean_a:.3f}"
+    assert found.rows[1][4] == f"{one.difference:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+    assert "Scores on 12 patients, and differences from ce in mDSC" in found.caption
+    assert "for all 2 comparisons together" in found.caption
+    text = latex([found], "my ablation")
+    assert r"\label{tab:my-ablation-results}" in text
+    assert rf"\textbf{{d\_fl}} & \textbf{{{one.mean_a:.3f}}} & " in text
+    assert text.count(r"\textbf") == 2
+    assert r"95 \% confidence" in text
+    assert r"$\Delta$ mDSC (95 \% CI)" in text
+    ends = [rf"\{end}{{{what}}}" for what in ("table", "tabular") for end in ("begin", "end")]
+    assert [text.count(one) for one in ends] == [1, 1, 1, 1]
+
+
+def test_the_paragraph_says_what_was_done():
+    arms = {"ce": arm("ce"), "dfl": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
+    tune = TuneSection(keys={"optim.lr": [1e-3, 1e-2]}, trials=4)
+    (text,) = statistical_analysis(compare_arms(arms, "ce", {"DSC": 0.02}), arms, tune=tune).lines
+    assert text.startswith(
+        "The primary outcome was the mean DSC over zone and tumour, by patient (the mean of its scans); dfl and adfl "
+        "were compared with ce on the same 12 patients, each held out once in 2-fold cross-validation, with 2 random "
+        "seeds for each training. Before, optim.lr was tuned with 4 trials for every arm, chosen for each fold by its "
+    )
+    assert "(sign patterns: all 4,096)" in text
+    assert "as a t distribution with 2 degrees of freedom." in text
+    assert "adjusted for its 2 comparisons together by the single-step min-P method" in text
+    assert "Secondary outcomes were DSC by class and the numbers of patients with a missed" in text
+    assert "A difference of 0.02 DSC was considered the smallest of relevance" in text
+    few = {name: arm(name, shift, cases=4, seeds=(0,)) for name, shift in ARMS.items()}
+    (text,) = statistical_analysis(compare_arms(few, "ce"), few).lines
+    assert "Differences were not tested, since there are fewer than 6 patients." in text
+    assert "Before" not in text
+
+
 def test_tables_and_pictures():
     arms = {"ce": arm("ce"), "dfl_1": arm("dfl", 0.02), "adfl": arm("adfl", 0.004)}
     verdicts = compare_arms(arms, "ce")
@@ -524,18 +568,25 @@ def test_tables_and_pictures():
     lines = markdown(sections).splitlines()
     row = next(line for line in lines if line.startswith("| dfl_1 | 2 |"))
     assert row.count("|") == next(line for line in lines if line.startswith("| arm | seeds")).count("|")
-    assert r"dfl\_1 & " in latex(sections)
+    assert r"dfl\_1 & " in latex(sections, "a")
     odd = [Section("odd", columns=["class", "n"], rows=[["a|b", "~"], ["\\x^{2}", "1 < 2"], ["−∞", "∞"]])]
     assert r"| a\|b | ~ |" in markdown(odd)
-    assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd)
-    assert r"$-$$\infty$ & $\infty$ \\" in latex(odd)
-    assert latex(sections).count(r"\begin{tabular}") == len(sections)
+    assert r"\textbackslash{}x\textasciicircum{}\{2\} & 1 $<$ 2 \\" in latex(odd, "a")
+    assert r"$-$$\infty$ & $\infty$ \\" in latex(odd, "a")
+    assert latex(sections, "a").count(r"\begin{tabular}") == len(sections)
     rows = [row for one in verdicts for row in one.flat()]
     assert [row["arm"] for row in rows] == ["dfl_1", "adfl"] * 5  # three of DSC, two of misses
     assert len(forest(verdicts[:3]).axes) == 3
     assert acw_curves({"ce": [[{"acw": None}]]}, CLASSES) is None
-    curves = learning_curves({"ce": [[{"epoch": 1, "loss": 0.5, "score": 0.4}]]}, "image mIoU")
-    assert [axis.get_title() for axis in curves.axes] == ["training loss", "validation image mIoU"]
+    log = [{"epoch": 1, "loss": 0.5, "score": 0.4}]
+    losses = {"ce": "ce", "acw": "ce", "fl": "focal (gamma 1)"}
+    curves = learning_curves({key: [log] for key in losses}, "image mIoU", losses)
+    drawn = {axis.get_title(): [line.get_label() for line in axis.lines[1::2]] for axis in curves.axes}
+    assert drawn == {
+        "validation image mIoU": ["ce", "acw", "fl"],
+        "training loss: ce": ["ce", "acw"],
+        "training loss: focal (gamma 1)": ["fl"],
+    }
     assert score_by_seed(arms["ce"], "case", "mDSC")[0] == pytest.approx(
         np.mean([r.scores["DSC"] for _, r in arms["ce"].rows(0) if r.label != "background"])
     )
@@ -733,11 +784,11 @@ def test_another_configuration_under_the_same_name_is_refused(trained, module_pr
 def test_arms_are_compared_by_hand(trained, module_program):
     folder, *_ = trained
     said = module_program("compare", "runs/grid/adfl", "runs/grid/ce", check=0, cwd=folder).stdout
-    assert "runs/grid/adfl" in said
-    assert "mIoU against runs/grid/ce" in said
+    assert "mIoU against ce" in said
+    assert "adfl against ce is undecided in mIoU" in said or "over ce by" in said
     assert "11 groups, one seed" in said
     wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
-    assert wrong.startswith("runs/grid: no scores.json in it; it is an ablation; give one of its arms: adfl, ce")
+    assert wrong.startswith("runs/grid: no scores in it; it is an ablation; give one of its arms: adfl, ce")
     assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
 
 

@@ -1,17 +1,15 @@
 """Reports as text: what a page says of a run or an ablation, that it gives nothing away, and that it stays small."""
 
-import base64
 import json
 import re
 import shutil
 from html import unescape
-from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from engine.ablation.conclusion import Conclusion
 from engine.experiment.run import Run
 from engine.pictures.chart import inlined, save
 from engine.report.settings import configuration
@@ -21,6 +19,8 @@ from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
 from engine.scoring.mistakes import Mistakes, span
 from engine.scoring.snapshots import CaseSnapshots, tiled, untiled
+from segloss import compare
+from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
 
 
@@ -33,17 +33,6 @@ def ablation(tmp_path_factory, module_program):
 
 def page_of(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def cases_of(page):
-    """What the viewer of a page is given."""
-    return json.loads(re.search(r'<script type="application/json" class="cases">(.*?)</script>', page, re.S)[1])
-
-
-def text_of(page):
-    """What a reader sees of a page, roughly."""
-    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.S)
-    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
 
 
 def test_an_ablation_opens_with_its_verdict_and_its_worst_case(ablation):
@@ -120,16 +109,12 @@ def test_labels_come_back_exactly(ablation):
     case = next(one for one in data["cases"] if one["id"] == NAMES[3])
     original = Case(NAMES[3])
 
-    def decoded(uri):
-        return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",")[1]))))
-
-    size = tuple(case["size"])
     assert case["slices"] == list(range(6))
-    assert np.array_equal(untiled(decoded(case["reference"]), 6, size), original.mask())
+    assert np.array_equal(decoded(case["reference"], case), original.mask())
     arm = data["arms"].index("ce")
     number = 1  # the second case of fold 1
-    assert np.array_equal(untiled(decoded(case["predictions"][arm]), 6, size), shifted(original, 4 + number % 3))
-    image = untiled(decoded(case["image"]), 6, size)
+    assert np.array_equal(decoded(case["predictions"][arm], case), shifted(original, 4 + number % 3))
+    image = decoded(case["image"], case)
     assert np.corrcoef(image.ravel(), original.masks.ravel())[0, 1] > 0.7
 
 
@@ -186,13 +171,17 @@ def test_an_ablation_that_has_not_begun_has_a_page(ablation, module_program, tmp
     assert "4 of 4 trainings are not finished" in text
 
 
-def test_ablations_are_joined_by_ranks(ablation, module_program, tmp_path):
+def test_ablations_are_joined_by_ranks_and_random_effects(ablation, module_program, tmp_path):
     other = make_ablation(tmp_path / "other", arms=(("ce", 1), ("adfl", 3)), names=NAMES[3:7], folds=1)
     module_program("report", ablation, other, "--out", "both.html", check=0, cwd=tmp_path)
     text = text_of((tmp_path / "both.html").read_text())
     assert "mean ranks over 2 data sets" in text
     assert re.search(r"(ce|adfl) 1\.50 0\.\d+ 0\.\d+ (ce|adfl) 1\.50", text)  # each is better once
     assert len(re.findall('class="cases">', (tmp_path / "both.html").read_text())) == 2
+    every = [Conclusion.of(folder).verdicts[0].found["adfl"] for folder in (ablation, other)]
+    expected = compare.random_effects([one.difference for one in every], [one.error for one in every])
+    assert "DSC against ce over 2 data sets Undecided: no arm is better than ce by 0.01 DSC beyond chance." in text
+    assert f"adfl {expected.mean:+.4f} {expected.low:+.4f} to {expected.high:+.4f} {expected.p_value:.3f}" in text
 
 
 @pytest.mark.parametrize(
@@ -275,10 +264,8 @@ def test_tiles_come_back():
 
 
 def test_tiles_lie_in_proportion_to_millimetres():
-    flat = Case("flat", shape=(3, 40, 40), spacing=(3.0, 2.0, 1.0))
-    assert material.shown(flat, flat.shape) == ([0, 1, 2], (40, 20))
-    long = Case("long", shape=(200, 512, 256), spacing=(1.0, 1.0, 1.0))
-    slices, size = material.shown(long, long.shape)
+    assert material.shown((3, 40, 40), [80.0, 40.0]) == ([0, 1, 2], (40, 20))
+    slices, size = material.shown((200, 512, 256), [512.0, 256.0])
     assert (len(slices), slices[0], slices[-1], size) == (64, 0, 199, (256, 128))
 
 

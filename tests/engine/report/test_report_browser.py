@@ -183,6 +183,21 @@ def test_cases_and_arms_are_chosen(page):
     assert page.locator(".panels figure:visible").count() == 2
 
 
+def test_a_dot_leads_to_its_case(page):
+    names = page.locator(".case option").all_inner_texts()
+    where = names.index("p4")
+    dots = page.locator("circle.linked[aria-label^='p4: ']")
+    assert dots.count() == 2  # among the pairs, and among the sorted differences
+    dots.first.click()
+    shown(page, where)
+    page.locator(".case").select_option("0")
+    shown(page, 0)
+    dots.last.focus()
+    page.keyboard.press("Enter")
+    shown(page, where)
+    assert page.evaluate("document.activeElement.classList.contains('viewer')")
+
+
 def test_the_keyboard_alone_is_enough(page):
     for _ in range(200):
         page.keyboard.press("Tab")
@@ -270,3 +285,7 @@ def test_a_phone_does_not_scroll_sideways(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = page.locator(".scroll").evaluate_all("all => all.some(one => one.scrollWidth > one.clientWidth)")
     assert wide  # the tables scroll in their own boxes
+    heads = page.locator("table", has=page.locator("th", has_text="95 % CI")).first.locator("thead th")
+    for at in range(5):  # metric, arm, difference, interval and p are seen without scrolling
+        box = heads.nth(at).bounding_box()
+        assert box["x"] + box["width"] <= 390, heads.nth(at).inner_text()

@@ -1,0 +1,114 @@
+"""A paragraph on the statistical analysis, to be pasted into a paper: what was done, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from segloss.comparison import FEWEST, Comparison
+from segloss.document import DISTANCES
+from segloss.sign_flip import DRAWS, EXACT
+
+from ..configuration.config import TuneSection
+from ..console.sections import Section
+from .comparison import DETECTION, Method
+from .verdicts import Verdicts
+
+TITLE = "statistical analysis, to paste"
+
+
+def statistical_analysis(
+    found: Sequence[Verdicts],
+    arms: Mapping[str, Method],
+    noise_floor: str | None = None,
+    tune: TuneSection | None = None,
+) -> Section:
+    """The paragraph.
+
+    Args:
+        found: the verdicts of all measures, the primary first.
+        arms: by name.
+        noise_floor: the arm that is the baseline with other seeds.
+        tune: how the arms were tuned; None where they were not.
+    """
+    first, *others = found
+    compared = [arm for arm in first.found if arm != noise_floor] or [*first.found]
+    sentences = [
+        _outcome(first, compared, arms),
+        *_tuning(tune),
+        *_test(first, first.found[compared[0]], tune is not None),
+        *_others(others),
+        f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
+        "where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided tests at",
+        "2.5% each).",
+    ]
+    return Section(TITLE, [" ".join(sentences)])
+
+
+def _outcome(first: Verdicts, compared: Sequence[str], arms: Mapping[str, Method]) -> str:
+    header, measure, one = first.header, first.measure, first.found[compared[0]]
+    what = f"the mean {measure.score} over {_listed(header.counted)}" if measure.name is None else measure.title
+    kind = "scans" if header.kind == "volume" else "images"
+    who = "patient" if header.kind == "volume" else "group"
+    by = (
+        f"by {who} (the mean of its {kind})"
+        if measure.aggregation == "case"
+        else f"of the pixels of all {kind} together"
+    )
+    documents = next(iter(arms[first.baseline].documents.values()))
+    folds = max(len(documents), documents[0].header.folds or 1)
+    held = f", each held out once in {folds}-fold cross-validation" if folds > 1 else ""
+    seeds = f", with {one.seeds} random seeds for each training" if one.seeds > 1 else ""
+    were = "was" if len(compared) == 1 else "were"
+    return (
+        f"The primary outcome was {what}, {by}; {_listed(compared)} {were} compared with {first.baseline} on the same "
+        f"{one.groups} {header.units}{held}{seeds}."
+    )
+
+
+def _tuning(tune: TuneSection | None) -> Iterator[str]:
+    if tune is None:
+        return
+    what = _listed(list(tune.keys)) if tune.keys else "the arms' own hyper-parameters"
+    yield f"Before, {what} {'was' if len(tune.keys) == 1 else 'were'} tuned with {tune.trials} trials for every arm,"
+    if tune.per == "fold":
+        yield "chosen for each fold by its validation part, which was not used for testing."
+    else:
+        yield "chosen by the mean validation score over folds; cases that validated in one fold were tested in another."
+
+
+def _test(first: Verdicts, one: Comparison, tuned: bool) -> Iterator[str]:
+    if one.p_value is None:
+        yield f"Differences were not tested, since there are fewer than {FEWEST} {first.header.units}."
+        return
+    patterns = f"all {2**one.groups:,}" if one.groups <= EXACT else f"{DRAWS:,} random, each with its complement"
+    yield "Differences were tested with a two-sided sign-flip permutation test of the mean paired difference (sign"
+    yield f"patterns: {patterns}); 95% confidence intervals are the inversion of that test (Hartigan 1969)."
+    if first.measure.aggregation == "dataset":
+        yield "Of the pooled score, what each group adds to the difference, to first order, was flipped."
+    levels = ["training seeds"] * (one.seeds > 1) + ["the values that folds chose"] * tuned
+    if one.networks.freedom:
+        yield f"The variance between {_listed(levels)} was estimated by analysis of variance and added to the null"
+        yield f"distribution as a t distribution with {one.networks.freedom:.3g} degrees of freedom."
+    if one.seeds == 1:
+        yield "With one training of each arm, conclusions are about these trained networks."
+    if one.family > 1:
+        yield f"P values and intervals of the primary outcome were adjusted for its {one.family} comparisons together"
+        yield "by the single-step min-P method (Westfall and Young 1993)."
+
+
+def _others(others: Sequence[Verdicts]) -> Iterator[str]:
+    if not others:
+        return
+    scores = dict.fromkeys(one.measure.score for one in others)
+    units = {score: f"{score} in mm" if score in DISTANCES else score for score in scores if score not in DETECTION}
+    listed = [f"{text} by class" for text in units.values()]
+    if any(score in DETECTION for score in scores):
+        listed.append(f"the numbers of {others[0].header.units} with a missed or an invented class")
+    family = max(known.family for one in others for known in one.found.values())
+    yield f"Secondary outcomes were {_listed(listed)}; their {family} comparisons were adjusted as another family."
+    if any(score in DISTANCES for score in scores):
+        yield "Distances were compared where every arm found the class."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
