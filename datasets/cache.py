@@ -134,9 +134,10 @@ class Cache:
         return sum(self._bytes())
 
     def _bytes(self, remove: bool = False) -> Iterator[int]:
-        """The sizes of the decoded cases, and of what writers that were killed have left of some."""
+        """The sizes of the decoded cases, of what writers that were killed have left of some, and of kept headers."""
         own = (path for path in self.folder.glob("*.safetensors") if re.fullmatch(r"[0-9a-f]{40}", path.stem))
-        for path in (*own, *leftovers(self.folder, f"{'[0-9a-f]' * 40}.safetensors")):
+        headers = self.folder.glob("dicom-headers-*.jsonl")
+        for path in (*own, *headers, *leftovers(self.folder, f"{'[0-9a-f]' * 40}.safetensors")):
             with suppress(FileNotFoundError):
                 yield path.stat().st_size
                 if remove:

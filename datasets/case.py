@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .geometry import Geometry
 
 if TYPE_CHECKING:
+    from .dicom_rule import Choice
     from .dicom_series import Series
     from .listing import Listing
 
@@ -76,13 +77,16 @@ class Pixels:
         array: `(slices, rows, columns, channels)`, uint8, uint16 or float32; a still has one slice.
         geometry: where the voxels of a volume lie; None for a still.
         source: the grid of the file that a volume comes from; None for a still.
-        series: the frames of the DICOM files that a volume comes from; None for other files.
+        series: the frames of the DICOM files that a volume comes from, of several channels the first's; None for other
+            files.
+        choices: what a rule has chosen among series of DICOM, one a channel; empty where there was no choice.
     """
 
     array: NDArray[Any]
     geometry: Geometry | None = None
     source: Geometry | None = None
     series: Series | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,12 @@ class Adapter(Protocol):
         """Whether a path is an image of this kind of data: no mask, and no further channel of another.
 
         Files by their name; DICOM by what it holds, of which a folder may be one image.
+        """
+
+    def is_foreign_image(self, path: Path) -> bool:
+        """Whether a path is an image in another format that `read_image` takes too.
+
+        Asked where none of the data set's own format is found.
         """
 
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from .dicom_frames import Frame
 from .dicom_options import Colour
 from .dicom_pixels import stored_frames
 from .dicom_series import Series
+from .dicom_vendor import is_mosaic, untiled
 from .errors import DataError
 from .pixels import refuse_too_large, scaled
 
@@ -52,8 +53,14 @@ def read(series: Series, colour: Colour) -> NDArray[Any]:
 
 def _planes(path: Path, frames: list[Frame], colour: Colour) -> list[NDArray[Any]]:
     """The intensities of some frames of a file."""
+    if (plain := frames[0].plain) is not None:
+        numbers = plain.read(path)
+        planes = [_in_units(numbers[frame.index], frame) for frame in frames]
+        return [np.repeat(plane[..., np.newaxis], 3, axis=-1) for plane in planes] if colour == "rgb" else planes
     elements = load(path, pixels=True)
     stored, photometric = stored_frames(elements)
+    if is_mosaic(elements) and stored.ndim == 3:
+        stored = untiled(stored, frames[0].size)
     if stored.shape[1:3] != frames[0].size or len(stored) <= max(frame.index for frame in frames):
         raise DataError(
             f"{path}: {stored.shape[0]} frames of {stored.shape[2]}x{stored.shape[1]}; has it just changed?"
@@ -83,10 +90,19 @@ def _grey(plane: NDArray[Any], frame: Frame, elements: Elements, photometric: st
     tables = elements.items("ModalityLUTSequence")
     if tables:
         return _looked_up(plane, tables[0], transfer_syntax(elements).is_little_endian)
-    slope, intercept = 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0
-    if photometric == "MONOCHROME1" and (slope, intercept) == (1, 0):
+    if photometric == "MONOCHROME1" and _line(frame) == (1, 0):
         return _inverted(plane, elements.whole("BitsStored", 8))
-    return scaled(plane, slope, intercept)
+    return _in_units(plane, frame)
+
+
+def _line(frame: Frame) -> tuple[float, float]:
+    """Slope and intercept of a frame."""
+    return 1.0 if frame.slope is None else frame.slope, frame.intercept or 0.0
+
+
+def _in_units(plane: NDArray[Any], frame: Frame) -> NDArray[Any]:
+    """Stored numbers by the line of their frame."""
+    return scaled(plane, *_line(frame))
 
 
 def _inverted(plane: NDArray[Any], bits: int) -> NDArray[Any]:

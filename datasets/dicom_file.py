@@ -11,11 +11,13 @@ import os
 import struct
 import warnings
 import zlib
+from functools import lru_cache
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import dcmread, read_dataset, read_preamble
 from pydicom.tag import BaseTag
@@ -45,9 +47,19 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SIZES = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
 """Whose product is the bits of a frame."""
 _PIXEL_GROUP, _RAW_DEFLATE = 0x7FE0, -15
+_NEXT = 12
+"""Bytes that begin an element: its tag, its kind and its length."""
 _HEAD = 64 * 2**20
 """Bytes that a deflated file may hold beside its pixels."""
 warnings.filterwarnings("ignore", module="pydicom")  # of values in files: what matters is refused by an error
+
+
+@lru_cache
+def _tag(keyword: str) -> BaseTag:
+    """The tag of a keyword of the standard."""
+    tag = tag_for_keyword(keyword)
+    assert tag is not None
+    return BaseTag(tag)
 
 
 class Elements:
@@ -56,25 +68,40 @@ class Elements:
     Args:
         dataset: of pydicom.
         path: its file, for errors.
+        end: where in the file the elements end that were read, and the bytes from there that say what comes next.
     """
 
-    def __init__(self, dataset: Dataset, path: Path) -> None:
-        self.dataset, self.path = dataset, path
+    def __init__(self, dataset: Dataset, path: Path, end: tuple[int, bytes] = (0, b"")) -> None:
+        self.dataset, self.path, self.end = dataset, path, end
+        self._values: dict[str, Any] = {}
 
     def value(self, key: str) -> Any:
         """The value of an element, None where it is missing or empty; a `DataError` where it cannot be read."""
+        if key in self._values:
+            return self._values[key]
         try:
-            value = self.dataset.get(key)
+            tag = _tag(key)
+            value = self.dataset[tag].value if tag in self.dataset else None
             empty = value is None or (isinstance(value, str | bytes | pydicom.multival.MultiValue) and len(value) == 0)
         except BROKEN as error:
             raise self.damaged(key, error) from error
-        return None if empty else value
+        self._values[key] = None if empty else value
+        return self._values[key]
 
     def text(self, key: str) -> str:
         """The value as text, "" where there is none."""
         value = self.value(key)
         try:
             return "" if value is None else " ".join(str(value).split())
+        except BROKEN as error:
+            raise self.damaged(key, error) from error
+
+    def texts(self, key: str) -> str:
+        """The values as text between backslashes, "" where there are none."""
+        value = self.value(key)
+        try:
+            listed = value if isinstance(value, pydicom.multival.MultiValue) else [] if value is None else [value]
+            return "\\".join(" ".join(str(one).split()) for one in listed)
         except BROKEN as error:
             raise self.damaged(key, error) from error
 
@@ -118,6 +145,13 @@ class Elements:
             raise self.damaged(key, error) from error
         return [Elements(item, self.path) for item in items]
 
+    def sequences(self) -> list[str]:
+        """The keywords of the sequences of the standard that it has."""
+        try:
+            return [element.keyword for element in self.dataset if element.VR == "SQ" and element.keyword]
+        except BROKEN as error:
+            raise self.damaged("a sequence", error) from error
+
     def first(self, key: str) -> Elements:
         """The first item of a sequence; an item without elements where there is none."""
         items = self.items(key)
@@ -149,7 +183,8 @@ def load(path: Path, pixels: bool) -> Elements:
             if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
                 return Elements(_inflated(file, path, pixels), path)
             file.seek(0)
-            return Elements(dcmread(file, stop_before_pixels=not pixels), path)
+            dataset = dcmread(file, stop_before_pixels=not pixels)
+            return Elements(dataset, path, (file.tell(), file.read(_NEXT)))
     except DataError:
         raise
     except BROKEN as error:

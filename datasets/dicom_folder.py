@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import warnings
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -14,15 +15,16 @@ from numpy.typing import NDArray
 
 from .case import IGNORE, Case, Decoded, Kind, Pixels
 from .dicom_options import Colour, SegRule, Spacing
+from .dicom_rule import Rule, SeriesRule
 from .errors import DataError
-from .formats import DICOM, is_scan, without_suffix
+from .formats import DICOM, is_read_as_dicom, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, background_index, label_map
 from .listing import Listing
 from .notes import Note
-from .paired import Paired
+from .paired import Missing, Paired
 from .patients import dicom_patient
 from .pattern import Pattern, patterns_of
-from .scan import SliceAxis, has_stills, in_file, turned_scan, with_scan_mask
+from .scan import SliceAxis, has_stills, in_file, read_scan, stacked_channels, turned_scan, with_scan_mask
 from .volume import Volume
 from .volume_io import read_series, volume_files
 from .written import MOVE, refuse_predictions
@@ -41,19 +43,28 @@ class Dicom(Paired):
     Args:
         root: the folder.
         images: where scans lie, with `{name}`: folders, or files.
-        masks: where masks lie, with `{name}`: SEG, NIfTI or MetaImage files, or folders with a PNG a slice, in
-            the order of positions; null for the SEG in the scan's own folder that refers to its series.
+        masks: where masks lie, with `{name}`: SEG, RTSTRUCT, NIfTI or MetaImage files, or folders with a PNG a slice,
+            in the order of positions; null for the SEG, or else the RTSTRUCT, in the scan's own folder that refers to
+            its series.
         labels: a class name to one or several segment numbers or mask values; 0 is where there is no segment.
         ignore: mask values of voxels that do not count.
-        series: which of several series: a SeriesInstanceUID, or a pattern on the description, such as `t2_tse_tra`.
+        series: which of several series: a SeriesInstanceUID; a regular expression on the description, such as
+            `t2_tse_tra`; or a rule for all patients, `{SeriesDescription: 't2_tse_tra*', orientation: axial, prefer:
+            latest}`: any keyword of DICOM with a pattern, a number or a list of which one must fit; prefer decides
+            between equals: latest, earliest, most_slices, or several in order. `check` lists what was chosen. A list
+            has one a channel, such as T2, ADC and DWI; they are brought onto the grid of the first with `resample`.
         stack: which of several stacks or orientations of a series; the error lists their names.
         colour: one channel (grey) or three (rgb).
         threshold: of a fractional SEG: the least share of its largest value that is foreground.
-        overlap: of segments: refuse, or labels, where the class that stands later in `labels` wins.
+        structures: of contours (RTSTRUCT): a class to patterns on the names of its structures, `{prostate: 'CTV*',
+            lesion: ['GTV*', 'les*']}`; null where their numbers are values of `labels`. Others are background.
+        overlap: of segments or structures: refuse, or labels, where the class that stands later in `labels` wins.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the files have.
-        resample: bring a mask of another grid onto the grid of the scan instead of refusing it.
+        resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
         field_of_view: of ultrasound: background outside the fan of the probe, black in every frame, does not count, in
             training or in scores.
+        missing: of a patient without one of the further series: refuse; zeros, a channel of zeros; or exclude, which
+            leaves the patient out. What is done is said.
         spacing: `data.spacing`, which is the voxels' size of images that do not say it.
 
     Raises:
@@ -73,7 +84,7 @@ class Dicom(Paired):
         masks: str | None = None,
         labels: Labels | None = None,
         ignore: Values | None = None,
-        series: str | None = None,
+        series: Rule | list[Rule] | None = None,
         stack: str | None = None,
         colour: Colour = "grey",
         threshold: float = 0.5,
@@ -81,29 +92,36 @@ class Dicom(Paired):
         slice_axis: SliceAxis = "axial",
         resample: bool = False,
         field_of_view: bool = False,
+        structures: dict[str, str | list[str]] | None = None,
+        missing: Missing = "refuse",
         *,
         spacing: Spacing | None = None,
     ) -> None:
         for key, pattern in (("images", images), ("masks", masks)):
             if pattern is not None and "{name}" not in pattern:
                 raise ValueError(f"{key}: {pattern!r} does not hold {{name}}")
-        try:
-            re.compile(series or "")
-        except re.error as error:
-            raise ValueError(f"series: {series!r} is neither a UID nor a pattern ({error})") from error
         depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
         scans = Pattern("images", images, self._is_scan, depths[images])
         drawn = patterns_of("masks", masks, self._is_mask, None if masks is None else depths[masks])
-        super().__init__(root, [scans], drawn, spare_masks=True)
+        super().__init__(root, [scans], drawn, spare_masks=True, missing=missing)
         self.slice_axis, self.resample, self.field_of_view = slice_axis, resample, field_of_view
-        self.series, self.stack, self.colour, self.spacing = series, stack, colour, spacing
+        listed = series if isinstance(series, list) else [series]
+        if not listed or (len(listed) > 1 and colour == "rgb"):
+            raise ValueError(
+                "series: a list has one a channel, each of them grey" if listed else "series: an empty list"
+            )
+        self.rules, self.colour, self.spacing = [SeriesRule.of(one, stack) for one in listed], colour, spacing
+        self._headers: Path | None = None
         self.labels = label_map(self.own, labels, ignore, values_only=True)
-        self.channels = 3 if colour == "rgb" else 1
-        self._rule = SegRule(threshold, list(self.labels.codes) if overlap == "labels" else None)
+        self.channels = 3 if colour == "rgb" else len(self.rules)
+        order = list(self.labels.codes) if overlap == "labels" else None
+        self._rule = SegRule(threshold, order, None if structures is None else self._named(structures))
 
     def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the cases by name; a `DataError` as of all pairs, and for a mask that is a prediction."""
         cases = super().cases(listing)
+        if len(self.rules) > 1 and self.missing != "refuse":
+            cases = [case for case in cases if not self.lacks(case.image, self._missing(case.image))]
         if self.masks:
             refuse_predictions([case.mask for case in cases if self._index.is_prediction(case.mask)])
         return cases
@@ -126,13 +144,18 @@ class Dicom(Paired):
         if not self.masks and not case.image.is_dir():
             from .dicom_series import find_series
 
-            series = find_series(case.image, self.series, self.stack, self.spacing, self._index)
+            series = find_series(case.image, self.rules[0], None, self.spacing, self._index)
             mask = self._segmentation(case.image, series)
         found = [file for path in (case.image, mask) for file in volume_files(path)]
         return list(dict.fromkeys(found))
 
     def is_image(self, path: Path) -> bool:
-        """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames."""
+        """Whether a path is a scan: a folder of one-frame files, or of a single file; or a file of several frames.
+
+        Of several channels it is a folder that holds all of them, in sub-folders too, and has no sub-folder that does.
+        """
+        if len(self.rules) > 1:
+            return path.is_dir() and self._holds_all(path) and not any(map(self._holds_all, _folders(path)))
         if path.is_dir():
             files = filter(self._index.is_image, sorted(path.iterdir()))
             found = [*islice(files, 2)]
@@ -140,22 +163,39 @@ class Dicom(Paired):
             return single and any(map(self._wanted, chain(found, files)))
         return self._index.is_image(path) and self._index.header(path).count > 1 and self._wanted(path)
 
+    def is_foreign_image(self, path: Path) -> bool:
+        """Whether a file is a scan of one channel in another format."""
+        return self.channels == 1 and is_scan(path)
+
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:
         """The name of a series' folder, or of a file without a suffix of DICOM; and ".dcm", whatever its suffix."""
+        if not is_read_as_dicom(image):
+            return without_suffix(relative)
         named = image.is_file() and relative.lower().endswith(DICOM)
         return without_suffix(relative)[0] if named else relative, ".dcm"
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""
-        volume, series = read_series(path, self.series, self.stack, self.colour, self.spacing, self._index)
-        return turned_scan(volume, self.slice_axis, series)
+        if not is_read_as_dicom(path):
+            return read_scan([path], self.slice_axis, resample=False)
+        volumes: list[tuple[Volume, Path] | None] = []
+        found: list[Series] = []
+        for rule, is_missing in zip(self.rules, self._missing(path), strict=True):
+            if is_missing:
+                volumes.append(None)
+                continue
+            volume, series = read_series(path, rule, None, self.colour, self.spacing, self._index)
+            volumes.append((volume, Path(f"{path} ({series.frames[0].described})")))
+            found.append(series)
+        image = turned_scan(stacked_channels(volumes, self.resample), self.slice_axis, found[0])
+        return replace(image, choices=tuple(series.choice for series in found if series.choice))
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan and its mask; a `DataError` where the mask belongs to another scan."""
         image = self.read_image(case.image)
         assert image.series is not None
         mask = self._segmentation(case.image, image.series) if not self.masks else case.mask
-        if self._index.is_segmentation(mask):
+        if self._index.is_segmentation(mask) or self._index.is_structures(mask):
             self._refuse_foreign(mask, image.series)
         decoded = with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)
         if not self.field_of_view or self.background is None:
@@ -163,30 +203,71 @@ class Dicom(Paired):
         outside = ~field_of_view(image) & (decoded.mask == background_index(self.classes))
         return Decoded(image, np.where(outside, np.uint8(IGNORE), decoded.mask))
 
+    def keep_headers(self, folder: Path) -> None:
+        """Keep the headers of files in a folder, by path, size and time, so that the next command need not read them.
+
+        To be called before the first case is listed or read.
+        """
+        self._headers = folder
+
     @cached_property
     def _index(self) -> Index:
         """The headers that have been read."""
         from .dicom_index import Index  # with pydicom, which takes time to import
 
-        return Index()
+        return Index([keyword for rule in self.rules for keyword in rule.keywords], self._headers)
+
+    def _named(self, structures: dict[str, str | list[str]]) -> dict[int, tuple[str, ...]]:
+        """The patterns of structures by the first value of their class."""
+        for name in structures:
+            if name not in self.classes or name == self.background:
+                raise ValueError(f"structures: {name} is no class of labels that is drawn: {', '.join(self.classes)}")
+        values = self.labels.values_of(np.arange(len(self.classes)))
+        return {
+            int(values[self.classes.index(name)]): (given,) if isinstance(given, str) else tuple(given)
+            for name, given in structures.items()
+        }
 
     def _is_scan(self, path: Path) -> bool:
         return path.is_dir() or self._index.is_image(path)
 
     def _is_mask(self, path: Path) -> bool:
-        """Whether a path may be a mask: a volume, a SEG, or a folder of stills."""
-        return has_stills(path) if path.is_dir() else is_scan(path) or self._index.is_segmentation(path)
+        """Whether a path may be a mask: a volume, a SEG, contours, or a folder of stills."""
+        if path.is_dir():
+            return has_stills(path)
+        return is_scan(path) or self._index.is_segmentation(path) or self._index.is_structures(path)
 
     def _wanted(self, path: Path) -> bool:
         """Whether a file is of the series that is asked for."""
-        from .dicom_series import is_series
+        header = self._index.header(path)
+        return self.rules[0].fits(header.frames[0], header.said)
 
-        return self.series is None or is_series(self._index.header(path).frames[0], self.series)
+    def _holds_all(self, folder: Path) -> bool:
+        """Whether a folder has a series of each channel, or of the first where others may be missing."""
+        images = [header for header in self._index.headers(folder) if header.is_image and header.frames]
+        needed = self.rules[:1] if self.missing == "zeros" else self.rules
+        return all(any(rule.fits(header.frames[0], header.said) for header in images) for rule in needed)
+
+    def _missing(self, path: Path) -> list[bool]:
+        """Whether the series of each channel is missing where it may be."""
+        from .dicom_series import NoSeriesError, find_series
+
+        found = [False]
+        for rule in self.rules[1:]:
+            found.append(False)
+            if self.missing != "refuse":
+                with suppress(DataError):  # others are refused when it is read
+                    try:
+                        find_series(path, rule, None, self.spacing, self._index)
+                    except NoSeriesError:
+                        found[-1] = True
+        return found
 
     def _segmentation(self, image: Path, series: Series) -> Path:
-        """The SEG beside a scan that refers to its series, or, where none does, the one in its space."""
+        """The SEG beside a scan that refers to its series, or is in its space; where there is none, the contours."""
         folder = image if image.is_dir() else image.parent
-        every = [header for header in self._index.headers(folder) if header.is_segmentation]
+        headers = list(self._index.headers(folder))
+        every = [header for header in headers if header.is_segmentation]
         found = [header for header in every if not header.is_prediction]
         own = [header.path for header in every if header.is_prediction]
         if own and not found:
@@ -196,14 +277,18 @@ class Dicom(Paired):
         uid, space = series.frames[0].series, series.frames[0].space
         fit = [header.path for header in found if uid in header.refers]
         fit = fit or [header.path for header in found if not header.refers and space and header.space == space]
+        kind = "SEG"
+        if not found and any(header.is_structures for header in headers):
+            kind, found = "RTSTRUCT", [header for header in headers if header.is_structures]
+            fit = [header.path for header in found if uid in header.refers]
         if len(fit) != 1:
-            detail = f"none of {len(found)} SEG refers" if not fit else f"{len(fit)} SEG refer"
+            detail = f"none of {len(found)} {kind} refers" if not fit else f"{len(fit)} {kind} refer"
             listed = f" ({', '.join(path.name for path in fit[:5])})" if fit else ""
             raise DataError(f"{folder}: {detail} to the series {uid}{listed}; say which is the mask by data.masks")
         return fit[0]
 
     def _refuse_foreign(self, mask: Path, series: Series) -> None:
-        """Raise a `DataError` for a SEG of another series in another space."""
+        """Raise a `DataError` for a SEG or contours of another series in another space."""
         header, first = self._index.header(mask), series.frames[0]
         known = header.refers and header.space and first.space
         if known and first.series not in header.refers and header.space != first.space:
@@ -211,6 +296,11 @@ class Dicom(Paired):
                 f"{mask}: refers to the series {', '.join(sorted(header.refers))} in another space, but the scan is "
                 f"{first.series}; give each scan its own mask, see data.masks and data.series"
             )
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders below a folder, themselves in folders too."""
+    return [folder for folder in path.rglob("*") if folder.is_dir()]
 
 
 class Trus(Dicom):

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+import numpy as np
 from pydicom import uid
 
 from .dicom_file import SIZES, Elements, transfer_syntax
+from .dicom_plain import Plain
+from .dicom_vendor import Mosaic, b_value, is_mosaic, mosaic
 from .errors import DataError
 from .pixels import MOST_OUT_OF_A_BYTE
 
@@ -29,8 +32,12 @@ MARKS = {
     "AcquisitionNumber": "",
     "AcquisitionTime": "",
     "ImageType": "",
+    "DiffusionDirectionality": "MRDiffusionSequence",
+    "ComplexImageComponent": "MRImageFrameTypeSequence",
 }
 """By what frames at one position may differ on purpose, and the functional group that says it."""
+WEIGHT = "DiffusionBValue"
+"""The mark that some makers write into elements of their own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Frame:
         slope: of intensities over stored numbers, None where the file does not say.
         intercept: of the same line.
         segment: the segment of a SEG that it belongs to, 0 elsewhere.
+        plain: where its file keeps pixels that need no decoder, None for others.
     """
 
     path: Path
@@ -75,6 +83,7 @@ class Frame:
     slope: float | None
     intercept: float | None
     segment: int
+    plain: Plain | None = None
 
     @property
     def named(self) -> str:
@@ -96,10 +105,23 @@ def frames_of(elements: Elements) -> list[Frame]:
             f"{elements.path}: {len(groups)} functional groups for {count} frames; cut short, so export it again"
         )
     _refuse_many(elements, count)
+    plain, common = Plain.of(elements), _Common(elements, shared)
     if not groups:
-        one = _Place(elements, shared, None).frame(0)
+        one = replace(_Place(common, None).frame(0), plain=plain)
+        if is_mosaic(elements):
+            return _tiles(one, mosaic(elements))
         return [one, *(replace(one, index=index) for index in range(1, count))]
-    return [_Place(elements, shared, own).frame(index) for index, own in enumerate(groups)]
+    return [replace(_Place(common, own).frame(index), plain=plain) for index, own in enumerate(groups)]
+
+
+def _tiles(picture: Frame, tiles: Mosaic) -> list[Frame]:
+    """The slices of a MOSAIC as frames of its file."""
+    apart = float(np.linalg.norm(tiles.step))
+    places = [tuple((tiles.position + at * tiles.step).tolist()) for at in range(tiles.slices)]
+    return [
+        replace(picture, index=at, size=tiles.size, position=place, apart=apart, plain=None)
+        for at, place in enumerate(places)
+    ]
 
 
 def _refuse_many(elements: Elements, count: int) -> None:
@@ -119,13 +141,30 @@ def _refuse_many(elements: Elements, count: int) -> None:
         )
 
 
+class _Common:
+    """What the shared functional groups say, or the file itself, looked up once for all frames."""
+
+    def __init__(self, whole: Elements, shared: Elements) -> None:
+        self.whole, self.shared = whole, shared
+        self.size = whole.whole("Rows", 0), whole.whole("Columns", 0)
+        self.single = whole.whole("NumberOfFrames", 1) <= 1
+        self._groups: dict[str, Elements] = {}
+        weight = b_value(whole)
+        self.weight = "" if weight is None else str(weight)
+
+    def group(self, sequence: str) -> Elements:
+        """The shared functional group, or the file itself, whose elements have the same names."""
+        if sequence not in self._groups:
+            items = self.shared.items(sequence)
+            self._groups[sequence] = items[0] if items else self.whole
+        return self._groups[sequence]
+
+
 class _Place:
     """What holds for a frame: said in its own functional groups, in the shared ones, or of the whole file."""
 
-    def __init__(self, whole: Elements, shared: Elements, own: Elements | None) -> None:
-        self.whole, self.shared, self.own = whole, shared, own
-        self.rows, self.columns = whole.whole("Rows", 0), whole.whole("Columns", 0)
-        self.plain = whole.whole("NumberOfFrames", 1) <= 1
+    def __init__(self, common: _Common, own: Elements | None) -> None:
+        self.common, self.whole, self.own = common, common.whole, own
 
     def frame(self, index: int) -> Frame:
         whole = self.whole
@@ -133,7 +172,7 @@ class _Place:
         values = self.group("PixelValueTransformationSequence")
         position = self.geometric("PlanePosition", "ImagePosition", 3)
         apart = measures.number("SpacingBetweenSlices")
-        if not apart and self.plain and position is not None:
+        if not apart and self.common.single and position is not None:
             apart = measures.number("SliceThickness")
         return Frame(
             path=whole.path,
@@ -142,7 +181,7 @@ class _Place:
             series=whole.text("SeriesInstanceUID"),
             described=f"{whole.text('Modality')} {whole.text('SeriesDescription')!r}",
             space=whole.text("FrameOfReferenceUID") or whole.text("VolumeFrameOfReferenceUID"),
-            size=(self.rows, self.columns),
+            size=self.common.size,
             position=position,
             axes=self.geometric("PlaneOrientation", "ImageOrientation", 6),
             pixel=measures.numbers("PixelSpacing", 2) or self.ultrasound(),
@@ -157,16 +196,14 @@ class _Place:
 
     def group(self, sequence: str) -> Elements:
         """The functional group: the frame's, the shared one, or the file itself, whose elements have the same names."""
-        for holder in (self.own, self.shared):
-            if holder is not None and (items := holder.items(sequence)):
-                return items[0]
-        return self.whole
+        items = [] if self.own is None else self.own.items(sequence)
+        return items[0] if items else self.common.group(sequence)
 
     def geometric(self, sequence: str, key: str, count: int) -> Numbers | None:
         """A position or orientation: in the patient's space, else in that of the volume that a probe sweeps."""
         for kind in ("Patient", "Volume"):
             found = self.group(f"{sequence}{'VolumeSequence' if kind == 'Volume' else 'Sequence'}")
-            if found is self.whole and not self.plain:
+            if found is self.whole and not self.common.single:
                 continue
             numbers = found.numbers(f"{key}{kind}", count)
             if numbers is not None:
@@ -185,4 +222,5 @@ class _Place:
 
     def mark(self, key: str, sequence: str) -> str:
         holder = self.group(sequence) if sequence else self.whole
-        return f"{key} {holder.text(key)}"
+        text = holder.text(key)
+        return f"{key} {self.common.weight if key == WEIGHT and not text else text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,13 @@ Spacing = Sequence[float | None]
 
 @dataclass(frozen=True)
 class SegRule:
-    """What to make of a SEG that is more than one label a voxel.
+    """What to make of a SEG or of contours that are more than one label a voxel.
 
     Attributes:
         threshold: of a fractional SEG: the least share of its largest value that counts, in (0, 1].
         order: where segments overlap, the one that stands later wins; None: overlaps are refused.
+        structures: of contours: the patterns on the names of structures that have a value; None: their numbers are
+            the values.
 
     Raises:
         ValueError: a threshold out of range.
@@ -26,6 +28,7 @@ class SegRule:
 
     threshold: float = 0.5
     order: Sequence[int] | None = None
+    structures: Mapping[int, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:

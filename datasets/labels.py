@@ -78,7 +78,7 @@ class LabelMap:
             DataError: a value that is neither a class nor ignored; only 0 and 255 where 255 is ignored.
         """
         codes = _packed(mask) if self.coloured else mask
-        present, counts = np.unique(codes, return_counts=True)
+        present, counts = _occurring(codes)
         found = dict(zip(map(int, present.tolist()), counts.tolist(), strict=True))
         if not self.coloured and found.keys() == {0, 255} and self.codes.get(255, IGNORE) == IGNORE:
             self._refuse_binary(found[255], path)
@@ -93,6 +93,10 @@ class LabelMap:
                 f"the mask of another data set? ({self.hint})"
             )
         table = np.array([self.codes[code] for code in found], dtype=np.uint8)
+        if _is_small(codes):
+            every = np.zeros(int(present[-1]) + 1, np.uint8)
+            every[present] = table
+            return every[codes]
         indices: NDArray[np.uint8] = table[np.searchsorted(present, codes)]
         return indices
 
@@ -194,6 +198,20 @@ def looks_like_background(classes: Iterable[str]) -> str | None:
     """A class that is background by a name it is often given, where none is named background; else None."""
     names = list(classes)
     return None if background_of(names) else next((name for name in names if name.lower() in OTHER_BACKGROUNDS), None)
+
+
+def _is_small(codes: NDArray[Any]) -> bool:
+    """Whether values can be counted in a table, far faster than sorted."""
+    return bool(codes.size) and codes.dtype.kind == "u" and codes.dtype.itemsize <= 2
+
+
+def _occurring(codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The values in increasing order, and how often each occurs."""
+    if _is_small(codes):
+        counts = np.bincount(codes.ravel())
+        present = np.flatnonzero(counts)
+        return present, counts[present]
+    return np.unique(codes, return_counts=True)
 
 
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from .case import Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
+from .dicom_folder import Dicom
 from .errors import DataError
-from .formats import is_scan, without_suffix
+from .files import first_of
+from .formats import DICOM, is_dicom, is_read_as_dicom, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, label_map
 from .layers import Overlap, class_map
 from .listing import Listing
-from .paired import Paired
+from .paired import Missing, Paired
 from .pattern import Pattern, patterns_of
 from .scan import SliceAxis, read_scan, with_scan_masks
 from .volume_io import volume_files
@@ -28,7 +30,8 @@ class NiftiFolder(Paired):
 
     Args:
         root: the folder.
-        images: where scans lie, with `{name}`; a list of patterns for several channels.
+        images: where scans lie, with `{name}`; a list of patterns for several channels, of which each finds one file a
+            scan.
         masks: where masks lie, with `{name}`; with a `*` besides the ending several of a scan are united. Or a mapping
             of classes to such patterns, whose masks are 0 where the class is not.
         labels: a class name to one or several mask values; null for those of `dataset.json`.
@@ -38,6 +41,8 @@ class NiftiFolder(Paired):
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
         valid: where files lie, with `{name}`, that are 0 where voxels do not count.
+        missing: of a scan without one of its further channels: refuse; zeros, a channel of zeros; or exclude, which
+            leaves the scan out. What is done is said.
         overlap: of two classes that several masks draw at one voxel: refuse, or labels, where the class that stands
             later in `labels` wins.
 
@@ -65,25 +70,24 @@ class NiftiFolder(Paired):
         resample: bool = False,
         valid: str | None = None,
         overlap: Overlap = "refuse",
+        missing: Missing = "refuse",
     ) -> None:
         if (images is None) != (masks is None):
             raise ValueError("masks: images and masks go together; leave out both where root has a dataset.json")
         given = [] if images is None else [images] if isinstance(images, str) else images
         if images is not None and not given:
             raise ValueError("images: an empty list; give one pattern a channel")
-        if len(given) > 1 and "*" in "".join(given):
-            raise ValueError("images: a list of patterns, one a channel, holds no *")
         if channels is not None and (channels < 1 or len(given) > 1):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
         if valid is not None and images is None:
             raise ValueError("valid: for scans that patterns find; see images and masks")
         scans = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
-        drawn = patterns_of("masks", masks, is_scan, self.depth)
+        drawn = patterns_of("masks", masks, self._is_mask, self.depth)
         says = None if valid is None else Pattern("valid", valid, is_scan, self.depth)
         for one in (*scans, *drawn.values(), *([] if says is None else [says])):
             if "{name}" not in one.text:
                 raise ValueError(f"{one.key}: {one.text!r} does not hold {{name}}")
-        super().__init__(root, scans, drawn, spare_masks=self.layout is not None, valid=says)
+        super().__init__(root, scans, drawn, spare_masks=self.layout is not None, valid=says, missing=missing)
         self.slice_axis, self.resample, self.overlap = slice_axis, resample, overlap
         self._own_channels, self._ignore, self._given = channels, ignore, None
         if labels is not None or drawn:
@@ -131,6 +135,10 @@ class NiftiFolder(Paired):
         """Whether a file is a scan or a mask by its name."""
         return is_scan(path)
 
+    def _is_mask(self, path: Path) -> bool:
+        """Whether a file may be a mask: a scan by its name, or DICOM by its name and its mark: SEG or RTSTRUCT."""
+        return is_scan(path) or (path.suffix.lower() in DICOM and is_dicom(path))
+
     def accepts(self, path: Path) -> bool:
         """Whether a file may be a scan, by its name."""
         return is_scan(path)
@@ -138,9 +146,8 @@ class NiftiFolder(Paired):
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan and of its mask, and the `dataset.json` that names the classes."""
         described = [self._json.path] if self._given is None else []
-        return described + [
-            file for path in (*self._channel_files(case.image), *case.references) for file in volume_files(path)
-        ]
+        channels = filter(None, self._channel_files(case.image))
+        return described + [file for path in (*channels, *case.references) for file in volume_files(path)]
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is a scan, or the first channel of one, by its name."""
@@ -157,13 +164,26 @@ class NiftiFolder(Paired):
         closer = max((len(other.text) for other in others if other.fits(path)), default=0)
         return not closer or (here.fits(path) and len(here.text) >= closer)
 
-    def output_name(self, image: Path, relative: str) -> tuple[str, str]:  # noqa: ARG002
+    def is_foreign_image(self, path: Path) -> bool:
+        """Whether a path is a scan of one channel as DICOM."""
+        return self.channels == 1 and self._dicom.is_image(path)
+
+    @cached_property
+    def _dicom(self) -> Dicom:
+        """Reads scans as DICOM."""
+        return Dicom(str(self.root), labels={"background": 0, "foreground": 1}, slice_axis=self.slice_axis)
+
+    def output_name(self, image: Path, relative: str) -> tuple[str, str]:
         """The scan's name; as nnU-Net names files without the channel, `_0000`."""
+        if is_read_as_dicom(image):
+            return self._dicom.output_name(image, relative)
         name, suffix = without_suffix(relative)
         return name.removesuffix("_0000") if not self.masks else name, suffix
 
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan with all of its channels; a `DataError` where they are not as many as expected."""
+        if is_read_as_dicom(path):
+            return self._dicom.read_image(path)
         files = self._channel_files(path)
         scan = read_scan(files, self.slice_axis, self.resample)
         if scan.array.shape[-1] != self.channels:
@@ -183,14 +203,20 @@ class NiftiFolder(Paired):
                 f"{self.channels}; leave it out"
             )
 
-    def _channel_files(self, path: Path) -> list[Path]:
-        """The files of the channels of the scan whose first is given."""
+    def _channel_files(self, path: Path) -> list[Path | None]:
+        """The files of the channels of the scan whose first is given; None for one that is missing, and may be."""
         if not self.masks:
-            return channel_files(path, self.channels)
-        found = [path]
+            return [*channel_files(path, self.channels)]
+        found: list[Path | None] = [path]
         for pattern in self.images[1:]:
-            sibling = self.images[0].sibling(path, pattern)
-            if sibling is None:
+            siblings = self.images[0].siblings(path, pattern)
+            if siblings is None:
                 raise DataError(f"{path}: does not end as data.images says: {self.images[0].text}")
-            found.append(sibling)
+            if len(siblings) > 1:
+                listed = first_of([one.name for one in siblings])
+                raise DataError(f"{path}: {len(siblings)} files of {pattern.text}: {listed}; narrow data.images")
+            there = bool(siblings) and (self.missing != "zeros" or siblings[0].is_file())
+            if not there and self.missing != "zeros":
+                raise DataError(f"{path}: no file of {pattern.text} belongs to it; add it, or see data.missing")
+            found.append(siblings[0] if there else None)
         return found

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .case import PARTS, Case, Drawn
 from .errors import DataError
@@ -17,6 +17,8 @@ from .notes import Note
 from .pattern import Pattern
 from .walk import walk
 
+Missing = Literal["refuse", "zeros", "exclude"]
+"""Of an image without one of its further channels: an error, a channel of zeros, or no case."""
 Files = dict[str, list[Path]]
 """What a pattern has found, by name."""
 
@@ -31,6 +33,7 @@ class Paired:
             are found by other means, and the image stands in its mask's place.
         spare_masks: a mask may lie there without its image.
         valid: where files lie that are 0 where pixels do not count; None where there are none.
+        missing: what becomes of an image without one of its further channels.
     """
 
     assumes_spacing = False
@@ -51,9 +54,10 @@ class Paired:
         masks: Mapping[str | None, Pattern],
         spare_masks: bool,
         valid: Pattern | None = None,
+        missing: Missing = "refuse",
     ) -> None:
         self.root, self.images, self.masks, self.valid = Path(root), images, masks, valid
-        self.spare_masks = spare_masks
+        self.spare_masks, self.missing = spare_masks, missing
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,7 +86,8 @@ class Paired:
         if not self.root.is_dir():
             meant = f"with {self.layout}" if self.layout else "of the data set"
             raise DataError(f"{self.root}: no such folder; set data.root to the folder {meant}")
-        first, *further = [pattern.find(self.root) for pattern in self.images]
+        first = self.images[0].find(self.root)
+        further = [pattern.find(self.root, first) for pattern in self.images[1:]]
         drawn = {label: pattern.find(self.root, first) for label, pattern in self.masks.items()}
         valid = {} if self.valid is None else self.valid.find(self.root, first)
         # where a file fits another pattern too, it is no image if an image of that name is left
@@ -100,6 +105,8 @@ class Paired:
         for name, images in self._of(listing, first).items():
             try:
                 channels = [images, *(listed.get(name, []) for listed in further)]
+                if self.lacks(images[0], [not files for files in channels]):
+                    continue
                 masks = {label: files.get(name, []) for label, files in drawn.items()}
                 found.append(self._case(name, channels, masks, valid.get(name, [])))
             except DataError as error:
@@ -111,6 +118,25 @@ class Paired:
                 why = f"no {self.what} of this name {where}; add it or remove the mask"
                 listing.refuse(DataError(f"{one[name][0]}: {why}"))
         return found
+
+    def lacks(self, image: Path, missing: Sequence[bool]) -> bool:
+        """Whether an image without some of its channels is left out; what is done with it is noted.
+
+        Args:
+            image: for the note.
+            missing: whether a channel is, in their order.
+        """
+        if not any(missing) or self.missing == "refuse":
+            return False
+        done = "are 0 there" if self.missing == "zeros" else "are left out"
+        numbers = " and ".join(str(at) for at, is_missing in enumerate(missing, start=1) if is_missing)
+        note = Note(f"{self.what}(s) without channel {numbers}, which {done}", str(image), "see data.missing")
+        warnings.warn(note, stacklevel=2)
+        return self.missing == "exclude"
+
+    def is_foreign_image(self, path: Path) -> bool:  # noqa: ARG002
+        """No path: images have one format."""
+        return False
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """The case of a name that the patterns give: of its own group, in the part that its name begins with."""
@@ -131,6 +157,8 @@ class Paired:
         """The case of some files; a `DataError` where one is missing, or there are several of a kind."""
         image = channels[0][0]
         for pattern, files in zip(self.images, channels, strict=True):
+            if not files and self.missing == "zeros":
+                continue
             self._refuse_other_than_one(files, image, pattern, name)
         drawn = [Drawn(path, label) for label in masks for path in self._masks(masks, label, image, name)]
         mask = drawn[0].path if drawn else image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 from .case import PARTS
@@ -92,13 +93,20 @@ class Pattern:
         """Whether a file, wherever its folder lies, ends as the pattern says; `{name}` is one folder or file name."""
         return self._match(path) is not None
 
-    def sibling(self, path: Path, other: Pattern) -> Path | None:
-        """The file of `other`, a pattern without `*`, that belongs to a file of this one; None for another file."""
+    def siblings(self, path: Path, other: Pattern) -> list[Path] | None:
+        """The files of `other` that belong to a file of this pattern; None for a file that does not fit this one.
+
+        Of a pattern without `*` it is one, which need not be there.
+        """
         fits = self._match(path)
         if fits is None:
             return None
-        filled = other.text.replace("{name}", fits["name"]).replace("{part}", fits.groupdict().get("part") or "")
-        return Path(fits["base"]) / filled
+        base, part = Path(fits["base"]), fits.groupdict().get("part") or ""
+        if "*" not in other.text:
+            return [base / other.text.replace("{name}", fits["name"]).replace("{part}", part)]
+        filled = other.text.replace("{name}", escape(fits["name"])).replace("{part}", part)
+        found = (one for one in base.glob(filled) if not any(p.startswith(".") for p in one.relative_to(base).parts))
+        return sorted(one for one in found if other.accepts(one))
 
     def _match(self, path: Path) -> re.Match[str] | None:
         expression = _expression(self.text, name="[^/]+").pattern

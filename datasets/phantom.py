@@ -82,6 +82,7 @@ class Phantom:
         self.reader, self.reads, self.assumes_spacing = reader, reader.reads, reader.assumes_spacing
         self.labels, self.classes, self.background = reader.labels, reader.classes, reader.background
         self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
+        self.is_foreign_image = reader.is_foreign_image
         self.output_name, self.read_image, self.read = reader.output_name, reader.read_image, reader.read
         self.patient = reader.patient
 

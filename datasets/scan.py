@@ -30,25 +30,35 @@ AXES: dict[SliceAxis, str] = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL
 """Where columns, rows and slices grow to: as radiologists look at slices, the patient's right on the left."""
 
 
-def read_scan(files: Sequence[Path], slice_axis: SliceAxis, resample: bool) -> Pixels:
+def read_scan(files: Sequence[Path | None], slice_axis: SliceAxis, resample: bool) -> Pixels:
     """Read the channels of a scan as float32, in the orientation of the slices.
 
     Args:
-        files: one a channel, or one with all channels.
+        files: one a channel, or one with all channels; None for a channel of zeros, but the first.
         slice_axis: how the slices lie.
         resample: bring further channels onto the first one's grid, linearly, instead of refusing another grid.
 
     Raises:
         DataError: an unreadable file, a channel on another grid.
     """
-    first = read_volume(files[0])
+    channels = [None if file is None else (read_volume(file), file) for file in files]
+    return turned_scan(stacked_channels(channels, resample), slice_axis)
+
+
+def stacked_channels(channels: Sequence[tuple[Volume, Path] | None], resample: bool) -> Volume:
+    """Volumes as the channels of one, on the grid of the first; arguments as `read_scan`, with each volume's file."""
+    assert channels[0] is not None
+    first, path = channels[0]
+    if len(channels) == 1:
+        return first
     arrays = [first.array]
-    for file in files[1:]:
-        volume = read_volume(file)
-        volume = _on_grid(volume, file, first, files[0], resample, labels=False)
-        arrays.append(volume.array)
+    for one in channels[1:]:
+        if one is None:
+            arrays.append(np.zeros(first.array.shape[:3], np.float32))
+            continue
+        arrays.append(_on_grid(*one, first, path, resample, labels=False).array)
     planes = [array if array.ndim == 4 else array[..., np.newaxis] for array in arrays]
-    return turned_scan(Volume(np.concatenate(planes, axis=-1), first.affine), slice_axis)
+    return Volume(np.concatenate(planes, axis=-1), first.affine)
 
 
 def turned_scan(volume: Volume, slice_axis: SliceAxis, series: Series | None = None) -> Pixels:

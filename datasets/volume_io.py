@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dicom_options import WHOLE, Colour, SegRule, Spacing
+from .dicom_rule import Rule, SeriesRule
 from .errors import DataError
 from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_dicom, is_read_as_dicom, volume_suffix
 from .geometry import Geometry
@@ -33,7 +34,7 @@ INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uin
 
 def read_volume(
     path: str | Path,
-    series: str | None = None,
+    series: Rule | None = None,
     stack: str | None = None,
     colour: Colour = "grey",
     spacing: Spacing | None = None,
@@ -45,7 +46,8 @@ def read_volume(
 
     Args:
         path: the file, or the folder of a DICOM series.
-        series: DICOM: the SeriesInstanceUID, or a pattern on the series' description, where a folder holds several.
+        series: DICOM: the SeriesInstanceUID, a pattern on the series' description, or a rule, where a folder holds
+            several; see `datasets.Dicom`.
         stack: DICOM: the name of a stack or orientation, where a series has several; the error lists them.
         colour: DICOM: one channel (`grey`) or three (`rgb`).
         spacing: DICOM: millimetres between slices, rows and columns, for images that do not say.
@@ -63,7 +65,7 @@ def read_volume(
 
 def read_series(
     path: Path,
-    series: str | None,
+    series: Rule | SeriesRule | None,
     stack: str | None,
     colour: Colour,
     spacing: Spacing | None,
@@ -100,7 +102,8 @@ def read_mask_volume(
 ) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
 
-    A DICOM SEG becomes the numbers of its segments, 0 where there is none.
+    A DICOM SEG becomes the numbers of its segments, the contours of an RTSTRUCT those of its structures, 0 where there
+    is none.
 
     Args:
         path: the file.
@@ -113,11 +116,14 @@ def read_mask_volume(
     """
     path = Path(path)
     if is_dicom(path):
-        from . import dicom_seg
+        from . import dicom_contours, dicom_seg
         from .dicom_index import Index
 
-        if (index or Index()).is_segmentation(path):
+        header = (index or Index()).header(path)
+        if header.is_segmentation:
             return dicom_seg.read(path, rule, onto)
+        if header.is_structures:
+            return dicom_contours.read(path, rule, onto)
     volume = read_volume(path)
     array = volume.array
     if array.ndim != 3:

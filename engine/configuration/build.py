@@ -62,8 +62,11 @@ def slice_rule(data: DataSection) -> datasets.SliceRule:
 def build_cache(data: DataSection, output: str, adapter: datasets.Adapter) -> datasets.Cache:
     """Where the cases of a data set are decoded to."""
     own = {key: value for key, value in parameters(data, DataSection).items() if key != "root"}
+    folder = Path(data.cache or Path(output) / ".cache")
+    if isinstance(adapter, datasets.Dicom):
+        adapter.keep_headers(folder)
     return datasets.Cache(
-        folder=Path(data.cache or Path(output) / ".cache"),
+        folder=folder,
         adapter=adapter,
         size=data.size,
         spacing=data.spacing,

@@ -10,6 +10,7 @@ import numpy as np
 import datasets
 from datasets.cache import digest_of, refuse_non_finite
 from datasets.counts import slice_counts
+from datasets.dicom_rule import Choice
 from datasets.files import first_of
 from datasets.grid import Spacing, network_shape, resize_mask
 from datasets.patients import patients_of
@@ -32,6 +33,7 @@ class Facts:
         digest: of the image's pixels.
         counts: of each class in the slices that are trained on, on the network's grid.
         is_outdated: the cache holds other pixels of these files.
+        choices: what a rule has chosen among series of DICOM, one a channel.
     """
 
     case: datasets.Case
@@ -43,6 +45,7 @@ class Facts:
     digest: str
     counts: datasets.Counts
     is_outdated: bool
+    choices: tuple[Choice, ...]
 
 
 @dataclass
@@ -151,6 +154,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
         digest=digest,
         counts=datasets.add_slices(counts[:, kept]),
         is_outdated=held is not None and not held.decoded_from(digest, decoded.mask),
+        choices=decoded.image.choices,
     )
 
 

@@ -39,6 +39,7 @@ def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     if found.notes:
         yield Section("Worth knowing", _first(found.notes))
     yield _overview(found)
+    yield from _series(found)
     yield _classes(found)
     for name, split in found.splits.items():
         yield _split(found, name, split)
@@ -91,6 +92,17 @@ def _overview(found: DataCheck) -> Section:
         lines.append(f"Imbalance ratio, the pixels of the largest class over those of the smallest: {ratio:.1f}.")
     lines += _millimetres(found)
     return Section("Data", lines)
+
+
+def _series(found: DataCheck) -> Iterator[Section]:
+    """What rules have chosen among the series of each patient."""
+    rows = [
+        [facts.case.id, choice.chosen, "; ".join(choice.passed_over)]
+        for facts in found.facts
+        for choice in facts.choices
+    ]
+    if rows:
+        yield Section("Series chosen by data.series", columns=["case", "chosen", "fits too"], rows=rows)
 
 
 def _millimetres(found: DataCheck) -> Iterator[str]:

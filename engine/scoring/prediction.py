@@ -62,8 +62,9 @@ def inputs(paths: Sequence[Path], adapter: datasets.Adapter, out: Path) -> list[
     for path in dict.fromkeys(paths):
         if not path.exists():
             raise datasets.DataError(f"{path}: no such file or folder")
-        files = [path] if path.is_file() else [path, *walk(path)]
-        files = [file for file in files if adapter.is_image(file) and not written & {*file.resolve().parents}]
+        every = [path] if path.is_file() else [path, *walk(path)]
+        every = [file for file in every if not written & {*file.resolve().parents}]
+        files = [*filter(adapter.is_image, every)] or [*filter(adapter.is_foreign_image, every)]
         images = {*files}
         files = [file for file in files if file.parent not in images]  # a folder of DICOM stands for what is in it
         if not files:

@@ -1,5 +1,7 @@
 """DICOM files for tests, written by pydicom element by element."""
 
+import struct
+
 import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
@@ -113,8 +115,84 @@ def enhanced(array, positions=None, stacks=None, axes=None, space="Patient", slo
     return data
 
 
+def structures(rois, axes=AXIAL, series="1.2.3.4", space="1.2.3.9", kind="CLOSED_PLANAR"):
+    """An RTSTRUCT of `{(number, name): [(slice, [(column, row), …]), …]}` on a series as `write_series` places it."""
+    data = dataset(
+        np.zeros((1, 1), np.uint8), instance="1.2.77", SOPClassUID=pydicom.uid.RTStructureSetStorage, series="1.2.78"
+    )
+    for key in ("PixelData", "Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "FrameOfReferenceUID"):
+        delattr(data, key)
+    data.Modality = "RTSTRUCT"
+    study = item(RTReferencedSeriesSequence=[item(SeriesInstanceUID=series)])
+    data.ReferencedFrameOfReferenceSequence = [item(FrameOfReferenceUID=space, RTReferencedStudySequence=[study])]
+    data.StructureSetROISequence = [item(ROINumber=number, ROIName=name) for number, name in rois]
+    right, down = np.array(axes[:3], float), np.array(axes[3:], float)
+    drawn = []
+    for (number, _), contours in rois.items():
+        made = []
+        for at, corners in contours:
+            first = np.array(place(at, axes)["ImagePositionPatient"])
+            lps = [first + column * 0.5 * right + row * 0.7 * down for column, row in corners]
+            numbers = [f"{value:.6g}" for value in np.ravel(lps)]
+            made.append(item(ContourGeometricType=kind, NumberOfContourPoints=len(corners), ContourData=numbers))
+        drawn.append(item(ReferencedROINumber=number, ContourSequence=made))
+    data.ROIContourSequence = drawn
+    return data
+
+
+TILE, SPACING, STEP = (4, 6), (0.7, 0.5), 3.0
+"""Of a MOSAIC: the size of a slice, the millimetres between rows and columns, and between slices."""
+
+
+def mosaic(array, axes, backwards, **elements):
+    """A MOSAIC of 5 slices in 3 x 3 tiles, which lie as `write_series` places them; `backwards` with the last first."""
+    picture = np.zeros((3 * TILE[0], 3 * TILE[1]), array.dtype)
+    for tile, plane in enumerate(array[::-1] if backwards else array):
+        row, column = divmod(tile, 3)
+        picture[row * TILE[0] : (row + 1) * TILE[0], column * TILE[1] : (column + 1) * TILE[1]] = plane
+    right, down = np.array(axes[:3], float), np.array(axes[3:], float)
+    first = np.array(place(len(array) - 1 if backwards else 0, axes, STEP)["ImagePositionPatient"])
+    middle = first + right * SPACING[1] * TILE[1] / 2 + down * SPACING[0] * TILE[0] / 2
+    corner = middle - right * SPACING[1] * picture.shape[1] / 2 - down * SPACING[0] * picture.shape[0] / 2
+    data = dataset(
+        picture,
+        ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"],
+        Manufacturer="SIEMENS",
+        ImagePositionPatient=[float(f"{value:.9g}") for value in corner],
+        ImageOrientationPatient=[*map(float, axes)],
+        PixelSpacing=[*SPACING],
+        SpacingBetweenSlices=STEP,
+    )
+    for key, value in elements.items():
+        setattr(data, key, value)
+    return data
+
+
+def protocol(array, axes):
+    """The part of Siemens' protocol that places the centres of slices; an axis that is 0 is left out."""
+    lines = [f"sSliceArray.lSize = {len(array)}"]
+    for at in range(len(array)):
+        right, down = np.array(axes[:3], float), np.array(axes[3:], float)
+        centre = np.array(place(at, axes, STEP)["ImagePositionPatient"])
+        centre = centre + right * SPACING[1] * TILE[1] / 2 + down * SPACING[0] * TILE[0] / 2
+        for axis, value in zip(("Sag", "Cor", "Tra"), centre, strict=True):
+            lines += [f"sSliceArray.asSlice[{at}].sPosition.d{axis}\t = \t{value:.9g}"] if abs(value) > 1e-9 else []
+    return "\n".join(["### ASCCONV BEGIN ###", *lines, "### ASCCONV END ###"]).encode()
+
+
+def image_header(**tags):
+    """Siemens' image header, CSA2, with some tags of text."""
+    content = b"SV10\4\3\2\1" + struct.pack("<2I", len(tags), 77)
+    for name, values in tags.items():
+        items = [f"{value:.8f}".encode() + b"\0" for value in values]
+        content += struct.pack("<64si4s3i", name.encode(), len(items), b"FD", 0, len(items), 77)
+        for text in items:
+            content += struct.pack("<4i", len(text), len(text), 77, 0) + text + b"\0" * (-len(text) % 4)
+    return content
+
+
 def fuzzed(kind):
-    """A file that a reader must withstand: native, deflated, compressed, with a table, a SEG."""
+    """A file that a reader must withstand: native, deflated, compressed, with a table, a SEG, a MOSAIC, contours."""
     array = pixels((3, 40, 36), np.uint8)
     if kind == "native":
         return enhanced(array.astype(np.int16), slopes=[1.0, 2.0, 3.0])
@@ -134,6 +212,16 @@ def fuzzed(kind):
         data = enhanced(array // 200, SegmentationType="LABELMAP")
         data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
         return data
+    if kind == "mosaic":
+        data = mosaic(pixels((5, *TILE)), AXIAL, True)
+        block = data.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+        block.add_new(0x10, "OB", image_header(SliceNormalVector=[0, 0, -1], NumberOfImagesInMosaic=[5]))
+        block.add_new(0x20, "OB", protocol(pixels((5, *TILE)), AXIAL))
+        return data
+    if kind == "contours":
+        return structures(
+            {(1, "gland"): [(1, [(2, 3), (8, 3), (8, 9)])], (2, "lesion"): [(2, [(1, 1), (5, 1), (3, 9)])]}
+        )
     data = enhanced(array)
     syntax = {"rle": "RLELossless", "jls": "JPEGLSLossless", "j2k": "JPEG2000Lossless"}[kind]
     data.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)

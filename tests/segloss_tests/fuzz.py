@@ -58,7 +58,7 @@ from segloss_tests.dicoms import fuzzed, save
 KEPT = ROOT / "tests" / "fuzzed"
 OURS = (datasets.DataError, UsageError, WeightsError)
 SAVED = "x.safetensors"
-DICOM_KINDS = ("native", "big", "implicit", "deflated", "rle", "jls", "j2k", "jpeg", "lut", "seg")
+DICOM_KINDS = ("native", "big", "implicit", "deflated", "rle", "jls", "j2k", "jpeg", "lut", "seg", "mosaic", "contours")
 HANG = 10.0
 MOST_MEMORY = 400 * 2**20
 NUMBERS = [0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
@@ -139,7 +139,7 @@ def dicom_target(kind: str) -> Target:
         try:
             datasets.read_volume(path, spacing=(1.0, 1.0, 1.0), colour="rgb")
         finally:
-            datasets.read_mask_volume(path)
+            datasets.read_mask_volume(path, onto=datasets.Geometry((4, 40, 40), np.diag([-0.5, -0.7, 3.0, 1.0])))
 
     return Target(lambda folder: save(fuzzed(kind), folder / f"{kind}.dcm"), read, (f"{kind}.dcm",))
 
