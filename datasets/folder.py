@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Literal
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from .case import Case, Decoded, Kind, Pixels
-from .formats import is_still, without_suffix
+from .formats import ARRAYS, STILLS, is_picture, is_still, without_suffix
 from .labels import LabelMap, Labels, Values
 from .layers import Overlap, class_map
 from .paired import Paired
-from .pattern import Pattern, patterns_of
+from .pattern import Pattern
 from .still import read_image, with_mask
 
 
@@ -19,7 +19,8 @@ class Stills(Paired):
     """Images and their masks below a folder; `labels` says what the values or colours of a mask mean."""
 
     kind: Kind = "still"
-    reads = "images (.png, .jpg, .tif, .bmp)"
+    endings = (*STILLS, *ARRAYS)
+    reads = "images (.png, .jpg, .tif, .bmp, .gif, .webp, .jp2, .ppm)"
     unites = True
 
     def __init__(
@@ -28,14 +29,14 @@ class Stills(Paired):
         images: Pattern,
         masks: Pattern | Mapping[str | None, Pattern],
         labels: LabelMap,
-        channels: Literal[1, 3] = 3,
+        channels: int = 3,
         valid: Pattern | None = None,
         overlap: Overlap = "refuse",
     ) -> None:
         by_class: Mapping[str | None, Pattern] = {None: masks} if isinstance(masks, Pattern) else masks
         super().__init__(root, [images], by_class, spare_masks="{name}" not in images.text, valid=valid)
         self.labels, self.overlap = labels, overlap
-        self.channels: int = channels
+        self.channels = channels
         self.normalise = "imagenet" if channels == 3 else "percentile"
 
     def sources(self, case: Case) -> list[Path]:
@@ -74,13 +75,20 @@ class Folder(Stills):
         masks: where masks lie, with `{name}`; with a `*` besides the ending several of an image are united. Or a
             mapping of classes to such patterns, whose masks are 0 where the class is not.
         ignore: mask values, or colours, of pixels that do not count; 255 is one already where no class has it.
-        channels: 1 for grey images, 3 for RGB; grey ones are repeated.
+        channels: 1 for grey images, 3 for RGB; grey ones are repeated. Another number: the bands of a TIFF or an array.
         valid: where files lie, with `{name}`, that are 0 where pixels do not count, such as outside a field of view.
         overlap: of two classes that several masks draw at one pixel: refuse, or labels, where the class that stands
             later in `labels` wins.
+        to_grey: with `channels: 1`, turn colours into their luminance instead of refusing them.
+        exif: turn images and masks as the EXIF orientation in their files says, as viewers show them; otherwise pixels
+            are taken as they are stored.
+        image_key: of `.npz` and `.mat` files the array that is the image, such as `image`; null: the only one.
+        mask_key: of such files the array that is the mask, with the fields of a structure, as
+            `groundTruth.Segmentation`; null: the only one.
 
     Raises:
-        ValueError: see `class_map` and `Pattern`; a pattern of masks without `{name}`.
+        ValueError: see `class_map` and `Pattern`; a pattern of masks without `{name}`; `channels` below 1, or `to_grey`
+            where they are not 1.
     """
 
     def __init__(
@@ -90,13 +98,24 @@ class Folder(Stills):
         images: str = "images/{name}.*",
         masks: str | dict[str, str] = "masks/{name}.*",
         ignore: Values | None = None,
-        channels: Literal[1, 3] = 3,
+        channels: int = 3,
         valid: str | None = None,
         overlap: Overlap = "refuse",
+        to_grey: bool = False,
+        exif: bool = False,
+        image_key: str | None = None,
+        mask_key: str | None = None,
     ) -> None:
-        found = Pattern("images", images, is_still)
-        drawn = patterns_of("masks", masks, is_still)
-        says = None if valid is None else Pattern("valid", valid, is_still)
+        if channels < 1:
+            raise ValueError(f"channels: {channels}; expected 1 for grey, 3 for RGB, or the number of bands")
+        if to_grey and channels != 1:
+            raise ValueError(f"to_grey: is for channels: 1, which are {channels}")
+        found = _pictures("images", images)
+        by_class = masks if isinstance(masks, Mapping) else {None: masks}
+        drawn = {
+            label: _pictures("masks" if label is None else f"masks.{label}", text) for label, text in by_class.items()
+        }
+        says = None if valid is None else _pictures("valid", valid)
         for pattern in (*drawn.values(), *([] if says is None else [says])):
             if "{name}" not in pattern.text:
                 raise ValueError(f"{pattern.key}: {pattern.text!r} does not hold {{name}}, so its files have no names")
@@ -105,3 +124,23 @@ class Folder(Stills):
                     f"{pattern.key}: {pattern.text!r} and images {images!r} must both hold {{part}}, or neither"
                 )
         super().__init__(root, found, drawn, class_map(None, masks, labels, ignore), channels, says, overlap)
+        self.to_grey, self.exif, self.image_key, self.mask_key = to_grey, exif, image_key, mask_key
+        self.one_file = image_key != mask_key
+
+    def is_image(self, path: Path) -> bool:
+        """Whether a file is an image by its name: a still, or an array where the pattern names its ending."""
+        return self.images[0].accepts(path)
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode an image."""
+        return Pixels(read_image(path, self.channels, self.to_grey, self.exif, self.image_key))
+
+    def read(self, case: Case) -> Decoded:
+        """Decode an image and its mask."""
+        image = self.read_image(case.image)
+        return with_mask(image, case, self.labels, self.overlap, self.exif, self.mask_key)
+
+
+def _pictures(key: str, text: str) -> Pattern:
+    """A pattern for stills, and for arrays where it names their ending."""
+    return Pattern(key, text, partial(is_picture, ending=PurePosixPath(text.replace("\\", "/")).suffix.lower()))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+USUAL = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Of stills."""
+FURTHER = (".gif", ".webp", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm")
+"""Of stills too, where none of the same name with a usual ending lies beside them."""
+STILLS = (*USUAL, *FURTHER)
+ARRAYS = (".npy", ".npz", ".mat")
+"""Of arrays, which are stills or volumes only where a pattern names their ending."""
 METAIMAGE = (".mhd", ".mha")
 NIFTI = (".nii.gz", ".nii")
 NIFTI_HEADERS = (".hdr.gz", ".hdr")
@@ -17,8 +23,23 @@ MARK, MARK_AT = b"DICM", 128
 
 
 def is_still(path: Path) -> bool:
-    """Whether a file is a still image by its name."""
-    return path.suffix.lower() in STILLS and not path.name.startswith(".") and not path.is_dir()
+    """Whether a file is a still image by its name: not one beside another of the same name with a usual ending."""
+    suffix = path.suffix.lower()
+    if suffix not in STILLS or path.name.startswith(".") or path.is_dir():
+        return False
+    return suffix in USUAL or not any(path.with_suffix(usual).exists() for usual in USUAL)
+
+
+def is_picture(path: Path, ending: str = "") -> bool:
+    """Whether a file is a still, or an array for one, by its name.
+
+    Args:
+        path: the file.
+        ending: in lower case; files that end so are taken where it is that of a still or of an array.
+    """
+    if ending in (*STILLS, *ARRAYS) and path.suffix.lower() == ending:
+        return not path.name.startswith(".") and not path.is_dir()
+    return is_still(path)
 
 
 def is_scan(path: Path) -> bool:

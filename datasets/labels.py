@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,18 @@ class LabelMap:
                 raise ValueError(f"ignore: {self.shown(code)} is the class {self.classes[self.codes[code]]} too")
         self.refuse_binary = refuse_binary and not self.coloured
 
-    def __call__(self, mask: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    def knows(self, mask: NDArray[Any]) -> bool:
+        """Whether every value, or colour, of a mask is a class or ignored, and not all foreground is ignored."""
+        found = {*np.unique(_packed(mask) if self.coloured else mask).tolist()}
+        return found <= self.codes.keys() and not self._is_binary_void(found)
+
+    def __call__(self, mask: NDArray[Any], path: Path, encoding: str = "") -> NDArray[np.uint8]:
         """Class indices, uint8, 255 where ignored.
 
         Args:
             mask: the raw values, of any integer dtype; of a map of colours `(…, 3)` uint8.
             path: the file they come from, for errors.
+            encoding: how the file says its values, where that may surprise.
 
         Raises:
             DataError: a value that is neither a class nor ignored; only 0 and 255 where 255 is ignored.
@@ -80,15 +86,16 @@ class LabelMap:
         codes = _packed(mask) if self.coloured else mask
         present, counts = _occurring(codes)
         found = dict(zip(map(int, present.tolist()), counts.tolist(), strict=True))
-        if not self.coloured and found.keys() == {0, 255} and self.codes.get(255, IGNORE) == IGNORE:
+        if self._is_binary_void(found):
             self._refuse_binary(found[255], path)
         foreign = [f"{self.shown(code)} ({count} pixels)" for code, count in found.items() if code not in self.codes]
         if foreign:
             known = ", ".join(map(self.shown, sorted(self.codes)))
             kind = "colours" if self.coloured else "values"
             more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+            told = f" ({encoding})" if encoding else ""
             raise DataError(
-                f"{path}: {'colour' if self.coloured else 'label'} {', '.join(foreign[:5])}{more}, but the "
+                f"{path}: {'colour' if self.coloured else 'label'} {', '.join(foreign[:5])}{more}{told}, but the "
                 f"{len(self.classes)} classes{' and void' if self.ignored() else ''} have the {kind} {known}; is this "
                 f"the mask of another data set? ({self.hint})"
             )
@@ -129,6 +136,10 @@ class LabelMap:
             raise ValueError(f"{key}: {list(value)} is no colour; expected [r, g, b], each in 0..255")
         red, green, blue = value
         return red << 16 | green << 8 | blue
+
+    def _is_binary_void(self, found: Collection[int]) -> bool:
+        """Whether a mask holds only 0 and 255, and 255 is no class."""
+        return not self.coloured and {*found} == {0, 255} and self.codes.get(255, IGNORE) == IGNORE
 
     def _refuse_binary(self, count: int, path: Path) -> None:
         if 255 not in self.codes or self.refuse_binary:

@@ -11,7 +11,7 @@ from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .dicom_folder import Dicom
 from .errors import DataError
 from .files import first_of
-from .formats import DICOM, is_dicom, is_read_as_dicom, is_scan, without_suffix
+from .formats import DICOM, VOLUMES, is_dicom, is_read_as_dicom, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, label_map
 from .layers import Overlap, class_map
 from .listing import Listing
@@ -50,6 +50,7 @@ class NiftiFolder(Paired):
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
     """
 
+    endings = VOLUMES
     reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
     unites = True
     what = "scan"

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from .case import PARTS, Case, Drawn
 from .errors import DataError
-from .formats import without_suffix
+from .files import first_of
+from .formats import ARRAYS, without_suffix
 from .labels import LabelMap, background_of
 from .listing import Listing
 from .notes import Note
@@ -46,6 +47,10 @@ class Paired:
     """An image in one word, for messages."""
     unites = False
     """Whether several masks of one image are united."""
+    endings: tuple[str, ...] = ()
+    """Of files that are read where a pattern names them."""
+    one_file = False
+    """Whether a file may hold an image and its mask, as arrays of different names."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Paired:
     ) -> None:
         self.root, self.images, self.masks, self.valid = Path(root), images, masks, valid
         self.spare_masks, self.missing = spare_masks, missing
+        self._others: dict[Pattern, Files] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,6 +92,7 @@ class Paired:
         if not self.root.is_dir():
             meant = f"with {self.layout}" if self.layout else "of the data set"
             raise DataError(f"{self.root}: no such folder; set data.root to the folder {meant}")
+        self._others.clear()
         first = self.images[0].find(self.root)
         further = [pattern.find(self.root, first) for pattern in self.images[1:]]
         drawn = {label: pattern.find(self.root, first) for label, pattern in self.masks.items()}
@@ -162,7 +169,7 @@ class Paired:
             self._refuse_other_than_one(files, image, pattern, name)
         drawn = [Drawn(path, label) for label in masks for path in self._masks(masks, label, image, name)]
         mask = drawn[0].path if drawn else image
-        if any(one.path == image for one in drawn):
+        if any(one.path == image for one in drawn) and not self.one_file:
             raise DataError(f"{image}: fits data.images and data.masks, so it would be its own mask; narrow one")
         case = self.case(name, image, mask)
         if len(drawn) > 1 or None not in masks:
@@ -229,7 +236,7 @@ class Paired:
         images = self.images[0]
         if self.layout is None and not first:
             below = images.folder(self.root, "").relative_to(self.root)
-            hint = "see data.root and data.images"
+            hint = self._unread(images) or "see data.root and data.images"
             if "{part}" not in images.text and (self.root / PARTS[0] / below).is_dir():
                 hint = f"try images: '{{part}}/{images.text}', and {{part}}/ in data.masks too"
             raise DataError(f"{self.root}: no {self.what} fits data.images: {images.text}; {hint}")
@@ -252,4 +259,20 @@ class Paired:
             see = "" if self.layout else f", or see data.{pattern.key}"
             kind = "mask" if pattern in self.masks.values() else "file"
             lacking = pattern.filled(self.root, name)
-            raise DataError(f"{image}: no {kind} {lacking}; add it or remove the {self.what}{see}")
+            instead = self._unread(pattern, name) or f"add it or remove the {self.what}{see}"
+            raise DataError(f"{image}: no {kind} {lacking}; {instead}")
+
+    def _unread(self, pattern: Pattern, name: str | None = None) -> str:
+        """What there is in place of the files of a pattern, of one name or of any, and why it is not taken; or ""."""
+        if pattern not in self._others:
+            self._others[pattern] = pattern.with_any_ending(self.root)
+        every = self._others[pattern]
+        files = [path for found in every.values() for path in found] if name is None else every.get(name, [])
+        if not files:
+            return ""
+        found, suffix = f"found {first_of([path.name for path in files])}", files[0].suffix.lower() or "none"
+        if not suffix.endswith(self.endings):
+            return f"{found}: this ending is not read, so convert it"
+        key = "mask_key" if pattern in self.masks.values() else "image_key"
+        array = f", and the array by data.{key}" if suffix in ARRAYS[1:] else ""
+        return f"{found}: name this ending in data.{pattern.key}{array}"

@@ -89,6 +89,12 @@ class Pattern:
                 found.setdefault(same_name(f"{before}{name}"), []).append(path)
         return found
 
+    def with_any_ending(self, root: Path) -> dict[str, list[Path]]:
+        """The files that fit but for their ending and what they should be, sorted, by their name."""
+        loose = Pattern(self.key, re.sub(r"(?<=[^/])\.\w+$", ".*", self.text), Path.is_file, None, self.parts)
+        loose._name = self._name
+        return loose.find(root)
+
     def fits(self, path: Path) -> bool:
         """Whether a file, wherever its folder lies, ends as the pattern says; `{name}` is one folder or file name."""
         return self._match(path) is not None

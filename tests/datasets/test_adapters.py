@@ -504,7 +504,7 @@ def test_one_line_names_the_file(tmp_path, name, how, says):
     elif how == "size":
         save(case.mask, np.zeros((8, 8, 3) if coloured else (8, 8), np.uint8))
     else:
-        save(case.mask, np.zeros((8, 8) if coloured else (8, 8, 3), np.uint8))
+        save(case.mask, np.zeros((8, 8), np.uint16) if coloured else np.full((8, 8, 3), [1, 2, 3], np.uint8))
     told = refused(adapter(root))
     assert str(named) in told
     assert says in told
@@ -627,4 +627,4 @@ optim: {name: adam, lr: 1e-3}
     told = program("train", "run.yaml", "data.labels={a: x, b: 1}", check=2).stderr
     assert "command line: data.labels: expected a mapping of names, each to a whole number or list of (" in told
     assert told.count("\n") == 2  # and a line that network and transforms are checked once it is corrected
-    assert "data.channels" in program("train", "run.yaml", "data.channels=2", check=2).stderr
+    assert "data.channels" in program("train", "run.yaml", "data.channels=grey", check=2).stderr

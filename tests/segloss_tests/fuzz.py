@@ -38,6 +38,7 @@ import numpy as np
 import pydicom
 import torch
 from PIL import Image
+from scipy.io import savemat
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -54,6 +55,7 @@ from engine.store.checkpoint import Checkpoint
 from models import WeightsError
 from models.weights import read_weights
 from segloss_tests.dicoms import fuzzed, save
+from segloss_tests.tiffs import write_tiff as write_tiff_bands
 
 KEPT = ROOT / "tests" / "fuzzed"
 OURS = (datasets.DataError, UsageError, WeightsError)
@@ -65,6 +67,9 @@ NUMBERS = [0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 -
 WORDS = [b"0", b"-1", b"1e308", b"nan", b"inf", b"99999999999999999999", b"", b"null", b"[]", b"{}", b"\x00"]
 WORDS += [b"\xff\xfe", b"../../etc/passwd", b"%d", b"!!python/object:os.system", b"&a [*a, *a]", b"<<: *x", b"LIST"]
 WORDS += [b"[" * 3000, b"{a: " * 500, b"9" * 5000, "\u2028é".encode(), b"LOCAL"]
+
+
+GREYS = datasets.LabelMap({"background": [0], "object": [255]})
 
 
 class Target(NamedTuple):
@@ -166,10 +171,56 @@ def write_jpeg(folder: Path) -> None:
     Image.fromarray((np.arange(12 * 16 * 3) % 251).astype(np.uint8).reshape(12, 16, 3)).save(folder / "x.jpg")
 
 
+def write_still(name: str, **options: object) -> Callable[[Path], None]:
+    """A picture in another format."""
+    colours = (np.arange(12 * 16 * 3) % 251).astype(np.uint8).reshape(12, 16, 3)
+    return lambda folder: Image.fromarray(colours).save(folder / name, **options)
+
+
+def write_gif(folder: Path) -> None:
+    Image.fromarray((np.arange(12 * 16) % 5 * 50).astype(np.uint8).reshape(12, 16)).save(folder / "x.gif")
+
+
+def write_bands(folder: Path) -> None:
+    write_tiff_bands(folder / "x.tif", [(np.arange(12 * 16 * 5) % 251).astype(np.uint16).reshape(12, 16, 5)])
+
+
+def read_bands(folder: Path) -> None:
+    still.read_image(folder / "x.tif", 5)
+
+
+def write_npy(folder: Path) -> None:
+    np.save(folder / "x.npy", np.arange(12 * 16.0).reshape(12, 16) // 50)
+
+
+def write_npz(folder: Path) -> None:
+    np.savez_compressed(folder / "x.npz", gt=np.arange(12 * 16).reshape(12, 16) % 3)
+
+
+def write_mat(compressed: bool) -> Callable[[Path], None]:
+    truth = {"gt": {"mask": (np.arange(12 * 16) % 3).astype(np.uint8).reshape(12, 16), "edges": np.eye(3) > 0}}
+    return lambda folder: savemat(folder / "x.mat", truth, do_compression=compressed)
+
+
+def write_mat4(folder: Path) -> None:
+    savemat(folder / "x.mat", {"gt": np.arange(12 * 16.0).reshape(12, 16) // 50}, format="4")
+
+
+def read_arrays(folder: Path) -> None:
+    """As image and as mask, with a key and without."""
+    (path,) = folder.glob("x.*")
+    labels = datasets.LabelMap({"background": [0], "object": [1, 2, 3]})
+    for key in ("gt.mask" if path.suffix == ".mat" else "gt", None):
+        for read in (partial(still.read_image, path, 1, key=key), partial(still.mask_values, path, labels, key=key)):
+            with suppress(datasets.DataError):
+                read()
+
+
 def read_pictures(folder: Path) -> None:
     (path,) = folder.glob("x.*")
     reads = [partial(still.read_image, path, channels) for channels in (1, 3)]
     reads += [partial(still.read_mask, path, coloured) for coloured in (False, True)]
+    reads += [partial(still.read_image, path, 4), partial(still.mask_values, path, GREYS)]
     for read in reads:
         try:
             read()
@@ -253,6 +304,17 @@ TARGETS: dict[str, Target] = {
     "palette": Target(write_palette, read_pictures, ("x.png",)),
     "tiff": Target(write_tiff, read_pictures, ("x.tif",)),
     "jpeg": Target(write_jpeg, read_pictures, ("x.jpg",)),
+    "gif": Target(write_gif, read_pictures, ("x.gif",)),
+    "webp": Target(write_still("x.webp"), read_pictures, ("x.webp",)),
+    "webp-lossless": Target(write_still("x.webp", lossless=True), read_pictures, ("x.webp",)),
+    "jp2": Target(write_still("x.jp2"), read_pictures, ("x.jp2",)),
+    "ppm": Target(write_still("x.ppm"), read_pictures, ("x.ppm",)),
+    "bands": Target(write_bands, read_bands, ("x.tif",)),
+    "npy": Target(write_npy, read_arrays, ("x.npy",)),
+    "npz": Target(write_npz, read_arrays, ("x.npz",)),
+    "mat": Target(write_mat(False), read_arrays, ("x.mat",)),
+    "mat-v4": Target(write_mat4, read_arrays, ("x.mat",)),
+    "mat-packed": Target(write_mat(True), read_arrays, ("x.mat",)),
     "mhd": Target(write_mhd, lambda folder: datasets.read_volume(folder / "scan.mhd"), ("scan.mhd", "scan.zraw")),
     "raw": Target(write_raw, lambda folder: datasets.read_volume(folder / "scan.mhd"), ("scan.mhd", "scan.raw")),
     "mha": Target(write_mha, lambda folder: datasets.read_volume(folder / "scan.mha"), ("scan.mha",)),

@@ -1,0 +1,246 @@
+"""Files of stills: opened by Pillow, and refused where they hold less than their header promises."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from .errors import DataError
+from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000", "PPM")
+SEVERAL = ("PNG", "TIFF", "GIF", "WEBP")
+"""Formats of which a file may hold several pictures; the further ones of a JPEG are previews."""
+BROKEN = (
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    MemoryError,
+    EOFError,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for damaged files."""
+MOST_PIXELS_A_BYTE = 8 * 1100
+"""Deflate packs about 1030 bytes into one, and a byte holds at most 8 pixels; LZW packs less."""
+DENSE = ("WEBP", "JPEG2000")
+"""Formats in which an area of one colour may take no bytes at all."""
+SMALL = 2**26
+"""Pixels that a file of these formats may hold, however short it is."""
+LARGEST = 2**30
+"""Pixels of the largest still that is read; one of colours takes up to 7 bytes a pixel while it is opened."""
+GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
+"""Pillow's modes of grey with more than 8 bits."""
+ROWS = 1024
+"""Of a picture that are copied at a time."""
+_CHANGED = ", whose compression changes labels"
+_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA = 256, 257, 258, 259, 277, 338
+_PACKINGS = (1, 5, 8, 32773, 32946)
+"""None, LZW, Deflate, PackBits."""
+_SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
+
+Image.MAX_IMAGE_PIXELS = None  # of this whole process: `LARGEST` stands for it, before anything is allocated
+
+
+class Still(NamedTuple):
+    """A picture and what its file says of it.
+
+    Attributes:
+        image: the picture, loaded.
+        deep: whether the file has more than 8 bits a channel, which Pillow cuts to 8 where there are colours.
+        lossy: why values are not those that were written, in words; None where they are.
+        stretch: of grey with 2 or 4 bits: what Pillow multiplies values with, so that they reach 255; else 1.
+    """
+
+    image: Image.Image
+    deep: bool
+    lossy: str | None
+    stretch: int
+
+
+def open_still(path: Path, turned: bool = False) -> Still:
+    """Open a still and load its pixels.
+
+    Args:
+        path: the file.
+        turned: turn it as its EXIF orientation says.
+
+    Raises:
+        DataError: the file is missing, damaged, too large, or holds several pictures.
+    """
+    try:
+        image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
+        _refuse_hollow(image, path)
+        tiles = [str(tile.args) for tile in getattr(image, "tile", ())]
+        deep, stretch = image.mode in GREY_DEEP or any(";16" in tile for tile in tiles), _stretch(image, tiles)
+        lossy = None
+        if image.format in ("JPEG", "MPO"):
+            lossy = f"a JPEG{_CHANGED}"
+        elif image.format in DENSE:
+            deep_stream, lossy = _stream(path, image.format)
+            deep = deep or deep_stream
+        elif isinstance(image, PpmImagePlugin.PpmImageFile):
+            deep, lossy = _anymap(image)
+        pictures = getattr(image, "n_frames", 1) if image.format in SEVERAL else 1
+        if pictures == 1:
+            image.load()
+            if turned:
+                ImageOps.exif_transpose(image, in_place=True)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except DataError:
+        raise
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
+    if pictures > 1:
+        raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
+    return Still(image, deep, lossy, stretch)
+
+
+def orientation(path: Path) -> int:
+    """The EXIF orientation of a still that opens, 1 where it says none; TIFF files are always turned by theirs."""
+    with Image.open(path, formats=FORMATS) as image:
+        return 1 if image.format == "TIFF" else int(image.getexif().get(0x0112, 1) or 1)
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a grey or RGB picture, `(rows, columns, channels)`, copied in pieces, since Pillow copies twice."""
+    channels = len(image.getbands())
+    found = np.empty((image.height, image.width, channels), np.uint8)
+    for top in range(0, image.height, ROWS):
+        piece = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        found[top : top + ROWS] = np.asarray(piece, np.uint8).reshape(-1, image.width, channels)
+    return found
+
+
+def deep_colours(path: Path) -> NDArray[np.uint16]:
+    """16-bit RGB or RGBA as `(rows, columns, 3)`, grey with alpha as `(rows, columns, 1)`."""
+    pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise DataError(f"{path}: 16-bit colours that cannot be read; write it as PNG or TIFF without compression")
+    if pixels.ndim == 2:
+        return np.asarray(pixels, dtype=np.uint16)[..., np.newaxis]
+    return np.asarray(pixels[..., 2::-1], dtype=np.uint16)
+
+
+def bands_of(path: Path, turned: bool = False) -> NDArray[Any]:
+    """All bands of a still, `(rows, columns, bands)`: uint8, uint16, or float32 of any other type.
+
+    Raises:
+        DataError: as `open_still`; a TIFF of two bands, or compressed as none of several bands is.
+    """
+    if not is_tiff(path):
+        image, deep, *_ = open_still(path, turned)
+        if deep:
+            raise DataError(f"{path}: bands of more than 8 bits; expected a TIFF or an array for data.channels")
+        return pixels_of(image)
+    import SimpleITK  # takes time to import; Pillow reads four bands at most, OpenCV of 8 bits too
+
+    tags = tiff_tags(path)
+    columns, rows, bands = (int(tags.get(tag, 1)) for tag in (_WIDTH, _LENGTH, _BANDS))
+    bits = tags.get(_BITS, 1)
+    size = columns * rows * bands * -(-int(max(bits) if isinstance(bits, tuple) else bits) // 8)
+    refuse_too_large(path, size)
+    if bands == 2 or int(tags.get(_PACKING, 1)) not in _PACKINGS or size > MOST_OUT_OF_A_BYTE * path.stat().st_size:
+        packing = tags.get(_PACKING, 1)
+        raise DataError(
+            f"{path}: {columns}x{rows} pixels of {bands} band(s), compression {packing}; expected one, or three and "
+            "more, uncompressed or by LZW or Deflate, and not cut short"
+        )
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("TIFFImageIO")
+    reader.SetFileName(str(path))
+    try:
+        array = SimpleITK.GetArrayFromImage(reader.Execute())
+    except RuntimeError as error:
+        raise DataError(
+            f"{path}: a TIFF that cannot be read, damaged or of an unknown kind; replace the file"
+        ) from error
+    if array.shape[:2] != (rows, columns) or (bands > 1 and array.shape[2:] != (bands,)):
+        raise DataError(f"{path}: holds several pictures, or no image of {bands} bands; write each into its own file")
+    array = array.reshape(rows, columns, bands)
+    return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (b"II*\0", b"MM\0*")
+    except OSError:
+        return False
+
+
+def tiff_tags(path: Path) -> Mapping[int, Any]:
+    """The tags of the first picture of a TIFF; a `DataError` where they are damaged."""
+    try:
+        with path.open("rb") as file:
+            found = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+            file.seek(found.next)
+            found.load(file)
+            return {tag: found[tag] for tag in (_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA) if tag in found}
+    except (*BROKEN, struct.error, LookupError, OverflowError) as error:
+        raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
+
+
+def _refuse_hollow(image: Image.Image, path: Path) -> None:
+    """Raise a `DataError` where a header promises more pixels than the file can hold, before they are allocated."""
+    size, pixels = path.stat().st_size, image.width * image.height
+    room = MOST_PIXELS_A_BYTE * size
+    if image.format in DENSE:
+        room = max(room, SMALL)
+    if image.format != "TIFF" and pixels > room:
+        raise DataError(
+            f"{path}: {image.width}x{image.height} pixels by its header, in {size} bytes: damaged or cut short; "
+            "replace the file"
+        )
+    if pixels > LARGEST:
+        raise DataError(
+            f"{path}: {image.width}x{image.height} pixels; stills of at most {LARGEST} are read, so divide or shrink it"
+        )
+
+
+def _stretch(image: Image.Image, tiles: list[str]) -> int:
+    """What the values of a grey PNG of 2 or 4 bits are multiplied with."""
+    bits = next((bits for bits in (2, 4) for tile in tiles if tile.startswith(f"L;{bits}")), 8)
+    return 255 // (2**bits - 1) if image.mode == "L" and bits < 8 else 1
+
+
+def _stream(path: Path, kind: str | None) -> tuple[bool, str | None]:
+    """Whether a WebP or JPEG 2000 has more than 8 bits, and the compression that has changed its values."""
+    content = path.read_bytes()
+    if kind == "WEBP":
+        return False, f"a lossy WebP{_CHANGED}" if b"VP8 " in _chunks(content) else None
+    siz = content.find(_SIZ)
+    cod = content.find(_COD, siz)
+    if min(siz, cod) < 0 or len(content) < max(siz + 43, cod + 14):
+        raise DataError(f"{path}: a JPEG 2000 without its headers; damaged or cut short, so replace the file")
+    deep = (content[siz + 42] & 0x7F) + 1 > 8
+    return deep, None if content[cod + 13] == 1 else f"a lossy JPEG 2000{_CHANGED}"
+
+
+def _chunks(content: bytes) -> list[bytes]:
+    """The names of the chunks of a WebP."""
+    found, at = [], 12
+    while at + 8 <= len(content):
+        found.append(content[at : at + 4])
+        at += 8 + (int.from_bytes(content[at + 4 : at + 8], "little") + 1) // 2 * 2
+    return found
+
+
+def _anymap(image: ImageFile.ImageFile) -> tuple[bool, str | None]:
+    """Whether a PGM or PPM has more than 8 bits, and its largest value where Pillow stretches values to another."""
+    kind, codec, arguments = image.format, image.tile[0].codec_name, image.tile[0].args
+    largest = arguments[1] if codec.startswith("ppm") and isinstance(arguments, tuple) and len(arguments) > 1 else 255
+    deep = image.mode in GREY_DEEP or int(largest) > 255
+    return deep, f"a {kind} of values up to {largest}, which are stretched" if largest not in (255, 65535) else None

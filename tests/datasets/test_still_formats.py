@@ -1,0 +1,331 @@
+"""Formats and encodings of stills: what is read, and read alike."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+import datasets
+from datasets import DataError, Folder
+from datasets.arrays import read_array
+from datasets.still import read_image, read_mask
+from segloss_tests.stills import make_folder, save
+from segloss_tests.tiffs import write_tiff
+
+LABELS = {"background": 0, "vessel": 255}
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (12, 16)).astype(np.uint8)
+COLOUR = RNG.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+TRUTH = RNG.integers(0, 2, (12, 16)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.gif", {}),
+        ("a.bmp", {}),
+        ("a.webp", {"lossless": True}),
+        ("a.jp2", {"irreversible": False}),
+        ("a.pgm", {}),
+        ("a.tif", {"compression": "tiff_lzw"}),
+    ],
+)
+def test_formats_keep_their_values(tmp_path, name, options):
+    path = save(tmp_path / name, GREY, **options)
+    assert np.array_equal(read_image(path, 1)[0, ..., 0], GREY)
+    assert np.array_equal(read_image(path, 3)[0], np.repeat(GREY[..., None], 3, 2))
+    assert np.array_equal(read_mask(path, coloured=False)[0], GREY)
+
+
+def test_grey_of_16_bits_in_other_formats(tmp_path):
+    deep = RNG.integers(0, 65536, (12, 16)).astype(np.uint16)
+    save(tmp_path / "a.jp2", deep)
+    (tmp_path / "a.pgm").write_bytes(b"P5 16 12 65535\n" + deep.astype(">u2").tobytes())
+    for name in ("a.jp2", "a.pgm"):
+        found = read_image(tmp_path / name, 1)
+        assert found.dtype == np.uint16
+        assert np.array_equal(found[0, ..., 0], deep)
+
+
+def test_drive_as_it_is_published(tmp_path):
+    save(tmp_path / "training/images/21_training.tif", COLOUR)
+    save(tmp_path / "training/1st_manual/21_manual1.gif", TRUTH * 255)
+    images, masks = "training/images/{name}_training.tif", "training/1st_manual/{name}_manual1.*"
+    adapter = Folder(str(tmp_path), LABELS, images, masks)
+    (case,) = adapter.cases()
+    assert case.id == "21"
+    assert np.array_equal(adapter.read(case).mask[0], TRUTH)
+
+
+def test_a_file_that_is_there_is_not_missing(tmp_path):
+    make_folder(tmp_path, count=2)
+    (tmp_path / "masks/case1.png").rename(tmp_path / "masks/case1.svg")
+    with pytest.raises(DataError, match=r"no mask .*; found case1\.svg: this ending is not read, so convert it"):
+        Folder(str(tmp_path), LABELS).cases()
+    (tmp_path / "masks/case1.svg").rename(tmp_path / "masks/case1.mat")
+    with pytest.raises(DataError, match=r"found case1\.mat: name this ending in data\.masks, .* data\.mask_key"):
+        Folder(str(tmp_path), LABELS).cases()
+    for path in (tmp_path / "images").iterdir():
+        path.rename(path.with_suffix(".xcf"))
+    with pytest.raises(DataError, match=r"no image fits .*; found case0\.xcf, case1\.xcf: this ending is not read"):
+        Folder(str(tmp_path), LABELS).cases()
+
+
+def test_a_further_format_does_not_push_out_what_was_read_before(tmp_path):
+    make_folder(tmp_path, count=1)
+    save(tmp_path / "images/case0.gif", GREY)
+    np.save(tmp_path / "masks/case0.npy", TRUTH)
+    (case,) = Folder(str(tmp_path), {"a": 0, "b": 1, "c": 2}).cases()
+    assert (case.image.name, case.mask.name) == ("case0.png", "case0.png")
+    (case,) = Folder(str(tmp_path), LABELS, "images/{name}.gif", "masks/{name}.npy").cases()
+    assert (case.image.name, case.mask.name) == ("case0.gif", "case0.npy")
+
+
+def test_a_gif_means_grey_levels_before_indices(tmp_path):
+    values = np.array([0, 2, 5], np.uint8)[RNG.integers(0, 3, (12, 16))]
+    save(tmp_path / "image.png", GREY)
+    case = datasets.Case("x", "x", tmp_path / "image.png", save(tmp_path / "a.gif", values))
+    assert {*np.unique(np.asarray(Image.open(case.mask)))} == {0, 1, 2}  # as its writer has numbered them
+    found = Folder(str(tmp_path), {"background": 0, "a": 1, "b": 2, "c": 5}).read(case)
+    assert np.array_equal(found.mask[0], np.select([values == 2, values == 5], [2, 3], 0))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.jp2"])
+def test_compression_that_changes_labels_is_refused(tmp_path, name):
+    path = save(tmp_path / name, GREY, **({"irreversible": True, "quality_layers": [20]} if name == "a.jp2" else {}))
+    assert read_image(path, 3).shape == (1, 12, 16, 3)
+    with pytest.raises(DataError, match="whose compression changes labels; write masks as PNG"):
+        read_mask(path, coloured=False)
+
+
+def test_labels_that_a_reader_would_stretch_are_refused(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 3\n\x00\x03")
+    with pytest.raises(DataError, match="a PPM of values up to 3, which are stretched; write masks as PNG"):
+        read_mask(tmp_path / "a.pgm", coloured=False)
+
+
+def test_several_pictures_of_a_gif(tmp_path):
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"a\.gif: holds 2 pictures"):
+        read_image(tmp_path / "a.gif", 1)
+
+
+def test_a_large_image_is_read_and_a_larger_one_refused_as_such(tmp_path, monkeypatch):
+    Image.new("1", (14000, 14000)).save(tmp_path / "large.png")
+    assert read_image(tmp_path / "large.png", 1).shape == (1, 14000, 14000, 1)
+    monkeypatch.setattr("datasets.still_file.LARGEST", 10**8)
+    with pytest.raises(DataError, match=r"14000x14000 pixels; stills of at most 100000000 are read, so divide"):
+        read_image(tmp_path / "large.png", 1)
+
+
+# Arrays
+
+
+def test_arrays_of_numpy(tmp_path):
+    for number in range(2):
+        np.savez_compressed(tmp_path / f"slice{number}.npz", image=GREY / 255, label=TRUTH.astype(float))
+    options = {"channels": 1, "image_key": "image", "mask_key": "label"}
+    adapter = Folder(str(tmp_path), {"background": 0, "organ": 1}, "{name}.npz", "{name}.npz", **options)
+    case, _ = adapter.cases()
+    found = adapter.read(case)
+    assert np.array_equal(found.image.array[0, ..., 0], (GREY / 255).astype(np.float32))
+    assert np.array_equal(found.mask[0], TRUTH)
+    unnamed = Folder(str(tmp_path), {"background": 0, "organ": 1}, "{name}.npz", "{name}.npz", mask_key="label")
+    with pytest.raises(DataError, match=r"holds 2 arrays, image, label; name one by data\.image_key"):
+        unnamed.read(case)
+
+
+def test_nothing_pickled_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(DataError, match="holds pickled objects, which are not read"):
+            read_image(tmp_path / name, 1)
+
+
+def test_a_header_of_an_array_that_promises_too_much_allocates_nothing(tmp_path):
+    np.save(tmp_path / "a.npy", TRUTH)
+    content = (tmp_path / "a.npy").read_bytes().replace(b"(12, 16)", b"(120000, 16)").replace(b"     \n", b" \n")
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"1920000 bytes by its header, but it holds at most \d+"):
+        read_image(tmp_path / "a.npy", 1)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_structures_of_matlab_as_in_crackforest(tmp_path, compressed):
+    save(tmp_path / "image/001.jpg", COLOUR)
+    truth = {"Segmentation": TRUTH.astype(np.uint16) + 1, "Boundaries": TRUTH > 0}
+    (tmp_path / "groundTruth").mkdir()
+    savemat(tmp_path / "groundTruth/001.mat", {"groundTruth": truth}, do_compression=compressed)
+
+    def adapter(key):
+        labels = {"background": 1, "crack": 2}
+        return Folder(str(tmp_path), labels, "image/{name}.jpg", "groundTruth/{name}.mat", mask_key=key)
+
+    (case,) = adapter("groundTruth.Segmentation").cases()
+    assert np.array_equal(adapter("groundTruth.Segmentation").read(case).mask[0], TRUTH)
+    with pytest.raises(DataError, match=r"groundTruth is a structure of Segmentation, Boundaries; name one, as"):
+        adapter(None).read(case)
+    with pytest.raises(DataError, match=r"has no field 'Crack', but Segmentation, Boundaries"):
+        adapter("groundTruth.Crack").read(case)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_numbers_of_matlab_are_those_that_scipy_reads(tmp_path, compressed):
+    kinds = [*"bBhHiIqQfd"]
+    truth = {f"of_{kind}": RNG.integers(0, 100, (3, 5)).astype(kind) for kind in kinds} | {"flags": TRUTH > 0}
+    truth["cell"] = np.empty((1, 1), object)
+    truth["cell"][0, 0] = {"deep": {"x": np.arange(24.0).reshape(2, 3, 4)}}
+    savemat(tmp_path / "a.mat", truth, do_compression=compressed)
+    scipy = loadmat(tmp_path / "a.mat")
+    for name in [f"of_{kind}" for kind in kinds] + ["flags"]:
+        found = read_array(tmp_path / "a.mat", name)
+        assert np.array_equal(found, scipy[name])
+        assert found.dtype == truth[name].dtype
+    assert np.array_equal(read_array(tmp_path / "a.mat", "cell.deep.x"), np.arange(24.0).reshape(2, 3, 4))
+    savemat(tmp_path / "old.mat", {"x": TRUTH * 1.0}, format="4")
+    assert np.array_equal(read_array(tmp_path / "old.mat"), TRUTH)
+
+
+def test_matlab_7_3_is_named(tmp_path):
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
+    with pytest.raises(DataError, match=r"MATLAB v7\.3, which is not read; save it again with .*'-v7'"):
+        read_image(tmp_path / "a.mat", 1)
+
+
+# Bands
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("bands", [4, 5, 12])
+def test_bands_of_a_tiff(tmp_path, dtype, bands):
+    pixels = RNG.integers(0, 200, (6, 8, bands)).astype(dtype)
+    write_tiff(tmp_path / "a.tif", [pixels])
+    found = read_image(tmp_path / "a.tif", bands)
+    assert found.dtype == dtype
+    assert np.array_equal(found[0], pixels)
+    with pytest.raises(DataError, match=f"has {bands} channels, but data.channels is 7"):
+        read_image(tmp_path / "a.tif", 7)
+
+
+def test_bands_of_an_array_and_of_a_png(tmp_path):
+    np.save(tmp_path / "a.npy", RNG.random((9, 8, 6)))
+    assert read_image(tmp_path / "a.npy", 6).shape == (1, 9, 8, 6)
+    np.save(tmp_path / "b.npy", RNG.random((3, 9, 8)))
+    with pytest.raises(DataError, match=r"shape \(3, 9, 8\); expected \(rows, columns\[, channels\]\)"):
+        read_image(tmp_path / "b.npy", 3)
+    rgba = np.concatenate([COLOUR, GREY[..., None]], -1)
+    assert np.array_equal(read_image(save(tmp_path / "c.png", rgba), 4)[0], rgba)
+
+
+# Masks that say the same
+
+
+def encodings(folder, truth):
+    """One mask of 0 and 255 in every encoding."""
+    white = truth * np.uint8(255)
+    save(folder / "grey.png", white)
+    Image.fromarray(white).convert("1").save(folder / "bit.png")
+    save(folder / "rgb.png", np.repeat(white[..., None], 3, 2))
+    save(folder / "rgba.png", np.concatenate([np.repeat(white[..., None], 3, 2), np.full_like(white[..., None], 9)], 2))
+    save(folder / "grey_alpha.png", np.stack([white, np.full_like(white, 255)], -1))
+    save(folder / "float.tif", white.astype(np.float32))
+    save(folder / "deep.png", white.astype(np.uint16))
+    save(folder / "rgb.webp", np.repeat(white[..., None], 3, 2), lossless=True)
+    save(folder / "own.gif", white)
+    palette = Image.fromarray(truth, mode="P")
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    palette.save(folder / "palette.png")
+    return sorted(folder.iterdir())
+
+
+def test_masks_of_mixed_encodings_are_one_kind(tmp_path):
+    paths = encodings(tmp_path / "masks", TRUTH)
+    assert len(paths) == 10
+    for path in paths:
+        save(tmp_path / f"images/{path.stem}{path.suffix[1:]}.png", GREY)
+        path.rename(path.with_stem(path.stem + path.suffix[1:]))
+    adapter = Folder(str(tmp_path), LABELS)
+    assert len(adapter.cases()) == 10
+    for case in adapter.cases():
+        assert np.array_equal(adapter.read(case).mask[0], TRUTH), case.mask
+    coloured = Folder(str(tmp_path), {"background": [[0, 0, 0]], "vessel": [[255, 255, 255]]})
+    for case in coloured.cases():
+        if case.id not in ("deeppng", "floattif"):  # no colours of 8 bits
+            assert np.array_equal(coloured.read(case).mask[0], TRUTH), case.mask
+
+
+def test_indices_and_bits_keep_their_own_values_where_these_are_classes(tmp_path):
+    for path in encodings(tmp_path / "masks", TRUTH):
+        if path.name in ("bit.png", "palette.png"):
+            save(tmp_path / f"images/{path.name}", GREY)
+        else:
+            path.unlink()
+    adapter = Folder(str(tmp_path), {"background": 0, "vessel": 1, "other": 255}, masks="masks/{name}.png")
+    for case in adapter.cases():
+        assert np.array_equal(adapter.read(case).mask[0], TRUTH)
+
+
+def test_grey_of_2_bits_is_read_by_its_own_numbers_too(tmp_path):
+    values = (np.arange(12 * 16).reshape(12, 16) % 4).astype(np.uint8)
+    Image.fromarray(values * 85).save(tmp_path / "8bit.png")
+    packed = (values.reshape(12, 4, 4) << np.array([6, 4, 2, 0], np.uint8)).sum(-1).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 12, 2, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "2bit.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    save(tmp_path / "image.png", GREY)
+    case = datasets.Case("x", "x", tmp_path / "image.png", tmp_path / "2bit.png")
+    own = Folder(str(tmp_path), {"a": 0, "b": 1, "c": 2, "d": 3})
+    stretched = Folder(str(tmp_path), {"a": 0, "b": 85, "c": 170, "d": 255})
+    assert np.array_equal(own.read(case).mask[0], values)
+    assert np.array_equal(stretched.read(case).mask[0], values)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("bit.png", r"label 1 \(\d+ pixels\) \(a 1-bit image: its foreground is 1\), but"),
+        ("palette.png", r"label 1 \(\d+ pixels\) \(an image with a palette: its values are indices\), but"),
+        ("other.png", r"label 5 \(\d+ pixels\), but"),
+    ],
+)
+def test_values_are_reported_as_the_file_has_them(tmp_path, name, says):
+    encodings(tmp_path, TRUTH)
+    save(tmp_path / "other.png", TRUTH * 5)
+    save(tmp_path / "image.png", GREY)
+    adapter = Folder(str(tmp_path), {"background": 0, "vessel": 7, "other": 8}, ignore=[254])
+    with pytest.raises(DataError, match=says):
+        adapter.read(datasets.Case("x", "x", tmp_path / "image.png", tmp_path / name))
+
+
+def test_masks_that_are_no_labels(tmp_path):
+    save(tmp_path / "float.tif", TRUTH / np.float32(2))
+    with pytest.raises(DataError, match=r"0\.5 in \d+ of 192 pixels is no label"):
+        read_mask(tmp_path / "float.tif", coloured=False)
+    save(tmp_path / "colour.png", COLOUR)
+    with pytest.raises(DataError, match=r"an image of colours \(RGB\), such as \[\d+, \d+, \d+\] in \d+ pixels"):
+        read_mask(tmp_path / "colour.png", coloured=False)
+    hidden = np.zeros((12, 16, 4), np.uint8)
+    hidden[..., 3] = TRUTH * 255
+    save(tmp_path / "alpha.png", hidden)
+    with pytest.raises(DataError, match="are its labels in the alpha channel, which is not read"):
+        read_mask(tmp_path / "alpha.png", coloured=False)
+
+
+def test_colours_become_grey_where_that_is_asked_for(tmp_path):
+    path = save(tmp_path / "images/a.png", COLOUR)
+    save(tmp_path / "masks/a.png", TRUTH * 255)
+    adapter = Folder(str(tmp_path), LABELS, channels=1, to_grey=True)
+    expected = np.asarray(Image.open(path).convert("L")).astype(int)
+    assert np.abs(adapter.read_image(path).array[0, ..., 0].astype(int) - expected).max() <= 1
+    with pytest.raises(DataError, match=r"has colours, but data.channels is 1; .* data.to_grey: true"):
+        Folder(str(tmp_path), LABELS, channels=1).read_image(path)
+    with pytest.raises(ValueError, match="to_grey: is for channels: 1"):
+        Folder(str(tmp_path), LABELS, to_grey=True)
