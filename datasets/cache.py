@@ -27,15 +27,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from .cached import TENSORS, CachedCase
-from .case import IGNORE, Adapter, Case
+from .case import IGNORE, Adapter, Case, Decoded, Remark
 from .counts import slice_counts
 from .errors import DataError
 from .files import cannot_write, leftovers, write_atomically
 from .grid import Shape, network_shape, resize_image, resize_mask
-from .normalise import Normalisation
+from .labels import class_index
+from .normalise import Normalisation, Normalised, Percentile
+from .remarks import Grids, remarks_of
 from .walk import refuse_broken_link
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the content of the files changes."""
 ROOM = 4 * 2**30
 """Bytes that the cases which are decoded at once may take together, all as large as the first."""
@@ -92,25 +94,26 @@ class Cache:
         path = self._path(case)
         decoded = self.adapter.read(case)
         pixels = decoded.image.array
-        refuse_non_finite(pixels, case.image)
-        try:
-            normalised = self.normalisation(pixels)
-        except DataError as error:
-            raise DataError(f"{case.image}: {error}") from error
+        normalised = self.normalised(decoded, case)
         image, mask = normalised.image, decoded.mask
         original: Shape = (mask.shape[0], mask.shape[1], mask.shape[2])
         shape = network_shape(original, decoded.spacing, self.size, self.spacing)
         tensors = {"image": resize_image(image, shape), "mask": resize_mask(mask, shape)}
         if shape != original:
             tensors["reference"] = mask
+        classes = self.adapter.classes
+        counts = slice_counts(tensors["mask"], len(classes))
+        own = np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(classes)].tolist()
         header = {
             "mean": normalised.mean,
             "deviation": normalised.deviation,
             "original": original,
             "spacing": decoded.spacing,
             "voxel_ml": decoded.voxel_ml,
-            "counts": slice_counts(tensors["mask"], len(self.adapter.classes)).tolist(),
-            "pixels": np.bincount(decoded.mask.ravel(), minlength=IGNORE)[: len(self.adapter.classes)].tolist(),
+            "counts": counts.tolist(),
+            "pixels": own,
+            "remarks": self.remarks_of(decoded, normalised, Grids(own, counts[0].sum(0).tolist())),
+            "palette": dict(decoded.palette),
             "digest": digest_of(pixels),
         }
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -118,6 +121,20 @@ class Cache:
         content = save(tensors, {"case": json.dumps(header)})
         write_atomically(path, content, durable=False)
         return CachedCase.open(case, path)
+
+    def normalised(self, decoded: Decoded, case: Case) -> Normalised:
+        """The image of a case, scaled; a `DataError` where it cannot be, or is not finite."""
+        refuse_non_finite(decoded.image.array, case.image)
+        try:
+            return self.normalisation(decoded.image.array)
+        except DataError as error:
+            raise DataError(f"{case.image}: {error}") from error
+
+    def remarks_of(self, decoded: Decoded, normalised: Normalised, pixels: Grids) -> tuple[Remark, ...]:
+        """What one should know of a case; see `remarks.remarks_of`."""
+        classes, clips = self.adapter.classes, isinstance(self.normalisation, Percentile)
+        background = class_index(classes, self.adapter.background)
+        return tuple(remarks_of(decoded, normalised, pixels, classes, background, clips))
 
     def held_of(self, case: Case) -> CachedCase | None:
         """What is held of a case as its files are now, by their size and modification time; None where nothing is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from .case import Case
+from .case import Case, Remark
 from .errors import DataError
 from .grid import Shape, Spacing
 from .slices import neighbours
@@ -41,6 +41,8 @@ class CachedCase:
         pixels: pixels of each class on its own grid, in the order of the classes.
         digest: SHA-256 of the image's decoded pixels.
         counts: pixels and components of each class in each slice of the network's grid; see `slice_counts`.
+        remarks: what one should know of it.
+        palette: the colour of each value of its mask where that has a palette; see `Decoded`.
         checksums: CRC-32 of each slice of each of `TENSORS`, compared whenever one is read.
 
     Its methods raise a `DataError` where the file is missing or damaged.
@@ -58,6 +60,8 @@ class CachedCase:
     digest: str
     counts: tuple[Rows, Rows]
     checksums: Rows
+    remarks: tuple[Remark, ...]
+    palette: Mapping[int, str]
 
     @classmethod
     def open(cls, case: Case, path: Path) -> CachedCase:
@@ -80,6 +84,8 @@ class CachedCase:
             digest=header.pop("digest"),
             counts=(_rows(pixels), _rows(components)),
             checksums=_rows(header.pop("checksums")),
+            remarks=tuple(Remark(*remark) for remark in header.pop("remarks")),
+            palette={int(value): colour for value, colour in header.pop("palette").items()},
             **{key: tuple(values) for key, values in header.items()},
         )
 

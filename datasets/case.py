@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -89,6 +90,18 @@ class Pixels:
     choices: tuple[Choice, ...] = ()
 
 
+class Remark(NamedTuple):
+    """Something that one should know of a case, though it is no error.
+
+    Attributes:
+        what: it is, in words that are the same for all cases of its kind, as "image(s) lose all of lesion".
+        remedy: what changes it, such as a key.
+    """
+
+    what: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Decoded:
     """An image with its mask, both on the image's own grid.
@@ -96,10 +109,14 @@ class Decoded:
     Attributes:
         image: the image.
         mask: `(slices, rows, columns)` uint8 class indices, 255 where ignored.
+        remarks: what the files say that one should know.
+        palette: the colour of each value of the mask, `#rrggbb`, where its file has a palette of colours.
     """
 
     image: Pixels
     mask: NDArray[np.uint8]
+    remarks: tuple[Remark, ...] = ()
+    palette: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, float, float] | None:

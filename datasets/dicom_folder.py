@@ -201,7 +201,7 @@ class Dicom(Paired):
         if not self.field_of_view or self.background is None:
             return decoded
         outside = ~field_of_view(image) & (decoded.mask == background_index(self.classes))
-        return Decoded(image, np.where(outside, np.uint8(IGNORE), decoded.mask))
+        return Decoded(image, np.where(outside, np.uint8(IGNORE), decoded.mask), decoded.remarks)
 
     def keep_headers(self, folder: Path) -> None:
         """Keep the headers of files in a folder, by path, size and time, so that the next command need not read them.

@@ -15,7 +15,8 @@ METAIMAGE = (".mhd", ".mha")
 NIFTI = (".nii.gz", ".nii")
 NIFTI_HEADERS = (".hdr.gz", ".hdr")
 NIFTI_IMAGES = (".img.gz", ".img")
-VOLUMES = (*METAIMAGE, *NIFTI, *NIFTI_HEADERS)
+NRRD = (".nrrd", ".nhdr")
+VOLUMES = (*METAIMAGE, *NIFTI, *NIFTI_HEADERS, *NRRD)
 """Of the files by which the volumes of a folder are found."""
 DICOM = (".dcm", ".dicom", ".ima")
 """That DICOM files often have; others have none."""

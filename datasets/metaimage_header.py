@@ -77,7 +77,9 @@ def read_header(path: Path) -> Header:
     fields = _Fields(path)
     dimensions = fields.wholes("NDims", 1, least=1)[0]
     sizes = fields.wholes("DimSize", dimensions, least=1)
-    if dimensions != 3 and (dimensions != 4 or sizes[3] != 1):
+    if dimensions == 2:
+        sizes = [*sizes, 1]  # one slice of unknown thickness
+    elif dimensions != 3 and (dimensions != 4 or sizes[3] != 1):
         raise DataError(
             f"{path}: NDims = {dimensions} (DimSize = {fields['DimSize']}); expected a volume with 3 dimensions, so "
             "write each volume, or the stack of slices, into a file of its own"
@@ -178,9 +180,10 @@ def _affine(fields: _Fields, dimensions: int) -> NDArray[np.float64]:
     origin = fields.numbers(ORIGIN, [0.0] * dimensions)
     axes = fields.numbers(DIRECTION, np.eye(dimensions).ravel().tolist())
     unit = fields.choice("DistanceUnits", MILLIMETRES) if "DistanceUnits" in fields else "mm"
-    lps = np.eye(4)
-    lps[:3, :3] = (np.reshape(axes, (dimensions, dimensions))[:3, :3].T * spacing[:3]) * MILLIMETRES[unit]
-    lps[:3, 3] = np.array(origin[:3]) * MILLIMETRES[unit]
+    lps, sides = np.eye(4), min(dimensions, 3)
+    turned = np.reshape(axes, (dimensions, dimensions))[:sides, :sides].T * spacing[:sides]
+    lps[:sides, :sides] = turned * MILLIMETRES[unit]
+    lps[:sides, 3] = np.array(origin[:sides]) * MILLIMETRES[unit]
     return LPS_TO_RAS @ lps
 
 

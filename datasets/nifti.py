@@ -109,6 +109,23 @@ def doubt(path: Path) -> str | None:
     return None if apart <= MOST_APART else f"qform and sform {apart:.3g} mm apart"
 
 
+def scale(path: Path) -> tuple[float, float]:
+    """The slope and intercept of a file's numbers."""
+    header = _header_of(path)
+    return (1.0, 0.0) if _dtype(header, path)[1] else _slope(header, path)
+
+
+def lacks_spacing(path: Path) -> bool:
+    """Whether voxel sizes are 0 where the header places voxels by them: those of sides longer than 1."""
+    header_path, data = _pair(path)
+    header = _header(header_path, header_path == data, mended=False)
+    count = min(3, int(header["dim"][0]))
+    sizes = [
+        float(size) for side, size in zip(header["dim"][1 : count + 1], header["pixdim"][1:4], strict=False) if side > 1
+    ]
+    return int(header["sform_code"]) == 0 and 0.0 in sizes
+
+
 def _pair(path: Path) -> tuple[Path, Path]:
     """The files with header and pixels: one, or a pair that is found by either name."""
     lower = path.name.lower()
@@ -134,7 +151,7 @@ def _header_of(path: Path) -> Any:
     return _header(header_path, header_path == data)
 
 
-def _header(path: Path, single: bool) -> Any:
+def _header(path: Path, single: bool, mended: bool = True) -> Any:
     """The header, with the small things mended that nibabel mends."""
     block = head(path, 540, path.suffix.lower() == ".gz")
     for order in "<>":
@@ -160,7 +177,8 @@ def _header(path: Path, single: bool) -> Any:
         kind = nibabel.Nifti2Header if single else nibabel.nifti2.Nifti2PairHeader
     with np.errstate(all="ignore"):
         header = kind(block[:size], endianness=order, check=False)
-        header.check_fix(logger=_QUIET, error_level=100)
+        if mended:
+            header.check_fix(logger=_QUIET, error_level=100)
     return header
 
 
@@ -184,10 +202,12 @@ def _dtype(header: Any, path: Path) -> tuple[np.dtype[Any], int]:
 def _sides(header: Any, path: Path, colours: int) -> tuple[tuple[int, ...], int]:
     """Columns, rows, slices; and the values a voxel."""
     count = int(header["dim"][0])
-    sides = [int(side) for side in header["dim"][1 : count + 1]] if 3 <= count <= 7 else []
+    sides = [int(side) for side in header["dim"][1 : count + 1]] if 2 <= count <= 7 else []
     wrong = f"{path}: dim = {' '.join(str(int(side)) for side in header['dim'])}"
     if not sides or min(sides) < 1:
-        raise DataError(f"{wrong}; expected a volume: 3 sides or more, each ≥ 1, so write the slices as one volume")
+        raise DataError(f"{wrong}; expected a volume or an image: 2 sides or more, each ≥ 1; export the file again")
+    if len(sides) == 2:
+        sides.append(1)
     while len(sides) > 3 and sides[-1] == 1:
         del sides[-1]
     further = [side for side in sides[3:] if side > 1]
@@ -208,6 +228,8 @@ def _affine(header: Any, path: Path) -> NDArray[np.float64]:
     try:
         with np.errstate(all="ignore"):
             affine = np.array(header.get_best_affine(), np.float64)
+            if int(header["dim"][0]) == 2 and not affine[:3, 2].any():  # one slice of unknown thickness
+                affine[:3, 2] = np.cross(*(affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)).T)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         reason = " ".join(str(error).split())
         raise DataError(

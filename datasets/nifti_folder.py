@@ -51,7 +51,7 @@ class NiftiFolder(Paired):
     """
 
     endings = VOLUMES
-    reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd)"
+    reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, .nrrd)"
     unites = True
     what = "scan"
     kind: Kind = "volume"

@@ -18,6 +18,7 @@ from .labels import background_index
 from .leakage import Known, Leak, leaks, refuse
 from .listing import Exclude, Listing
 from .patients import note_beginnings, patients_of
+from .remarks import note_remarks
 from .split_file import Recorded
 from .walk import refuse_broken_link
 from .written import predictions, refuse_predictions
@@ -150,6 +151,7 @@ def prepare(
     recorded = splitter if isinstance(splitter, Recorded) else None
     cases = list_cases(cache.adapter, group, Listing(None if recorded is None else recorded.ids, exclude))
     decoded = list(track(cache.decode(cases), len(cases)))
+    note_remarks(decoded)
     patients = {} if recorded is not None or group == "case" else patients_of(cache.adapter, cases)
     data = divide(cases, decoded, splitter, background_index(cache.adapter.classes), patients)
     for line in data.empty if recorded is None or len(recorded.parts) == len(PARTS) else []:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .case import Case, Decoded, Pixels
+from .case import Case, Decoded, Pixels, Remark
 from .dicom_options import WHOLE, SegRule
 from .errors import DataError
 from .formats import is_still
@@ -19,7 +19,7 @@ from .labels import LabelMap
 from .layers import Overlap, counted, united
 from .still import read_mask
 from .volume import Volume
-from .volume_io import read_mask_volume, read_volume
+from .volume_io import label_scale, lacks_spacing, read_mask_volume, read_volume
 
 if TYPE_CHECKING:
     from .dicom_index import Index
@@ -90,7 +90,8 @@ def with_scan_mask(
     Raises:
         DataError: an unreadable mask, one on another grid, values that are no class.
     """
-    return Decoded(image, labels(_scan_mask(image, files, resample, rule, index), files[1]))
+    mask = labels(_scan_mask(image, files, resample, rule, index), files[1])
+    return Decoded(image, mask, tuple(_remarks(files[0], [files[1]])))
 
 
 def with_scan_masks(image: Pixels, case: Case, labels: LabelMap, resample: bool, overlap: Overlap) -> Decoded:
@@ -99,7 +100,20 @@ def with_scan_masks(image: Pixels, case: Case, labels: LabelMap, resample: bool,
     mask = united(layers, labels, overlap)
     if case.valid is not None:
         mask = counted(mask, _scan_mask(image, (case.image, case.valid), resample), case.valid)
-    return Decoded(image, mask)
+    return Decoded(image, mask, tuple(_remarks(case.image, case.references)))
+
+
+def _remarks(path: Path, masks: Sequence[Path]) -> Iterator[Remark]:
+    """What the headers of a scan and of its masks say that one should know."""
+    if lacks_spacing(path):
+        yield Remark(
+            "scan(s) whose header has a voxel size of 0, taken as 1 mm", "set it in the files: distances are in mm"
+        )
+    for slope, intercept in filter(lambda scale: scale != (1.0, 0.0), map(label_scale, masks)):
+        yield Remark(
+            f"scan(s) with a mask whose header multiplies what is stored by {slope:g} and adds {intercept:g}",
+            "labels are the results; where they are the stored numbers, set the slope in the files to 1",
+        )
 
 
 def _scan_mask(
@@ -155,6 +169,12 @@ def _on_grid(volume: Volume, path: Path, onto: Volume, other: Path, resample: bo
     difference = volume.geometry.difference(onto.geometry)
     if difference is None:
         return volume
+    if not resample and volume.geometry.shape == onto.geometry.shape:
+        raise DataError(
+            f"{path}: does not lie on the grid of {other}, though it has as many voxels: {difference}; if it was "
+            "made on these voxels its header is wrong, so copy the scan's into it; only where its place is right bring "
+            "it onto that grid by data.resample: true"
+        )
     if not resample:
         raise DataError(
             f"{path}: does not lie on the grid of {other}: {difference}; check that the two belong together, then set "

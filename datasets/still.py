@@ -10,13 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import read_array
-from .case import Case, Decoded, Pixels
+from .case import Case, Decoded, Pixels, Remark
 from .errors import DataError
 from .formats import ARRAYS
 from .labels import LabelMap
 from .layers import Overlap, counted, united
-from .still_file import GREY_DEEP, Still, bands_of, deep_colours, open_still, pixels_of
+from .still_file import (
+    GREY_DEEP,
+    Still,
+    bands_of,
+    bands_without_alpha,
+    deep_colours,
+    is_tiff,
+    open_still,
+    orientation,
+    palette_of,
+    pixels_of,
+)
 
+_NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
+_EXIF = "where masks were drawn on the upright picture set data.exif: true"
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue, by ITU-R BT.601."""
 
@@ -120,9 +133,17 @@ def with_mask(
         same_size(image.array, raw, case.image, path)
         return raw
 
+    remarks = [] if turned or orientation(case.image) == 1 else [Remark(_NOT_UPRIGHT, _EXIF)]
+    channels = image.array.shape[-1]
+    if is_tiff(case.image) and (bands := bands_without_alpha(case.image)) > max(channels, 3):
+        remedy = f"data.channels: {bands} reads all"
+        remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {channels} are read", remedy))
+    palette = {} if labels.coloured or case.drawn else palette_of(case.mask)
     layers = [(drawn, read(drawn.path, labels if drawn.label is None else None)) for drawn in case.masks]
     mask = united(layers, labels, overlap)
-    return Decoded(image, mask if case.valid is None else counted(mask, read(case.valid, None), case.valid))
+    if case.valid is not None:
+        mask = counted(mask, read(case.valid, None), case.valid)
+    return Decoded(image, mask, tuple(remarks), palette)
 
 
 def same_size(image: NDArray[Any], mask: NDArray[Any], image_path: Path, mask_path: Path) -> None:
@@ -130,8 +151,14 @@ def same_size(image: NDArray[Any], mask: NDArray[Any], image_path: Path, mask_pa
     if image.shape[:3] != mask.shape[:3]:
         raise DataError(
             f"{mask_path}: {_size(mask)} pixels, but its image {image_path} has {_size(image)}; "
-            "a mask must lie on the grid of its image"
+            f"a mask must lie on the grid of its image{_turn_hint(image, mask, image_path)}"
         )
+
+
+def _turn_hint(image: NDArray[Any], mask: NDArray[Any], path: Path) -> str:
+    """A hint where the EXIF orientation of an image would turn it onto its mask."""
+    fits = image.shape[0] == mask.shape[0] and image.shape[1:3] == mask.shape[2:0:-1]
+    return f"; its EXIF orientation says that it stands on its side: {_EXIF}" if fits and orientation(path) > 4 else ""
 
 
 def _size(array: NDArray[Any]) -> str:

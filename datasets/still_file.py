@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from .errors import DataError
 from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
@@ -108,9 +108,28 @@ def open_still(path: Path, turned: bool = False) -> Still:
 
 
 def orientation(path: Path) -> int:
-    """The EXIF orientation of a still that opens, 1 where it says none; TIFF files are always turned by theirs."""
-    with Image.open(path, formats=FORMATS) as image:
-        return 1 if image.format == "TIFF" else int(image.getexif().get(0x0112, 1) or 1)
+    """The EXIF orientation of a file that was read, 1 where it says none; a TIFF is always turned by its own."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except BROKEN:  # an array, or EXIF that is damaged
+        return 1
+
+
+def palette_of(path: Path) -> dict[int, str]:
+    """The colour of each value of a mask with a palette of colours, `#rrggbb`; empty for any other."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.mode != "P":
+                return {}
+            colours = bytes(image.getpalette("RGB") or ())
+            grey = colours[::3] == colours[1::3] == colours[2::3]
+            if grey and image.format == "GIF":  # whose values are read as levels
+                return {}
+            used = [value for value, count in enumerate(image.histogram()) if count]
+    except BROKEN:  # an array
+        return {}
+    return {value: f"#{colours[3 * value : 3 * value + 3].hex()}" for value in used}
 
 
 def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
@@ -179,6 +198,13 @@ def is_tiff(path: Path) -> bool:
             return file.read(4) in (b"II*\0", b"MM\0*")
     except OSError:
         return False
+
+
+def bands_without_alpha(path: Path) -> int:
+    """The bands of a TIFF that are no alpha channel."""
+    tags = tiff_tags(path)
+    extra = tags.get(_EXTRA, ())
+    return int(tags.get(_BANDS, 1)) - sum(kind in (1, 2) for kind in (extra if isinstance(extra, tuple) else (extra,)))
 
 
 def tiff_tags(path: Path) -> Mapping[int, Any]:

@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from .dicom_options import WHOLE, Colour, SegRule, Spacing
 from .dicom_rule import Rule, SeriesRule
 from .errors import DataError
-from .formats import METAIMAGE, NIFTI, NIFTI_HEADERS, NIFTI_IMAGES, VOLUMES, is_dicom, is_read_as_dicom, volume_suffix
+from .formats import (
+    METAIMAGE,
+    NIFTI,
+    NIFTI_HEADERS,
+    NIFTI_IMAGES,
+    NRRD,
+    VOLUMES,
+    is_dicom,
+    is_read_as_dicom,
+    volume_suffix,
+)
 from .geometry import Geometry
 from .volume import Volume
 from .walk import below
@@ -26,9 +36,12 @@ if TYPE_CHECKING:
 
 READERS = {
     **dict.fromkeys(METAIMAGE, "metaimage"),
+    **dict.fromkeys(NRRD, "nrrd"),
     **dict.fromkeys((*NIFTI, *NIFTI_HEADERS, *NIFTI_IMAGES), "nifti"),
 }
 """The module of each suffix; it has `read` and `files`, and where the format is written too, `write`."""
+MOST_OFF = 1e-3
+"""What a label that a header scales may differ from a whole number."""
 INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 
 
@@ -39,7 +52,7 @@ def read_volume(
     colour: Colour = "grey",
     spacing: Spacing | None = None,
 ) -> Volume:
-    """Read a MetaImage (`.mhd`, `.mha`), a NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`) or DICOM: a file or a folder.
+    """Read a MetaImage (`.mhd`, `.mha`), NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`), NRRD or DICOM.
 
     Integers stay integers where the file does not scale them; several values a voxel become channels. The slices of a
     DICOM series are ordered by their position, whatever its files are called; see `datasets.dicom`.
@@ -130,11 +143,14 @@ def read_mask_volume(
         raise DataError(f"{path}: {array.shape[-1]} values a voxel; expected a mask of one")
     if array.dtype.kind in "iu":
         return volume
+    if _is_nifti(path) and label_scale(path) != (1.0, 0.0):  # in 32 bits, a slope times a label is seldom whole
+        near = np.rint(array)
+        array = np.where(np.abs(array - near) <= MOST_OFF, near, array)
     bad = array[~(np.floor(array) == array) | (np.abs(array) >= 2**63)]
     if bad.size:
         raise DataError(
             f"{path}: {bad[0]} in {bad.size} of {array.size} voxels is no label; expected a mask of whole numbers, so "
-            "resample it by nearest neighbour, or is this the scan?"
+            f"resample it by nearest neighbour, or is this the scan?{_slope_hint(path)}"
         )
     return Volume(array.astype(smallest_integer(array.min(), array.max())), volume.affine)
 
@@ -185,6 +201,24 @@ def place_doubt(path: str | Path) -> str | None:
     return nifti.doubt(Path(path))
 
 
+def label_scale(path: str | Path) -> tuple[float, float]:
+    """The slope and intercept by which a NIfTI header scales what is stored; (1, 0) of other files."""
+    if not _is_nifti(path):
+        return 1.0, 0.0
+    from . import nifti
+
+    return nifti.scale(Path(path))
+
+
+def lacks_spacing(path: str | Path) -> bool:
+    """Whether a NIfTI header gives no voxel size where one is needed: 0, which is taken as 1 mm."""
+    if not _is_nifti(path):
+        return False
+    from . import nifti
+
+    return nifti.lacks_spacing(Path(path))
+
+
 def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
     """The smallest integer type that holds all from `low` to `high`, unsigned where both would do.
 
@@ -216,6 +250,11 @@ def _format(path: Path) -> ModuleType:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     return import_module(f".{READERS[suffix]}", __package__)
+
+
+def _slope_hint(path: Path) -> str:
+    scale = label_scale(path)
+    return f" Its header scales what is stored by {scale[0]:g} and adds {scale[1]:g}" if scale != (1.0, 0.0) else ""
 
 
 def _is_nifti(path: str | Path) -> bool:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import datasets
-from datasets.cache import digest_of, refuse_non_finite
+from datasets.cache import digest_of
+from datasets.case import Remark
 from datasets.counts import slice_counts
 from datasets.dicom_rule import Choice
 from datasets.files import first_of
 from datasets.grid import Spacing, network_shape, resize_mask
 from datasets.patients import patients_of
+from datasets.remarks import Grids, note_remarks
 
 from ..configuration import build
 from ..configuration.config import Config, DataSection
@@ -32,6 +34,8 @@ class Facts:
         ignored: pixels that do not count.
         digest: of the image's pixels.
         counts: of each class in the slices that are trained on, on the network's grid.
+        remarks: what one should know of it.
+        palette: the colour of each value of its mask where that has a palette.
         is_outdated: the cache holds other pixels of these files.
         choices: what a rule has chosen among series of DICOM, one a channel.
     """
@@ -44,6 +48,8 @@ class Facts:
     ignored: int
     digest: str
     counts: datasets.Counts
+    remarks: Sequence[Remark]
+    palette: Mapping[int, str]
     is_outdated: bool
     choices: tuple[Choice, ...]
 
@@ -90,6 +96,7 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
         for case in track(cases, len(cases)):
             _check_case(case, adapter, cache, config.data, found)
         patients = {} if config.data.group == "case" else _patients(adapter, cases, found)
+        note_remarks(found.facts)
     found.notes += notes
     if ground := datasets.looks_like_background(found.classes):
         found.notes.append(
@@ -135,7 +142,7 @@ def _check_case(
 def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache, data: DataSection) -> Facts:
     decoded = adapter.read(case)
     pixels = decoded.image.array
-    refuse_non_finite(pixels, case.image)
+    normalised = cache.normalised(decoded, case)
     classes = len(adapter.classes)
     histogram = np.bincount(decoded.mask.ravel(), minlength=datasets.IGNORE + 1)
     rows, columns = decoded.mask.shape[1:]
@@ -143,16 +150,19 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     masks = resize_mask(decoded.mask, shape)
     counts = slice_counts(masks, classes)
     kept = datasets.kept_slices(counts[0], build.slice_rule(data), datasets.background_index(adapter.classes))
+    own, there = histogram[:classes].tolist(), counts[0].sum(0).tolist()
     digest, held = digest_of(pixels), cache.held_of(case)
     return Facts(
         case=case,
         size=(rows, columns),
         spacing=decoded.spacing,
         slices=len(decoded.mask),
-        pixels=tuple(histogram[:classes].tolist()),
+        pixels=tuple(own),
         ignored=int(histogram[datasets.IGNORE]),
         digest=digest,
         counts=datasets.add_slices(counts[:, kept]),
+        remarks=cache.remarks_of(decoded, normalised, Grids(own, there)),
+        palette=decoded.palette,
         is_outdated=held is not None and not held.decoded_from(digest, decoded.mask),
         choices=decoded.image.choices,
     )

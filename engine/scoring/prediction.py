@@ -99,7 +99,13 @@ class Files(NamedTuple):
         """The files of an image; of a volume in the wanted format, or in its own."""
         suffix = ".png"
         if kind == "volume":
-            suffix = f".{wanted}" if wanted else {".hdr": ".nii", ".hdr.gz": ".nii.gz"}.get(one.suffix, one.suffix)
+            suffix = (
+                f".{wanted}"
+                if wanted
+                else {".hdr": ".nii", ".hdr.gz": ".nii.gz", ".nrrd": ".nii.gz", ".nhdr": ".nii.gz"}.get(
+                    one.suffix, one.suffix
+                )
+            )
         shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
         data = tuple(f"{folder}/{one.name}.zraw" for folder in ("masks", "probabilities") if suffix == ".mhd")
         return cls(f"masks/{one.name}{suffix}", f"preview/{one.name}.png", f"probabilities/{one.name}{shares}", data)

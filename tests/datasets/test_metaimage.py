@@ -151,7 +151,7 @@ def test_data_in_a_folder_below_and_names_with_spaces(tmp_path):
         ({"DimSize": "5 -4 3"}, "expected three numbers"),
         ({"DimSize": "5 4 0"}, "expected three numbers"),
         ({"DimSize": None}, "no DimSize in its header"),
-        ({"NDims": "2", "DimSize": "5 4"}, "NDims = 2 .*expected a volume with 3 dimensions"),
+        ({"NDims": "1", "DimSize": "5"}, "NDims = 1 .*expected a volume with 3 dimensions"),
         ({"NDims": "4", "DimSize": "5 4 3 2"}, "NDims = 4 .*expected a volume with 3 dimensions"),
         ({"NDims": "1000000000000"}, "DimSize = 5 4 3; expected"),
         ({"ElementType": "MET_OTHER"}, "ElementType = MET_OTHER; expected one of MET_CHAR"),

@@ -169,7 +169,7 @@ def test_what_is_written_says_where_it_lies_twice(tmp_path):
         (344, "4s", [b"\0"], r"Analyze 7\.5, which does not say left from right"),
         (344, "4s", [b"ni1"], "correct the file's name"),
         (344, "4s", [b"n+9"], r"expected b'n\+1'"),
-        (DIM, "<h", [2], "dim = 2 5 4 3 .*expected a volume"),
+        (DIM, "<h", [1], "dim = 1 5 4 3 .*expected a volume"),
         (DIM, "<h", [-3], "expected a volume"),
         (DIM, "<h", [99], "expected a volume"),
         (DIM, "<4h", [3, 5, -4, 3], "each ≥ 1"),

@@ -36,6 +36,7 @@ from typing import NamedTuple
 import nibabel
 import numpy as np
 import pydicom
+import SimpleITK
 import torch
 from PIL import Image
 from scipy.io import savemat
@@ -47,6 +48,7 @@ import datasets
 from datasets import metaimage, still
 from datasets.cache import Cache
 from datasets.case import Case
+from datasets.itk import to_image
 from datasets.normalise import NORMALISATIONS
 from engine.configuration.checking import load_config
 from engine.errors import UsageError
@@ -106,6 +108,10 @@ def write_raw(folder: Path) -> None:
     text = re.sub(r"CompressedData.*\n", "", text).replace("scan.zraw", "scan.raw").replace("= True", "= False")
     (folder / "scan.mhd").write_text(text)
     (folder / "scan.raw").write_bytes(scan().array.tobytes())
+
+
+def write_nrrd(packed: bool, suffix: str) -> Callable[[Path], None]:
+    return lambda folder: SimpleITK.WriteImage(to_image(scan().array, scan().affine), str(folder / suffix), packed)
 
 
 def write_nifti(folder: Path) -> None:
@@ -319,6 +325,14 @@ TARGETS: dict[str, Target] = {
     "raw": Target(write_raw, lambda folder: datasets.read_volume(folder / "scan.mhd"), ("scan.mhd", "scan.raw")),
     "mha": Target(write_mha, lambda folder: datasets.read_volume(folder / "scan.mha"), ("scan.mha",)),
     "mhd-files": Target(write_mhd, lambda folder: metaimage.files(folder / "scan.mhd"), ("scan.mhd",)),
+    "nrrd": Target(
+        write_nrrd(False, "scan.nrrd"), lambda folder: datasets.read_volume(folder / "scan.nrrd"), ("scan.nrrd",)
+    ),
+    "nrrd-packed": Target(
+        write_nrrd(True, "scan.nhdr"),
+        lambda folder: datasets.read_volume(folder / "scan.nhdr"),
+        ("scan.nhdr", "scan.raw.gz"),
+    ),
     "nifti": Target(write_nifti, lambda folder: datasets.read_volume(folder / "scan.nii"), ("scan.nii",)),
     "nifti-gz": Target(write_nifti_gz, lambda folder: datasets.read_volume(folder / "scan.nii.gz"), ("scan.nii.gz",)),
     "dicom": Target(write_dicom, lambda folder: datasets.read_volume(folder / "series"), ("series/1.dcm",)),
