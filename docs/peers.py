@@ -117,7 +117,7 @@ PAIRS = [
         lambda z, t: sigmoid_focal_loss(z, _one_hot(t), reduction="mean"),
         "sigmoid_focal",
         factor=1 / CLASSES,
-        note="divides by classes too",
+        note="α of a class, 1 − α of the rest, class by class; divides by classes too",
     ),
     Pair(
         "MONAI",
@@ -125,7 +125,7 @@ PAIRS = [
         _channel(monai.losses.DiceLoss(**SOFT)),
         "dice",
         MONAI_MEAN,
-        note="no ignore_index; default activation is none",
+        note="ignores nothing unless ignore_index is given; default activation is none",
     ),
     Pair(
         "MONAI",
@@ -302,6 +302,15 @@ PAIRS = [
         lambda z, t: kornia.losses.tversky_loss(z, t, alpha=0.3, beta=0.7),
         "tversky",
         {"per_image": True},
+    ),
+    Pair(
+        "kornia",
+        'focal_loss(alpha=0.25, reduction="mean")',
+        lambda z, t: kornia.losses.focal_loss(z, t, 0.25, reduction="mean"),
+        "focal",
+        {"alpha": [0.75, 0.25, 0.25, 0.25]},
+        factor=1 / CLASSES,
+        note="α of every class but 0, which gets 1 − α; divides by classes too",
     ),
     Pair(
         "kornia",

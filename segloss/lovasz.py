@@ -145,8 +145,9 @@ class LovaszHingeLoss(RegionLoss):
 
     The Lovász of binary problems (and of Table 6 of Kato's MSE-OL paper). Use it for a single foreground class, C = 1
     or 2. Not where probabilities are wanted, nor for many classes, for which `lovasz` is meant. With C = 1 the logit is
-    the foreground's, and an image without foreground counts under `classes: all` alone. Over micro-batches and ranks it
-    can only be averaged.
+    the foreground's. Take `classes: all`: under `present`, the default of all region losses, a batch without foreground
+    teaches nothing about false positives, nor does an image with `per_image`. Over micro-batches and ranks it can only
+    be averaged.
 
     Args:
         per_image, classes, class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
