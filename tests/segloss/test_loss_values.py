@@ -266,18 +266,32 @@ def test_mcc_of_four_pixels_by_hand():
     assert build_loss("mcc")(p.log(), target).item() == pytest.approx(4 / 3)
 
 
-def test_a_line_by_hand():
-    """A bar of three rows, predicted at ½: its skeleton is the middle row, 5 pixels, and that of p is empty."""
+@pytest.mark.parametrize(
+    ("name", "own", "by_hand"),
+    [
+        ("skeleton_recall", {"tube": 0}, 0.5),
+        ("skeleton_recall", {"tube": 1}, (0.75 + 0.5 + 0.75) / 3),  # the whole bar, and no pixel beside it
+    ],
+)
+def test_a_line_by_hand(name, own, by_hand):
+    """A bar of three rows, whose skeleton is the middle row; predicted at ½ there, at ¼ beside it, at 0 elsewhere."""
     target = torch.zeros(1, 5, 5, dtype=torch.long)
     target[:, 1:4] = 1
-    logits = torch.zeros(1, 2, 5, 5)
     assert segloss.skeleton(target.unsqueeze(1).float(), 3)[0, 0].sum(1).tolist() == [0, 0, 5, 0, 0]
-    assert build_loss("skeleton_recall", tube=0)(logits, target).item() == pytest.approx(0.5)
-    # a = 1/1; b = (2.5 + 1)/(5 + 1)
-    assert build_loss("cldice")(logits, target).item() == pytest.approx(1 - 2 * (3.5 / 6) / (1 + 3.5 / 6))
+    p = torch.tensor([1e-300, 0.25, 0.5, 0.25, 1e-300], dtype=torch.float64).view(1, 1, 5, 1).expand(1, 1, 5, 5)
+    logits = torch.cat([(1 - p).log(), p.log()], 1)
+    assert build_loss(name, **own)(logits, target).item() == pytest.approx(by_hand)
 
 
-def test_lesions_count_alike_by_hand():
+def test_cldice_of_a_line_by_hand():
+    """The same bar predicted at ½ everywhere, whose skeleton is empty: a = 1/1, b = (2.5 + 1)/(5 + 1)."""
+    target = torch.zeros(1, 5, 5, dtype=torch.long)
+    target[:, 1:4] = 1
+    expected = 1 - 2 * (3.5 / 6) / (1 + 3.5 / 6)
+    assert build_loss("cldice")(torch.zeros(1, 2, 5, 5), target).item() == pytest.approx(expected)
+
+
+def test_blob_counts_lesions_alike_by_hand():
     """A lesion of 4 pixels is found, one of 1 is missed: Dice 0 and 1, where Dice of both together is 1 − 8/9."""
     target = torch.tensor([[1, 1, 1, 1, 0, 0, 1, 0]])
     sure = 1e3 * torch.tensor([[[-1, -1, -1, -1, 1, 1, 1, 1], [1, 1, 1, 1, -1, -1, -1, -1]]]).double()
