@@ -101,7 +101,8 @@ def build(
         raise ValueError(unknown("model", name, MODELS))
     check_pretrained(name, pretrained, parameters.get("encoder"))
     published = None if pretrained is None or is_file(pretrained) else pretrained
-    with torch.random.fork_rng(), _on_meta() if shapes_only else nullcontext():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # nobody draws on the others
+    with torch.random.fork_rng(devices), _on_meta() if shapes_only else nullcontext():
         torch.manual_seed(seed)
         try:
             network = MODELS[name](num_classes=num_classes, channels=channels, pretrained=published, **parameters)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss.names import check_range
+from segloss.resize import interpolate
 
 from .network import Network
 from .ranges import DROPOUT, WIDTH
@@ -36,7 +36,7 @@ class JointPyramidUpsampling(nn.Module):
         """The joint features."""
         size = features[0].shape[-2:]
         levels = [level(x) for level, x in zip(self.levels, features, strict=True)]
-        levels = [levels[0], *(F.interpolate(x, size, mode="bilinear", align_corners=False) for x in levels[1:])]
+        levels = [levels[0], *(interpolate(x, (size[0], size[1])) for x in levels[1:])]
         joint = torch.cat(levels, 1)
         return torch.cat([branch(joint) for branch in self.dilated], 1)
 

@@ -10,14 +10,19 @@ from torch import Tensor, nn
 
 from segloss import AdaptiveClassWeight
 from segloss.adjustment import LogitAdjustment
+from segloss.resize import interpolate
+from segloss.tensors import full
 
 from .network import Network
+from .repeatable import make_repeatable
 
 
 class SegmentationModel(nn.Module):
     """Pad to the stride → network → adaptive class weight → adjustment → resize to the padded input → crop.
 
-    Resizing is bilinear with `align_corners=False`, for every network alike.
+    Resizing is bilinear with `align_corners=False`, for every network alike. The logits are float32 (float64 where the
+    network computes in it) from the end of the network on: under autocast too they are weighted and resized in it, and
+    their gradients summed.
 
     Args:
         network: a network and its needs.
@@ -31,6 +36,7 @@ class SegmentationModel(nn.Module):
 
     def __init__(self, network: Network, acw: AdaptiveClassWeight | None = None) -> None:
         super().__init__()
+        make_repeatable(network.module)
         self.network = network.module
         self.acw = acw
         self.adjustment: LogitAdjustment | None = None
@@ -43,11 +49,11 @@ class SegmentationModel(nn.Module):
         return height, width
 
     def low_resolution(self, images: Tensor) -> Tensor:
-        """The logits before the resize, `(N, C, h, w)`, of the padded input."""
+        """The logits before the resize, `(N, C, h, w)` float32, of the padded input."""
         rows, columns = (more - size for more, size in zip(self.padded_size(images), images.shape[-2:], strict=True))
         if rows or columns:
             images = F.pad(images, (0, columns, 0, rows))
-        logits: Tensor = self.network(images)
+        logits = full(self.network(images))
         logits = logits if self.acw is None else self.acw(logits)
         return logits if self.adjustment is None else self.adjustment(logits)
 
@@ -59,7 +65,7 @@ class SegmentationModel(nn.Module):
         if not resize:
             return logits
         if logits.shape[-2:] != padded:
-            logits = F.interpolate(logits, padded, mode="bilinear", align_corners=False)
+            logits = interpolate(logits, padded)
         return logits[..., :height, :width]
 
     def folded(self) -> SegmentationModel:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segloss.names import check_choice, check_range
+from segloss.resize import interpolate
+from segloss.tensors import full
 
 from .network import Network
 from .ranges import DROPOUT, WIDTH
@@ -64,8 +66,7 @@ class VggFcn(nn.Module):
         x = self.dropout(F.relu(self.fc7(x), inplace=True))
         logits: Tensor = self.scores[0](x)
         for score, skip in zip(list(self.scores)[1:], (pooled[3], pooled[2]), strict=False):
-            up = F.interpolate(logits, skip.shape[-2:], mode="bilinear", align_corners=False)
-            logits = up + score(skip)
+            logits = interpolate(full(logits), (skip.shape[2], skip.shape[3])) + score(skip)
         return logits
 
     def load_imagenet(self, weights: dict[str, Tensor]) -> None:

@@ -36,7 +36,8 @@ def launch(train: TrainSection, together: bool = False) -> Fabric:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = train.precision
     if precision == "auto":
-        precision = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+        native = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16-mixed" if native else "32-true"
     options = fabric_options(train, device) if together else SINGLE_PROCESS
     fabric = Fabric(accelerator=device, precision=precision, **options)
     fabric.launch()

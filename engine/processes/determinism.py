@@ -1,8 +1,9 @@
 """Bit for bit the same: which algorithms the libraries may choose, and with how many threads they sum.
 
 The CPU repeats itself for one number of threads. On a GPU cuDNN's repeatable convolutions are always chosen, and never
-by trying which is fastest; atomic additions in scatter, gather and interpolation are what `train.deterministic`
-replaces or refuses.
+by trying which is fastest; networks resize and pool without atomic additions (`models.repeatable`); what else may be
+added atomically, in scatter or gather, is what `train.deterministic` replaces or refuses. Float32 is float32: the
+convolutions of newer GPUs would round their inputs to TF32.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ def settle(deterministic: bool) -> None:
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the GPU is first used
     if deterministic == torch.are_deterministic_algorithms_enabled():
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when the GPU is first used
     torch.use_deterministic_algorithms(deterministic)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  # a debugging aid that costs time
 
