@@ -20,7 +20,9 @@ GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
 
 
-def training_loader(samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None) -> Any:
+def training_loader(
+    samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None, pinned: bool = False
+) -> Any:
     """A loader of the batches.
 
     Args:
@@ -28,12 +30,16 @@ def training_loader(samples: Samples, batches: TrainingBatches, workers: int, st
         batches: in which order.
         workers: processes that load; 0 loads in this one.
         start_method: `fork`, `spawn` or `forkserver`; None for the platform's.
+        pinned: the batches lie in pinned memory, from which a GPU copies without waiting.
     """
     context = start_method if workers else None
-    return _loader(samples, batches, workers, persistent_workers=workers > 0, multiprocessing_context=context)
+    options = {"persistent_workers": workers > 0, "multiprocessing_context": context}
+    return _loader(samples, batches, workers, pinned, **options)
 
 
-def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None) -> Any:
+def evaluation_loader(
+    samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None, pinned: bool = False
+) -> Any:
     """A loader of every sample once, in order, not augmented; a batch holds images of one size.
 
     The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
@@ -44,6 +50,7 @@ def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Se
         batch_size: the largest batch.
         workers: processes that load; 0 loads in this one.
         cases: the numbers of the cases wanted, ascending, None for all.
+        pinned: see `training_loader`.
     """
     batches: list[list[int]] = []
     for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
@@ -52,16 +59,16 @@ def evaluation_loader(samples: Samples, batch_size: int, workers: int, cases: Se
     if cases is not None:
         wanted = set(cases)
         batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
-    return _loader(samples, batches, workers)
+    return _loader(samples, batches, workers, pinned)
 
 
-def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, **options: Any) -> Any:
+def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, pinned: bool, **options: Any) -> Any:
     return DataLoader(
         samples,
         batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=_start,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
         generator=torch.Generator(),  # else each epoch would draw from the generator that dropout draws from
         **options,
     )

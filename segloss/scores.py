@@ -97,8 +97,8 @@ class SegmentationScores(Metric):
         if image.shape != (len(target),) or case.shape != (len(target),):
             raise ValueError(f"image and case must hold one id an image of the batch ({len(target)})")
         self.matrices.append(confusion_matrices(prediction, target, self.num_classes, self.ignore_index))
-        self.images.append(image.to(target.device))
-        self.cases.append(case.to(target.device))
+        self.images.append(_sent(image, target.device))
+        self.cases.append(_sent(case, target.device))
 
     def compute(self) -> dict[AggregationName, Aggregation]:
         """The three aggregations, as `aggregations`, classes by index.
@@ -188,6 +188,13 @@ def _rows(matrices: Tensor, classes: Sequence[str], units: Sequence[Unit]) -> li
         for unit, of_unit in zip(units, counts, strict=True)
         for label, of_class in zip(classes, of_unit, strict=True)
     ]
+
+
+def _sent(ids: Tensor, device: torch.device) -> Tensor:
+    """The ids on a device, without waiting for it."""
+    if device.type == "cuda" and not ids.is_cuda:
+        ids = ids.pin_memory()
+    return ids.to(device, non_blocking=True)
 
 
 def _joined(state: list[Tensor] | Tensor, empty: tuple[int, ...]) -> Tensor:

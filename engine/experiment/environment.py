@@ -13,16 +13,21 @@ from ..processes.ranks import world_size
 PACKAGES = ("torch", "torchvision", "segmentation-models-pytorch", "albumentations", "lightning-fabric", "numpy")
 
 
-def environment() -> dict[str, Any]:
-    """Versions, code and machine, as far as they may decide what comes out."""
+def environment(device: str) -> dict[str, Any]:
+    """Versions, code and machine, as far as they may decide what comes out.
+
+    Args:
+        device: `train.device`; under `cpu` a GPU is left alone.
+    """
     import torch
 
+    gpu = device in ("auto", "cuda") and torch.cuda.is_available()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git": _git(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "device": torch.cuda.get_device_name() if gpu else platform.machine(),
         "threads": torch.get_num_threads(),
         "processes": world_size(),
     }

@@ -72,7 +72,8 @@ class Run:
             if self.shares_training:
                 return
             if not (self.path / "environment.json").is_file():
-                self.write_json("environment.json", environment() | {"seed": config.seed, "run": fingerprint(config)})
+                found = environment(config.train.device) | {"seed": config.seed, "run": fingerprint(config)}
+                self.write_json("environment.json", found)
             self.checkpoints.mkdir(exist_ok=True)
             for path in leftovers(self.checkpoints, "*"):
                 path.unlink()
@@ -233,11 +234,6 @@ class Run:
         if (mine := self.fingerprint()) is not None and loaded.state.get("run") != mine:
             raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
         return loaded
-
-    def save(self, name: str, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint `last` or `best`; a `DataError` where the disk is full, the previous one still whole."""
-        if self.writes:
-            checkpoint.save(self.checkpoint(name))
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run; a `DataError` where the disk is full."""

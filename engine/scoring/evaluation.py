@@ -141,7 +141,8 @@ def case_logits(
     wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
     model.eval()
-    loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases)
+    pinned = fabric.device.type == "cuda"
+    loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases, pinned)
     for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
         if number not in wanted:
             continue
