@@ -61,7 +61,7 @@ def test_weights_made_under_inference_serve_training():
 @pytest.mark.parametrize("name", ["dfl", "dice"])
 def test_a_loss_of_an_upsampled_map(name, monkeypatch):
     """In blocks of a few rows, cropped, one label ignored."""
-    monkeypatch.setattr("segloss.blocks.BLOCK", {"cpu": 16 * 40 * 3})
+    monkeypatch.setattr("segloss.blocks.BLOCK", {"cpu": 16 * 40 * 3, "other": 2**24})
     x = torch.randn(2, 3, 9, 10, requires_grad=True)
     target = torch.randint(0, 3, (2, 34, 39))
     target[0, :3] = 255

@@ -1,5 +1,6 @@
 """Steps that are not finite, batches that do not fit, disks that are too small."""
 
+import copy
 import json
 import math
 
@@ -77,6 +78,35 @@ def test_a_skipped_step_changes_nothing(optimizer, on_device, at):
     for index, state in expected_moments.items():
         for name, tensor in state.items():
             assert torch.equal(moments[index][name], tensor), name
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_buffers_of_all_types_come_back_and_stay_those_of_the_network(on_device):
+    """In views of one tensor a type; a copy of the network has buffers of its own."""
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 1), nn.BatchNorm1d(1))
+    model.register_buffer("flag", torch.tensor(True))
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    guard = Guard(model, torch.optim.SGD(model.parameters(), lr=0.1), on_device)
+    assert len(guard.buffers) == 3  # float32, int64, bool
+    apart = copy.deepcopy(model)
+    guard.begin()
+    loss = model(torch.randn(4, 2)).mean() * math.nan
+    loss.backward()
+    model.flag.logical_not_()
+    assert not torch.equal(model[0].running_mean, before["0.running_mean"])
+    guard.update(loss.detach())
+    for each in (model, apart):
+        assert {name: buffer.tolist() for name, buffer in each.named_buffers()} == {
+            name: buffer.tolist() for name, buffer in before.items()
+        }
+    model.load_state_dict(
+        {name: tensor + 1 for name, tensor in apart.state_dict().items() if name != "flag"}, strict=False
+    )
+    guard.begin()
+    model.eval()
+    assert all(torch.equal(kept, now) for kept, now in zip(guard.before, guard.buffers, strict=True))
+    (statistics,) = [flat for flat in guard.buffers if flat.is_floating_point()]
+    assert float(statistics.sum()) == pytest.approx(9)  # means of 0 + 1, variances of 1 + 1
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
