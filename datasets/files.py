@@ -23,7 +23,7 @@ UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and bytes of a name that are no UTF-8."""
 
 
-def write_atomically(path: Path, content: bytes, durable: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, durable: bool = True) -> None:
     """Write beside, flush, rename, flush the folder.
 
     Args:

@@ -194,15 +194,15 @@ class TrainSection(Strict):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many validations without a better score; null to train all epochs."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
-    """Save within an epoch too, every so many optimizer steps; null for no such count."""
+    """Save every so many optimizer steps too; null for no such count."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
-    """Save within an epoch too, when the last checkpoint is so many minutes old."""
+    """Save when the last checkpoint is so many minutes old, within an epoch and between two; at the end in any case."""
     nonfinite: Literal["stop", "skip"] = "stop"
     """After a step whose loss or gradient is not finite, which changes no weight: stop, or skip it and continue."""
     deterministic: bool = False
     """On a GPU, use only deterministic algorithms, which are slower; operations without one are refused."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
-    """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
+    """`auto`: bf16-mixed on a GPU that computes in it, else 32-true, which is float32 throughout, without TF32."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
     devices: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -24,6 +25,19 @@ from ..errors import UsageError
 FORMAT = "segloss-checkpoint-2"
 KERNELS = ("fused", "foreach")
 """Options of an optimizer that belong to the device, not to the state: a run may be resumed elsewhere."""
+
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What safetensors calls them."""
 
 
 @dataclass
@@ -40,10 +54,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write beside and rename; a `DataError` where the disk is full, the previous file still whole."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
-        state = json.dumps(self.state)
-        header = {"format": FORMAT, "state": state, "digest": _digest(tensors, state)}
-        write_atomically(path, save(tensors, header))
+        Snapshot(self).write(path)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -67,6 +78,83 @@ class Checkpoint:
         """The tensors whose name begins with `prefix.`, without it."""
         start = f"{prefix}."
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+
+class Entry(NamedTuple):
+    """Where a tensor lies in the data of a safetensors file."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class Snapshot:
+    """A checkpoint in the bytes of its file, as it is now: what its tensors become later changes nothing.
+
+    Those of a GPU are gathered there, and travel while it goes on computing: `write` alone waits for them.
+
+    Args:
+        checkpoint: what to keep.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.state = json.dumps(checkpoint.state)
+        self.entries: dict[str, Entry] = {}
+        size = 0
+        for name, tensor in sorted(checkpoint.tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+            self.entries[name] = Entry(tensor.dtype, tuple(tensor.shape), size, size + tensor.nbytes)
+            size += tensor.nbytes
+        self.head_size = len(self._head("0" * 64))
+        devices = [tensor.device for tensor in checkpoint.tensors.values() if tensor.is_cuda]
+        content = torch.empty(self.head_size + size, dtype=torch.uint8, device=devices[0] if devices else "cpu")
+        for name, part in self._tensors(content).items():
+            tensor = checkpoint.tensors[name].detach()
+            part.copy_(tensor.pin_memory() if devices and not tensor.is_cuda else tensor, non_blocking=True)
+        self.content = _fetched(content)
+
+    def write(self, path: Path) -> None:
+        """Write beside and rename; a `DataError` where the disk is full, the previous file still whole."""
+        content = self.content()
+        head = self._head(_digest(self._tensors(content), self.state))
+        content[: self.head_size] = torch.frombuffer(bytearray(head), dtype=torch.uint8)
+        write_atomically(path, content.numpy().data)
+
+    def _head(self, digest: str) -> bytes:
+        """The length of the JSON that describes the tensors, then that, filled up so that these are aligned."""
+        described: dict[str, Any] = {"__metadata__": {"format": FORMAT, "state": self.state, "digest": digest}}
+        for name, (dtype, shape, *place) in self.entries.items():
+            described[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": place}
+        text = json.dumps(described).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+    def _tensors(self, content: Tensor) -> dict[str, Tensor]:
+        """Views of the file's content, by name."""
+        data = content[self.head_size :]
+        return {
+            name: data[entry.start : entry.stop].view(entry.dtype).view(entry.shape)
+            for name, entry in self.entries.items()
+        }
+
+
+def _fetched(content: Tensor) -> Callable[[], Tensor]:
+    """What waits for the bytes of a GPU and gives them; they travel on a stream of their own."""
+    if not content.is_cuda:
+        return lambda: content
+    here = torch.empty_like(content, device="cpu", pin_memory=True)
+    stream, arrived = torch.cuda.Stream(content.device), torch.cuda.Event()
+    stream.wait_stream(torch.cuda.current_stream(content.device))
+    with torch.cuda.stream(stream):
+        here.copy_(content, non_blocking=True)
+        arrived.record()
+    content.record_stream(stream)
+
+    def fetch() -> Tensor:
+        arrived.synchronize()
+        return here
+
+    return fetch
 
 
 def _header(content: bytes) -> dict[str, str]:
@@ -127,9 +215,12 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: lis
 
 
 def random_state() -> dict[str, Tensor]:
-    """The state of the generators that a training draws from, torch's and CUDA's; each sample has one of its own."""
+    """The state of the generators that a training draws from; each sample has one of its own.
+
+    CUDA's is among them where this process uses a GPU; to ask for it would begin to.
+    """
     tensors = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         tensors["cuda"] = torch.cuda.get_rng_state()
     return tensors
 
@@ -137,5 +228,5 @@ def random_state() -> dict[str, Tensor]:
 def load_random(tensors: dict[str, Tensor]) -> None:
     """Undo `random_state`."""
     torch.set_rng_state(tensors["torch"])
-    if "cuda" in tensors and torch.cuda.is_available():
+    if "cuda" in tensors and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(tensors["cuda"])

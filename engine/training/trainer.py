@@ -28,6 +28,7 @@ from ..scoring.evaluation import score
 from ..scoring.memory import is_out_of_memory, out_of_memory_explained
 from ..store.checkpoint import (
     Checkpoint,
+    Snapshot,
     load_model,
     load_optimizer,
     load_random,
@@ -37,6 +38,7 @@ from ..store.checkpoint import (
 )
 from ..store.disk import refuse_small_disk
 from ..store.state import State
+from ..store.writer import CheckpointWriter
 from . import memory
 from .averaging import WeightAverage
 from .events import events
@@ -81,7 +83,8 @@ class Trainer:
         self.average = None if average is None else WeightAverage(average, model, self.config.epochs)
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
-        self.loader = datasets.training_loader(samples, self.batches, config.data.workers)
+        pinned = fabric.device.type == "cuda"
+        self.loader = datasets.training_loader(samples, self.batches, config.data.workers, pinned=pinned)
         probed = -(-self.config.batch_size // fabric.world_size)
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
         validation = experiment.data.parts["val"]
@@ -106,7 +109,9 @@ class Trainer:
         self.state = State()
         self.loss_sum = torch.zeros((), device=fabric.device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
-        self.saved = time.monotonic()
+        self.writer = CheckpointWriter()
+        self.best: Snapshot | None = None  # goes to the disk with the next `last`, before it
+        self.unsaved, self.saved = False, time.monotonic()
 
     def fit(self, epochs: int | None = None) -> None:
         """Train what is left to train; afterwards the checkpoint `best` is there.
@@ -132,15 +137,17 @@ class Trainer:
         done = self.state.epoch * len(self.batches) + self.state.batch
         self.saved = time.monotonic()
         tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
-        with tensorboard as show, self.display.bar("training", total, done) as advance:
+        with self.writer, tensorboard as show, self.display.bar("training", total, done) as advance:
             while self.state.epoch < last and not self.state.stopped:
                 if ranks.any_of(self.stop.asked)[0]:
+                    self._save_all()
                     raise Stopped
                 entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
                 show(entry)
-        if not self.validates or self.state.best is None:
-            self._save_best(self.state.epoch)
+            if not self.validates or self.state.best is None:
+                self._keep_best(self.state.epoch)
+            self._save_all()
         if self.validates and self.state.best is None:
             primary = self.experiment.primary
             self.display.line(f"validation {primary} is undefined in every epoch: the last one is kept as the best")
@@ -153,7 +160,7 @@ class Trainer:
         return self.state.stopped or self.state.epoch == self.config.epochs
 
     def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
-        """One epoch, or what is left of it: train, validate, log, save; returns its line of the log.
+        """One epoch, or what is left of it: train, validate, log, save when that is due; returns its line of the log.
 
         Args:
             advance: called after each step with the micro-batches it took and a note.
@@ -185,7 +192,9 @@ class Trainer:
         self.skipped.zero_()
         self.run.log(entry)
         self.state.log_lines += 1
-        self._save()
+        self.unsaved = True
+        if ranks.any_of(self._save_is_due())[0]:
+            self._save()
         return entry
 
     def _train(self, advance: Callable[..., None]) -> tuple[float, int]:
@@ -210,11 +219,11 @@ class Trainer:
                 note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
             advance(len(group), note)
             every = self.config.checkpoint_steps
-            old = now - self.saved > 60 * self.config.checkpoint_minutes
-            asked, old = ranks.any_of(self.stop.asked, old)
-            if asked or old or (every and self.state.step % every == 0):
+            asked, due = ranks.any_of(self.stop.asked, self._save_is_due())
+            if due or (every and self.state.step % every == 0):
                 self._save()
             if asked:
+                self._save_all()
                 raise Stopped
         self.watch.read()
         return time.monotonic() - started, images
@@ -238,6 +247,7 @@ class Trainer:
                 loss = self.stepper.take(group)
             self.state.step += 1
             self.state.batch += len(group)
+            self.unsaved = True
             if self.average is not None:
                 self.average.after_step()
             return loss
@@ -264,7 +274,7 @@ class Trainer:
             with self.stop.interrupts(), out_of_memory_explained():
                 scores = score(self.stepper.forward, "val", self.validated, self.fabric).aggregations()
         except Stopped:
-            self._save()  # all steps of the epoch are done; a resumed run validates first
+            self._save_all()  # all steps of the epoch are done; a resumed run validates first
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = scores
@@ -274,15 +284,26 @@ class Trainer:
         entry["score"] = found = scores[primary.aggregation][primary.metric]
         if found is not None and (self.state.best is None or found > self.state.best):
             self.state.best, self.state.best_epoch, self.state.epochs_without_improvement = found, epoch, 0
-            self._save_best(epoch)
+            self._keep_best(epoch)
         else:
             self.state.epochs_without_improvement += 1
             self.state.stopped = (
                 self.config.patience is not None and self.state.epochs_without_improvement >= self.config.patience
             )
 
+    def _save_is_due(self) -> bool:
+        return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
+
+    def _save_all(self) -> None:
+        """Save what is not, and wait until it is on the disk; a `DataError` where it cannot be."""
+        if self.unsaved or self.best is not None:
+            self._save()
+        self.writer.wait()
+
     def _save(self) -> None:
+        """Take a checkpoint `last`, and with it a `best` that waits; they are written while training goes on."""
         self.watch.read()
+        self.writer.wait()
         moments, groups = optimizer_state(self.stepper.optimizer)
         tensors = {
             **prefixed("model", self.stepper.model.state_dict()),
@@ -300,12 +321,16 @@ class Trainer:
         if self.average is not None:
             tensors |= prefixed("average", self.average.weights)
             state["averaged"] = self.average.count
-        self.run.save("last", Checkpoint(tensors, state))
-        self.saved = time.monotonic()
+        if self.run.writes:
+            best = [] if self.best is None else [(self.run.checkpoint("best"), self.best)]
+            self.writer.start([*best, (self.run.checkpoint("last"), Snapshot(Checkpoint(tensors, state)))])
+        self.best, self.unsaved, self.saved = None, False, time.monotonic()
 
-    def _save_best(self, epoch: int) -> None:
+    def _keep_best(self, epoch: int) -> None:
+        """Take a checkpoint `best`, in place of one that is not written yet."""
         state = {"run": self.run.fingerprint(), "progress": {"epoch": epoch, "score": self.state.best}}
-        self.run.save("best", Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
+        if self.run.writes:
+            self.best = Snapshot(Checkpoint(prefixed("model", self.stepper.model.state_dict()), state))
 
     def _save_average(self, average: WeightAverage) -> None:
         """Save the averaged weights; the network holds them afterwards."""

@@ -142,7 +142,7 @@ def test_the_norm_of_the_gradients():
 
 @pytest.mark.parametrize("gradient", [False, True])
 def test_a_run_stops_at_a_step_that_is_not_finite(camvid_yaml, gradient):
-    made = poisoned(camvid_yaml, {5}, "train.batch_size=2", gradient=gradient)
+    made = poisoned(camvid_yaml, {5}, "train.batch_size=2", "train.checkpoint_steps=3", gradient=gradient)
     what = "gradient" if gradient else "loss"
     with pytest.raises(UsageError, match=rf"the {what} became NaN or infinite in epoch 2, step 5 \(.*lower optim.lr"):
         made.fit()

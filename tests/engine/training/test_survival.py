@@ -17,7 +17,7 @@ from engine.store import lock
 from engine.store.checkpoint import Checkpoint
 from engine.store.lock import Lock
 from segloss_tests import ROOT
-from segloss_tests.runs import Started, assert_same_run, saving, small_yaml, trainer
+from segloss_tests.runs import Started, assert_same_run, log, saving, small_yaml, trainer
 
 HISTORY = [
     "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}",
@@ -104,7 +104,7 @@ def test_sigterm_is_answered_between_two_steps():
 
 
 def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
-    made = trainer(camvid_yaml, "train.epochs=1", "train.checkpoint_minutes=1")
+    made = trainer(camvid_yaml, "train.epochs=3", "train.checkpoint_minutes=3")
     saved, clock = [], [0.0]
     monkeypatch.setattr("engine.training.trainer.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
     step, save = made.stepper.take, made._save
@@ -119,7 +119,28 @@ def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
 
     made.stepper.take, made._save = slow, noted
     made.fit()
-    assert saved == [2, 3]  # 80 s after the start, and at the end of the epoch
+    assert saved == [5, 9]  # 200 s after the start, not after each epoch of 120 s; and at the end
+    assert made.run.load("last").state["progress"]["step"] == 9
+    assert made.run.load("best").state["progress"]["epoch"] == made.state.best_epoch
+
+
+def test_killed_between_two_checkpoints_a_run_repeats_what_was_not_saved(camvid_yaml, monkeypatch):
+    """Several epochs, and a best one among them, that were logged and never saved."""
+    whole = trainer(camvid_yaml, "name=whole", "train.epochs=4")
+    whole.fit()
+    cut = trainer(camvid_yaml, "name=cut", "train.epochs=4")
+    cut.fit(1)
+    lost = trainer(camvid_yaml, "name=cut", "train.epochs=4")
+    monkeypatch.setattr(lost, "_save_all", lambda: None)
+    lost.fit(3)
+    assert len(log(cut.run.path)) == 3
+    assert cut.run.load("last").state["progress"]["epoch"] == 1
+    resumed = trainer(camvid_yaml, "name=cut", "train.epochs=4")
+    resumed.fit()
+    assert_same_run(whole.run.path, cut.run.path)
+    best = [each.run.load("best") for each in (whole, resumed)]
+    assert best[0].state["progress"] == best[1].state["progress"]
+    assert all(torch.equal(tensor, best[1].tensors[name]) for name, tensor in best[0].tensors.items())
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "spoilt"])
