@@ -17,7 +17,7 @@ import torch
 
 import datasets
 from datasets.grid import network_shape, resize_image, resize_mask
-from datasets.samples import normalised
+from datasets.samples import normalised, packed_image
 from engine.configuration import build
 from engine.configuration.checking import load_config
 from engine.console.display import Display
@@ -38,7 +38,7 @@ def decoded(experiment: Experiment) -> Iterator[torch.Tensor]:
         shape = network_shape(cached.original, case.spacing, data.size, data.spacing)
         image, _ = resize_image(scaled.image, shape), resize_mask(case.mask, shape)
         for plane in image:
-            yield torch.from_numpy(normalised(plane, scaled.mean, scaled.deviation))
+            yield normalised(*packed_image(plane, scaled.mean, scaled.deviation))
 
 
 def loaded(experiment: Experiment, workers: int, rounds: int) -> Callable[[], Iterable[Any]]:

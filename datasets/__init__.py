@@ -48,14 +48,17 @@ if TYPE_CHECKING:
     from .samples import (
         PADDING,
         Draw,
+        PackedSample,
         Sample,
         Samples,
         TrainingBatches,
         centre,
+        unpacked,
     )
 else:
     _LATER = dict.fromkeys(("TRANSFORMS", "Augmentation", "build_transform"), "augment")
-    _LATER |= dict.fromkeys(("PADDING", "Draw", "Sample", "Samples", "TrainingBatches", "centre"), "samples")
+    _LATER |= dict.fromkeys(("PADDING", "Draw", "PackedSample", "Sample", "Samples"), "samples")
+    _LATER |= dict.fromkeys(("TrainingBatches", "centre", "unpacked"), "samples")
     _LATER |= dict.fromkeys(("end_workers", "evaluation_loader", "training_loader"), "loaders")
     _LATER["unwrap_worker_errors"] = "loaders"
 
@@ -117,6 +120,7 @@ __all__ = [
     "NiftiFolder",
     "Normalised",
     "Note",
+    "PackedSample",
     "Part",
     "Phantom",
     "Pixels",
@@ -157,6 +161,7 @@ __all__ = [
     "read_volume",
     "refuse_mixed_sizes",
     "training_loader",
+    "unpacked",
     "unwrap_worker_errors",
     "volume_files",
     "volume_stem",

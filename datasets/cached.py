@@ -21,6 +21,10 @@ from .grid import Shape, Spacing
 from .slices import neighbours
 
 Rows = tuple[tuple[int, ...], ...]
+Files = dict[Path, Any]
+"""Files that a process keeps open, by their path."""
+MOST_OPEN = 2**14
+"""Files kept open at most: a process may map 65,530 pieces of memory."""
 TENSORS = ("image", "mask", "reference")
 """What a file holds; the reference, the mask on the case's own grid, where that is not the network's."""
 
@@ -89,20 +93,21 @@ class CachedCase:
             **{key: tuple(values) for key, values in header.items()},
         )
 
-    def image(self, index: int, context: int = 0) -> NDArray[Any]:
+    def image(self, index: int, context: int = 0, files: Files | None = None) -> NDArray[Any]:
         """Slice `index` as `(rows, columns, channels)`, uint8, or float32 in [0, 1].
 
         Args:
             index: on the network's grid.
             context: neighbours on each side whose channels are stacked before and after; the ends are repeated.
+            files: those already open, to which this one is added; None to open it anew and close it.
         """
         wanted = neighbours(index, self.shape[0], context)
-        planes = self._read("image", wanted[0], wanted[-1] + 1)
+        planes = self._read("image", wanted[0], wanted[-1] + 1, files)
         return np.concatenate([planes[at - wanted[0]] for at in wanted], axis=-1) if context else planes[0]
 
-    def mask(self, index: int) -> NDArray[np.uint8]:
-        """The mask of slice `index` on the network's grid, `(rows, columns)` uint8."""
-        plane: NDArray[np.uint8] = self._read("mask", index, index + 1)[0]
+    def mask(self, index: int, files: Files | None = None) -> NDArray[np.uint8]:
+        """The mask of slice `index` on the network's grid, `(rows, columns)` uint8; `files` as of `image`."""
+        plane: NDArray[np.uint8] = self._read("mask", index, index + 1, files)[0]
         return plane
 
     def masks(self) -> NDArray[np.uint8]:
@@ -128,9 +133,9 @@ class CachedCase:
         """Of the mask on the case's own grid."""
         return self.checksums[TENSORS.index("mask" if self.original == self.shape else "reference")]
 
-    def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
+    def _read(self, name: str, start: int, stop: int, files: Files | None = None) -> NDArray[Any]:
         """Some slices of a tensor, compared with their checksums."""
-        with self._opened() as file:
+        with self._opened(files) as file:
             planes: NDArray[Any] = file.get_slice(name)[start:stop]
         for plane, checksum in zip(planes, self.checksums[TENSORS.index(name)][start:stop], strict=True):
             if zlib.crc32(plane) != checksum:
@@ -138,8 +143,13 @@ class CachedCase:
         return planes
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self, files: Files | None) -> Iterator[Any]:
         try:
+            if files is not None and (self.path in files or len(files) < MOST_OPEN):
+                if self.path not in files:
+                    files[self.path] = safe_open(self.path, framework="np")
+                yield files[self.path]
+                return
             with safe_open(self.path, framework="np") as file:
                 yield file
         except FileNotFoundError as error:

@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from .errors import DataError
-from .samples import Sample, Samples, TrainingBatches
+from .samples import PackedSample, Samples, TrainingBatches
 
 GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
@@ -23,7 +23,7 @@ GRACE_SECONDS = 10.0
 def training_loader(
     samples: Samples, batches: TrainingBatches, workers: int, start_method: str | None = None, pinned: bool = False
 ) -> Any:
-    """A loader of the batches.
+    """A loader of the batches, packed.
 
     Args:
         samples: what to load.
@@ -40,7 +40,7 @@ def training_loader(
 def evaluation_loader(
     samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None, pinned: bool = False
 ) -> Any:
-    """A loader of every sample once, in order, not augmented; a batch holds images of one size.
+    """A loader of every sample once, in order, packed, not augmented; a batch holds images of one size.
 
     The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
     none of these cases are left out.
@@ -84,7 +84,7 @@ def end_workers(loader: Any) -> None:
         epoch._shutdown_workers()
 
 
-def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
+def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSample]:
     """The batches of a loader; what a loader process has to say of the data comes as its one line.
 
     Raises:
@@ -105,8 +105,11 @@ def unwrap_worker_errors(loader: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def _start(worker: int) -> None:  # noqa: ARG001
-    """One thread a process; SIGTERM to the whole job is for the training process to answer, which needs its loaders."""
+    """One thread a process, files stay open; SIGTERM to the whole job is for the training process, which needs them."""
     cv2.setNumThreads(0)
+    process: Any = get_worker_info()
+    if isinstance(process.dataset, Samples):
+        process.dataset.hold_files()
     signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from .cached import CachedCase
+from .cached import CachedCase, Files
 from .case import IGNORE
 from .errors import DataError
 from .samplers import Order
@@ -52,8 +52,21 @@ class Sample(TypedDict):
     slice: int
 
 
+class PackedSample(Sample):
+    """A sample, or a batch, as loaders ship it; `unpacked` casts and normalises it, on the device that computes.
+
+    `image` uint8 as decoded, or float32 in [0, 1], `mask` uint8; `factor` and `shift` float32 `(C,)`, of the case: what
+    the network sees is image · factor − shift.
+    """
+
+    factor: Tensor
+    shift: Tensor
+
+
 class Samples(Dataset[Sample]):
     """The slices of some cases, in order: load, augment, normalise.
+
+    By its key a sample comes whole; a loader fetches the samples of a batch packed.
 
     Args:
         cases: the decoded cases; resized already.
@@ -70,6 +83,7 @@ class Samples(Dataset[Sample]):
         keep: Callable[[CachedCase], Sequence[int]] | None = None,
     ) -> None:
         self.cases, self.augmentation, self.context = list(cases), augmentation, context
+        self.files: Files | None = None
         kept = keep or (lambda case: range(case.shape[0]))
         self.slices = [(number, index) for number, case in enumerate(cases) for index in kept(case)]
 
@@ -77,17 +91,36 @@ class Samples(Dataset[Sample]):
         return len(self.slices)
 
     def __getitem__(self, key: Draw | int) -> Sample:
+        return unpacked(self.packed(key))
+
+    def __getitems__(self, keys: Sequence[Draw | int]) -> list[PackedSample]:
+        """The samples of a batch, their images of one dtype."""
+        found = [self.packed(key) for key in keys]
+        if len({sample["image"].dtype for sample in found}) > 1:
+            for sample in found:
+                sample["image"] = sample["image"].float()
+        return found
+
+    def hold_files(self) -> None:
+        """Keep the files of the cases open from now on: for a loader process, which reads them again every epoch."""
+        self.files = {}
+
+    def packed(self, key: Draw | int) -> PackedSample:
+        """A sample as loaders ship it."""
         index = key.sample if isinstance(key, Draw) else key
         number, slice_index = self.slices[index]
         case = self.cases[number]
-        image, mask = case.image(slice_index, self.context), case.mask(slice_index)
+        image, mask = case.image(slice_index, self.context, self.files), case.mask(slice_index, self.files)
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
         if isinstance(key, Draw) and key.padding:
             mask = np.full_like(mask, IGNORE)
+        planes, factor, shift = packed_image(image, case.mean, case.deviation)
         return {
-            "image": torch.from_numpy(normalised(image, case.mean, case.deviation)),
-            "mask": torch.from_numpy(mask.astype(np.int64)),
+            "image": planes,
+            "factor": factor,
+            "shift": shift,
+            "mask": torch.from_numpy(np.ascontiguousarray(mask, dtype=np.uint8)),
             "index": PADDING if isinstance(key, Draw) and key.padding else index,
             "case": number,
             "slice": slice_index,
@@ -154,17 +187,40 @@ def _seed(draw: Draw) -> int:
     return int(np.random.SeedSequence([draw.seed, draw.epoch, draw.position]).generate_state(1)[0])
 
 
-def normalised(image: NDArray[Any], mean: Sequence[float], deviation: Sequence[float]) -> NDArray[np.float32]:
-    """`(H, W, C)` to float32 `(C, H, W)`, shifted by the mean and divided by the deviation, one number a channel.
+def packed_image(
+    image: NDArray[Any], mean: Sequence[float], deviation: Sequence[float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `normalised` takes: `(C, H, W)` uint8 or float32 of `(H, W, C)`, and two numbers a channel.
 
-    Several slices stacked in C share the numbers of their channels.
+    Args:
+        image: uint8, or floating in [0, 1]; of several slices stacked in C each has the channels of the case.
+        mean: one number a channel of the case, to be subtracted from the image scaled to [0, 1].
+        deviation: one number a channel of the case, to divide by.
     """
     scale = 1 / 255 if image.dtype == np.uint8 else 1.0
     planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
     repeats = len(planes) // len(mean)
     divisor = np.tile(np.asarray(deviation, dtype=np.float32), repeats)
     factor, shift = np.float32(scale) / divisor, np.tile(np.asarray(mean, dtype=np.float32), repeats) / divisor
-    return np.ascontiguousarray(planes * factor[:, None, None] - shift[:, None, None], dtype=np.float32)
+    kept = np.ascontiguousarray(planes, dtype=np.uint8 if image.dtype == np.uint8 else np.float32)
+    return torch.from_numpy(kept), torch.from_numpy(factor), torch.from_numpy(shift)
+
+
+def normalised(image: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
+    """Image · factor − shift, float32 `(…, C, H, W)`, on the device of the arguments; see `packed_image`."""
+    return (image * factor[..., None, None]).sub_(shift[..., None, None])
+
+
+def unpacked(packed: PackedSample, to_device: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Sample:
+    """A sample or a batch, cast and normalised where `to_device` brings it."""
+    image, factor, shift = (to_device(tensor) for tensor in (packed["image"], packed["factor"], packed["shift"]))
+    return {
+        "image": normalised(image, factor, shift),
+        "mask": to_device(packed["mask"]).long(),
+        "index": packed["index"],
+        "case": packed["case"],
+        "slice": packed["slice"],
+    }
 
 
 def centre(sample: Sample, window: tuple[int, int] | None) -> tuple[Tensor, Tensor]:

@@ -235,6 +235,11 @@ class Run:
             raise UsageError(f"{path}: a checkpoint of another run; restore this one's, or remove the file")
         return loaded
 
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint `last` or `best`; a `DataError` where the disk is full, the previous one still whole."""
+        if self.writes:
+            checkpoint.save(self.checkpoint(name))
+
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run; a `DataError` where the disk is full."""
         if self.writes:

@@ -82,14 +82,14 @@ def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor]) 
     return torch.where(total == 0, 1, total)
 
 
-def gather_batches(group: Sequence[datasets.Sample]) -> Sequence[datasets.Sample]:
+def gather_batches(group: Sequence[datasets.PackedSample]) -> Sequence[datasets.PackedSample]:
     """Batches that processes have divided among them, as `datasets.TrainingBatches` does, put together again."""
     if world_size() == 1:
         return group
     return [_interleaved(parts) for parts in zip(*all_gather(group), strict=True)]
 
 
-def _interleaved(parts: Sequence[datasets.Sample]) -> datasets.Sample:
+def _interleaved(parts: Sequence[datasets.PackedSample]) -> datasets.PackedSample:
     joined: Any = {}
     for key in parts[0]:
         each: list[Any] = [torch.as_tensor(part[key]).unbind() for part in parts]  # type: ignore[literal-required]

@@ -165,7 +165,8 @@ def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabri
     """The number of the case and the logits `(C, h, w)` of each sample."""
     batch: Any
     for batch in datasets.unwrap_worker_errors(loader):
-        logits = infer(model, fabric.to_device(batch["image"]), experiment.config.scores)
+        images = datasets.unpacked(batch, fabric.to_device)["image"]
+        logits = infer(model, images, experiment.config.scores)
         yield from zip(batch["case"].tolist(), logits, strict=True)
 
 

@@ -21,7 +21,7 @@ import datasets
 from datasets.cache import refuse_non_finite
 from datasets.files import refuse_unprintable, write_atomically
 from datasets.grid import network_shape, resize_image
-from datasets.samples import normalised
+from datasets.samples import normalised, packed_image
 from datasets.scan import in_file
 from datasets.slices import neighbours
 from datasets.walk import walk
@@ -174,8 +174,9 @@ def _planes(
         batch = []
         for index in range(start, min(start + size, len(seen))):
             plane = np.concatenate([seen[at] for at in neighbours(index, len(seen), context)], axis=-1)
-            batch.append(torch.from_numpy(normalised(plane, scaled.mean, scaled.deviation)))
-        yield from infer(model, fabric.to_device(torch.stack(batch)), config.scores)
+            batch.append(packed_image(plane, scaled.mean, scaled.deviation))
+        packed = [fabric.to_device(torch.stack(tensors)) for tensors in zip(*batch, strict=True)]
+        yield from infer(model, normalised(*packed), config.scores)
 
 
 def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> Tensor:

@@ -42,7 +42,7 @@ class Step:
     number: int
     epoch: int
     position: int
-    group: Sequence[datasets.Sample]
+    group: Sequence[datasets.PackedSample]
     flags: Callable[[], list[bool]]
 
 
@@ -70,7 +70,9 @@ class NonFiniteMonitor:
         self.run, self.cases, self.classes, self.stops, self.late, self.tell = run, cases, classes, stops, late, tell
         self.pending: deque[Step] = deque()
 
-    def add(self, number: int, epoch: int, position: int, group: Sequence[datasets.Sample], flags: Tensor) -> None:
+    def add(
+        self, number: int, epoch: int, position: int, group: Sequence[datasets.PackedSample], flags: Tensor
+    ) -> None:
         """Note a step; a `NotFiniteError` where one of those before it was not finite and the run is to stop."""
         self.pending.append(Step(number, epoch, position, group, later(flags)))
         self.read(self.late)
@@ -107,11 +109,12 @@ class NonFiniteMonitor:
             "not_finite": [name for name, bad in (("loss", loss), ("gradient", gradient)) if bad],
             "samples": self._samples(step),
         }
-        tensors = {f"{key}.{n}": batch[key] for n, batch in enumerate(step.group) for key in ("image", "mask")}
+        batches = [datasets.unpacked(batch) for batch in step.group]
+        tensors = {f"{key}.{n}": batch[key] for n, batch in enumerate(batches) for key in ("image", "mask")}
         if self.run.writes:
             path.parent.mkdir(exist_ok=True)
             write_atomically(path.with_suffix(".safetensors"), save({k: t.contiguous() for k, t in tensors.items()}))
-            picture(step.group[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
+            picture(batches[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
             write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
         ranks.barrier()
         return str(path)
@@ -120,7 +123,7 @@ class NonFiniteMonitor:
         rows: list[dict[str, object]] = []
         for batch in step.group:
             for image, case, slice_index in zip(
-                batch["image"], _list(batch["case"]), _list(batch["slice"]), strict=True
+                datasets.unpacked(batch)["image"], _list(batch["case"]), _list(batch["slice"]), strict=True
             ):
                 rows.append(
                     {

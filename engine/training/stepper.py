@@ -47,13 +47,14 @@ class Stepper:
         warmup = config.optim.schedule.warmup if config.optim.schedule else 0
         self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
 
-    def take(self, group: Sequence[datasets.Sample]) -> Tensor:
+    def take(self, group: Sequence[datasets.PackedSample]) -> Tensor:
         """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite.
 
         Of several processes each has its share of the micro-batches; the loss is that of all of them.
         """
-        images = [self.fabric.to_device(b["image"]).contiguous(memory_format=torch.channels_last) for b in group]
-        masks = [self.fabric.to_device(b["mask"]) for b in group]
+        batches = [datasets.unpacked(batch, self.fabric.to_device) for batch in group]
+        images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
+        masks = [batch["mask"] for batch in batches]
         denominator = ranks.global_denominator([self.loss.denominator(mask) for mask in masks], masks)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
@@ -72,12 +73,12 @@ class Stepper:
         self.schedule.step()
         return total
 
-    def probe(self, batch: datasets.Sample, samples: int) -> None:
+    def probe(self, batch: datasets.PackedSample, samples: int) -> None:
         """What a step on some samples of a batch holds at once, without changing a weight."""
         self.optimizer.zero_grad()  # what the step that failed has left
         room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
-        image = self.fabric.to_device(batch["image"][:samples]).contiguous(memory_format=torch.channels_last)
-        mask = self.fabric.to_device(batch["mask"][:samples])
+        there = datasets.unpacked(batch, lambda tensor: self.fabric.to_device(tensor[:samples]))
+        image, mask = there["image"].contiguous(memory_format=torch.channels_last), there["mask"]
         self.fabric.backward(self.loss_of(image, mask, self.loss.denominator(mask)))
         self.optimizer.zero_grad()
         del room

@@ -228,7 +228,7 @@ class Trainer:
         self.watch.read()
         return time.monotonic() - started, images
 
-    def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.Sample]]:
+    def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.PackedSample]]:
         """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""
         self.batches.set_epoch(epoch, start)
         batches = iter(datasets.unwrap_worker_errors(self.loader))
@@ -239,7 +239,7 @@ class Trainer:
         """End the loader's processes; call it when no more batches are wanted."""
         datasets.end_workers(self.loader)
 
-    def step(self, group: Sequence[datasets.Sample]) -> Tensor:
+    def step(self, group: Sequence[datasets.PackedSample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
         try:
             ranks.seed_rank(self.experiment.config.seed, self.state.step)
@@ -348,7 +348,8 @@ class Trainer:
                 if ranks.any_of(self.stop.asked)[0]:
                     raise Stopped
                 for batch in group:
-                    yield self.fabric.to_device(batch["image"]).contiguous(memory_format=torch.channels_last)
+                    images = datasets.unpacked(batch, self.fabric.to_device)["image"]
+                    yield images.contiguous(memory_format=torch.channels_last)
                     advance()
 
     def _resume(self, checkpoint: Checkpoint) -> None:

@@ -9,9 +9,12 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
+import datasets
 from datasets import (
     Augmentation,
+    CachedCase,
     CamVid,
     DataError,
     Samples,
@@ -19,6 +22,7 @@ from datasets import (
     end_workers,
     evaluation_loader,
     training_loader,
+    unpacked,
 )
 from segloss_tests import ROOT
 from segloss_tests.cases import assert_equal, cache
@@ -161,7 +165,54 @@ def test_unknown_parameters_are_refused():
 def test_evaluation_is_in_order_and_not_augmented(samples):
     shown = list(evaluation_loader(samples, 4, 2))
     assert torch.cat([b["index"] for b in shown]).tolist() == list(range(11))
-    assert torch.equal(shown[0]["image"][1], samples[1]["image"])
+    assert torch.equal(unpacked(shown[0])["image"][1], samples[1]["image"])
+
+
+def test_loaders_ship_the_bytes_that_are_held(samples):
+    """A fifth of the sample; unpacked it is the same, bit for bit."""
+    (batch,) = evaluation_loader(samples, 16, 0)
+    assert (batch["image"].dtype, batch["mask"].dtype) == (torch.uint8, torch.uint8)
+    whole = unpacked(batch)
+    for index, (image, mask) in enumerate(zip(whole["image"], whole["mask"], strict=True)):
+        one = samples[index]
+        assert torch.equal(image, one["image"])
+        assert torch.equal(mask, one["mask"])
+    shipped, seen = (sum(each[key].nbytes for key in ("image", "mask")) for each in (batch, whole))
+    assert seen == 5 * shipped
+
+
+def test_images_of_two_types_make_one_batch(samples):
+    """Some of 8 bits, some scaled to [0, 1]: each keeps its own factor."""
+    read = CachedCase.image
+
+    def mixed(self, *given):
+        image = read(self, *given)
+        return image if self is samples.cases[0] else image.astype(np.float32) / 255
+
+    with pytest.MonkeyPatch.context() as patch:
+        expected = [samples[index]["image"] for index in (0, 1)]
+        patch.setattr(CachedCase, "image", mixed)
+        found = unpacked(default_collate(samples.__getitems__([0, 1])))["image"]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-5)
+    assert torch.equal(found[0], expected[0])
+
+
+def test_a_loader_process_opens_each_file_once(samples, monkeypatch):
+    opened, plain = [], datasets.cached.safe_open
+    monkeypatch.setattr(datasets.cached, "safe_open", lambda path, **how: opened.append(path) or plain(path, **how))
+    expected = [samples[index] for index in range(len(samples))]
+    assert len(opened) == 2 * len(samples)
+    opened.clear()
+    samples.hold_files()
+    for _ in range(2):
+        for index, sample in enumerate(expected):
+            assert torch.equal(samples[index]["image"], sample["image"])
+            assert torch.equal(samples[index]["mask"], sample["mask"])
+    assert sorted(opened) == sorted(case.path for case in samples.cases)
+    monkeypatch.setattr(datasets.cached, "MOST_OPEN", 1)
+    samples.hold_files()
+    assert all(torch.equal(samples[index]["image"], sample["image"]) for index, sample in enumerate(expected))
+    assert len(samples.files) == 1
 
 
 def test_a_forgotten_loader_does_not_keep_its_process_alive():

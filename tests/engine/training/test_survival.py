@@ -226,16 +226,16 @@ def test_damaged_data_met_in_training_is_one_line(program, camvid_yaml, tmp_path
     program("train", camvid_yaml, "train.epochs=1", check=0)
     import datasets
 
-    whole = datasets.Samples.__getitem__
+    whole = datasets.Samples.packed
 
     def gone(self, key):
         raise datasets.DataError("/data/x.png: gone")
 
     try:
-        datasets.Samples.__getitem__ = gone
+        datasets.Samples.packed = gone
         said = program("train", camvid_yaml, "name=b", "data.workers=1", check=2).stderr
     finally:
-        datasets.Samples.__getitem__ = whole
+        datasets.Samples.packed = whole
     assert said == "/data/x.png: gone\n"
 
 
