@@ -94,10 +94,12 @@ def overrides(help: str) -> tuple[str, dict[str, Any]]:
 
 
 def _arrange_train(top: Parser, options: argparse.Namespace) -> None:  # noqa: ARG001
-    """`--find-lr` and `--tune` are functions of their own; a process that ends with its parent waits for another."""
+    """`--find-lr`, `--profile`, `--tune` are functions of their own; what ends with its parent waits for another."""
     options.waits = options.exit_with_parent
     if options.find_lr:
         options.function = "engine.verbs.find_lr:find_lr"
+    elif options.profile:
+        options.function = "engine.verbs.profile:profile_run"
     elif options.tune:
         options.function = "engine.verbs.tune:tune"
 
@@ -165,6 +167,7 @@ The run then has the values of the best in its config.yaml; the trials are in ou
       'tune={keys: {optim.lr: {low: 1e-4, high: 1e-2, log: true}, optim.weight_decay: [0, 1e-4]}, trials: 8}'
 
 --find-lr takes up to 100 steps, each at a higher learning rate, and plots their losses into output/name-lr.
+--profile takes some steps and tells where the time of an epoch goes; a trace of some goes to output/name-profile.
 """,
         arguments=[
             YAML,
@@ -174,6 +177,7 @@ The run then has the values of the best in its config.yaml; the trials are in ou
             argument("--tune", action="store_true", help="tune first: what the key tune says, or the learning rate"),
             argument("--trial", type=int, help=argparse.SUPPRESS),  # train so many epochs, and score nothing
             argument("--find-lr", action="store_true", help="try learning rates, and train nothing"),
+            argument("--profile", action="store_true", help="tell where an epoch's time goes, and train nothing"),
         ],
         arrange=_arrange_train,
         reads="config",
@@ -378,7 +382,8 @@ def main(arguments: list[str] | None = None) -> int:
     from engine.processes.signals import STOPPED, Stop, Stopped, exit_with_parent
 
     try:
-        with Stop(listens=options.verb == "reproduce" or (options.verb == "train" and not options.find_lr)) as stop:
+        trains = options.verb == "train" and not (options.find_lr or options.profile)
+        with Stop(listens=options.verb == "reproduce" or trains) as stop:
             if options.verb == "train" and options.exit_with_parent:
                 exit_with_parent()
             return _run(options, stop)
@@ -402,8 +407,9 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         from models import WeightsError
 
     try:
-        if options.verb != "train" or options.find_lr:
-            refuse_several("train --find-lr" if options.verb == "train" else options.verb)
+        if options.verb != "train" or options.find_lr or options.profile:
+            flag = "find-lr" if options.verb == "train" and options.find_lr else "profile"
+            refuse_several(f"train --{flag}" if options.verb == "train" else options.verb)
         return _call(options, Display(), stop)
     except (UsageError, DataError, WeightsError) as error:
         _tell(str(error))

@@ -304,6 +304,13 @@ class Trainer:
         """Take a checkpoint `last`, and with it a `best` that waits; they are written while training goes on."""
         self.watch.read()
         self.writer.wait()
+        if self.run.writes:
+            best = [] if self.best is None else [(self.run.checkpoint("best"), self.best)]
+            self.writer.start([*best, (self.run.checkpoint("last"), Snapshot(self.checkpoint()))])
+        self.best, self.unsaved, self.saved = None, False, time.monotonic()
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the training stands, with all that a resumed run goes on from."""
         moments, groups = optimizer_state(self.stepper.optimizer)
         tensors = {
             **prefixed("model", self.stepper.model.state_dict()),
@@ -321,10 +328,7 @@ class Trainer:
         if self.average is not None:
             tensors |= prefixed("average", self.average.weights)
             state["averaged"] = self.average.count
-        if self.run.writes:
-            best = [] if self.best is None else [(self.run.checkpoint("best"), self.best)]
-            self.writer.start([*best, (self.run.checkpoint("last"), Snapshot(Checkpoint(tensors, state)))])
-        self.best, self.unsaved, self.saved = None, False, time.monotonic()
+        return Checkpoint(tensors, state)
 
     def _keep_best(self, epoch: int) -> None:
         """Take a checkpoint `best`, in place of one that is not written yet."""
