@@ -38,7 +38,12 @@ def training_loader(
 
 
 def evaluation_loader(
-    samples: Samples, batch_size: int, workers: int, cases: Sequence[int] | None = None, pinned: bool = False
+    samples: Samples,
+    batch_size: int,
+    workers: int,
+    cases: Sequence[int] | None = None,
+    pinned: bool = False,
+    persistent: bool = False,
 ) -> Any:
     """A loader of every sample once, in order, packed, not augmented; a batch holds images of one size.
 
@@ -51,6 +56,7 @@ def evaluation_loader(
         workers: processes that load; 0 loads in this one.
         cases: the numbers of the cases wanted, ascending, None for all.
         pinned: see `training_loader`.
+        persistent: the processes wait for another pass, until `end_workers`.
     """
     batches: list[list[int]] = []
     for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
@@ -59,7 +65,7 @@ def evaluation_loader(
     if cases is not None:
         wanted = set(cases)
         batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
-    return _loader(samples, batches, workers, pinned)
+    return _loader(samples, batches, workers, pinned, persistent_workers=persistent and workers > 0)
 
 
 def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, pinned: bool, **options: Any) -> Any:
@@ -75,7 +81,7 @@ def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, pinned
 
 
 def end_workers(loader: Any) -> None:
-    """End the processes of a training loader at once, in the middle of an epoch too; its next epoch starts new ones.
+    """End the processes of a loader at once, in the middle of an epoch too; its next epoch starts new ones.
 
     Python would end them otherwise when it comes across the loader, or waits for them when it exits.
     """

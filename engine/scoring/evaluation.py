@@ -23,6 +23,11 @@ from ..processes import ranks
 from .inference import describe, infer, labels_of, on_own_grid
 from .volumes import Measured, VolumeScores
 
+Loaders = dict[str, Any]
+"""Loaders that a caller keeps; see `score`."""
+PIXELS = 2**21
+"""The pixels that a GPU predicts at once, where they are more than those of a training batch."""
+
 
 class Scores(NamedTuple):
     """The scores of a part, as they are written.
@@ -102,6 +107,7 @@ def predict(
     fabric: Fabric,
     cases: Sequence[int] | None = None,
     calibration: Calibration | None = None,
+    loaders: Loaders | None = None,
 ) -> Iterator[Prediction]:
     """Predict cases in order, their logits adjusted where the network holds an adjustment.
 
@@ -115,9 +121,10 @@ def predict(
         fabric: the device and the precision.
         cases: the numbers of the cases wanted, ascending, None for all.
         calibration: is shown the logits that are compared, and their reference.
+        loaders: see `score`.
     """
     background = datasets.background_index(experiment.adapter.classes)
-    for number, logits, reference in case_logits(model, samples, experiment, fabric, cases):
+    for number, logits, reference in case_logits(model, samples, experiment, fabric, cases, loaders):
         shown = logits if calibration is None else _shown(logits, reference, calibration)
         labels = labels_of(shown, experiment.config.scores, background)
         yield Prediction(number, fabric.to_device(labels), reference)
@@ -130,6 +137,7 @@ def case_logits(
     experiment: Experiment,
     fabric: Fabric,
     cases: Sequence[int] | None = None,
+    loaders: Loaders | None = None,
 ) -> Iterator[tuple[int, Iterator[Tensor], Tensor]]:
     """The logits of cases in order, on the grid that is scored; see `predict`.
 
@@ -141,8 +149,7 @@ def case_logits(
     wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
     model.eval()
-    pinned = fabric.device.type == "cuda"
-    loader = datasets.evaluation_loader(samples, config.train.batch_size, config.data.workers, cases, pinned)
+    loader = _loader(samples, experiment, fabric, cases, loaders)
     for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
         if number not in wanted:
             continue
@@ -150,8 +157,31 @@ def case_logits(
         original = config.scores.grid == "original"
         logits = on_own_grid((plane for _, plane in planes), case.shape[0], case.original if original else case.shape)
         masks = torch.from_numpy(case.references() if original else case.masks())
-        yield number, logits, fabric.to_device(masks).long()
+        yield number, logits, fabric.to_device(masks.pin_memory() if fabric.device.type == "cuda" else masks).long()
     model.train(was_training)
+
+
+def _loader(
+    samples: datasets.Samples,
+    experiment: Experiment,
+    fabric: Fabric,
+    cases: Sequence[int] | None,
+    loaders: Loaders | None,
+) -> Any:
+    """A loader, kept among `loaders` for another pass over the same samples.
+
+    On a GPU a batch holds more images than in training, since nothing is kept for a backward pass; on the CPU, where
+    that gains nothing, it stays as it is, and with it the last digits of the logits.
+    """
+    if loaders and (kept := loaders.get("evaluation")) is not None:
+        return kept
+    config, gpu = experiment.config, fabric.device.type == "cuda"
+    largest = max((case.shape[1] * case.shape[2] for case in samples.cases), default=1)
+    size = max(config.train.batch_size, PIXELS // largest if gpu else 0)
+    loader = datasets.evaluation_loader(samples, size, config.data.workers, cases, gpu, loaders is not None)
+    if loaders is not None:
+        loaders["evaluation"] = loader
+    return loader
 
 
 def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration) -> Iterator[Tensor]:
@@ -178,6 +208,7 @@ def score(
     track: Callable[[Iterable[Prediction], int], Iterable[Prediction]] = lambda found, _: found,
     thorough: bool = False,
     adjustment: Adjustment | None = None,
+    loaders: Loaders | None = None,
 ) -> PartCounts:
     """Count a part; several processes share its cases, and each gives the counts of all of them.
 
@@ -190,6 +221,8 @@ def score(
         thorough: score the calibration too, where the loss trains probabilities, and of scans the surfaces and volumes
             in mm and ml, which takes a while.
         adjustment: what the network does to its logits, for the header.
+        loaders: keeps the loader, with its processes, for the next call with the same part and experiment; None ends
+            them.
     """
     samples, config = experiment.samples(part), experiment.config
     classes = experiment.adapter.classes
@@ -200,7 +233,7 @@ def score(
     lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
-    predictions = predict(model, samples, experiment, fabric, mine, calibration)
+    predictions = predict(model, samples, experiment, fabric, mine, calibration, loaders)
     for found in track(predictions, len(mine)):
         cached, slices = samples.cases[found.case], len(found.labels)
         images = list(range(starts[found.case], starts[found.case + 1]))

@@ -24,7 +24,7 @@ from ..experiment.run import Run
 from ..processes import ranks
 from ..processes.determinism import refusals
 from ..processes.signals import Stop, Stopped
-from ..scoring.evaluation import score
+from ..scoring.evaluation import Loaders, score
 from ..scoring.memory import is_out_of_memory, out_of_memory_explained
 from ..store.checkpoint import (
     Checkpoint,
@@ -86,6 +86,7 @@ class Trainer:
         pinned = fabric.device.type == "cuda"
         self.loader = datasets.training_loader(samples, self.batches, config.data.workers, pinned=pinned)
         probed = -(-self.config.batch_size // fabric.world_size)
+        self.validation_loaders: Loaders = {}
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
         validation = experiment.data.parts["val"]
         self.validates = bool(validation)
@@ -236,8 +237,9 @@ class Trainer:
             yield group
 
     def close(self) -> None:
-        """End the loader's processes; call it when no more batches are wanted."""
-        datasets.end_workers(self.loader)
+        """End the processes of the loaders; call it when no more batches are wanted."""
+        for loader in (self.loader, *self.validation_loaders.values()):
+            datasets.end_workers(loader)
 
     def step(self, group: Sequence[datasets.PackedSample]) -> Tensor:
         """One optimizer step; a `UsageError` with the numbers where it does not fit into memory."""
@@ -272,7 +274,9 @@ class Trainer:
             return
         try:
             with self.stop.interrupts(), out_of_memory_explained():
-                scores = score(self.stepper.forward, "val", self.validated, self.fabric).aggregations()
+                scores = score(
+                    self.stepper.forward, "val", self.validated, self.fabric, loaders=self.validation_loaders
+                ).aggregations()
         except Stopped:
             self._save_all()  # all steps of the epoch are done; a resumed run validates first
             raise

@@ -126,7 +126,7 @@ def measured(trainer: Trainer) -> list[Part]:
     every = trainer.config.validate_every
     if trainer.validates:
         with _clock(wait) as clock:
-            score(stepper.forward, "val", trainer.validated, trainer.fabric)
+            score(stepper.forward, "val", trainer.validated, trainer.fabric, loaders=trainer.validation_loaders)
         parts.append(Part(_of("validation", every), 1, clock() / every))
     with _clock(wait) as clock:
         trainer.probe.shares(stepper.forward, stepper.loss)

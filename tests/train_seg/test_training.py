@@ -153,7 +153,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(camvid_yaml, tmp_pat
 
 
 def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch):
-    def score(*_):
+    def score(*_, **named):
         found = {n: {"mIoU": next(scripted), "mDSC": None, "classes": {}} for n in ("image", "case", "dataset")}
         return SimpleNamespace(aggregations=lambda: found)
 

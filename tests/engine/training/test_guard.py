@@ -227,7 +227,7 @@ def test_out_of_memory_names_the_largest_batch_that_fits(camvid_yaml, monkeypatc
 
 
 def test_out_of_memory_while_scoring(program, camvid_yaml, monkeypatch):
-    def score(*_):
+    def score(*_, **named):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
 
     monkeypatch.setattr("engine.training.trainer.score", score)

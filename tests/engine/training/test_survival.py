@@ -73,11 +73,11 @@ def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypat
     whole.fit()
     score, calls = engine.training.trainer.score, []
 
-    def stopped_once(*arguments):
+    def stopped_once(*arguments, **named):
         calls.append(1)
         if len(calls) == 2:
             signal.raise_signal(signal.SIGTERM)
-        return score(*arguments)
+        return score(*arguments, **named)
 
     monkeypatch.setattr("engine.training.trainer.score", stopped_once)
     with Stop() as stop:
