@@ -21,6 +21,7 @@ from .still_file import (
     bands_of,
     bands_without_alpha,
     deep_colours,
+    is_pyramid,
     is_tiff,
     open_still,
     orientation,
@@ -138,6 +139,8 @@ def with_mask(
     if is_tiff(case.image) and (bands := bands_without_alpha(case.image)) > max(channels, 3):
         remedy = f"data.channels: {bands} reads all"
         remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {channels} are read", remedy))
+    if is_tiff(case.image) and is_pyramid(case.image):
+        remarks.append(Remark("pyramid TIFF(s) read from their first page", "the other pages are smaller copies"))
     palette = {} if labels.coloured or case.drawn else palette_of(case.mask)
     layers = [(drawn, read(drawn.path, labels if drawn.label is None else None)) for drawn in case.masks]
     mask = united(layers, labels, overlap)

@@ -43,7 +43,7 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 ROWS = 1024
 """Of a picture that are copied at a time."""
 _CHANGED = ", whose compression changes labels"
-_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA = 256, 257, 258, 259, 277, 338
+_SUBFILE, _WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA = 254, 256, 257, 258, 259, 277, 338
 _PACKINGS = (1, 5, 8, 32773, 32946)
 """None, LZW, Deflate, PackBits."""
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
@@ -91,6 +91,7 @@ def open_still(path: Path, turned: bool = False) -> Still:
         elif isinstance(image, PpmImagePlugin.PpmImageFile):
             deep, lossy = _anymap(image)
         pictures = getattr(image, "n_frames", 1) if image.format in SEVERAL else 1
+        pictures = 1 if _is_pyramid(image) else pictures
         if pictures == 1:
             image.load()
             if turned:
@@ -198,6 +199,27 @@ def is_tiff(path: Path) -> bool:
             return file.read(4) in (b"II*\0", b"MM\0*")
     except OSError:
         return False
+
+
+def is_pyramid(path: Path) -> bool:
+    """Whether a TIFF that opens has several pages, of which all but the first are smaller copies of that."""
+    with Image.open(path, formats=FORMATS) as image:
+        return _is_pyramid(image)
+
+
+def _is_pyramid(image: Image.Image) -> bool:
+    """See `is_pyramid`; a copy says that it is one, or has a half, a quarter … of the sides of the first page."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.n_frames < 2:
+        return False
+    (columns, rows), mode, copies = image.size, image.mode, []
+    for page in range(1, image.n_frames):
+        image.seek(page)
+        halves = (2**level for level in range(1, 16))
+        halved = any(abs(columns - half * image.width) < half > abs(rows - half * image.height) for half in halves)
+        flagged = bool(int(image.tag_v2.get(_SUBFILE, 0)) & 1)
+        copies.append(image.mode == mode and image.width < columns and image.height < rows and (flagged or halved))
+    image.seek(0)
+    return all(copies)
 
 
 def bands_without_alpha(path: Path) -> int:

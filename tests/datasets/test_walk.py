@@ -9,7 +9,8 @@ import datasets
 from datasets import DataError, Folder, NiftiFolder, Volume, noted, read_volume, write_volume
 from datasets.walk import walk
 from datasets.written import note
-from engine.scoring.masks import Options, score_masks
+from engine.scoring.mask_options import Options
+from engine.scoring.mask_pairs import MaskPairs
 from engine.scoring.prediction import inputs
 from segloss_tests.stills import make_folder
 
@@ -71,8 +72,8 @@ def test_half_of_a_cohort_may_be_links(annexed):
 def test_predict_and_scores_find_them_too(annexed):
     found = inputs([annexed / "data/images"], Folder(str(annexed / "data"), LABELS), annexed / "out")
     assert [one.name for one in found][-2:] == ["cohort/case0", "cohort/case1"]
-    scores = score_masks(annexed / "data/masks", annexed / "data/masks", Options(labels=LABELS))
-    assert len({row.case for row in scores.document.rows}) == 6
+    pairs = MaskPairs.find(annexed / "data/masks", annexed / "data/masks", Options(labels=LABELS))
+    assert len(pairs.files) == 6
 
 
 def test_a_link_to_nothing_says_how_to_get_it(annexed):
