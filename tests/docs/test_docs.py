@@ -12,6 +12,7 @@ from segloss_tests import ROOT
 
 DOCS = ROOT / "docs"
 COMPARISON = (
+    "adjustment",
     "calibration",
     "compare",
     "comparison",
