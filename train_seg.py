@@ -389,8 +389,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(options, stop)
     except Stopped:
         if process_info().rank == 0:
-            print("stopped by SIGTERM, everything is saved; run the same command to resume", file=sys.stderr)
-        return STOPPED if options.verb == "train" and options.exit_with_parent else 0
+            print(f"stopped by {stop.by}, everything is saved; run the same command to resume", file=sys.stderr)
+        if options.verb == "train" and options.exit_with_parent:
+            return STOPPED
+        return 0 if stop.by == "SIGTERM" else 130
     except KeyboardInterrupt:
         if process_info().rank == 0:
             print("\nstopped; run the same command to resume from the last checkpoint, if any", file=sys.stderr)

@@ -111,11 +111,12 @@ def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSampl
 
 
 def _start(worker: int) -> None:  # noqa: ARG001
-    """One thread a process, files stay open; SIGTERM to the whole job is for the training process, which needs them."""
+    """One thread a process, files stay open; signals to the whole job are for the training process, which needs it."""
     cv2.setNumThreads(0)
     process: Any = get_worker_info()
     if isinstance(process.dataset, Samples):
         process.dataset.hold_files()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
 
 

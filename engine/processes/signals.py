@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers send before they take a machine away: a request to save and stop."""
+"""SIGTERM, which schedulers send before they take a machine away, and Ctrl-C: requests to save and stop."""
 
 from __future__ import annotations
 
@@ -26,41 +26,50 @@ STOPPED = 75
 
 
 class Stopped(BaseException):
-    """After SIGTERM, once everything is saved. The exit code is then 0, so that a scheduler can queue the job again."""
+    """After a request to stop, once everything is saved.
+
+    After SIGTERM the exit code is 0, so that a scheduler can queue the job again; after Ctrl-C it is 130.
+    """
 
 
 class Stop:
-    """Turns SIGTERM into a request that training answers between two steps, never within one.
+    """Turns SIGTERM and Ctrl-C into a request that training answers between two steps, never within one.
+
+    A second Ctrl-C stops at once, as a `KeyboardInterrupt`, and what is not saved is lost.
 
     Args:
-        listens: false leaves SIGTERM its usual effect.
+        listens: false leaves both signals their usual effect.
 
     Attributes:
-        asked: whether SIGTERM has come.
+        asked: whether one of them has come.
+        by: what asked, in words.
         alone: false where several processes train together: they must stop after the same step, so none stops at once.
     """
 
     def __init__(self, listens: bool = True) -> None:
         self.asked = False
+        self.by = "SIGTERM"
         self.alone = True
         self._at_once = False
-        self._before: object = None
+        self._before: dict[int, object] = {}
         self._listens = listens and threading.current_thread() is threading.main_thread()  # Python's rule
 
     def __enter__(self) -> Stop:
         if self._listens:
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            # a shell has background jobs ignore Ctrl-C, which is for what stands in front
+            heard = [signal.SIGTERM, *([] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT])]
+            self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._listens:
-            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)  # type: ignore[arg-type]
+        for number, before in self._before.items():
+            signal.signal(number, before or signal.SIG_DFL)  # type: ignore[arg-type]
 
     @contextmanager
     def interrupts(self) -> Iterator[None]:
-        """A block in which SIGTERM raises `Stopped` at once: for work that can end anywhere without harm."""
+        """A block in which a request raises `Stopped` at once: for work that can end anywhere without harm."""
         if self.asked and self.alone:
             raise Stopped
         self._at_once = self.alone
@@ -70,6 +79,10 @@ class Stop:
             self._at_once = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if number == signal.SIGINT:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.by = "Ctrl-C"
         self.asked = True
         if self._at_once:
             raise Stopped

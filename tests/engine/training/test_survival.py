@@ -27,8 +27,8 @@ HISTORY = [
 """What hangs on the past: dropout draws, the loss follows the last validation, the ACW weights are parametrized."""
 
 
-def test_a_run_killed_three_times_continues_to_the_bit(tmp_path):
-    """In a step, in a save, and by a scheduler's SIGTERM to it and its loaders; each time with other workers."""
+def test_a_run_stopped_four_times_continues_to_the_bit(tmp_path):
+    """Killed in a step and in a save, stopped by Ctrl-C and by a scheduler's SIGTERM to it and its loaders."""
     path, folder = small_yaml(tmp_path), tmp_path / "runs/cut"
     last = folder / "checkpoints/last.safetensors"
     arguments = ["train", path, *HISTORY, "train.epochs=8"]
@@ -49,6 +49,12 @@ def test_a_run_killed_three_times_continues_to_the_bit(tmp_path):
     assert started.until(lambda: step() > before and saving(folder))
     assert started.kill() == -signal.SIGKILL
     assert saving(folder)
+
+    before = step()
+    started = Started(tmp_path, *cut, "data.workers=1", "train.checkpoint_minutes=1e-9", save_seconds=0.05)
+    assert started.until(lambda: step() > before)
+    assert started.kill(signal.SIGINT) == 130
+    assert "stopped by Ctrl-C" in (tmp_path / "output.txt").read_text()
 
     before = step()
     started = Started(tmp_path, *cut, "data.workers=1", "train.checkpoint_minutes=1e-9", save_seconds=0.05)
@@ -101,6 +107,23 @@ def test_sigterm_is_answered_between_two_steps():
             raise AssertionError("never entered")
     with Stop() as stop, pytest.raises(Stopped), stop.interrupts():
         signal.raise_signal(signal.SIGTERM)
+
+
+def test_ctrl_c_is_answered_like_sigterm_and_twice_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert (stop.asked, stop.by) == (True, "Ctrl-C")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does it for a job in the background
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
