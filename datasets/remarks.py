@@ -65,7 +65,9 @@ def remarks_of(
     for channel in range(normalised.image.shape[-1]):
         yield from _scale(decoded.image.array[..., channel], normalised.image[..., channel])
     if clips and np.ptp(normalised.image) > 0:
-        cut = ((normalised.image <= 0) | (normalised.image >= 1)).all(-1)
+        cut = np.ones(decoded.mask.shape, dtype=bool)
+        for channel in range(normalised.image.shape[-1]):
+            cut &= _clipped(decoded.image.array[..., channel], normalised.image[..., channel])
         for index, name in enumerate(classes):
             here = decoded.mask == index
             if index == background or not 0 < pixels.own[index] < RARE * here.size:
@@ -76,6 +78,15 @@ def remarks_of(
                     f"image(s) in which more than half of {name} is clipped to the value of other pixels",
                     "data.normalise: {name: percentile, low: 0, high: 100} clips nothing",
                 )
+
+
+def _clipped(values: NDArray[Any], scaled: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a scaled channel has an end of its range that different values were cut to."""
+    cut = np.zeros(values.shape, dtype=bool)
+    for end in (scaled <= 0, scaled >= 1):
+        if end.any() and np.ptp(values[end]):
+            cut |= end
+    return cut
 
 
 def _scale(values: NDArray[Any], scaled: NDArray[Any]) -> Iterator[Remark]:

@@ -60,7 +60,7 @@ def broken(camvid, how):
     if how == "label":
         Image.fromarray(np.full((24, 32), 200, np.uint8)).save(mask)
     if how == "colours":
-        Image.new("RGB", (32, 24)).save(mask)
+        Image.new("RGB", (32, 24), (9, 8, 7)).save(mask)
     return camvid
 
 
@@ -75,7 +75,11 @@ def broken(camvid, how):
         ("truncated", "train/A_000.png", "damaged or cut short"),
         ("not an image", "train/A_000.png", "not a readable image"),
         ("label", "trainannot/A_000.png", "label 200 (768 pixels)"),
-        ("colours", "trainannot/A_000.png", "a RGB image; expected a mask of labels"),
+        (
+            "colours",
+            "trainannot/A_000.png",
+            "an image of colours (RGB), such as [9, 8, 7] in 768 pixels; expected a mask of labels",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(camvid, tmp_path, how, names, says):

@@ -86,7 +86,10 @@ def test_one_plane_is_one_slice(tmp_path, suffix):
     image.SetSpacing((0.5, 0.7))
     SimpleITK.WriteImage(image, str(tmp_path / f"a{suffix}"))
     if suffix == ".nii":
-        nibabel.save(nibabel.Nifti1Image(plane.T, np.diag([0.5, 0.7, 0, 1])), tmp_path / "a.nii")
+        nibabel.save(nibabel.Nifti1Image(plane.T, np.diag([0.5, 0.7, 1, 1])), tmp_path / "a.nii")
+        content = bytearray((tmp_path / "a.nii").read_bytes())
+        content[312:328] = bytes(16)  # srow_z, which a plane does not need
+        (tmp_path / "a.nii").write_bytes(content)
     found = read_volume(tmp_path / f"a{suffix}")
     assert np.array_equal(found.array, plane[None])
     assert np.allclose(found.geometry.spacing, (1, 0.7, 0.5))

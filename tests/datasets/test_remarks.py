@@ -20,7 +20,7 @@ LABELS = {"background": 0, "lesion": 1}
 
 def said(adapter, folder, normalise="min_max", size=None, **options):
     """The lines about a data set; the second time its cases come from the cache."""
-    store = Cache(folder / "cache", adapter, size, None, NORMALISATIONS[normalise](**options), normalise)
+    store = Cache(folder / "cache", adapter, size, None, NORMALISATIONS[normalise](**options), f"{normalise} {options}")
     lines = []
     for _ in range(2):
         decoded = list(store.decode(adapter.cases()))
