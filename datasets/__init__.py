@@ -9,6 +9,7 @@ from .cached import CachedCase
 from .camvid import CamVid
 from .camvid701 import CamVid701
 from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels
+from .cifar import Cifar10, Cifar100
 from .cityscapes import Cityscapes
 from .counts import Counts, add_slices
 from .dicom_folder import Dicom, Trus
@@ -18,6 +19,7 @@ from .errors import DataError
 from .folder import Folder
 from .formats import DICOM, STILLS, VOLUMES, is_still, is_volume, volume_stem, volume_suffix
 from .geometry import Geometry
+from .imbalance import Imbalance
 from .labels import (
     LabelMap,
     Labels,
@@ -33,9 +35,11 @@ from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .notes import Note, noted
 from .phantom import Phantom
+from .pictures import Pictures
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
 from .samplers import SAMPLERS, Sampler
+from .shapes import Shapes
 from .slices import SliceRule, evenly_spaced, kept_slices
 from .split_file import FromFile, Recorded
 from .splits import SPLITS
@@ -72,12 +76,16 @@ else:
 ADAPTERS: dict[str, Callable[..., Adapter]] = {
     "camvid": CamVid,
     "camvid701": CamVid701,
+    "cifar10": Cifar10,
+    "cifar100": Cifar100,
     "cityscapes": Cityscapes,
     "dicom": Dicom,
     "folder": Folder,
     "nifti": NiftiFolder,
     "phantom": Phantom,
+    "pictures": Pictures,
     "promise12": Promise12,
+    "shapes": Shapes,
     "trus": Trus,
 }
 
@@ -100,6 +108,8 @@ __all__ = [
     "CamVid",
     "CamVid701",
     "Case",
+    "Cifar10",
+    "Cifar100",
     "Cityscapes",
     "Counts",
     "Data",
@@ -112,6 +122,7 @@ __all__ = [
     "Folder",
     "FromFile",
     "Geometry",
+    "Imbalance",
     "Kind",
     "LabelMap",
     "Labels",
@@ -123,6 +134,7 @@ __all__ = [
     "PackedSample",
     "Part",
     "Phantom",
+    "Pictures",
     "Pixels",
     "Promise12",
     "Recorded",
@@ -130,6 +142,7 @@ __all__ = [
     "Sampler",
     "Samples",
     "SegRule",
+    "Shapes",
     "SliceRule",
     "Split",
     "Splitter",

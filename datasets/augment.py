@@ -48,10 +48,12 @@ class Augmentation:
 
         Args:
             image: `(rows, columns, channels)`, uint8, or float32 in [0, 1].
-            mask: `(rows, columns)`.
+            mask: `(rows, columns)`; a picture's one label, `(1, 1)`, stays as it is.
             seed: decides every random choice.
         """
         self.compose.set_random_seed(seed)
+        if mask.shape != image.shape[:2]:
+            return self.compose(image=image)["image"], mask
         result = self.compose(image=image, mask=mask)
         return result["image"], result["mask"]
 

@@ -1,7 +1,8 @@
 """The decoded cases on disk: read once from their source, then memory-mapped.
 
 One safetensors file a case holds its image and mask on the network's grid, its mask on its own grid where that
-differs, and in the header what else is known: normalisation, counts, digest. Its name is a hash of all that the
+differs, and in the header what else is known: normalisation, counts, digest. Of pictures with one label a file holds
+many (`datasets.packs`). Its name is a hash of all that the
 content depends on, so a changed source or setting makes another file. It is written beside and renamed: a reader sees
 a whole file or none, and processes that start together write the same bytes.
 """
@@ -34,6 +35,7 @@ from .files import cannot_write, leftovers, write_atomically
 from .grid import Shape, network_shape, resize_image, resize_mask
 from .labels import class_index
 from .normalise import Normalisation, Normalised, Percentile
+from .packs import BYTES, MOST, Packed, open_pack, write_pack
 from .remarks import Grids, remarks_of
 from .walk import refuse_broken_link
 
@@ -77,16 +79,60 @@ class Cache:
             raise DataError(f"{self.folder}: {cannot_write(error, self.folder)} (output, or data.cache)") from error
         if not cases:
             return
+        if cases[0].label is not None:
+            yield from self._packed(cases)
+            return
         first = self._decode(cases[0])
         yield first
-        size = prod(first.original) * len(first.mean) * 4 * COPIES
-        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, ROOM // size))) as pool:
+        with self._pool(prod(first.original) * len(first.mean)) as pool:
             futures = [pool.submit(self._decode, case) for case in cases[1:]]
             try:
                 for future in futures:
                     yield future.result()
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _pool(self, values: int) -> ThreadPoolExecutor:
+        """Threads that decode cases of so many values at once."""
+        return ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1, ROOM // (4 * COPIES * values))))
+
+    def _packed(self, cases: Sequence[Case]) -> Iterator[CachedCase]:
+        """Pictures with one label, many in a file."""
+        first = self._picture(cases[0])
+        most = max(1, min(MOST, BYTES // first.image.nbytes))
+        stamps: dict[Path, tuple[str, int, int]] = {}
+        with self._pool(first.image.size) as pool:
+            for start in range(0, len(cases), most):
+                part = cases[start : start + most]
+                path = self._pack_path(part, stamps)
+                held = open_pack(part, path, len(self.adapter.classes))
+                if held is None:
+                    write_pack(path, pool.map(self._picture, part))
+                    held = open_pack(part, path, len(self.adapter.classes))
+                if held is None:
+                    raise DataError(f"{path}: cannot be read as it was written; is the disk damaged?")
+                yield from held
+
+    def _picture(self, case: Case) -> Packed:
+        """A decoded picture with one label."""
+        decoded = self.adapter.read(case)
+        pixels, normalised = decoded.image.array, self.normalised(decoded, case)
+        slices, rows, columns = pixels.shape[:3]
+        image = resize_image(normalised.image, network_shape((slices, rows, columns), None, self.size, None))
+        return Packed(image, normalised.mean, normalised.deviation, digest_of(pixels))
+
+    def _pack_path(self, cases: Sequence[Case], stamps: dict[Path, tuple[str, int, int]]) -> Path:
+        """The file of some pictures; the stamps of sources are kept, since one may hold many."""
+        lines = []
+        folders: dict[Path, str] = {}
+        for case in cases:
+            for source in self.adapter.sources(case):
+                if source not in stamps:
+                    if source.parent not in folders:
+                        folders[source.parent] = str(source.parent.resolve())
+                    stamps[source] = _stamp(source, folders[source.parent])
+                lines.append((case.id, case.label, *stamps[source]))
+        return self._file([FORMAT, "pictures", lines, self.size, self.settings, len(self.adapter.classes)])
 
     def _decode(self, case: Case) -> CachedCase:
         if (known := self.held_of(case)) is not None:
@@ -137,7 +183,10 @@ class Cache:
         return tuple(remarks_of(decoded, normalised, pixels, classes, background, clips))
 
     def held_of(self, case: Case) -> CachedCase | None:
-        """What is held of a case as its files are now, by their size and modification time; None where nothing is."""
+        """What is held of a case as its files are now, by their size and modification time; None where nothing is.
+
+        None too of pictures with one label, of which a file holds many.
+        """
         with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):  # none, or damaged
             return CachedCase.open(case, self._path(case))
         return None
@@ -162,8 +211,11 @@ class Cache:
 
     def _path(self, case: Case) -> Path:
         sources = [_stamp(path) for path in self.adapter.sources(case)]
-        text = json.dumps([FORMAT, sources, self.size, self.spacing, self.settings])
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.safetensors"
+        return self._file([FORMAT, sources, self.size, self.spacing, self.settings])
+
+    def _file(self, content: list[Any]) -> Path:
+        """The file of what follows from such content."""
+        return self.folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:40]}.safetensors"
 
 
 def digest_of(pixels: NDArray[Any]) -> str:
@@ -178,11 +230,17 @@ def refuse_non_finite(image: NDArray[Any], path: Path) -> None:
         raise DataError(f"{path}: {bad} of {image.size} voxels are NaN or infinite; repair the scan")
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    """Path, size and modification time of a source."""
+def _stamp(path: Path, folder: str | None = None) -> tuple[str, int, int]:
+    """Path, size and modification time of a source.
+
+    Args:
+        path: the file.
+        folder: its folder, resolved, where that is known of many files; None to resolve the path.
+    """
     try:
         stat = path.stat()
     except FileNotFoundError as error:
         refuse_broken_link(path)
         raise DataError(f"{path}: no such file") from error
-    return str(path.resolve()), stat.st_size, stat.st_mtime_ns
+    place = str(path.resolve()) if folder is None else f"{folder}/{path.name}"
+    return place, stat.st_size, stat.st_mtime_ns

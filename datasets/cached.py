@@ -37,7 +37,7 @@ class CachedCase:
         case: where it comes from.
         path: its file in the cache.
         shape: (slices, rows, columns) on the network's grid.
-        original: (slices, rows, columns) on its own grid.
+        original: (slices, rows, columns) of its mask on its own grid; (1, 1, 1) of a picture with one label.
         spacing: millimetres between slices, rows and columns of its own grid; None for a still.
         voxel_ml: millilitres of a voxel of its own grid; None for a still.
         mean: one number a channel, to be subtracted from the image scaled to [0, 1].
@@ -139,7 +139,7 @@ class CachedCase:
             planes: NDArray[Any] = file.get_slice(name)[start:stop]
         for plane, checksum in zip(planes, self.checksums[TENSORS.index(name)][start:stop], strict=True):
             if zlib.crc32(plane) != checksum:
-                raise DataError(f"{self.path}: {_DAMAGED}")
+                raise DataError(f"{self.path}: {DAMAGED}")
         return planes
 
     @contextmanager
@@ -155,10 +155,10 @@ class CachedCase:
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: missing; was the cache cleared? Run the same command to resume") from error
         except SafetensorError as error:
-            raise DataError(f"{self.path}: {_DAMAGED}") from error
+            raise DataError(f"{self.path}: {DAMAGED}") from error
 
 
-_DAMAGED = "damaged since it was decoded; remove this file, and run the same command to decode the case and resume"
+DAMAGED = "damaged since it was decoded; remove this file, and run the same command to decode the case and resume"
 
 
 def _rows(values: list[list[int]]) -> Rows:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-Kind = Literal["volume", "still"]
-"""What a case is: a volume of slices, or a picture."""
+Kind = Literal["volume", "still", "label"]
+"""What a case is: a volume of slices, a picture with a mask, or a picture with one label."""
 IGNORE = 255
 """The label of pixels that do not count, in every decoded mask."""
 
@@ -49,6 +49,7 @@ class Case:
         part: the part the data set's own split puts it in, if it has one.
         drawn: the files of the mask where there are several, or one for each class; otherwise empty.
         valid: the file that is not 0 where pixels count, if there is one.
+        label: the index of its class, where a picture has one label in place of a mask; `mask` is then `image`.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Case:
     part: Part | None = None
     drawn: tuple[Drawn, ...] = ()
     valid: Path | None = None
+    label: int | None = None
 
     @property
     def masks(self) -> tuple[Drawn, ...]:
@@ -104,11 +106,11 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image with its mask, both on the image's own grid.
+    """An image with its mask, both on the image's own grid, or with its one label.
 
     Attributes:
         image: the image.
-        mask: `(slices, rows, columns)` uint8 class indices, 255 where ignored.
+        mask: `(slices, rows, columns)` uint8 class indices, 255 where ignored; `(1, 1, 1)` of a picture with one label.
         remarks: what the files say that one should know.
         palette: the colour of each value of the mask, `#rrggbb`, where its file has a palette of colours.
     """
@@ -140,7 +142,7 @@ class Adapter(Protocol):
     """What a data set is to the rest of the package. Its constructor touches no file.
 
     Attributes:
-        kind: whether a case is a volume (scored by case) or a still (scored by data set).
+        kind: whether a case is a volume (scored by case), a still (scored by data set) or a picture with one label.
         normalise: the name of its default normalisation, a key of `datasets.normalise.NORMALISATIONS`.
         reads: the files that its images are, in words, for messages.
         assumes_spacing: whether `data.spacing` is also the voxel size of files that do not say theirs.

@@ -23,23 +23,24 @@ class Splitter(Protocol):
     def divisions(self) -> int:
         """How many there are to choose from by `fold`; a `DataError` where a file cannot say."""
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:
         """The parts.
 
         Args:
             cases: all cases.
-            foreground: the share of foreground of each case, by its id.
+            strata: a number a case, by its id: groups are sorted by its mean, and neighbours are spread over the parts.
+                The share of foreground; without a background how rare the rarest class is that the group holds.
 
         Raises:
             DataError: the cases cannot be divided so.
         """
 
 
-def stratified_order(cases: Sequence[Case], foreground: Mapping[str, float], seed: list[int]) -> list[str]:
-    """The groups sorted by their mean foreground, ties in random order."""
+def stratified_order(cases: Sequence[Case], strata: Mapping[str, float], seed: list[int]) -> list[str]:
+    """The groups sorted by the mean of their strata, ties in random order."""
     shares: dict[str, list[float]] = defaultdict(list)
     for case in cases:
-        shares[case.group].append(foreground[case.id])
+        shares[case.group].append(strata[case.id])
     groups = sorted(shares)
     shuffled = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
     if len(groups) < 2:
@@ -71,12 +72,12 @@ def with_validation(
 
 
 def with_drawn_validation(
-    split: Split, cases: Sequence[Case], foreground: Mapping[str, float], val: float, seeds: tuple[int, int]
+    split: Split, cases: Sequence[Case], strata: Mapping[str, float], val: float, seeds: tuple[int, int]
 ) -> Split:
     """A split with validation groups drawn from its training part: a seed for the order, both for the draw."""
     names = {*split["train"]}
     training = [case for case in cases if case.id in names]
-    order = stratified_order(training, foreground, [seeds[0]])
+    order = stratified_order(training, strata, [seeds[0]])
     drawn = with_validation(training, order, [], val, np.random.default_rng(seeds))
     return {**drawn, "test": split["test"]}
 

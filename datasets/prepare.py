@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .cache import Cache
@@ -14,7 +16,8 @@ from .case import PARTS, Adapter, Case, Part
 from .division import Split, Splitter
 from .errors import DataError
 from .files import refuse_unprintable
-from .labels import background_index
+from .imbalance import Imbalance
+from .labels import class_index
 from .leakage import Known, Leak, leaks, refuse
 from .listing import Exclude, Listing
 from .patients import note_beginnings, patients_of
@@ -72,11 +75,13 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
     """
     listing = listing or Listing()
     cases: dict[str, Case] = {}
+    checked: set[Path] = set()
     for case in adapter.cases(listing):
         try:
-            for path in (case.image, *case.references):
+            for path in {case.image, *case.references} - checked:  # one file may hold many cases
                 refuse_unprintable(path)
                 refuse_broken_link(path)
+                checked.add(path)
             if (twin := cases.get(case.id)) is not None:
                 raise DataError(
                     f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
@@ -93,7 +98,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
         listing.refuse(error)
     predicted = {drawn[path] for path in own}
     found = [case for case in cases.values() if case.id not in predicted]
-    if listing.wanted is None and group is None:
+    if listing.wanted is None and group is None and all(case.label is None for case in found):
         note_beginnings(found)
     return found
 
@@ -104,6 +109,7 @@ def divide(
     splitter: Splitter,
     background: int | None,
     patients: Mapping[str, str] | None = None,
+    imbalance: Imbalance | None = None,
 ) -> Division[K]:
     """Divide cases into parts, and look for parts without cases and for leaks.
 
@@ -111,16 +117,20 @@ def divide(
         cases: all cases.
         known: those of them whose pixels could be read; the parts hold no others.
         splitter: divides them.
-        background: the class that is no foreground, or None; the share of foreground stratifies.
+        background: the class that is no foreground, or None; the share of foreground stratifies, without one the rarest
+            class that a group holds.
         patients: see `leaks`.
+        imbalance: cuts the training part; None to leave it as it is.
 
     Raises:
-        DataError: see the splitter.
+        DataError: see the splitter and the imbalance.
     """
     by_id = {one.case.id: one for one in known}
-    shares = {name: _foreground(one.pixels, background) for name, one in by_id.items()}
-    split = splitter(cases, dict.fromkeys((case.id for case in cases), 0.0) | shares)
+    strata = _rarest(known) if background is None else {n: _foreground(k.pixels, background) for n, k in by_id.items()}
+    split = splitter(cases, dict.fromkeys((case.id for case in cases), 0.0) | strata)
     split = {part: [name for name in names if name in by_id] for part, names in split.items()}
+    if imbalance is not None:
+        split["train"] = imbalance.keep([by_id[name].case for name in split["train"]])
     parts = {part: [by_id[name] for name in names] for part, names in split.items()}
     empty = [f"the {part} part is empty; see data.split" for part in ("train", "test") if not parts[part]]
     return Division(parts, split, empty, list(leaks(parts, patients)))
@@ -133,6 +143,7 @@ def prepare(
     official: bool = False,
     exclude: Exclude | None = None,
     track: Track = lambda cases, _: cases,
+    imbalance: Imbalance | None = None,
 ) -> Data:
     """List, decode, divide and check the cases for training.
 
@@ -144,6 +155,7 @@ def prepare(
         official: the split is the data set's own: what leaks is a warning, not an error.
         exclude: the cases that are left out.
         track: shows progress: is given the decoded cases as they come and their number, and gives them on.
+        imbalance: cuts the training part, of a split that is not recorded; None to leave it as it is.
 
     Raises:
         DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
@@ -153,7 +165,9 @@ def prepare(
     decoded = list(track(cache.decode(cases), len(cases)))
     note_remarks(decoded)
     patients = {} if recorded is not None or group == "case" else patients_of(cache.adapter, cases)
-    data = divide(cases, decoded, splitter, background_index(cache.adapter.classes), patients)
+    cut = imbalance if recorded is None else None
+    background = class_index(cache.adapter.classes, cache.adapter.background)
+    data = divide(cases, decoded, splitter, background, patients, cut)
     for line in data.empty if recorded is None or len(recorded.parts) == len(PARTS) else []:
         raise DataError(f"split: {line}")
     if not official:
@@ -188,9 +202,19 @@ def _sizes(cached: CachedCase, samples: Samples) -> set[tuple[int, int]]:
         raise DataError(f"{cached.case.image}: data.augment: {error}") from error
 
 
-def _foreground(pixels: Sequence[int], background: int | None) -> float:
+def _foreground(pixels: Sequence[int], background: int) -> float:
     total = sum(pixels)
-    return 0.0 if background is None or not total else 1 - pixels[background] / total
+    return 1 - pixels[background] / total if total else 0.0
+
+
+def _rarest(known: Sequence[Known]) -> dict[str, float]:
+    """By case how rare the rarest class is that its group holds: a rank, 0 for the class that most groups hold."""
+    held: dict[str, set[int]] = {}
+    for one in known:
+        held.setdefault(one.case.group, set()).update(index for index, count in enumerate(one.pixels) if count)
+    groups = Counter(index for classes in held.values() for index in classes)
+    rank = {index: place for place, index in enumerate(sorted(groups, key=lambda index: (-groups[index], index)))}
+    return {one.case.id: float(max((rank[index] for index in held[one.case.group]), default=-1)) for one in known}
 
 
 def _group(case: Case, pattern: str | None) -> str:

@@ -41,8 +41,8 @@ class Draw(NamedTuple):
 class Sample(TypedDict):
     """One 2D slice, or with a batch dimension in front, a batch of them.
 
-    `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, `index` the sample's number
-    or `PADDING`, `case` the case's number, `slice` the slice in its case.
+    `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, or `(1, 1)` of a picture with one
+    label, `index` the sample's number or `PADDING`, `case` the case's number, `slice` the slice in its case.
     """
 
     image: Tensor
@@ -226,7 +226,7 @@ def unpacked(packed: PackedSample, to_device: Callable[[Tensor], Tensor] = lambd
 def centre(sample: Sample, window: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
     """Image `(C, h, w)` and mask `(h, w)` of a sample: the centre, not larger than the window; None for all of it."""
     image, mask = sample["image"], sample["mask"]
-    for axis, most in zip((-2, -1), window or mask.shape, strict=True):
+    for axis, most in zip((-2, -1), window or (), strict=window is not None):
         size = min(most, mask.shape[axis])
         start = (mask.shape[axis] - size) // 2
         image, mask = image.narrow(axis, start, size), mask.narrow(axis, start, size)

@@ -62,7 +62,7 @@ class FromFile:
                 "in, with which this run began; restore the file, or train under another name"
             )
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         content, fold = self._kept(self._entry()), one_fold(self.fold)
         split = checked_split(content, cases, str(self.path))
@@ -72,7 +72,7 @@ class FromFile:
             return split
         if split["val"]:
             raise DataError(f"{self.path}: has a validation part of its own; remove data.split.val")
-        return with_drawn_validation(split, cases, foreground, self.val, (self.seed, fold))
+        return with_drawn_validation(split, cases, strata, self.val, (self.seed, fold))
 
     def _kept(self, entry: Any) -> dict[str, list[str]]:
         """The case ids of each part, without those that are left out."""
@@ -125,7 +125,7 @@ class Recorded:
         """One."""
         return 1
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:  # noqa: ARG002
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:  # noqa: ARG002
         """See `Splitter`."""
         return checked_split(self.split, cases, self.source)
 

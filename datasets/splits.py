@@ -47,7 +47,7 @@ class Official:
         """One."""
         return 1
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         unplaced = [case.id for case in cases if case.part is None]
         if unplaced:
@@ -63,7 +63,7 @@ class Official:
                 f"split: all training cases are of the group {groups.pop()!r}, so none can validate; set "
                 "data.split.val: 0 to keep the last epoch, or see data.group"
             )
-        return with_drawn_validation(split, cases, foreground, 0.1 if self.val is None else self.val, (self.seed, 1))
+        return with_drawn_validation(split, cases, strata, 0.1 if self.val is None else self.val, (self.seed, 1))
 
 
 class Holdout:
@@ -92,17 +92,17 @@ class Holdout:
         """How many draws there are."""
         return self.repeats
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         fold = one_fold(self.fold)
-        order = stratified_order(cases, foreground, [self.seed, fold])
+        order = stratified_order(cases, strata, [self.seed, fold])
         rng = np.random.default_rng([self.seed, fold])
         test = spread(order, amount(self.test, len(order)), rng)
         return with_validation(cases, order, test, self.val, rng)
 
 
 class KFold:
-    """k folds of groups with about the same foreground each; one is the test.
+    """k folds of groups with about the same foreground, or the same rare classes, each; one is the test.
 
     Args:
         folds: how many, ≥ 2.
@@ -123,15 +123,15 @@ class KFold:
         """How many folds there are."""
         return self.folds
 
-    def __call__(self, cases: Sequence[Case], foreground: Mapping[str, float]) -> Split:
+    def __call__(self, cases: Sequence[Case], strata: Mapping[str, float]) -> Split:
         """See `Splitter`."""
         chosen = one_fold(self.fold)
-        order = stratified_order(cases, foreground, [self.seed])
+        order = stratified_order(cases, strata, [self.seed])
         if len(order) < self.folds:
             raise DataError(f"split: {len(order)} groups cannot make {self.folds} folds; lower data.split.folds")
         rng = np.random.default_rng([self.seed, 1])
         tests: list[list[str]] = [[] for _ in range(self.folds)]
-        for start in range(0, len(order), self.folds):  # each run of k neighbours in foreground, dealt to the k folds
+        for start in range(0, len(order), self.folds):  # each run of k neighbours, dealt to the k folds
             dealt = rng.permutation(self.folds) if start + self.folds <= len(order) else range(self.folds)
             for group, fold in zip(order[start : start + self.folds], dealt, strict=False):
                 tests[fold].append(group)

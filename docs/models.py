@@ -21,6 +21,8 @@ REFERENCES = {
     "Chen 2017": "Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587",
     "Chen 2018": "Encoder-decoder with atrous separable convolution for semantic image segmentation, ECCV",
     "Fan 2020": "MA-Net: a multi-scale attention network for liver and tumor segmentation, IEEE Access 8",
+    "He 2015": "Delving deep into rectifiers, ICCV",
+    "He 2016": "Deep residual learning for image recognition, CVPR",
     "Hossain 2019": "Adaptive class weight based dual focal loss for improved semantic segmentation, preprint; withdrawn by its author in 2020",
     "Kirillov 2019": "Panoptic feature pyramid networks, CVPR",
     "Li 2018": "Pyramid attention network for semantic segmentation, BMVC",
@@ -41,6 +43,9 @@ the network's *padding*, pass the network and the adaptive class weights, and th
 to the image (bilinear, `align_corners=False`) and cropped. `low_resolution(images)` gives the logits before the resize,
 `parameter_groups(weight_decay)` the groups of an optimizer (biases, norms and class weights do not decay), `folded()` a copy whose class weights are
 merged into the head.
+
+`resnet_cifar` and `classifier` are for pictures with one label: their logits `(N, C, 1, 1)` are of the image as a whole, and images are not padded. All
+others are for masks.
 
 The same seed gives the same initial weights, whatever the loss, the head, and with or without class weights.
 
@@ -89,12 +94,13 @@ def _table() -> Iterator[str]:
             warnings.simplefilter("ignore")
             network = factory(num_classes=11, channels=3)
             weights = sum(p.numel() for p in network.module.parameters()) / 1e6
-            side = max(4 * network.stride, network.smallest)
+            side = 64 if network.whole_image else max(4 * network.stride, network.smallest)
             logits = network.module.eval().to("meta")(torch.zeros(1, 3, side, side, device="meta"))
         least = f"{network.stride}" + (f", at least {network.smallest}" if network.smallest > 1 else "")
         stride = side // logits.shape[-1]
-        one = "no" if network.pools_image else "yes"
-        yield f"| [`{name}`](#{name}) | {weights:.2f} | {'full size' if stride == 1 else f'1/{stride}'} | {least} | {one} |"
+        size = "of the image" if network.whole_image else "full size" if stride == 1 else f"1/{stride}"
+        one = "no" if network.pools_image or network.whole_image else "yes"
+        yield f"| [`{name}`](#{name}) | {weights:.2f} | {size} | {least} | {one} |"
     yield ""
 
 

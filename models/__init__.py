@@ -3,15 +3,17 @@
 Public are the names in `__all__`. The modules of this package are internal and may change.
 """
 
-from .build import MODELS, build, check_pretrained
+from .build import LABEL_MODELS, MODELS, build, check_pretrained
 from .heads import CosineHead, Head, HeadBias
 from .network import Network
-from .segmentation import SegmentationModel
+from .segmentation import Decay, SegmentationModel
 from .weights import WeightsError, WeightsWarning, is_file, load_weights
 
 __all__ = [
+    "LABEL_MODELS",
     "MODELS",
     "CosineHead",
+    "Decay",
     "Head",
     "HeadBias",
     "Network",

@@ -15,9 +15,11 @@ from segloss import AdaptiveClassWeight
 from segloss.names import unknown
 
 from .architectures import FACTORIES
+from .classifier import classifier
 from .fastfcn import fastfcn
 from .heads import Head, HeadBias, set_heads
 from .network import Network
+from .resnet_cifar import resnet_cifar
 from .segmentation import SegmentationModel
 from .smp import weights_of
 from .unet2015 import unet2015
@@ -29,8 +31,12 @@ MODELS: dict[str, Callable[..., Network]] = {
     "unet2015": unet2015,
     "vgg19_fcn": vgg19_fcn,
     "fastfcn": fastfcn,
+    "resnet_cifar": resnet_cifar,
+    "classifier": classifier,
 }
-WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": []}
+LABEL_MODELS = ("resnet_cifar", "classifier")
+"""The networks for pictures with one label."""
+WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": [], "resnet_cifar": []}
 """The published weights of the networks that have no choice of encoder."""
 
 

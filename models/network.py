@@ -17,6 +17,7 @@ class Network(NamedTuple):
         encoder: the name of the part that ImageNet's weights fit, None where there is none.
         pools_image: it has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
         smallest: the least H and W it works with; smaller images are padded to it.
+        whole_image: its logits are of the image as a whole, `(N, C, 1, 1)`, for pictures with one label.
     """
 
     module: nn.Module
@@ -25,3 +26,4 @@ class Network(NamedTuple):
     encoder: str | None = None
     pools_image: bool = False
     smallest: int = 1
+    whole_image: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,13 +16,17 @@ from segloss.tensors import full
 from .network import Network
 from .repeatable import make_repeatable
 
+Decay = Literal["kernels", "all", "all_but_head_bias"]
+"""What weight decay pulls at."""
+
 
 class SegmentationModel(nn.Module):
     """Pad to the stride → network → adaptive class weight → adjustment → resize to the padded input → crop.
 
     Resizing is bilinear with `align_corners=False`, for every network alike. The logits are float32 (float64 where the
     network computes in it) from the end of the network on: under autocast too they are weighted and resized in it, and
-    their gradients summed.
+    their gradients summed. The logits of a network for pictures with one label,
+    `(N, C, 1, 1)`, are not resized.
 
     Args:
         network: a network and its needs.
@@ -32,6 +36,7 @@ class SegmentationModel(nn.Module):
         adjustment: what is done to the logits once the network is trained; None for nothing.
         heads: the names of the last linear or cosine layers, whose outputs, summed, are the logits before `acw`.
         pools_image: the network has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
+        whole_image: its logits are of the image as a whole.
     """
 
     def __init__(self, network: Network, acw: AdaptiveClassWeight | None = None) -> None:
@@ -41,6 +46,7 @@ class SegmentationModel(nn.Module):
         self.acw = acw
         self.adjustment: LogitAdjustment | None = None
         self.stride, self.smallest, self.pools_image = network.stride, network.smallest, network.pools_image
+        self.whole_image = network.whole_image
         self.heads = [f"network.{name}" for name in network.heads]
 
     def padded_size(self, images: Tensor) -> tuple[int, int]:
@@ -58,11 +64,11 @@ class SegmentationModel(nn.Module):
         return logits if self.adjustment is None else self.adjustment(logits)
 
     def forward(self, images: Tensor, resize: bool = True) -> Tensor:
-        """Logits `(N, C, H, W)` for images `(N, channels, H, W)` of any size; without `resize`, `low_resolution`."""
+        """Logits `(N, C, H, W)`, or `(N, C, 1, 1)`, for images of any size; without `resize`, `low_resolution`."""
         height, width = images.shape[-2:]
         padded = self.padded_size(images)
         logits = self.low_resolution(images)
-        if not resize:
+        if not resize or self.whole_image:
             return logits
         if logits.shape[-2:] != padded:
             logits = interpolate(logits, padded)
@@ -81,17 +87,22 @@ class SegmentationModel(nn.Module):
             other.acw = None
         return other
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Groups for an optimizer: matrices and kernels decay; biases, norms and the ACW weights do not.
+    def parameter_groups(self, weight_decay: float, decay: Decay = "kernels") -> list[dict[str, object]]:
+        """Groups for an optimizer: what decays, what does not, and the ACW weights, which never do.
 
         Args:
             weight_decay: of the first group.
+            decay: `kernels` and matrices, but no biases and norms; `all`; `all_but_head_bias`.
         """
         acw = [] if self.acw is None else list(self.acw.parameters())
         rest = list(self.network.parameters())
+        spared = {id(p) for p in rest if p.dim() <= 1} if decay == "kernels" else set[int]()
+        if decay == "all_but_head_bias":
+            biases = (getattr(self.get_submodule(name), "bias", None) for name in self.heads)
+            spared = {id(bias) for bias in biases if bias is not None}
         groups = [
-            ("decay", [p for p in rest if p.dim() > 1], weight_decay),
-            ("no_decay", [p for p in rest if p.dim() <= 1], 0.0),
+            ("decay", [p for p in rest if id(p) not in spared], weight_decay),
+            ("no_decay", [p for p in rest if id(p) in spared], 0.0),
             ("acw", acw, 0.0),
         ]
         return [{"name": name, "params": params, "weight_decay": decay} for name, params, decay in groups if params]

@@ -6,6 +6,7 @@ Public are the names in `__all__`, those of `segloss.functional`, and the module
 `segloss.adjustment`, `segloss.calibration` and `segloss.surface`. All other modules are internal and may change.
 """
 
+from importlib import import_module
 from typing import Any
 
 from . import functional
@@ -60,6 +61,7 @@ __all__ = [
     "ClassBalancedSigmoidLoss",
     "ClassCounts",
     "ClassWeightWarning",
+    "ClassificationScores",
     "CrossEntropyLoss",
     "DeepSupervision",
     "DiceLoss",
@@ -107,12 +109,14 @@ __all__ = [
 ]
 
 
+_SCORES = {"SegmentationScores": ".scores", "ClassificationScores": ".classification"}
+
+
 def __getattr__(name: str) -> Any:
     """Import what needs more than torch only when it is asked for."""
-    if name == "SegmentationScores":
+    if name in _SCORES:
         try:
-            from .scores import SegmentationScores
+            return getattr(import_module(_SCORES[name], __name__), name)
         except ModuleNotFoundError as error:
             raise ImportError(f"segloss.{name} needs {error.name}: pip install 'segloss[scores]'") from error
-        return SegmentationScores
     raise AttributeError(f"module 'segloss' has no attribute {name!r}")

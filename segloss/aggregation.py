@@ -1,4 +1,4 @@
-"""From confusion matrices to scores: DSC and IoU, aggregated in three ways.
+"""From confusion matrices to scores: DSC and IoU, aggregated in three ways; accuracy and F1 of pictures with one label.
 
 `dataset` pools all pixels; `case` scores each volume or still and averages; `image` scores each 2D image and averages.
 The three differ, often by more than two methods do, so a score is always named with its aggregation.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Literal, TypedDict, TypeVar
+from typing import Literal, NotRequired, TypedDict, TypeVar
 
 from torch import Tensor
 
@@ -17,30 +17,55 @@ RULE = (
     "reference alone it scores 0; a unit without any class is left out and counted."
 )
 AggregationName = Literal["dataset", "case", "image"]
-Metric = Literal["mDSC", "mIoU"]
+Metric = Literal["mDSC", "mIoU", "accuracy", "balanced_accuracy", "f1"]
 AGGREGATIONS: tuple[AggregationName, ...] = ("dataset", "case", "image")
 METRICS: tuple[Metric, ...] = ("mDSC", "mIoU")
 CLASS_SCORES = ("DSC", "IoU", "precision", "recall")
+LABEL_RULE = (
+    "Macro F1 is the mean over the classes that a picture has or is given; balanced accuracy is the mean recall of "
+    "those that a picture has."
+)
+LABEL_METRICS: tuple[Metric, ...] = ("accuracy", "balanced_accuracy", "f1")
+"""Of pictures with one label, in place of `METRICS`."""
+LABEL_CLASS_SCORES = ("f1", "precision", "recall")
+"""Of pictures with one label, in place of `CLASS_SCORES`."""
+SHOTS: tuple[Literal["many", "medium", "few"], ...] = ("many", "medium", "few")
+MANY, FEW = 100, 20
+"""Training pictures of a class: more than `MANY`, fewer than `FEW`, or between (Liu 2019)."""
+TOP = 5
 
 
 class Aggregation(TypedDict):
     """The scores of some units, averaged over them: fractions of 1, None where undefined.
 
     Attributes:
-        mDSC: the mean over classes of the Dice similarity coefficient.
-        mIoU: the mean over classes of intersection over union.
-        accuracy: the share of the pixels that are right.
-        units: how many there are: cases, 2D images, or one data set.
+        accuracy: the share of the pixels, or of the pictures with one label, that are right.
+        units: how many there are: cases, 2D images, or one data set; pictures with one label.
         left_out: those of them that hold no class that counts.
-        classes: by name DSC, IoU, precision and recall; of volumes and by case the means of `SURFACE_SCORES` too.
+        classes: by name DSC, IoU, precision and recall; of volumes and by case the means of `SURFACE_SCORES` too; of
+            pictures with one label F1, precision and recall.
+        mDSC: of masks, the mean over classes of the Dice similarity coefficient.
+        mIoU: of masks, the mean over classes of intersection over union.
+        top5: of pictures with one label, and so are the rest: the share whose class is among the five most probable.
+        balanced_accuracy: the mean recall of the classes.
+        f1: the mean F1 of the classes.
+        many: the mean recall of the classes with more than 100 training pictures.
+        medium: of those with 20 to 100.
+        few: of those with fewer than 20.
     """
 
-    mDSC: float | None
-    mIoU: float | None
     accuracy: float | None
     units: int
     left_out: int
     classes: dict[str, dict[str, float | None]]
+    mDSC: NotRequired[float | None]
+    mIoU: NotRequired[float | None]
+    top5: NotRequired[float | None]
+    balanced_accuracy: NotRequired[float | None]
+    f1: NotRequired[float | None]
+    many: NotRequired[float | None]
+    medium: NotRequired[float | None]
+    few: NotRequired[float | None]
 
 
 def class_counts(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,6 +119,43 @@ def aggregate(
             for index, name in enumerate(classes)
         },
     }
+
+
+def label_scores(
+    matrix: Tensor, classes: Sequence[str], in_top: int | None = None, class_images: Sequence[int] | None = None
+) -> Aggregation:
+    """The scores of pictures with one label.
+
+    Args:
+        matrix: `(C, C)` numbers of pictures, rows the reference, columns the prediction.
+        classes: the names of the C classes.
+        in_top: pictures whose class is among the five most probable; None where that is not known.
+        class_images: training pictures of each class; None where they are not known.
+    """
+    tp, fp, fn = (counts[0].double() for counts in class_counts(matrix.unsqueeze(0)))
+    scores = {"f1": 2 * tp / (2 * tp + fp + fn), "precision": tp / (tp + fp), "recall": tp / (tp + fn)}
+    total = int(matrix.sum())
+    found: Aggregation = {
+        "accuracy": _number(tp.sum() / total),
+        "top5": None if in_top is None or not total else in_top / total,
+        "balanced_accuracy": _number(scores["recall"].nanmean()),
+        "f1": _number(scores["f1"].nanmean()),
+        "units": total,
+        "left_out": 0,
+        "classes": {
+            name: {score: _number(values[index]) for score, values in scores.items()}
+            for index, name in enumerate(classes)
+        },
+    }
+    for shot in SHOTS if class_images is not None else ():
+        chosen = [index for index, count in enumerate(class_images or ()) if shot == shot_of(count)]
+        found[shot] = _number(scores["recall"][chosen].nanmean())
+    return found
+
+
+def shot_of(images: int) -> Literal["many", "medium", "few"]:
+    """Whether a class with so many training pictures counts as one of many, medium or few."""
+    return "many" if images > MANY else "few" if images < FEW else "medium"
 
 
 def _number(value: Tensor) -> float | None:

@@ -14,7 +14,7 @@ ADFL improves prostate DSC over CE by 0.030 (95 % CI 0.021 to 0.039, p = 0.005; 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +41,7 @@ __all__ = [
     "together",
 ]
 
-Score = Literal["DSC", "IoU"]
+Score = Literal["DSC", "IoU", "recall"]
 
 
 def paired(
@@ -102,7 +102,7 @@ def pooled(
     Args:
         a: `(G, C, 3)` or `(G, S, C, 3)`: true positives, false positives and false negatives.
         b: the same of the other method.
-        score: `DSC` or `IoU`.
+        score: `DSC`, `IoU` or `recall`.
         left_out: classes left out of the mean.
         folds: see `paired`.
         names: see `paired`.
@@ -112,7 +112,7 @@ def pooled(
     Raises:
         ValueError: shapes that do not fit, negative counts, no class that is in a reference.
     """
-    check_choice("score", score, ("DSC", "IoU"))
+    check_choice("score", score, get_args(Score))
     first, second = _counts("a", a), _counts("b", b)
     if first.shape != second.shape:
         raise ValueError(f"a and b must be counts of the same groups and seeds, got {first.shape} and {second.shape}")
@@ -175,7 +175,8 @@ def _comparison(
 def _ratio(counts: Floats, score: Score) -> tuple[Floats, Floats]:
     """Numerator and denominator of a score, each `(...)`, of counts `(..., 3)`."""
     weight = 2 if score == "DSC" else 1
-    return weight * counts[..., 0], weight * counts[..., 0] + counts[..., 1] + counts[..., 2]
+    invented = 0 if score == "recall" else counts[..., 1]
+    return weight * counts[..., 0], weight * counts[..., 0] + invented + counts[..., 2]
 
 
 def mean_score(counts: Floats, score: Score) -> Floats:

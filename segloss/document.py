@@ -14,17 +14,24 @@ from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 from .aggregation import (
     AGGREGATIONS,
     CLASS_SCORES,
+    LABEL_METRICS,
+    LABEL_RULE,
     METRICS,
     RULE,
     Aggregation,
     AggregationName,
     Metric,
     class_ratios,
+    label_scores,
 )
 from .names import check_choice
 
-Kind = Literal["volume", "still"]
-KINDS: tuple[Kind, ...] = ("volume", "still")
+Kind = Literal["volume", "still", "label"]
+KINDS: tuple[Kind, ...] = ("volume", "still", "label")
+TITLES: dict[Metric, str] = {"f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
+"""What metrics are called where that is not their key."""
+CLASS_SCORE: dict[Metric, Literal["DSC", "IoU", "f1", "recall"]] = {"mDSC": "DSC", "mIoU": "IoU", "f1": "f1"}
+"""By metric that of one class; of the accuracies it is the recall."""
 FORMAT = 2
 """Of the documents that are written; those before it hold neither `format` nor `kind` nor `primary`."""
 DISTANCES = ("HD95", "ASSD")
@@ -40,8 +47,8 @@ class Primary:
     """The one score that chooses the best checkpoint and that methods are compared in.
 
     Attributes:
-        aggregation: `dataset`, `case` or `image`.
-        metric: `mDSC` or `mIoU`.
+        aggregation: `dataset`, `case` or `image`; of pictures with one label `dataset`.
+        metric: `mDSC` or `mIoU`; of pictures with one label `accuracy`, `balanced_accuracy` or `f1`.
     """
 
     aggregation: AggregationName
@@ -49,16 +56,21 @@ class Primary:
 
     @classmethod
     def of_kind(cls, kind: Kind) -> Primary:
-        """What is usual: by case mDSC of volumes, pooled mIoU of stills."""
-        return cls("case", "mDSC") if kind == "volume" else cls("dataset", "mIoU")
+        """What is usual: by case mDSC of volumes, pooled mIoU of stills, the accuracy of pictures with one label."""
+        usual: dict[Kind, Metric] = {"volume": "mDSC", "still": "mIoU", "label": "accuracy"}
+        return cls("case" if kind == "volume" else "dataset", usual[kind])
 
     @property
-    def score(self) -> Literal["DSC", "IoU"]:
+    def score(self) -> Literal["DSC", "IoU", "f1", "recall"]:
         """The metric of one class."""
-        return "DSC" if self.metric == "mDSC" else "IoU"
+        return CLASS_SCORE.get(self.metric, "recall")
 
     def __str__(self) -> str:
-        return f"{self.aggregation} {self.metric}"
+        return (
+            TITLES.get(self.metric, self.metric)
+            if self.metric in LABEL_METRICS
+            else f"{self.aggregation} {self.metric}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +127,7 @@ class Header:
     """What was scored, and whatever decided the scores; None where it is not known or does not apply.
 
     Attributes:
-        kind: `volume`: a case is a scan; `still`: a case is one 2D image.
+        kind: `volume`: a case is a scan; `still`: a case is one 2D image; `label`: a case is a picture with one label.
         primary: the score that counts.
         classes: the names of the C classes, in the order of the confusion matrix.
         background: the class that is left out of the means over classes.
@@ -137,6 +149,8 @@ class Header:
         ensemble: how many networks, of several seeds, it is the mean of; None for one.
         fold: that is held out.
         folds: of a document of all held-out cases, how many there are.
+        class_images: of pictures with one label, how many of each class were trained on.
+        grouped: of pictures with one label, whether groups hold several; else they are their own groups.
         format: of the document.
     """
 
@@ -162,6 +176,8 @@ class Header:
     ensemble: int | None = None
     fold: int | None = None
     folds: int | None = None
+    class_images: Sequence[int] | None = None
+    grouped: bool | None = None
     format: int = FORMAT
 
     @property
@@ -172,6 +188,8 @@ class Header:
     @property
     def units(self) -> str:
         """What the groups are called."""
+        if self.kind == "label" and not self.grouped:
+            return "images"
         return "patients" if self.kind == "volume" else "groups"
 
     @property
@@ -252,16 +270,56 @@ class Row:
         return {**begin, **counts, **self.scores, **({} if self.fold is None else {"fold": self.fold})}
 
 
+class Picture(NamedTuple):
+    """A picture with one label, and the one it is given.
+
+    Attributes:
+        case: its id.
+        group: what must not be split; the case itself where nothing else is known.
+        label: the name of its class.
+        predicted: the name of the class it is given.
+        top5: whether its class is among the five most probable; None where that is not known.
+        probability: of the class it is given; None where that is not known.
+        fold: that held it out, in a document of several.
+    """
+
+    case: str
+    group: str
+    label: str
+    predicted: str
+    top5: bool | None = None
+    probability: float | None = None
+    fold: int | None = None
+
+    def rows(self) -> list[Row]:
+        """A row of its class, and where it is given another a row of that: all others hold nothing."""
+        unit, right = Unit(self.case, self.group), self.label == self.predicted
+        own = Row.from_counts(unit, self.label, (int(right), 0, int(not right)), fold=self.fold)
+        return [own] if right else [own, Row.from_counts(unit, self.predicted, (0, 1, 0), fold=self.fold)]
+
+    def flat(self) -> dict[str, Any]:
+        """As it is written, to JSON or CSV."""
+        found: dict[str, Any] = {"case": self.case}
+        found |= {} if self.group == self.case else {"group": self.group}
+        found |= {"label": self.label, "predicted": self.predicted}
+        found |= {} if self.top5 is None else {"top5": self.top5}
+        found |= {} if self.probability is None else {"probability": round(self.probability, 4)}
+        return found | ({} if self.fold is None else {"fold": self.fold})
+
+
 @dataclass(frozen=True)
 class ScoresDocument:
     """What `scores.json` holds.
 
     Attributes:
         header: what was scored, and how.
-        aggregations: by name; those of another trainer's document may be missing.
-        rows: one a case and class; those of a case come together, in the order of the classes.
-        confusion: `(C, C)` pixels, rows the reference, columns the prediction; None where it is not known.
+        aggregations: by name; those of another trainer's document may be missing. Of pictures with one label there is
+            `dataset` alone.
+        rows: one a case and class; those of a case come together, in the order of the classes. Of pictures with one
+            label those of `Picture.rows`.
+        confusion: `(C, C)` pixels or pictures, rows the reference, columns the prediction; None where it is not known.
         calibration: see `segloss.calibration.Calibration.document`; None where it was not measured.
+        pictures: with one label, in place of whose rows they are written; None of other kinds.
     """
 
     header: Header
@@ -269,6 +327,24 @@ class ScoresDocument:
     rows: Sequence[Row]
     confusion: list[list[int]] | None = None
     calibration: dict[str, Any] | None = None
+    pictures: Sequence[Picture] | None = None
+
+    @classmethod
+    def of_pictures(
+        cls, header: Header, pictures: Sequence[Picture], calibration: dict[str, Any] | None = None
+    ) -> ScoresDocument:
+        """The document of pictures with one label, from which all of its scores follow."""
+        import torch  # the rest of this module needs no torch
+
+        places = {name: index for index, name in enumerate(header.classes)}
+        count = len(places)
+        cells = torch.tensor([places[one.label] * count + places[one.predicted] for one in pictures], dtype=torch.int64)
+        matrix = torch.bincount(cells, minlength=count * count).view(count, count)
+        known = [one.top5 for one in pictures]
+        in_top = None if None in known else sum(map(bool, known))
+        found = label_scores(matrix, header.classes, in_top, header.class_images)
+        rows = [row for one in pictures for row in one.rows()]
+        return cls(header, {"dataset": found}, rows, matrix.tolist(), calibration, pictures)
 
     @property
     def primary(self) -> float | None:
@@ -291,9 +367,13 @@ class ScoresDocument:
             "header": asdict(self.header),
             **{name: self.aggregations[name] for name in self.aggregations},
             "confusion": self.confusion,
-            "cases": [row.flat() for row in self.rows],
+            "cases": self.flat_cases(),
             "calibration": self.calibration,
         }
+
+    def flat_cases(self) -> list[dict[str, Any]]:
+        """A row a case and class, or a picture with one label, as they are written."""
+        return [one.flat() for one in (self.rows if self.pictures is None else self.pictures)]
 
     @classmethod
     def from_json(cls, document: object) -> ScoresDocument:
@@ -303,7 +383,8 @@ class ScoresDocument:
         is its case where none is named. Without `kind` a document is of volumes where a row holds a distance in mm,
         where there are more images than cases, or where a background is left out; of stills otherwise. Without
         `primary` it is that of `Primary.of_kind`. An aggregation is whole or left out; of it accuracy and the scores of
-        a class may be None.
+        a class may be None. Of the kind `label`
+        the rows are pictures, with `case`, `label` and `predicted`, and all scores follow from them.
 
         Raises:
             ValueError: a key that is missing or holds something else, two rows of one case and class, a class that does
@@ -312,11 +393,18 @@ class ScoresDocument:
         whole = _mapping(document, "the whole")
         found = _mapping(_needed(whole, "header", ""), "header")
         classes = _classes(found)
+        if found.get("kind") == "label":
+            pictures = [
+                _picture(one, f"cases.{index}", classes)
+                for index, one in enumerate(_list(_needed(whole, "cases", ""), "cases"))
+            ]
+            _refuse_twice((one.case, one.fold, "") for one in pictures)
+            return cls.of_pictures(_header(found, classes, [], {}), pictures, whole.get("calibration"))
         rows = [
             _row(row, f"cases.{index}", classes)
             for index, row in enumerate(_list(_needed(whole, "cases", ""), "cases"))
         ]
-        _refuse_twice(rows)
+        _refuse_twice((row.case, row.fold, row.label) for row in rows)
         aggregations: dict[AggregationName, Aggregation] = {
             name: _aggregation(whole[name], name, classes) for name in AGGREGATIONS if whole.get(name) is not None
         }
@@ -352,7 +440,11 @@ def _header(
         given = _mapping(found["primary"], "header.primary")
         primary = Primary(*(_needed(given, key, "header.primary.") for key in ("aggregation", "metric")))
         check_choice("header.primary.aggregation", primary.aggregation, AGGREGATIONS)
-        check_choice("header.primary.metric", primary.metric, METRICS)
+        check_choice("header.primary.metric", primary.metric, LABEL_METRICS if kind == "label" else METRICS)
+    if kind == "label":
+        values.setdefault("rule", LABEL_RULE)
+        if len(values.get("class_images", classes)) != len(classes):
+            raise ValueError(f"header.class_images: one number a class is needed ({len(classes)})")
     return Header(kind=kind, primary=primary, classes=classes, **values)
 
 
@@ -384,7 +476,7 @@ def _aggregation(given: object, at: str, classes: Sequence[str]) -> Aggregation:
         values = _mapping(_needed(by_class, name, f"{at}.classes."), here)
         own = {key: _fraction(values.get(key), f"{here}.{key}") for key in CLASS_SCORES}
         scores[name] = own | {key: _measured(values[key], f"{here}.{key}") for key in values if key in VOLUME_MEANS}
-    mdsc, miou = (_fraction(_needed(found, key, f"{at}."), f"{at}.{key}") for key in METRICS)
+    mdsc, miou = (_fraction(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("mDSC", "mIoU"))
     units, left_out = (_count(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("units", "left_out"))
     accuracy = _fraction(found.get("accuracy"), f"{at}.accuracy")
     return {"mDSC": mdsc, "mIoU": miou, "accuracy": accuracy, "units": units, "left_out": left_out, "classes": scores}
@@ -406,15 +498,32 @@ def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     return Row.from_counts(unit, label, counts, more, fold)
 
 
-def _refuse_twice(rows: Sequence[Row]) -> None:
+def _picture(given: object, at: str, classes: Sequence[str]) -> Picture:
+    found = _mapping(given, at)
+    case, *names = (_text(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("case", "label", "predicted"))
+    for name in names:
+        if name not in classes:
+            raise ValueError(f"{at}: the class {name!r} is none of {', '.join(classes)}")
+    group, fold, top = found.get("group"), found.get("fold"), found.get("top5")
+    return Picture(
+        case,
+        _text(group, f"{at}.group") if group else case,
+        names[0],
+        names[1],
+        None if top is None else _truth(top, f"{at}.top5"),
+        _fraction(found.get("probability"), f"{at}.probability"),
+        None if fold is None else _whole(fold, f"{at}.fold"),
+    )
+
+
+def _refuse_twice(keys: Iterable[tuple[str, int | None, str]]) -> None:
+    """Raise a `ValueError` where a case and class, or a picture whose class is given as "", stands there twice."""
     seen = set[tuple[str, int | None, str]]()
-    for row in rows:
-        if (row.case, row.fold, row.label) in seen:
-            raise ValueError(
-                f"cases: {row.case} has two rows of {row.label}; needed is one for each case and class, its slices "
-                "added up"
-            )
-        seen.add((row.case, row.fold, row.label))
+    for key in keys:
+        if key in seen:
+            of, needed = (f" of {key[2]}", " and class, its slices added up") if key[2] else ("", "")
+            raise ValueError(f"cases: {key[0]} has two rows{of}; needed is one for each case{needed}")
+        seen.add(key)
 
 
 def _needed(found: Mapping[str, Any], key: str, at: str) -> Any:

@@ -274,6 +274,10 @@ def _ensemble_problems(section: AblationSection, node: Node, arms: Mapping[str, 
             yield f"{at}: {NO_MEMBERS}"
 
 
+PRINTED = r"mDSC|mIoU|accuracy|top5|balanced_accuracy|f1|(DSC|IoU|f1|precision|recall) .+"
+"""The scores that a paper may have printed."""
+
+
 def _problems(section: AblationSection, node: Node) -> Iterator[str]:
     """What the types do not say."""
     arms = node.value["arms"]
@@ -295,7 +299,8 @@ def _problems(section: AblationSection, node: Node) -> Iterator[str]:
             place, _ = node.find(["paper", "values", name])
             yield f"{place.at}: ablation.paper.values: {unknown('arm', name, section.arms)}"
         for score in section.paper.values[name] if section.paper is not None else ():
-            if not re.fullmatch(r"mDSC|mIoU|(DSC|IoU) .+", score):
+            if not re.fullmatch(PRINTED, score):
                 place, _ = node.find(["paper", "values", name, score])
-                known = "mDSC, mIoU, DSC and the name of a class, IoU and the name of a class"
+                known = "mDSC, mIoU, accuracy, top5, balanced_accuracy, f1; DSC, IoU, f1, precision or recall and the "
+                known += "name of a class"
                 yield f"{place.at}: ablation.paper.values.{name}: unknown score {score!r}; allowed: {known}"

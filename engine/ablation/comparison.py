@@ -10,18 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segloss import compare
-from segloss.document import DISTANCES, Header, ScoresDocument
+from segloss.aggregation import LABEL_METRICS
+from segloss.document import DISTANCES, TITLES, Header, Primary, ScoresDocument
 
+from ..configuration.config import FRACTIONS
 from ..errors import NothingInCommonError, UsageError
 from .grouped import FoldRow, GroupScores, folds_of
 
-Score = Literal["DSC", "IoU", "HD95", "ASSD", "missed", "invented"]
+Score = Literal["DSC", "IoU", "accuracy", "balanced_accuracy", "f1", "recall", "HD95", "ASSD", "missed", "invented"]
 DETECTION: tuple[Score, ...] = ("missed", "invented")
 """Whether a group has a class in vain, or gets one that it has not: less is better."""
 
 
-SMALLEST = {"DSC": 0.01, "IoU": 0.01, "HD95": 1.0, "ASSD": 1.0}
+SMALLEST = {**dict.fromkeys(FRACTIONS, 0.01), "HD95": 1.0, "ASSD": 1.0}
 """By score the difference that would matter, where nothing else is said; distances in mm."""
+
+
+POOLED: dict[str, compare.Score] = {"DSC": "DSC", "IoU": "IoU", "f1": "DSC", "balanced_accuracy": "recall"}
+"""By score, what it is of pooled counts: F1 is the DSC of pictures."""
 
 
 class Measure(NamedTuple):
@@ -29,7 +35,8 @@ class Measure(NamedTuple):
 
     Attributes:
         aggregation: `case`: the mean over a group's cases, `dataset`: of pooled counts.
-        score: `DSC`, `IoU`, `HD95`, `ASSD`, `missed` or `invented`.
+        score: `DSC`, `IoU`, `HD95`, `ASSD`, `missed` or `invented`; of pictures with one label `accuracy`,
+            `balanced_accuracy` or `f1`, of a class `recall`.
         name: a class, or None for the mean over classes.
     """
 
@@ -40,6 +47,8 @@ class Measure(NamedTuple):
     @property
     def title(self) -> str:
         """As tables call it."""
+        if self.score in LABEL_METRICS:
+            return TITLES.get(self.score, self.score)
         return f"m{self.score}" if self.name is None else f"{self.name} {self.score}"
 
     @property
@@ -107,6 +116,8 @@ def measures(method: Method) -> list[Measure]:
     case; a still is its own image. See `matched` for methods of which only scores are known.
     """
     primary, classes = method.header.primary, method.header.counted
+    if method.header.kind == "label":
+        return _of_labels(primary, classes)
     by: Literal["case", "dataset"] = "dataset" if primary.aggregation == "dataset" else "case"
     overall = [Measure(by, primary.score)] if len(classes) > 1 else []
     surfaces = [name for name in classes if method.header.kind == "volume" and method.holds("HD95", name)]
@@ -116,6 +127,16 @@ def measures(method: Method) -> list[Measure]:
         *(Measure("case", "HD95", name) for name in surfaces),
         *(Measure("case", score, name) for name in classes for score in DETECTION),
     ]
+
+
+def _of_labels(primary: Primary, classes: Sequence[str]) -> list[Measure]:
+    """Of pictures with one label the primary metric, and the recall of each class."""
+    first: dict[str, Measure] = {
+        "accuracy": Measure("case", "accuracy"),
+        "balanced_accuracy": Measure("dataset", "balanced_accuracy"),
+        "f1": Measure("dataset", "f1"),
+    }
+    return [first[primary.metric], *(Measure("case", "recall", name) for name in classes)]
 
 
 def compared(
@@ -150,9 +171,8 @@ def compared(
         return compare.paired(first, second, folds, groups, tested, tuned)
     wanted = _wanted(a.header, measure)
     left_out = [index for index in range(len(a.header.classes)) if index not in wanted]
-    score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
     try:
-        return compare.pooled(first, second, score, left_out, folds, groups, tested, tuned)
+        return compare.pooled(first, second, POOLED[measure.score], left_out, folds, groups, tested, tuned)
     except ValueError as error:
         raise NothingInCommonError(f"{a.name} and {b.name}: {measure.title} is not defined, {error}") from error
 
@@ -283,6 +303,8 @@ def _scored_alone(
 
 def refuse_different(a: Method, b: Method) -> None:
     """A `UsageError` where two methods are not scored alike."""
+    if (a.header.kind == "label") != (b.header.kind == "label"):
+        raise UsageError(f"{a.name} is of kind {a.header.kind}, {b.name} of kind {b.header.kind}: nothing in common")
     for key in ("classes", "background", "grid"):
         mine, theirs = getattr(a.header, key), getattr(b.header, key)
         if mine != theirs and not (key == "grid" and None in (mine, theirs)):
@@ -297,6 +319,8 @@ def _refuse_other_references(
     a: Method, b: Method, ours: Mapping[tuple[str, str], int], theirs: Mapping[tuple[str, str], int]
 ) -> None:
     """A `UsageError` where a class has other pixels in the reference of a case: the scores do not belong together."""
+    if a.header.kind == "label":
+        _refuse_other_labels(a, b, *({case: name for (case, name), n in one.items() if n} for one in (ours, theirs)))
     other = [key for key in sorted(ours.keys() & theirs.keys()) if ours[key] != theirs[key]]
     if other:
         case, label = other[0]
@@ -305,6 +329,17 @@ def _refuse_other_references(
             f"{case}: the reference has {ours[other[0]]} pixels of {label} in {a.name}, {theirs[other[0]]} in {b.name} "
             f"({number} {'case differs' if number == 1 else 'cases differ'}): not scored on the same masks, "
             "or not on one grid; score both against the same references, with scores.grid: original"
+        )
+
+
+def _refuse_other_labels(a: Method, b: Method, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """A `UsageError` where a picture has another label in one than in the other."""
+    other = [case for case in sorted(ours.keys() & theirs.keys()) if ours[case] != theirs[case]]
+    if other:
+        case = other[0]
+        raise UsageError(
+            f"{case}: its label is {ours[case]} in {a.name}, {theirs[case]} in {b.name} ({len(other)} images differ): "
+            "not scored against the same labels; score both against one set of them"
         )
 
 

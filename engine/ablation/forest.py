@@ -63,7 +63,8 @@ def class_bars(arms: Mapping[str, Method]) -> Figure:
         errors = [stdev(found) if len(found) > 1 else 0.0 for found in values]
         places = np.arange(len(classes)) + (index - (len(arms) - 1) / 2) * width
         axis.bar(places, means, width, yerr=errors if any(errors) else None, color=colour, label=arm, alpha=0.85)
-    axis.set(xticks=range(len(classes)), ylabel=f"{primary.score}, aggregation: {primary.aggregation}", ylim=(0, 1.02))
+    by = "" if header.kind == "label" else f", aggregation: {primary.aggregation}"
+    axis.set(xticks=range(len(classes)), ylabel=f"{primary.score}{by}", ylim=(0, 1.02))
     axis.set_xticklabels(classes, rotation=30 if len(classes) > 3 else 0, ha="right" if len(classes) > 3 else "center")
     axis.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=min(len(arms), 6), fontsize=8, frameon=False)

@@ -86,10 +86,12 @@ class GroupScores:
     def overlap(self, score: str, name: str | None) -> Floats:
         """`(G,)` the mean DSC or IoU over the cases of a group whose reference holds the class, NaN where none does.
 
+        Of pictures with one label it is the share of them that is right.
+
         Without a name the mean over classes, over the cases whose reference holds one; a class that is invented there
         scores 0, one that neither has is left out.
         """
-        scores = self.measured[score]
+        scores = self.measured["IoU" if score == "IoU" else "DSC"]
         if name is not None:
             index = self.classes[name]
             return self._mean(np.where(self.held[:, index], scores[:, index], np.nan))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product, starmap
 from statistics import mean, stdev
+from typing import Any
 
-from segloss.aggregation import AGGREGATIONS, METRICS, Aggregation, AggregationName
+from segloss.aggregation import AGGREGATIONS, LABEL_METRICS, METRICS, Aggregation, AggregationName
 from segloss.document import Primary, ScoresDocument
 
 from ..configuration.config import PaperSection
@@ -17,8 +18,10 @@ from .comparison import Method
 
 def scores_of(arms: Mapping[str, Method]) -> Section:
     """Every arm in every aggregation, the primary metric first: the mean over seeds, and its standard deviation."""
-    primary = next(iter(arms.values())).header.primary
-    every = sorted(starmap(Primary, product(AGGREGATIONS, METRICS)), key=lambda score: score != primary)
+    header = next(iter(arms.values())).header
+    primary, of_labels = header.primary, header.kind == "label"
+    kinds = product(("dataset",), LABEL_METRICS) if of_labels else product(AGGREGATIONS, METRICS)
+    every = sorted(starmap(Primary, kinds), key=lambda score: score != primary)
     rows = [
         [
             name,
@@ -27,17 +30,18 @@ def scores_of(arms: Mapping[str, Method]) -> Section:
         ]
         for name, arm in arms.items()
     ]
-    title = "scores of the held-out cases, mean over seeds ± standard deviation"
+    title = f"scores of the held-out {'images' if of_labels else 'cases'}, mean over seeds ± standard deviation"
     return Section(title, columns=["arm", "seeds", *map(str, every)], rows=rows)
 
 
 def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
-    """One number a seed: mDSC, mIoU, or `DSC <class>` and `IoU <class>`; those that are defined. One of an ensemble."""
+    """One number a seed of a score such as mDSC or `DSC <class>`; those that are defined. One of an ensemble."""
     found = []
     for documents in [*arm.documents.values()][: 1 if arm.header.ensemble else None]:
         values = _of_folds(documents, aggregation)
         kind, _, name = score.partition(" ")
-        value = values["classes"].get(name, {}).get(kind) if name else values["mDSC" if score == "mDSC" else "mIoU"]
+        every: Mapping[str, Any] = {**values}
+        value = values["classes"].get(name, {}).get(kind) if name else every.get(score)
         if value is not None:
             found.append(value)
     return found

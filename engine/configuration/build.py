@@ -87,6 +87,12 @@ def build_splitter(data: DataSection, fold: int | None = None) -> datasets.Split
     return factory(**own | given | ({} if fold is None else {"fold": fold}))
 
 
+def build_imbalance(data: DataSection, adapter: datasets.Adapter) -> datasets.Imbalance | None:
+    """What cuts the training part, None where nothing does."""
+    section = data.imbalance
+    return None if section is None else datasets.Imbalance(classes=adapter.classes, **section.model_dump())
+
+
 def build_sampler(section: SamplerSection | None) -> datasets.Sampler:
     """What chooses the images of an epoch."""
     if section is None:
@@ -171,7 +177,7 @@ def activation(sections: Sequence[LossSection], num_classes: int) -> Activation:
 def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:
     """The optimizer over the model's parameter groups."""
     own = parameters(optim, OptimSection)
-    groups: Groups = model.parameter_groups(own["weight_decay"])
+    groups: Groups = model.parameter_groups(own["weight_decay"], optim.decay)
     return OPTIMIZERS[optim.name](groups=groups, **own)
 
 

@@ -19,7 +19,9 @@ from pydantic import TypeAdapter, ValidationError
 import datasets
 import models
 import segloss
+from segloss.aggregation import LABEL_METRICS, METRICS
 from segloss.names import unknown
+from segloss.pixelwise import PixelwiseLoss
 
 from ..errors import ConfigError, UsageError
 from . import build
@@ -192,6 +194,7 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt(["data", "normalise"], partial(build.build_normalisation, data.normalise, adapter))
             attempt(["data", "sampler"], partial(_check_sampler, data, adapter))
             attempt(["data"], partial(_check_volumes, data, adapter))
+            attempt(["data"], partial(_check_imbalance, data, adapter))
     if optim := valid.get("optim"):
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
@@ -201,6 +204,8 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
         loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        if adapter is not None and adapter.kind == "label" and loss is not None:
+            attempt(["loss", index], partial(_check_label_loss, section, loss))
         if train and train.upsampled_loss and loss is not None:
             attempt(["train"], partial(_check_upsampled, section.name, loss))
         drw = getattr(section, "drw_epoch", None)
@@ -209,9 +214,14 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt.problems.append(_place(root, ["loss", index], message))
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
+    if adapter is not None and adapter.kind == "label" and train is not None:
+        attempt(["train"], lambda: _check_label_training(train))
     if data and (scores := valid.get("scores")):
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
+            attempt(["scores", "primary"], lambda: _check_primary(scores, adapter))
+            if adapter.kind == "label":
+                attempt(["scores"], lambda: _check_label_scores(scores))
         attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
     if train and (section := valid.get("scores")) and section.checkpoint == "average" and train.average is None:
         message = "checkpoint: average needs train.average, such as {kind: ema}"
@@ -308,6 +318,11 @@ def _check_sources(section: ModelSection) -> None:
 def _check_model(config: Config, adapter: datasets.Adapter) -> None:
     """Build the network, shapes only; files of initial weights are read, published weights are not fetched."""
     section, channels = config.model, build.input_channels(config.data, adapter)
+    of_labels = adapter.kind == "label"
+    if of_labels != (section.name in models.LABEL_MODELS):
+        right = [name for name in models.MODELS if (name in models.LABEL_MODELS) == of_labels]
+        what, holds = ("masks", "one label a picture") if of_labels else ("one label a picture", "masks")
+        raise ValueError(f"{section.name} is for {what}, but {config.data.name} holds {holds}; use {', '.join(right)}")
     models.check_pretrained(section.name, section.pretrained, getattr(section, "encoder", None))
     source = "pretrained" if section.init_from is None else "init_from"
     if section.pretrained is not None and not models.is_file(section.pretrained):
@@ -318,6 +333,8 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
         raise ValueError(f"{source}: {error}") from error
     if config.data.size is not None:
         _check_size(network, config.data.size, channels)
+    if network.whole_image and config.train.batch_size == 1:
+        raise ValueError("train.batch_size: 1 is one label a step; use 2 or more")
     if network.pools_image and config.train.batch_size == 1:
         raise ValueError(
             f"{section.name} has batch normalisation over one value an image and cannot train with "
@@ -378,11 +395,64 @@ def _check_adjust(adjust: AdjustSection, losses: Sequence[LossSection], classes:
         )
 
 
+def _check_imbalance(data: DataSection, adapter: datasets.Adapter) -> None:
+    if data.imbalance is None:
+        return
+    if adapter.kind != "label":
+        raise ValueError(f"imbalance: is for pictures with one label, but {data.name} holds masks; leave it out")
+    if data.imbalance.largest is not None and data.imbalance.largest < data.imbalance.factor:
+        raise ValueError(
+            f"imbalance: factor {data.imbalance.factor:g} leaves the rarest class nothing of largest: "
+            f"{data.imbalance.largest}; raise largest, or lower the factor"
+        )
+
+
+def _check_label_loss(section: LossSection, loss: build.Loss) -> None:
+    """A loss of regions, of orders or of distances has nothing to see in one label a picture."""
+    over_batch = isinstance(loss, segloss.DiceLoss) and not loss.per_image
+    if isinstance(loss, segloss.TopKLoss) or (not isinstance(loss, PixelwiseLoss) and not over_batch):
+        raise ValueError(
+            f"name: {section.name} is for masks, but a picture here has one label; use a loss per pixel, such as ce, "
+            "or dice over the batch, which relaxes macro F1"
+        )
+    weights = getattr(section, "class_weights", None)
+    if weights == "median_frequency" or (isinstance(weights, dict) and weights.get("name") == "median_frequency"):
+        raise ValueError("class_weights: median_frequency is 1 for every class where a picture has one label")
+
+
+def _check_label_training(train: TrainSection) -> None:
+    if train.upsampled_loss:
+        raise ValueError("upsampled_loss: is for masks, but a picture here has one label; leave it out")
+
+
+def _check_label_scores(scores: ScoresSection) -> None:
+    """What is for masks alone."""
+    for key in ("background", "grid", "window", "overlap", "largest_component", "tolerance", "adjust", "ensemble"):
+        if getattr(scores, key) != type(scores).model_fields[key].default:
+            raise ValueError(f"{key}: is for masks, but a picture here has one label; leave it out")
+
+
+def _check_primary(scores: ScoresSection, adapter: datasets.Adapter) -> None:
+    """The metric must be one of the kind of the data."""
+    if scores.primary is None:
+        return
+    of_labels, metric = adapter.kind == "label", scores.primary.metric
+    if of_labels != (metric in LABEL_METRICS):
+        allowed = ", ".join(LABEL_METRICS if of_labels else METRICS)
+        holds = "has one label" if of_labels else "has a mask"
+        raise ValueError(f"metric: {metric} does not fit, since a picture here {holds}; allowed: {allowed}")
+    if of_labels and scores.primary.aggregation not in (None, "dataset"):
+        raise ValueError("aggregation: is for masks, but a picture here has one label; leave it out")
+    if not of_labels and scores.primary.aggregation is None:
+        raise ValueError("aggregation: missing; expected one of dataset, case, image")
+
+
 def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:
     """What is for volumes alone, and what of it does not go together."""
     for key, default in (("spacing", None), ("slices", "all"), ("context", 0)):
         if adapter.kind != "volume" and getattr(data, key) != default:
-            raise ValueError(f"{key}: is for volumes, but {data.name} holds stills; leave it out")
+            holds = "stills" if adapter.kind == "still" else "pictures with one label"
+            raise ValueError(f"{key}: is for volumes, but {data.name} holds {holds}; leave it out")
     if data.slices != "all" and adapter.background is None:
         raise ValueError("slices: needs a class named background to tell foreground from; use all")
     if adapter.assumes_spacing:

@@ -71,6 +71,21 @@ class ExcludeSection(Strict):
     """Why, for whoever reads the run's `config.yaml`."""
 
 
+class ImbalanceSection(Strict):
+    """A training part that is cut to a long tail or a step; see `datasets.Imbalance`."""
+
+    kind: Literal["long_tail", "step"]
+    """Of C classes class i keeps n · factor^(−i/(C−1)) pictures, or the first half n and the others n/factor."""
+    factor: Annotated[float, Field(ge=1)]
+    """Pictures of the largest class over those of the smallest."""
+    rarest: Literal["last", "first"] = "last"
+    """Whether the last class is the rarest, or the first."""
+    largest: Annotated[int, Field(ge=1)] | None = None
+    """n, the training pictures of the largest class; null for all of the class that has most."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Of the draw; not of the training."""
+
+
 Millimetres = Annotated[float, Field(gt=0)]
 
 
@@ -97,6 +112,8 @@ class DataSection(Strict):
     """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
     exclude: list[ExcludeSection] = Field(default=[])
     """Cases that are left out: a list of ids, of patterns with `*`, or of `{case: pattern, reason: text}`."""
+    imbalance: ImbalanceSection | None = None
+    """Pictures with one label: cut the training part to a long tail or a step; null to leave it as it is."""
     sampler: SamplerSection | None = None
     """Which training images an epoch shows, a plain name or with options; null for every image once."""
     augment: list[AugmentSection] = Field(default=[])
@@ -143,12 +160,23 @@ class LossSection(Strict):
     """Its weight in the sum."""
 
 
+def _like(pattern: str, meaning: str) -> AfterValidator:
+    """Text of a pattern; `meaning` completes the sentence "must be …"."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise PydanticCustomError("pattern", "must be {meaning}", {"meaning": meaning})
+        return text
+
+    return AfterValidator(check)
+
+
 class ScheduleSection(Strict):
     """How the learning rate changes."""
 
     name: str
-    warmup: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the learning rate rises linearly before the schedule has its way."""
+    warmup: Annotated[int, Field(ge=0)] | Annotated[str, _like(r"\d+ epochs?", "such as 5 epochs")] = 0
+    """Steps, or `5 epochs`, over which the learning rate rises linearly before the schedule has its way."""
 
 
 class OptimSection(Strict):
@@ -157,6 +185,9 @@ class OptimSection(Strict):
     name: str
     schedule: ScheduleSection | None = None
     """How the learning rate changes; null for a constant one."""
+    decay: models.Decay = "kernels"
+    """What weight decay pulls at: `kernels` and matrices, `all` parameters, or `all_but_head_bias`, all but the bias of
+    the last layer; never at the weights of an adaptive class-weight layer."""
 
 
 class EmaSection(Strict):
@@ -223,10 +254,11 @@ class TrainSection(Strict):
 class PrimarySection(Strict):
     """The one score that chooses the best checkpoint."""
 
-    aggregation: Literal["dataset", "case", "image"]
-    """Pooled over all pixels, mean over cases, or mean over 2D images."""
-    metric: Literal["mDSC", "mIoU"]
-    """The mean over classes of the Dice similarity coefficient, or of intersection over union."""
+    aggregation: Literal["dataset", "case", "image"] | None = None
+    """Pooled over all pixels, mean over cases, or mean over 2D images; not for pictures with one label."""
+    metric: Literal["mDSC", "mIoU", "accuracy", "balanced_accuracy", "f1"]
+    """The mean over classes of the Dice similarity coefficient, or of intersection over union; of pictures with one
+    label their accuracy, the mean recall of the classes, or their mean F1."""
 
 
 class PriorSection(Strict):
@@ -258,7 +290,8 @@ class ScoresSection(Strict):
     """What is scored, and how."""
 
     primary: PrimarySection | None = None
-    """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes."""
+    """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes,
+    the accuracy of pictures with one label."""
     background: Literal["include", "exclude"] | None = None
     """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
     grid: Literal["original", "network"] = "original"
@@ -299,18 +332,8 @@ class PaperSection(Strict):
     aggregation: Literal["dataset", "case", "image"]
     """The aggregation of ours that comes nearest to the paper's."""
     values: dict[str, dict[str, Value]]
-    """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`."""
-
-
-def _like(pattern: str, meaning: str) -> AfterValidator:
-    """Text of a pattern; `meaning` completes the sentence "must be …"."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise PydanticCustomError("pattern", "must be {meaning}", {"meaning": meaning})
-        return text
-
-    return AfterValidator(check)
+    """By arm and score, fractions of 1; the scores are mDSC, mIoU, `DSC <class>` and `IoU <class>`; of pictures with
+    one label accuracy, top5, balanced_accuracy, f1, `f1 <class>`, `precision <class>` and `recall <class>`."""
 
 
 class ClusterSection(Strict):
@@ -338,13 +361,17 @@ class ClusterSection(Strict):
     """Commands before the worker starts, such as `module load cuda`."""
 
 
+FRACTIONS = ("DSC", "IoU", "accuracy", "balanced_accuracy", "f1", "recall")
+"""The scores that are fractions of 1."""
+
+
 def by_score(value: Any) -> Any:
     """A single smallest difference as that of the scores that are fractions."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not 0 < value < 1:
         raise PydanticCustomError("smallest", "must lie between 0 and 1, or be given by score, such as HD95: 1")
-    return {"DSC": float(value), "IoU": float(value)}
+    return dict.fromkeys(FRACTIONS, float(value))
 
 
 class SmallestSection(Strict):
@@ -354,6 +381,14 @@ class SmallestSection(Strict):
     """A fraction of 1, of the mean over classes too."""
     IoU: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """A fraction of 1, of the mean over classes too."""
+    accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of the pictures with one label."""
+    balanced_accuracy: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of 1, the mean recall of the classes."""
+    f1: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of 1, of the mean over classes too."""
+    recall: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """A fraction of the pictures of a class."""
     HD95: Annotated[float, Field(gt=0)] = 1.0
     """In mm."""
     ASSD: Annotated[float, Field(gt=0)] = 1.0
@@ -420,7 +455,8 @@ class AblationSection(Strict):
     tune: TuneSection | None = None
     """Tune every arm with the same budget before it is compared; null to train the arms as they are."""
     smallest: Annotated[SmallestSection, BeforeValidator(by_score)] = SmallestSection()
-    """The difference that would matter: smaller ones count as equivalent. A single number is that of DSC and IoU."""
+    """The difference that would matter: smaller ones count as equivalent. A single number is that of the scores that
+    are fractions."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Cells trained at a time; null for one a GPU, or one; with --scheduler one a Dask worker, with `cluster` all."""
     threads: Annotated[int, Field(ge=1, le=256)] | None = None

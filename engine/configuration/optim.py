@@ -41,7 +41,7 @@ def adam(
         lr: the learning rate, > 0.
         betas: how much of the running means of the gradient and of its square is kept at each step.
         eps: added to the denominator.
-        weight_decay: ≥ 0; not of biases, norms and class weights.
+        weight_decay: ≥ 0; of what `decay` says.
         groups: of parameters.
     """
     _check_rates(lr, weight_decay)
@@ -62,7 +62,7 @@ def adamw(
         lr: the learning rate, > 0.
         betas: how much of the running means of the gradient and of its square is kept at each step.
         eps: added to the denominator.
-        weight_decay: ≥ 0, times the learning rate; not of biases, norms and class weights.
+        weight_decay: ≥ 0, times the learning rate; of what `decay` says.
         groups: of parameters.
     """
     _check_rates(lr, weight_decay)
@@ -78,7 +78,7 @@ def sgd(
         lr: the learning rate, > 0.
         momentum: in [0, 1), how much of the last step is taken again.
         nesterov: look ahead along the momentum.
-        weight_decay: ≥ 0; not of biases, norms and class weights.
+        weight_decay: ≥ 0; of what `decay` says.
         groups: of parameters.
     """
     _check_rates(lr, weight_decay)
@@ -173,6 +173,15 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "cosine": cosine,
     "one_cycle": one_cycle,
 }
+
+
+def warmup_steps(warmup: int | str, steps_per_epoch: int) -> int:
+    """Steps of a warm-up that is given as their number or as epochs.
+
+    >>> warmup_steps(100, 40), warmup_steps("5 epochs", 40)
+    (100, 200)
+    """
+    return warmup if isinstance(warmup, int) else int(warmup.split()[0]) * steps_per_epoch
 
 
 def scheduled(

@@ -60,6 +60,7 @@ class DataCheck:
 
     Attributes:
         classes: the names of the classes.
+        kind: of the data.
         facts: of the cases that could be read.
         problems: what training would refuse, or should.
         notes: what one should know.
@@ -67,6 +68,7 @@ class DataCheck:
     """
 
     classes: Sequence[str]
+    kind: datasets.Kind
     facts: list[Facts] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -88,7 +90,7 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
     """
     adapter = build.build_adapter(config.data)
     cache = build.build_cache(config.data, config.output, adapter)
-    found = DataCheck(adapter.classes)
+    found = DataCheck(adapter.classes, adapter.kind)
     with datasets.noted() as notes:
         listing = datasets.Listing(exclude=build.exclude(config.data), keeps_problems=True)
         cases = datasets.list_cases(adapter, config.data.group, listing)
@@ -98,7 +100,8 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
         patients = {} if config.data.group == "case" else _patients(adapter, cases, found)
         note_remarks(found.facts)
     found.notes += notes
-    if ground := datasets.looks_like_background(found.classes):
+    ground = datasets.looks_like_background(found.classes)
+    if ground and adapter.kind != "label":
         found.notes.append(
             f"no class is named background, so {ground!r} counts as foreground in means and samplers; if it is none, "
             "call it background in data.labels"
@@ -145,9 +148,9 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     normalised = cache.normalised(decoded, case)
     classes = len(adapter.classes)
     histogram = np.bincount(decoded.mask.ravel(), minlength=datasets.IGNORE + 1)
-    rows, columns = decoded.mask.shape[1:]
-    shape = network_shape((len(decoded.mask), rows, columns), decoded.spacing, data.size, data.spacing)
-    masks = resize_mask(decoded.mask, shape)
+    slices, rows, columns = pixels.shape[:3]
+    shape = network_shape((slices, rows, columns), decoded.spacing, data.size, data.spacing)
+    masks = decoded.mask if case.label is not None else resize_mask(decoded.mask, shape)
     counts = slice_counts(masks, classes)
     kept = datasets.kept_slices(counts[0], build.slice_rule(data), datasets.background_index(adapter.classes))
     own, there = histogram[:classes].tolist(), counts[0].sum(0).tolist()
@@ -172,9 +175,12 @@ def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, pa
     """Split the cases, every fold, and look among the readable ones for leaks and for classes that a part lacks."""
     official = config.data.split.kind == "official"
     leaks: dict[frozenset[str], str] = {}
+    imbalance = build.build_imbalance(config.data, build.build_adapter(config.data))
+    held = "image" if found.kind == "label" else "pixel"
     for name, splitter in build.build_folds(config.data):
         try:
-            division = datasets.divide(cases, found.facts, splitter, datasets.background_index(found.classes), patients)
+            background = datasets.class_index(found.classes, build.build_adapter(config.data).background)
+            division = datasets.divide(cases, found.facts, splitter, background, patients, imbalance)
         except datasets.DataError as error:
             found.problems.append(str(error))
             return
@@ -187,7 +193,7 @@ def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, pa
             pixels = total_pixels(facts, len(found.classes))
             absent = [label for label, count in zip(found.classes, pixels, strict=True) if not count]
             if absent and facts:
-                line = f"{where}no pixel of {', '.join(absent)} in the {part} part"
+                line = f"{where}no {held} of {', '.join(absent)} in the {part} part"
                 (found.problems if part == "train" else found.notes).append(line)
     (found.notes if official else found.problems).extend(leaks.values())
     _note_copies(found, leaks)

@@ -18,6 +18,7 @@ import segloss
 from datasets.counts import add_counts, no_counts
 
 from ..console.sections import Section
+from ..pictures.gallery import gallery
 from ..pictures.montage import shortened
 from ..pictures.palette import coloured, palette
 from .check import DataCheck, Facts, total_pixels
@@ -89,7 +90,8 @@ def _overview(found: DataCheck) -> Section:
     pixels = [count for count in total_pixels(found.facts, len(found.classes)) if count]
     if len(pixels) > 1:
         ratio = max(pixels) / min(pixels)
-        lines.append(f"Imbalance ratio, the pixels of the largest class over those of the smallest: {ratio:.1f}.")
+        held = "images" if found.kind == "label" else "pixels"
+        lines.append(f"Imbalance ratio, the {held} of the largest class over those of the smallest: {ratio:.1f}.")
     lines += _millimetres(found)
     return Section("Data", lines)
 
@@ -125,6 +127,9 @@ def _classes(found: DataCheck) -> Section:
     pixels = total_pixels(found.facts, len(found.classes))
     ignored = sum(facts.ignored for facts in found.facts)
     total, counts = sum(pixels), _counts(found.facts, found.classes)
+    if found.kind == "label":
+        rows = [[name, f"{count:,}", _share(count, total)] for name, count in zip(found.classes, pixels, strict=True)]
+        return Section("Classes", columns=["class", "images", "share"], rows=rows)
     rows = []
     for index, name in enumerate(found.classes):
         images, components = counts["images"][index], counts["components"][index]
@@ -143,10 +148,13 @@ def _split(found: DataCheck, name: str, split: Mapping[Any, Sequence[str]]) -> S
         ["groups", *(f"{len({facts.case.group for facts in part}):,}" for part in parts)],
         ["images", *(f"{sum(facts.slices for facts in part):,}" for part in parts)],
     ]
+    if found.kind == "label":
+        rows = rows[1:]
     for part in parts:
         pixels = total_pixels(part, len(found.classes))
-        shares.append([_share(count, sum(pixels)) for count in pixels])
-    rows += [[f"share of {label}", *(share[index] for share in shares)] for index, label in enumerate(found.classes)]
+        shares.append([f"{n:,}" if found.kind == "label" else _share(n, sum(pixels)) for n in pixels])
+    what = "images" if found.kind == "label" else "share"
+    rows += [[f"{what} of {label}", *(share[index] for share in shares)] for index, label in enumerate(found.classes)]
     return Section(f"Split {name}".strip(), columns=columns, rows=rows)
 
 
@@ -161,7 +169,11 @@ def _weights(found: DataCheck) -> Iterator[Section]:
     columns: dict[str, list[str]] = {}
     notes = []
     for name, scheme in segloss.CLASS_WEIGHTS.items():
-        units = ("pixel", "image") if name == "effective_number" else (None,)
+        if found.kind == "label" and name == "median_frequency":
+            continue  # 1 for every class
+        units: tuple[str | None, ...] = (None,)
+        if name == "effective_number":
+            units = ("image",) if found.kind == "label" else ("pixel", "image")
         for unit in units:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", segloss.ClassWeightWarning)
@@ -170,7 +182,8 @@ def _weights(found: DataCheck) -> Iterator[Section]:
             title = name if unit is None else f"{name} ({unit})"
             columns[title.replace("_", "_\n")] = [f"{weight:.4g}" for weight in weights.tolist()]
     rows = [[label, *(column[index] for column in columns.values())] for index, label in enumerate(found.classes)]
-    title = "Class weights that each scheme would give (training part, network's grid)"
+    grid = "" if found.kind == "label" else ", network's grid"
+    title = f"Class weights that each scheme would give (training part{grid})"
     yield Section(title, list(dict.fromkeys(notes)), ["class", *columns], rows)
 
 
@@ -193,6 +206,10 @@ def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
         rest = [facts for facts in found.facts if facts not in chosen and facts.pixels[index]]
         if rest and len(chosen) < SHOWN:
             chosen.append(max(rest, key=lambda facts: facts.pixels[index] / sum(facts.pixels)))
+    if found.kind == "label":
+        images = [_best_slice(adapter.read(facts.case), adapter)[0] for facts in chosen]
+        titles = [[found.classes[facts.pixels.index(1)]] for facts in chosen]
+        return gallery([image.reshape(*image.shape[:2], -1) for image in images], titles, "one of each, rarest first")
     colours, columns = palette(len(found.classes)), 4
     rows = -(-2 * len(chosen) // columns)
     figure = Figure(figsize=(13, 3 * rows + 0.6), layout="constrained")

@@ -59,7 +59,8 @@ class Experiment:
         splitter = recorded or build.build_splitter(config.data)
         official = config.data.split.kind == "official"
         exclude = build.exclude(config.data)
-        data = datasets.prepare(cache, splitter, config.data.group, official, exclude, track)
+        imbalance = build.build_imbalance(config.data, adapter)
+        data = datasets.prepare(cache, splitter, config.data.group, official, exclude, track, imbalance)
         return cls(config, adapter, data)
 
     def training_samples(self) -> datasets.Samples:
@@ -100,9 +101,15 @@ class Experiment:
         if len(present) < 2:
             raise datasets.DataError(
                 f"the training part holds no class but {', '.join(present) or 'void'}, so there is nothing to learn; "
-                "check the masks, data.split and data.group"
+                "check the masks or labels, data.split and data.group"
             )
         return segloss.ClassCounts(**counts, names=self.adapter.classes)
+
+    @property
+    def class_images(self) -> list[int] | None:
+        """Of pictures with one label, how many of each class are trained on; None where that part is not read."""
+        cases = self.data.parts["train"]
+        return [sum(each) for each in zip(*(cached.pixels for cached in cases), strict=True)] if cases else None
 
     @property
     def background(self) -> int | None:
@@ -124,7 +131,7 @@ class Experiment:
 def primary_of(config: Config, kind: Kind) -> Primary:
     """The primary metric of a configuration, or what is usual for its kind of data."""
     section = config.scores.primary
-    return Primary.of_kind(kind) if section is None else Primary(section.aggregation, section.metric)
+    return Primary.of_kind(kind) if section is None else Primary(section.aggregation or "dataset", section.metric)
 
 
 def prepare(

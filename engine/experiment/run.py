@@ -200,6 +200,13 @@ class Run:
         return path.is_file() and "not_finite" in read_json(path)
 
     @property
+    def class_images(self) -> list[int] | None:
+        """Of pictures with one label, how many of each class it was trained on; None where that is not known."""
+        path = self.training.path / TRAINED
+        found: list[int] | None = read_json(path).get("class_images") if path.is_file() else None
+        return found
+
+    @property
     def last_epoch(self) -> int:
         """The last that is logged; 0 for none."""
         lines = self._log_lines()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from segloss.aggregation import LABEL_METRICS
 from segloss.document import Primary
 
 from .palette import OKABE_ITO, palette
@@ -26,7 +27,7 @@ class Panel(NamedTuple):
         title: what is shown.
         epochs: those that have it.
         values: `(epochs, C)`, NaN where undefined.
-        pixels: `(C,)` the share of pixels, to compare a share with; None for what is no share.
+        pixels: `(C,)` the share of pixels or images, to compare a share with; None for what is no share.
     """
 
     title: str
@@ -51,7 +52,7 @@ def class_curves(history: Sequence[Entry], classes: Sequence[str], primary: Prim
     figure = Figure(figsize=(5.2 * columns + 1.8, max(3.6 * lines, 0.2 * len(classes))), layout="constrained")
     axes = np.ravel(figure.subplots(lines, columns, squeeze=False))
     for axis, panel in zip(axes, panels, strict=False):
-        _draw(axis, panel, classes)
+        _draw(axis, panel, classes, "images" if primary.metric in LABEL_METRICS else "pixels")
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
@@ -67,7 +68,8 @@ def _panels(history: Sequence[Entry], classes: Sequence[str], primary: Primary) 
     if scored:
         logged = [entry["validation"][primary.aggregation]["classes"] for entry in scored]
         values = [[of_classes[name][primary.score] for name in classes] for of_classes in logged]
-        found.append(_panel(f"validation {primary.aggregation} {primary.score}", scored, values))
+        by = "" if primary.metric in LABEL_METRICS else f"{primary.aggregation} "
+        found.append(_panel(f"validation {by}{primary.score}", scored, values))
     if weighted:
         found.append(_panel("adaptive class weights", weighted, [entry["acw"] for entry in weighted]))
     for name, title in (("loss", "share of the loss"), ("gradient", "share of the gradient at the logits")):
@@ -82,7 +84,7 @@ def _panel(title: str, entries: Sequence[Entry], values: Sequence[Sequence[float
     return Panel(title, [entry["epoch"] for entry in entries], np.array(values, dtype=np.float64))
 
 
-def _draw(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
+def _draw(axis: Axes, panel: Panel, classes: Sequence[str], counted: str) -> None:
     colours = palette(len(classes))
     many, mark = len(classes) > len(OKABE_ITO), "." if len(panel.epochs) <= MARKED else None
     for index, name in enumerate(classes):
@@ -94,7 +96,7 @@ def _draw(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
         axis.plot(panel.epochs, values, style, color=colours[index], label=name, marker=mark, linewidth=1.2)
     axis.set(title=panel.title, xlabel="epoch")
     if panel.pixels is not None:
-        axis.set(yscale="log", ylim=(None, 1.3), xlabel="epoch (▸ at 0: share of the pixels)")
+        axis.set(yscale="log", ylim=(None, 1.3), xlabel=f"epoch (▸ at 0: share of the {counted})")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
         axis.yaxis.set_minor_formatter(NullFormatter())

@@ -13,43 +13,48 @@ from numpy.typing import NDArray
 from .palette import OKABE_ITO, palette
 
 MARKS = "os^Dv"
+NUMBERED = 40
 FEW = 20
-"""Pixels: a bin of fewer says nothing."""
+"""Pixels or images: a bin of fewer says nothing."""
 
 
-def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str], counted: str = "pixels") -> Figure:
     """The confusion matrix in percent of each row; a class that the reference lacks has an empty row.
 
     Args:
-        matrix: `(C, C)` numbers of pixels, rows the reference, columns the prediction.
-        classes: the names of the C classes.
+        matrix: `(C, C)` numbers, rows the reference, columns the prediction.
+        classes: the names of the C classes; of more than `NUMBERED` the shares are colours alone.
+        counted: what is counted.
     """
     counts = np.array(matrix, dtype=np.float64)
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    side = max(3.6, 1.6 + 0.45 * len(classes))
+    many = len(classes) > NUMBERED
+    side = max(3.6, 1.6 + (0.16 if many else 0.45) * len(classes))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.argwhere(np.isfinite(shares)).tolist():
+    for row, column in [] if many else np.argwhere(np.isfinite(shares)).tolist():
         share = shares[row, column]
         text = f"{share:.1f}" if share >= 0.05 else "0" if counts[row, column] == 0 else "<.1"
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if share > 55 else "#333333")
-    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    size = 6 if many else 8
+    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     percent = [f"{name}  {100 * total / counts.sum():.2g} %" for name, total in zip(classes, totals[:, 0], strict=True)]
-    axis.set_yticks(range(len(classes)), percent if counts.any() else classes, fontsize=8)
-    axis.set(xlabel="prediction", ylabel="reference, and its share of the pixels")
-    figure.colorbar(shown, label="% of the reference's pixels", shrink=0.8)
+    axis.set_yticks(range(len(classes)), percent if counts.any() else classes, fontsize=size)
+    axis.set(xlabel="prediction", ylabel=f"reference, and its share of the {counted}")
+    figure.colorbar(shown, label=f"% of the reference's {counted}", shrink=0.8)
     return figure
 
 
-def reliability_picture(calibration: dict[str, Any]) -> Figure:
+def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") -> Figure:
     """Reliability curves: accuracy by confidence, of the top class, and of each class against the rest.
 
-    Bins of fewer than `FEW` pixels are not drawn.
+    Bins of fewer than `FEW` are not drawn.
 
     Args:
         calibration: see `segloss.calibration.Calibration.document`.
+        counted: what is counted.
     """
     classes = calibration["classes"]
     many = len(classes) > len(OKABE_ITO)
@@ -61,7 +66,7 @@ def reliability_picture(calibration: dict[str, Any]) -> Figure:
     left.bar(edges[:-1], counts / max(counts.sum(), 1), 1 / len(counts), align="edge", color=OKABE_ITO[5], alpha=0.2)
     left.set(
         title=f"most probable class: ECE {_number(calibration['ece'])}",
-        xlabel="confidence (bars: share of the pixels)",
+        xlabel=f"confidence (bars: share of the {counted})",
         ylabel="accuracy",
     )
     colours = palette(len(classes))
@@ -92,7 +97,7 @@ def _number(value: float | None) -> str:
 def features_picture(
     points: NDArray[np.float64], labels: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str]
 ) -> Figure:
-    """Pixels by the first two principal components of their features.
+    """Pixels or images by the first two principal components of their features.
 
     Args:
         points: `(P, 2)`.

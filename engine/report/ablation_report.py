@@ -66,7 +66,8 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     if found.arms:
         found.draw()
     seed = Seed.first(found)
-    orders = {arm: scored(runs) for arm, runs in seed.runs.items()} if seed else {}
+    of_labels = seed is not None and seed.header.kind == "label"
+    orders = {arm: [] if of_labels else scored(runs) for arm, runs in seed.runs.items()} if seed else {}
     told = verdict_sections(found.verdicts, found.arms, found.record.noise_floor, found.differs, found.record.tune)
     *tables, analysis, how = told if found.verdicts else [Section("")] * 2
     if tables:
@@ -82,7 +83,9 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections += _charts("classes", found, "classes")
     sections += _charts("curves", found, "learning_curves", "acw_curves")
     if seed:
-        sections += [_worst(seed, orders), *_trainings(seed), _cases(seed, orders, most_bytes)]
+        of_cases = [] if of_labels else [_worst(seed, orders)]
+        sections += [*of_cases, *_trainings(seed)]
+        sections += [] if of_labels else [_cases(seed, orders, most_bytes)]
     sections += [analysis, how] if tables else []
     sections.append(_arms(found))
     if (fitted := adjusted(found.arms)) is not None:

@@ -8,7 +8,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from segloss.aggregation import CLASS_SCORES
-from segloss.document import Primary, Row, ScoresDocument
+from segloss.document import Picture, Primary, Row, ScoresDocument
 
 from ..console.display import percent
 from ..console.sections import Section, Subject
@@ -47,16 +47,20 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
         document = documents[0] if documents else None
     else:
         document = results.pool(finished).document if finished else None
-    title, order = _title(path.resolve()), scored(finished)
+    of_labels = document is not None and document.pictures is not None
+    title, order = _title(path.resolve()), [] if of_labels else scored(finished)
     sections = [_result(_unfinished(path, runs), finished, document, order)]
     if document is not None:
-        sections += score_tables(document, "scores of the held-out cases")
+        sections += score_tables(document, f"scores of the held-out {'images' if of_labels else 'cases'}")
         if len(documents) > 1:
             sections.append(by_fold(documents, document.header.primary.aggregation))
         sections.append(_cases(document, finished))
     sections += _course(path, runs)
-    if document is not None:
+    if document is not None and document.pictures is not None:
+        sections += _mistaken(finished)
+    elif document is not None:
         sections.append(_looked_at(document, finished, order, most_bytes))
+    if document is not None:
         sections.append(Section("how this is worked out", rules(document)))
     sections += settings({title: runs[0]})
     return Subject(title, sections)
@@ -96,6 +100,8 @@ def _result(
 def _summary(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Scored]) -> list[str]:
     """The score with its spread over cases, what a trivial method reaches, and the worst case with its mistakes."""
     header, primary = document.header, document.header.primary
+    if document.pictures is not None:
+        return _label_summary(document, document.pictures, runs)
     groups = len({row.group for row in document.rows})
     cases = len({(row.case, row.fold) for row in document.rows})
     lines = [
@@ -115,6 +121,20 @@ def _summary(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Scor
     return lines
 
 
+def _label_summary(document: ScoresDocument, pictures: Sequence[Picture], runs: Sequence[Run]) -> list[str]:
+    """The scores of pictures with one label, what the commonest class reaches, and the surest mistake."""
+    found = document.aggregations["dataset"]
+    lines = [
+        f"Accuracy {percent(found['accuracy'])}, balanced accuracy {percent(found['balanced_accuracy'])}, macro F1 "
+        f"{percent(found['f1'])} on {found['units']} held-out images; primary: {document.header.primary}."
+    ]
+    lines += [results.majority_line(one["majority"]) for one in _baselines(runs)[:1] if "majority" in one]
+    if wrong := results.surest_mistakes(pictures)[:1]:
+        sure = "" if wrong[0].probability is None else f", with probability {wrong[0].probability:.3f}"
+        lines.append(f"Surest mistake: {wrong[0].case}, {wrong[0].label}, is given {wrong[0].predicted}{sure}.")
+    return lines
+
+
 def _compared(runs: Sequence[Run]) -> Iterator[str]:
     """What no network is needed for."""
     if masks := _mean_masks(runs):
@@ -124,7 +144,14 @@ def _compared(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _cases(document: ScoresDocument, runs: Sequence[Run]) -> Section:
-    """A row a case, the worst first: of one class all of its scores, of several the DSC of each."""
+    """A row a case, the worst first: of one class all of its scores, of several the DSC of each.
+
+    Of pictures with one label the surest mistakes.
+    """
+    if document.pictures is not None:
+        shown = results.surest_mistakes(document.pictures)
+        rows = [[one.case, one.label, one.predicted, percent(one.probability)] for one in shown]
+        return Section("surest mistakes", columns=["image", "class", "prediction", "probability"], rows=rows)
     classes = document.header.counted
     table = _of_one_class(document.rows, classes[0], runs) if len(classes) == 1 else _of_classes(document, classes)
     return Section("by case, the worst first", columns=table[0], rows=table[1:])
@@ -207,12 +234,23 @@ def _primary_of(run: Run, history: Sequence[Mapping[str, Any]]) -> Primary:
     """The primary metric of a run: by its scores, its configuration, or the kind of its cases where neither says it."""
     section = run.config().scores.primary
     if section is not None:
-        return Primary(section.aggregation, section.metric)
+        return Primary(section.aggregation or "dataset", section.metric)
     if run.finished:
         return results.read(run.path).header.primary
     validated = [entry["validation"] for entry in history if entry.get("validation")]
+    if validated and "image" not in validated[0]:
+        return Primary.of_kind("label")
     sliced = bool(validated) and validated[0]["image"]["units"] > validated[0]["case"]["units"]
     return Primary.of_kind("volume" if sliced else "still")
+
+
+def _mistaken(runs: Sequence[Run]) -> Iterator[Section]:
+    """The pictures of the surest mistakes, of each fold."""
+    for run in runs:
+        path = run.figures / "mistakes.png"
+        if path.is_file():
+            title = "pictures of the surest mistakes"
+            yield Section(title if len(runs) == 1 else f"{title}, {run.path.name}", picture=path, folded=len(runs) > 1)
 
 
 def _looked_at(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Scored], most_bytes: int) -> Section:

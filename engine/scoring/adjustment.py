@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import accumulate
 from math import ceil, isnan, sqrt
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -113,7 +113,8 @@ def _from_validation(
     pixels = _validation_pixels(model, experiment, fabric, display)
     classes, groups = len(experiment.adapter.classes), _groups(experiment, "val")
     if isinstance(section, OffsetsSection):
-        fitted = fit_offsets(*pixels, experiment.primary.score, {experiment.background, datasets.IGNORE}, section.limit)
+        score: Literal["DSC", "IoU"] = "DSC" if experiment.primary.metric == "mDSC" else "IoU"
+        fitted = fit_offsets(*pixels, score, {experiment.background, datasets.IGNORE}, section.limit)
         offsets, temperature = fitted.value.tolist(), 1.0
     else:
         activation = experiment.activation

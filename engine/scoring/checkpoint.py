@@ -16,11 +16,13 @@ from ..experiment.device import load_trained
 from ..experiment.experiment import Experiment
 from ..experiment.run import Run
 from .adjustment import adjust
-from .evaluation import Prediction, Scores, score
+from .evaluation import Scores
 from .inference import Ensemble
 from .memory import out_of_memory_explained
+from .part import score_part
 
-Watch = Callable[[Iterable[Prediction]], Iterable[Prediction]]
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
+"""Is given what a part is scored by as it comes, predictions of cases or batches of pictures, and gives it on."""
 
 
 class ScoredCheckpoint(NamedTuple):
@@ -76,7 +78,7 @@ def score_checkpoint(
         experiment: the data, and the rules of scoring; with the part that `adjustment.parts_needed` names.
         fabric: the device and the precision.
         display: where progress is shown.
-        watch: is given the predictions as they come, and gives them on.
+        watch: see `Watch`.
 
     Raises:
         UsageError: no such checkpoint, or one that is damaged or of another run; images that do not fit into memory.
@@ -85,7 +87,7 @@ def score_checkpoint(
     track = display.track(f"scoring {part}")
     with out_of_memory_explained():
         adjustment = adjust(model, run, checkpoint, experiment.config, fabric, lambda: experiment, display)
-        counts = score(
+        counts = score_part(
             model,
             part,
             experiment,
@@ -94,7 +96,9 @@ def score_checkpoint(
             thorough=True,
             adjustment=adjustment,
         )
-    origin = {"checkpoint": checkpoint, "epoch": epoch}
+    origin: dict[str, Any] = {"checkpoint": checkpoint, "epoch": epoch}
     if isinstance(model, Ensemble):
         origin |= {"ensemble": len(model.networks), "seed": None}
+    if experiment.adapter.kind == "label":
+        origin["class_images"] = experiment.class_images or run.class_images
     return ScoredCheckpoint(model, counts.scores(**origin))

@@ -149,7 +149,7 @@ def case_logits(
     wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
     model.eval()
-    loader = _loader(samples, experiment, fabric, cases, loaders)
+    loader = evaluation_loader(samples, experiment, fabric, cases, loaders)
     for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
         if number not in wanted:
             continue
@@ -161,7 +161,7 @@ def case_logits(
     model.train(was_training)
 
 
-def _loader(
+def evaluation_loader(
     samples: datasets.Samples,
     experiment: Experiment,
     fabric: Fabric,

@@ -19,7 +19,7 @@ PIXELS = 200
 POINTS = 2000
 """The most of all classes together: the decomposition takes seconds, not minutes."""
 SAMPLES = 8
-"""Of each class, the samples that hold it that are looked at."""
+"""Of each class, the samples that hold it that are looked at; of pictures with one label as many as are drawn."""
 
 
 class Features(NamedTuple):
@@ -56,10 +56,11 @@ def features(
         window: the height and width of what goes through the network at once: the centre of larger images.
     """
     holds = samples.counts()[0].T > 0
+    most = min(PIXELS, max(1, POINTS // len(holds)))
+    wanted = most if network.whole_image else SAMPLES
     looked = sorted(
-        {int(found[at]) for found in map(np.flatnonzero, holds) for at in datasets.evenly_spaced(len(found), SAMPLES)}
+        {int(found[at]) for found in map(np.flatnonzero, holds) for at in datasets.evenly_spaced(len(found), wanted)}
     )
-    most = min(PIXELS, POINTS // len(holds))
     rng = np.random.default_rng(0)
     kept = [_Drawn(most) for _ in holds]
     was_training = model.training
@@ -113,6 +114,8 @@ def _head_input(network: SegmentationModel, model: Any, images: Tensor) -> Tenso
 
 def _nearest(mask: Tensor, padded: tuple[int, int], size: Any) -> Tensor:
     """The mask `(H, W)` on the grid of the features, ignored where the image was padded."""
+    if mask.shape == size:
+        return mask
     rows, columns = (more - side for more, side in zip(padded, mask.shape, strict=True))
     whole = F.pad(mask, (0, columns, 0, rows), value=datasets.IGNORE)
     return F.interpolate(whole[None, None].float(), tuple(size), mode="nearest-exact")[0, 0].long()

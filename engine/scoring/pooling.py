@@ -25,6 +25,8 @@ def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]])
         images: the rows of the slices of each fold, empty for stills.
     """
     header = documents[0].header
+    if header.kind == "label":
+        return _of_pictures(documents)
     rows = [replace(row, fold=fold) for fold, document in enumerate(documents) for row in document.rows]
     of_cases = _counts(rows, len(header.classes))
     of_images = _counts([row for of_fold in images for row in of_fold], len(header.classes))
@@ -57,6 +59,19 @@ def _in_common(found: Sequence[Adjustment | None]) -> Adjustment | None:
         key: None for key, value in vars(first).items() if any(getattr(one, key, None) != value for one in others)
     }
     return replace(first, **differs)
+
+
+def _of_pictures(documents: Sequence[ScoresDocument]) -> ScoresDocument:
+    """Of pictures with one label; training pictures of a class are known where they are the same in every fold."""
+    header = documents[0].header
+    pictures = [one._replace(fold=fold) for fold, document in enumerate(documents) for one in document.pictures or ()]
+    trained = header.class_images if all(one.header.class_images == header.class_images for one in documents) else None
+    calibration = [document.calibration for document in documents if document.calibration is not None]
+    return ScoresDocument.of_pictures(
+        replace(header, fold=None, folds=len(documents), epoch=None, class_images=trained),
+        pictures,
+        pooled_calibration(calibration) if len(calibration) == len(documents) else None,
+    )
 
 
 def read_images(path: Path) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import datasets
-from segloss.document import Primary, ScoresDocument
+from segloss.document import Picture, Primary, ScoresDocument
 
 from ..configuration import build
 from ..configuration.config import Config, ScoresSection
@@ -28,12 +28,14 @@ from ..pictures import figures
 from ..pictures.chart import DPI, save
 from ..pictures.class_curves import class_curves
 from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
+from ..pictures.gallery import gallery
 from ..store.files import read_json, write_csv, write_json
 from ..store.scores import read_scores
 from .baseline import best_threshold, mean_mask
 from .evaluation import Scores
 from .features import features, principal_components
 from .inference import Ensemble
+from .labels import majority
 from .overlays import save_overlays
 from .pooling import pooled, read_images
 from .tables import by_fold, rules, score_tables
@@ -58,6 +60,9 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: Scor
         display.line(f"warning: no curves are drawn: {error}")
     draw_scores(run.figures, scores)
     _draw_features(run.figures, experiment, fabric, model)
+    if scores.pictures is not None:
+        _draw_mistakes(run.figures, experiment, scores.pictures)
+        return
     save_overlays(model, experiment, "test", fabric, scores, run.figures / "overlays")
 
 
@@ -80,10 +85,11 @@ def draw_history(folder: Path, history: Sequence[dict[str, Any]], classes: Seque
 def draw_scores(folder: Path, scores: ScoresDocument) -> None:
     """The confusion matrix and the reliability curves of a scores document, where it holds them."""
     folder.mkdir(exist_ok=True)
+    counted = "pixels" if scores.pictures is None else "images"
     if scores.confusion is not None:
-        save(confusion_picture(scores.confusion, scores.header.classes), folder / "confusion")
+        save(confusion_picture(scores.confusion, scores.header.classes, counted), folder / "confusion")
     if scores.calibration is not None:
-        save(reliability_picture(scores.calibration), folder / "calibration")
+        save(reliability_picture(scores.calibration, counted), folder / "calibration")
 
 
 def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
@@ -99,6 +105,28 @@ def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any
         for (case, index), label, (x, y) in zip(places, found.labels, points.tolist(), strict=True)
     ]
     write_csv(folder / "features.csv", rows)
+
+
+def surest_mistakes(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures that are given another class than theirs, the surest first; up to `MOST_MISTAKES`."""
+    wrong = [one for one in pictures if one.label != one.predicted]
+    return sorted(wrong, key=lambda one: -(one.probability or 0.0))[:MOST_MISTAKES]
+
+
+def _draw_mistakes(folder: Path, experiment: Experiment, pictures: Sequence[Picture]) -> None:
+    """The surest mistakes with their true and predicted class; nothing where there is none."""
+    shown, path = surest_mistakes(pictures), folder / "mistakes.png"
+    path.unlink(missing_ok=True)
+    if not shown:
+        return
+    cases = {cached.case.id: cached for cached in experiment.data.parts["test"]}
+    images = [cases[one.case].image(0) for one in shown]
+    titles = [
+        [one.label, f"→ {one.predicted}", *([] if one.probability is None else [f"{one.probability:.3f}"])]
+        for one in shown
+    ]
+    title = "surest mistakes: class → prediction, with its probability"
+    gallery(images, titles, title).savefig(path, dpi=DPI)
 
 
 def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:
@@ -127,6 +155,7 @@ def _plain(value: float | BaseModel) -> str:
     return f"{value:g}"
 
 
+MOST_MISTAKES = 100
 FILES = ("scores.json", "cases.csv", "classes.csv", "images.csv")
 """Of scores; the last one of volumes alone."""
 
@@ -138,7 +167,7 @@ def write(folder: Path, scores: Scores) -> None:
         for aggregation, found in scores.document.aggregations.items()
         for name, values in found["classes"].items()
     ]
-    write_csv(folder / "cases.csv", [row.flat() for row in scores.document.rows])
+    write_csv(folder / "cases.csv", scores.document.flat_cases())
     write_csv(folder / "classes.csv", classes)
     if scores.images:
         write_csv(folder / "images.csv", [row.flat() for row in scores.images])
@@ -184,9 +213,12 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
 
 
 def baselines(experiment: Experiment) -> dict[str, Any]:
-    """What no network is needed for: by one threshold, and of volumes by the mean training mask; empty for others."""
+    """What no network is needed for: a threshold, the mean training mask of volumes, the commonest class of labels."""
     adapter = experiment.adapter
     found: dict[str, Any] = {}
+    if adapter.kind == "label":
+        parts = experiment.data.parts
+        return {"majority": majority(parts["train"], parts["test"], adapter.classes)} if parts["train"] else {}
     if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
         found["threshold_DSC"] = best_threshold(experiment.samples("test"))
     if adapter.kind == "volume" and experiment.data.parts["train"]:
@@ -220,6 +252,16 @@ def show(folder: Path, display: Display) -> None:
     if "threshold_DSC" in found:
         threshold = found["threshold_DSC"]
         display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
+    if "majority" in found:
+        display.line(majority_line(found["majority"]))
+
+
+def majority_line(found: Mapping[str, Any]) -> str:
+    """What the commonest class of the training part scores, as a sentence."""
+    return (
+        f"For comparison, giving every picture the commonest training class, {found['class']}: accuracy "
+        f"{found['accuracy']:.4f}, balanced accuracy {found['balanced_accuracy']:.4f}, macro F1 {found['f1']:.4f}."
+    )
 
 
 def show_folds(folds: Folds, display: Display) -> None:
@@ -254,9 +296,11 @@ def _show_cases(document: ScoresDocument, baseline: Sequence[dict[str, Any]], di
 
 def hint(path: Path, overrides: Sequence[str], run: Run, config: Config, display: Display) -> None:
     """Where the results lie, and two commands to go on with."""
+    of_labels = build.build_adapter(config.data).kind == "label"
+    last = "mistakes.png" if of_labels else "overlays/"
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
     display.line(
-        f"pictures: {run.figures / 'curves.png'}, class_curves.png, confusion.png and others beside it, overlays/"
+        f"pictures: {run.figures / 'curves.png'}, class_curves.png, confusion.png and others beside it, {last}"
     )
     kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
     acw = ["model.acw=true"] if config.model.acw is True else []

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import mean, stdev
 
-from segloss.aggregation import AGGREGATIONS, CLASS_SCORES, METRICS, AggregationName
-from segloss.document import ScoresDocument
+from segloss.aggregation import (
+    AGGREGATIONS,
+    CLASS_SCORES,
+    LABEL_CLASS_SCORES,
+    LABEL_METRICS,
+    METRICS,
+    SHOTS,
+    AggregationName,
+)
+from segloss.document import TITLES, ScoresDocument
 
 from ..console.display import percent
 from ..console.sections import Section
@@ -20,6 +28,9 @@ def score_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
         title: of the first table.
     """
     header = document.header
+    if header.kind == "label":
+        yield from _label_tables(document, title)
+        return
     rows = []
     for name in AGGREGATIONS:
         found = document.aggregations[name]
@@ -34,9 +45,33 @@ def score_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
         yield _surfaces(document)
 
 
+def _label_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
+    """The scores of pictures with one label, and those of each class."""
+    header, found = document.header, document.aggregations["dataset"]
+    scores = {"accuracy": found["accuracy"], "error": None if found["accuracy"] is None else 1 - found["accuracy"]}
+    scores |= {"top-5": found["top5"]} if found["top5"] is not None else {}
+    scores |= {"balanced accuracy": found["balanced_accuracy"], "macro F1": found["f1"]}
+    scores |= {f"{shot}-shot": found[shot] for shot in SHOTS if header.class_images is not None}
+    row = ["all", *map(percent, scores.values()), str(found["units"])]
+    yield Section(title, columns=["images", *scores, "images in all"], rows=[row])
+    tested = [0 if document.confusion is None else sum(counts) for counts in document.confusion or ()]
+    trained: Sequence[int | None] = header.class_images or [None] * len(header.classes)
+    rows = [
+        [
+            name,
+            *("-" if count is None else str(count) for count in counts),
+            *(percent(one[k]) for k in LABEL_CLASS_SCORES),
+        ]
+        for (name, one), *counts in zip(found["classes"].items(), trained, tested, strict=True)
+    ]
+    yield Section("by class", columns=["class", "training images", "images", "F1", "precision", "recall"], rows=rows)
+
+
 def rules(document: ScoresDocument) -> list[str]:
     """What the means are over, and what becomes of absent classes and surfaces."""
     header = document.header
+    if header.kind == "label":
+        return [f"{header.rule} Many-shot: classes with more than 100 training images, few-shot: with fewer than 20."]
     left_out = f"without {header.background}" if header.background else "over all classes"
     lines = [f"means {left_out}; grid: {header.grid}. {header.rule}"]
     lines += [] if header.adjust is None else [f"scores.adjust: {header.adjust.in_words(header.classes)}."]
@@ -63,10 +98,13 @@ def _surfaces(document: ScoresDocument) -> Section:
 def by_fold(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Section:
     """A table of the folds with their mean and standard deviation."""
     found = [document.aggregations[aggregation] for document in documents]
+    of_labels = documents[0].header.kind == "label"
+    metrics = LABEL_METRICS if of_labels else METRICS
     rows = [
-        [f"{fold}", str(one["units"]), *(percent(one[metric]) for metric in METRICS)] for fold, one in enumerate(found)
+        [f"{fold}", str(one["units"]), *(percent(one[metric]) for metric in metrics)] for fold, one in enumerate(found)
     ]
-    defined = [[value for one in found if (value := one[metric]) is not None] for metric in METRICS]
+    defined = [[value for one in found if (value := one[metric]) is not None] for metric in metrics]
     rows.append(["mean", "", *(percent(mean(column) if column else None) for column in defined)])
     rows.append(["sd", "", *(percent(stdev(column) if len(column) > 1 else None) for column in defined)])
-    return Section(f"by fold, aggregation: {aggregation}", columns=["fold", "units", *METRICS], rows=rows)
+    title, units = ("by fold", "images") if of_labels else (f"by fold, aggregation: {aggregation}", "units")
+    return Section(title, columns=["fold", units, *(TITLES.get(metric, metric) for metric in metrics)], rows=rows)

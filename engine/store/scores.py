@@ -14,7 +14,8 @@ from .files import read_json
 
 NEEDED = (
     "needed are header.classes and cases, a row for each case and class with case, class, tp, fp and fn, or DSC alone; "
-    "an aggregation may be left out"
+    "an aggregation may be left out; of pictures with one label case, label and predicted, and "
+    "header.kind: label"
 )
 
 
@@ -37,7 +38,7 @@ def read_scores(path: Path, own: bool = True, missing: Callable[[], dict[str, An
         document = ScoresDocument.from_json(content)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: no scores of the form that is compared: {error}; {NEEDED}") from error
-    if own and len(document.aggregations) < len(AGGREGATIONS):
+    if own and document.pictures is None and len(document.aggregations) < len(AGGREGATIONS):
         absent = ", ".join(name for name in AGGREGATIONS if name not in document.aggregations)
         raise UsageError(f"{path}: holds no scores by {absent}; restore it or score the run again")
     return document

@@ -67,7 +67,7 @@ class SharesProbe:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and masks of one size, on the device."""
         probed = [datasets.centre(self.samples[index], self.window) for index in self.indices]
-        for shape, equal in groupby(probed, key=lambda pair: pair[1].shape):
+        for shape, equal in groupby(probed, key=lambda pair: pair[0].shape[1:]):
             run, most = list(equal), max(1, min(self.batch_size, PIXELS // shape.numel()))
             for start in range(0, len(run), most):
                 images, masks = map(torch.stack, zip(*run[start : start + most], strict=True))

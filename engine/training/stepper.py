@@ -16,7 +16,7 @@ from models import SegmentationModel
 
 from ..configuration import build
 from ..configuration.config import Config
-from ..configuration.optim import scheduled
+from ..configuration.optim import scheduled, warmup_steps
 from ..processes import ranks
 from .guard import Guard
 
@@ -44,7 +44,7 @@ class Stepper:
         network: Any = torch.compile(model) if self.config.compile else model
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
-        warmup = config.optim.schedule.warmup if config.optim.schedule else 0
+        warmup = warmup_steps(config.optim.schedule.warmup if config.optim.schedule else 0, steps)
         self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
 
     def take(self, group: Sequence[datasets.PackedSample]) -> Tensor:

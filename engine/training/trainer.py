@@ -24,8 +24,9 @@ from ..experiment.run import Run
 from ..processes import ranks
 from ..processes.determinism import refusals
 from ..processes.signals import Stop, Stopped
-from ..scoring.evaluation import Loaders, score
+from ..scoring.evaluation import Loaders
 from ..scoring.memory import is_out_of_memory, out_of_memory_explained
+from ..scoring.part import score_part
 from ..store.checkpoint import (
     Checkpoint,
     Snapshot,
@@ -274,7 +275,7 @@ class Trainer:
             return
         try:
             with self.stop.interrupts(), out_of_memory_explained():
-                scores = score(
+                scores = score_part(
                     self.stepper.forward, "val", self.validated, self.fabric, loaders=self.validation_loaders
                 ).aggregations()
         except Stopped:

@@ -12,6 +12,7 @@ from ..ablation.conclusion import verdict_sections
 from ..ablation.documents import arms_of, method, option_keys, scores_files
 from ..ablation.matching import matched
 from ..ablation.verdicts import compare_arms
+from ..configuration.config import FRACTIONS
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
@@ -42,7 +43,8 @@ def compare(
         b: what it is compared with.
         reference: the masks that folders of masks are scored against.
         overrides: what masks, and the scores of other programs, mean; see `Options`.
-        smallest: the difference that would matter: a number, of DSC and IoU, or `DSC=0.01,HD95=1`; None for the usual.
+        smallest: the difference that would matter: a number, of scores that are fractions, or `DSC=0.01,HD95=1`; None
+            for the usual.
         html: a page to be written, with the same cases side by side; None for none.
         display: where the verdicts are shown.
 
@@ -121,11 +123,11 @@ def _smallest(given: str | None) -> dict[str, float]:
     if given is None:
         return SMALLEST
     try:
-        pairs = [one.split("=") for one in given.split(",")] if "=" in given else [["DSC", given], ["IoU", given]]
+        pairs = [one.split("=") for one in given.split(",")] if "=" in given else [[s, given] for s in FRACTIONS]
         found = {score: float(value) for score, value in pairs}
     except ValueError:
         found = {}
-    bad = [score for score, value in found.items() if not 0 < value < (1 if score in ("DSC", "IoU") else np.inf)]
+    bad = [score for score, value in found.items() if not 0 < value < (1 if score in FRACTIONS else np.inf)]
     if not found or bad or not found.keys() <= SMALLEST.keys():
         raise UsageError(
             f"--smallest: a number between 0 and 1, or some of {', '.join(SMALLEST)}, such as DSC=0.01,HD95=1 (in mm); "

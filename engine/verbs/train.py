@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -178,7 +179,10 @@ def fit(
         trainer.fit(epochs)
     if trainer.complete:
         parameters = sum(one.numel() for one in trainer.stepper.model.parameters())
-        done = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch, "parameters": parameters}
+        done: dict[str, Any] = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch}
+        done["parameters"] = parameters
+        if experiment.adapter.kind == "label":
+            done["class_images"] = experiment.class_images
         run.write_json(TRAINED, done)
     ranks.barrier()  # the best checkpoint is there
 
@@ -201,6 +205,9 @@ def fit_trial(experiment: Experiment, run: Run, fabric: Fabric, display: Display
 def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
     """Score the chosen checkpoint once on the test part, and write all that is known of it; the scores come last."""
     config, adapter = experiment.config, experiment.adapter
+    if adapter.kind == "label":
+        _score_labels(experiment, run, fabric, display, stop)
+        return
     with stop.interrupts():
         snapshots = CaseSnapshots(
             experiment.samples("test"), len(adapter.classes), datasets.background_index(adapter.classes)
@@ -212,6 +219,20 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
         if fabric.is_global_zero:
             results.draw(run, experiment, fabric, model, scores.document, display)
             snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
+    if fabric.is_global_zero:
+        if baselines := results.baselines(experiment):
+            run.write_json("baseline.json", baselines)
+        run.write_json("split.json", run.training.read_json("split.json"))
+        results.write(run.path, scores)
+    ranks.barrier()  # all is written
+
+
+def _score_labels(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
+    """`score_held_out` of pictures with one label."""
+    with stop.interrupts():
+        model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display)
+        if fabric.is_global_zero:
+            results.draw(run, experiment, fabric, model, scores.document, display)
     if fabric.is_global_zero:
         if baselines := results.baselines(experiment):
             run.write_json("baseline.json", baselines)
@@ -269,13 +290,16 @@ def _describe(experiment: Experiment, display: Display) -> None:
     for part, cases in experiment.data.parts.items():
         groups = len({cached.case.group for cached in cases})
         images = sum(cached.original[0] for cached in cases)
-        display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+        if experiment.adapter.kind != "label":
+            display.line(f"{part}: {images} images of {len(cases)} cases in {groups} groups")
+        else:
+            display.line(f"{part}: {images} images" + (f" in {groups} groups" if groups < images else ""))
     if ground := datasets.looks_like_background(experiment.adapter.classes):
         display.line(f"warning: no class is named background, so {ground!r} counts as foreground; see data.labels")
     for line in lacking_classes(experiment):
         display.line(f"warning: {line}")
     files = [cached.path for cases in experiment.data.parts.values() for cached in cases]
-    size = sum(file.stat().st_size for file in files)
+    size = sum(file.stat().st_size for file in {*files})
     display.line(f"cache: {size / 2**20:.1f} MiB of {len(files)} cases in {files[0].parent}")
 
 
@@ -288,11 +312,12 @@ def lacking_classes(experiment: Experiment) -> list[str]:
         counted = [index for index in range(len(classes)) if index != experiment.background]
         absent = [classes[index] for index in counted if cases and not pixels[index]]
         if absent:
+            held = "image" if experiment.adapter.kind == "label" else "pixel"
             kept = part == "val" and len(absent) == len(counted)
             last = "; it cannot tell which epoch is best, so the last one is kept" if kept else ""
             lines.append(
-                f"no pixel of {', '.join(absent)} in the {part} part: there, predicting it scores 0 and not predicting "
-                f"it is left out of the means{last}; see data.split"
+                f"no {held} of {', '.join(absent)} in the {part} part: there, predicting it scores 0 and not "
+                f"predicting it is left out of the means{last}; see data.split"
             )
     return lines
 

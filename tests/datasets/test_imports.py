@@ -12,13 +12,17 @@ LABELS = '{"background": 0, "gland": 1}'
 ADAPTERS = {
     "camvid": 'CamVid("data")',
     "camvid701": 'CamVid701("data")',
+    "cifar10": 'Cifar10("data")',
+    "cifar100": 'Cifar100("data")',
     "cityscapes": 'Cityscapes("data")',
     "dicom": f'Dicom("data", labels={LABELS})',
     "folder": f'Folder("data", {LABELS})',
     "nifti": f'NiftiFolder("data", "{{name}}.nii", "{{name}}_seg.nii", {LABELS})',
     "phantom": "Phantom()",
     "phantom of DICOM": 'Phantom(form="mr_series")',
+    "pictures": 'Pictures("data", ["cat", "dog"])',
     "promise12": 'Promise12("data")',
+    "shapes": "Shapes()",
     "trus": 'Trus("data")',
 }
 

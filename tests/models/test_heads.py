@@ -43,7 +43,7 @@ def test_cosine_logits_are_in_minus_one_to_one_and_train(name):
     model = build(name, head="cosine").train()
     logits = model(100 * torch.randn(2, 3, 64, 64))
     assert float(logits.detach().abs().max()) <= 1 + 1e-5
-    nn.functional.cross_entropy(30 * logits, torch.randint(0, 4, (2, 64, 64))).backward()
+    nn.functional.cross_entropy(30 * logits, torch.randint(0, 4, (2, *logits.shape[-2:]))).backward()
     for head in model.heads:
         layer = model.get_submodule(head)
         assert isinstance(layer, CosineHead)

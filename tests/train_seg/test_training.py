@@ -158,7 +158,7 @@ def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch)
         return SimpleNamespace(aggregations=lambda: found)
 
     scripted = iter([value for value in (0.1, 0.5, 0.4, 0.6, 0.3, 0.2, 0.9) for _ in range(3)])
-    monkeypatch.setattr("engine.training.trainer.score", score)
+    monkeypatch.setattr("engine.training.trainer.score_part", score)
     made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2")
     made.fit()
     assert [entry["score"] for entry in log(made.run.path)] == [0.1, 0.5, 0.4, 0.6, 0.3, 0.2]

@@ -29,7 +29,7 @@ from engine.ablation.record import Record
 from engine.ablation.score_tables import beside_paper, score_by_seed, scores_of
 from engine.ablation.verdicts import COLUMNS, compare_arms
 from engine.configuration.build import build_network
-from engine.configuration.config import PaperSection, TuneSection
+from engine.configuration.config import FRACTIONS, PaperSection, TuneSection
 from engine.console.display import Display
 from engine.console.sections import Section
 from engine.console.writing import latex, markdown
@@ -143,7 +143,7 @@ def test_the_smallest_difference_is_one_number_or_one_a_score(shared):
     of = {
         given: Ablation.load(shared, [f"ablation.smallest={given}"]).section.smallest for given in ("0.02", "{HD95: 3}")
     }
-    assert of["0.02"].model_dump() == {**SMALLEST, "DSC": 0.02, "IoU": 0.02}
+    assert of["0.02"].model_dump() == {**SMALLEST, **dict.fromkeys(FRACTIONS, 0.02)}
     assert of["{HD95: 3}"].model_dump() == {**SMALLEST, "HD95": 3}
 
 

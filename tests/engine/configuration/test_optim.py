@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from engine.configuration.optim import OPTIMIZERS, SCHEDULES, scheduled
+from engine.configuration.optim import OPTIMIZERS, SCHEDULES, scheduled, warmup_steps
 
 L = torch.optim.lr_scheduler
 
@@ -46,6 +46,7 @@ def test_the_papers_schedule_by_hand():
 
 
 def test_warm_up_rises_linearly():
+    assert warmup_steps("2 epochs", 4) == 8
     assert ours("constant", warmup=3)[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 

@@ -230,7 +230,7 @@ def test_out_of_memory_while_scoring(program, camvid_yaml, monkeypatch):
     def score(*_, **named):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nmore")
 
-    monkeypatch.setattr("engine.training.trainer.score", score)
+    monkeypatch.setattr("engine.training.trainer.score_part", score)
     said = program("train", camvid_yaml, check=2).stderr
     assert said.startswith("out of memory while scoring (CUDA out of memory. Tried to allocate 9.00 GiB.); predict")
     assert said.count("\n") == 1

@@ -85,7 +85,7 @@ def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypat
             signal.raise_signal(signal.SIGTERM)
         return score(*arguments, **named)
 
-    monkeypatch.setattr("engine.training.trainer.score", stopped_once)
+    monkeypatch.setattr("engine.training.trainer.score_part", stopped_once)
     with Stop() as stop:
         cut = trainer(camvid_yaml, "name=cut")
         cut.stop = stop

@@ -1,0 +1,129 @@
+"""Pictures with one label on disk, many in a file: opening a file for each would take longer than reading it.
+
+A safetensors file holds the pixels of its pictures one after the other, and of each its grid, what it is normalised by,
+its digest and its checksum. A label is that of the case, and is not stored.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .cached import DAMAGED, CachedCase, Files
+from .case import Case
+from .errors import DataError
+from .files import write_atomically
+
+BYTES, MOST = 2**26, 2**14
+"""Of the pixels of a file, and its pictures, at most."""
+DTYPES = ("uint8", "float32")
+
+
+class Packed(NamedTuple):
+    """A decoded picture.
+
+    Attributes:
+        image: `(1, rows, columns, channels)` on the network's grid.
+        mean: one number a channel; see `CachedCase`.
+        deviation: one number a channel.
+        digest: SHA-256 of the image's decoded pixels.
+    """
+
+    image: NDArray[Any]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class PackedCase(CachedCase):
+    """A picture with one label in a file of many.
+
+    Attributes:
+        start: its first byte among the pixels of the file.
+        dtype: of its pixels.
+    """
+
+    start: int
+    dtype: str
+
+    def _read(self, name: str, start: int, stop: int, files: Files | None = None) -> NDArray[Any]:
+        if name != "image":
+            return np.full((1, 1, 1), self.case.label, np.uint8)[start:stop]
+        shape = (*self.shape, len(self.mean))
+        size = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
+        with self._opened(files) as file:
+            stored: NDArray[np.uint8] = file.get_slice("pixels")[self.start : self.start + size]
+        if len(stored) != size or zlib.crc32(stored.tobytes()) != self.checksums[0][0]:
+            raise DataError(f"{self.path}: {DAMAGED}")
+        return stored.view(self.dtype).reshape(shape)[start:stop]
+
+
+def write_pack(path: Path, pictures: Iterable[Packed]) -> None:
+    """Write a file; a `DataError` where the disk is full."""
+    found = list(pictures)
+    pixels = [np.ascontiguousarray(one.image).reshape(-1).view(np.uint8) for one in found]
+    tensors: dict[str, NDArray[Any]] = {
+        "pixels": np.concatenate(pixels),
+        "starts": np.cumsum([0, *map(len, pixels)][:-1], dtype=np.int64),
+        "shapes": np.array([one.image.shape for one in found], dtype=np.int64),
+        "dtypes": np.array([DTYPES.index(one.image.dtype.name) for one in found], dtype=np.uint8),
+        "means": np.array([one.mean for one in found], dtype=np.float64),
+        "deviations": np.array([one.deviation for one in found], dtype=np.float64),
+        "digests": np.array([list(bytes.fromhex(one.digest)) for one in found], dtype=np.uint8),
+        "checksums": np.array([zlib.crc32(one.tobytes()) for one in pixels], dtype=np.int64),
+    }
+    write_atomically(path, save(tensors), durable=False)
+
+
+def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCase] | None:
+    """The pictures of a file in order; None where it is missing or damaged.
+
+    Args:
+        cases: those that it was written of.
+        path: the file.
+        classes: C.
+    """
+    with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):
+        with safe_open(path, framework="np") as file:
+            names = ("starts", "shapes", "dtypes", "means", "deviations", "checksums")
+            columns = [file.get_tensor(name).tolist() for name in names]
+            digests = [row.tobytes().hex() for row in file.get_tensor("digests")]
+        if any(len(column) != len(cases) for column in (*columns, digests)):
+            return None
+        masks = [zlib.crc32(bytes([label])) for label in range(classes)]
+        one_hot = [tuple(int(index == label) for index in range(classes)) for label in range(classes)]
+        found: list[CachedCase] = []
+        for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, digests, *columns, strict=True):
+            label = case.label or 0
+            found.append(
+                PackedCase(
+                    case=case,
+                    path=path,
+                    shape=(shape[0], shape[1], shape[2]),
+                    original=(1, 1, 1),
+                    spacing=None,
+                    voxel_ml=None,
+                    mean=tuple(mean),
+                    deviation=tuple(deviation),
+                    pixels=one_hot[label],
+                    digest=digest,
+                    remarks=(),
+                    palette={},
+                    counts=((one_hot[label],), (one_hot[label],)),
+                    checksums=((checksum,), (masks[label],), (masks[label],)),
+                    start=start,
+                    dtype=DTYPES[dtype],
+                )
+            )
+        return found
+    return None

@@ -1,0 +1,120 @@
+"""A table of pictures: a CSV file with a line for each, its file and its label."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from .case import PARTS, Part
+from .errors import DataError
+from .formats import STILLS
+from .walk import stays_inside
+
+DELIMITERS = ",;\t"
+NEEDED, OPTIONAL = ("file", "label"), ("part", "group")
+
+
+class Line(NamedTuple):
+    """A line of a table.
+
+    Attributes:
+        at: file and number of the line, for messages.
+        path: the picture.
+        label: the name of its class.
+        part: the part that the table puts it in, or None.
+        group: what must not be split, or None.
+    """
+
+    at: str
+    path: Path
+    label: str
+    part: Part | None
+    group: str | None
+
+
+def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
+    """The lines of a table of UTF-8, with commas, semicolons or tabs between its columns.
+
+    A file may be named without its suffix.
+
+    Args:
+        root: the folder that the table and its files are below.
+        name: of the table.
+        columns: what the columns `file`, `label`, `part` and `group` are called, where not so.
+
+    Raises:
+        DataError: a file that is missing or outside of the root, a column that is missing, a cell that is empty, a
+            picture that stands there twice.
+    """
+    path = _below(root, name, "data.table")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file (data.table)") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a table in UTF-8 ({error}); save it as CSV in UTF-8") from error
+    head = text.split("\n", 1)[0]
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=head.count), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from error
+    names = [cell.strip() for cell in rows[0]] if rows else []
+    places = _places(path, names, columns)
+    lines: list[Line] = []
+    seen: dict[Path, str] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        at = f"{path}:{number}"
+        if len(row) != len(names):
+            raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as in the first line")
+        cells = {key: row[place].strip() for key, place in places.items()}
+        if empty := [key for key, cell in cells.items() if not cell and key != "group"]:
+            raise DataError(f"{at}: no {empty[0]} (column {names[places[empty[0]]]!r}); fill it in, or remove the line")
+        if cells.get("part", PARTS[0]) not in PARTS:
+            raise DataError(f"{at}: the part {cells['part']!r} is none of {', '.join(PARTS)}")
+        picture = _existing(_below(root, cells["file"], at), at)
+        if (first := seen.setdefault(picture, at)) != at:
+            raise DataError(f"{at}: {picture} stands in {first} already; keep one of the lines")
+        part = cast("Part | None", cells.get("part"))
+        lines.append(Line(at, picture, cells["label"], part, cells.get("group") or None))
+    return lines
+
+
+def _places(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """The column of each of file, label, part and group that there is."""
+    places = {}
+    for key in (*NEEDED, *OPTIONAL):
+        name = columns.get(key, key)
+        if names.count(name) == 1:
+            places[key] = names.index(name)
+        elif key in NEEDED or key in columns:
+            found = "twice" if name in names else "missing"
+            raise DataError(
+                f"{path}: the column {name!r} is {found}; the columns are {', '.join(map(repr, names)) or 'none'}; say "
+                f"which is which with data.columns: {{{key}: NAME}}"
+            )
+    return places
+
+
+def _below(root: Path, name: str, at: str) -> Path:
+    """A path below the root; a `DataError` where it leads elsewhere."""
+    name = name.replace("\\", "/")
+    if not stays_inside(root, name):
+        raise DataError(f"{at}: {name} lies outside of {root}; name files below data.root")
+    return root / name
+
+
+def _existing(path: Path, at: str) -> Path:
+    """A picture's file, whose suffix may have been left out; a `DataError` where there is none, or several."""
+    if path.suffix.lower() in STILLS:
+        if path.is_file():
+            return path
+        raise DataError(f"{at}: {path}: no such file")
+    found = [one for suffix in STILLS for one in [path.with_name(path.name + suffix)] if one.is_file()]
+    if len(found) != 1:
+        what = "several images of this name" if found else "no image of this name"
+        raise DataError(f"{at}: {path}: {what}; expected one of {', '.join(STILLS)}")
+    return found[0]

@@ -1,0 +1,61 @@
+"""The classes of pictures that no data set knows: a run's network on files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+import datasets
+from datasets.cache import refuse_non_finite
+from datasets.grid import network_shape, resize_image
+from datasets.samples import normalised
+from segloss.aggregation import TOP
+from segloss.base import Activation
+
+from ..configuration import build
+from ..configuration.config import Config
+from .inference import infer
+
+NAME = "predictions.csv"
+
+
+@torch.no_grad()
+def predict_label(
+    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: Activation
+) -> list[tuple[str, float | None]]:
+    """The five most probable classes of an image file with their probabilities, the first one first.
+
+    Args:
+        path: a still.
+        model: the trained network, set up by Fabric, in evaluation mode.
+        adapter: reads the file as it reads the images of its data set.
+        config: of the run: the network's grid, the normalisation, how to infer.
+        fabric: the device and the precision.
+        activation: what makes probabilities of the logits; None for them where nothing does.
+
+    Raises:
+        DataError: the file is unreadable.
+    """
+    image = adapter.read_image(path).array
+    refuse_non_finite(image, path)
+    scaled = build.build_normalisation(config.data.normalise, adapter)(image)
+    slices, rows, columns = image.shape[:3]
+    seen = resize_image(scaled.image, network_shape((slices, rows, columns), None, config.data.size, None))
+    one = torch.from_numpy(normalised(seen[0], scaled.mean, scaled.deviation))
+    logits = infer(model, fabric.to_device(one.unsqueeze(0)), config.scores).flatten()
+    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
+    top = torch.sort(logits, descending=True, stable=True).indices[:TOP].tolist()
+    return [(adapter.classes[index], None if activation == "none" else float(shares[index])) for index in top]
+
+
+def row(name: str, found: Sequence[tuple[str, float | None]]) -> dict[str, Any]:
+    """A line of predictions.csv: the file, its class with the probability, then the second to the fifth."""
+    line: dict[str, Any] = {"file": name}
+    for place, (label, share) in enumerate(found, start=1):
+        end = "" if place == 1 else f"_{place}"
+        line |= {f"class{end}": label, f"probability{end}": None if share is None else round(share, 6)}
+    return line

@@ -1,0 +1,194 @@
+"""Runs of pictures with one label: trained, scored, predicted, compared; what does not fit them is refused."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from engine.scoring.pooling import pooled
+from segloss.document import ScoresDocument
+
+metrics = pytest.importorskip("sklearn.metrics")
+
+YAML = """\
+name: small
+data:
+  {name: shapes, train: 12, test: 5, workers: 0, imbalance: {kind: long_tail, factor: 4},
+   split: {kind: official, val: 10}}
+model: {name: resnet_cifar, depth: 8}
+loss: {name: ce}
+optim: {name: adam, lr: 3e-3}
+train: {epochs: 1, batch_size: 16, device: cpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, module_program):
+    """A folder with a finished run of a few seconds."""
+    path = tmp_path_factory.mktemp("labels")
+    (path / "run.yaml").write_text(YAML)
+    trained = module_program("train", "run.yaml", check=0, cwd=path)
+    (path / "output.txt").write_text(trained.stdout)
+    return path
+
+
+def visible(path):
+    """The text of a page, without its script and its pictures."""
+    return re.sub(r"(?s)<script.*?</script>|base64,[^\"]*", "", path.read_text())
+
+
+def document(folder):
+    return ScoresDocument.from_json(json.loads((folder / "scores.json").read_text()))
+
+
+def test_the_scores_of_a_run_are_those_of_its_pictures(folder):
+    found = document(folder / "runs/small")
+    assert (found.header.kind, str(found.header.primary), found.header.units) == ("label", "accuracy", "images")
+    assert len(found.pictures) == 50
+    assert found.header.class_images[0] >= 4 * found.header.class_images[-1] > 0
+    true, guess = [one.label for one in found.pictures], [one.predicted for one in found.pictures]
+    scores = found.aggregations["dataset"]
+    assert scores["accuracy"] == pytest.approx(metrics.accuracy_score(true, guess))
+    assert scores["f1"] == pytest.approx(metrics.f1_score(true, guess, average="macro"))
+    assert scores["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(true, guess))
+    rows = list(csv.DictReader((folder / "runs/small/cases.csv").open()))
+    assert [(row["label"], row["predicted"]) for row in rows] == list(zip(true, guess, strict=True))
+    entry = json.loads((folder / "runs/small/log.jsonl").read_text().splitlines()[-1])
+    assert entry["score"] == entry["validation"]["dataset"]["accuracy"]
+
+
+def test_output_and_page_speak_of_images(folder):
+    output = (folder / "output.txt").read_text()
+    page = visible(folder / "runs/small/report.html")
+    assert (
+        "giving every picture the commonest training class, disc: accuracy 0.1000, balanced accuracy 0.1000" in output
+    )
+    assert "train: " in output
+    for text in (output, page):
+        assert "balanced accuracy" in text
+        assert "mDSC" not in text
+        assert "share of the pixels" not in text
+    assert (folder / "runs/small/figures/mistakes.png").is_file()
+    assert not (folder / "runs/small/cases").exists()
+
+
+def test_evaluate_gives_the_same_scores_and_knows_the_training_pictures(folder, module_program):
+    module_program("evaluate", "runs/small", check=0, cwd=folder)
+    again = document(folder / "runs/small/evaluation-test-best-original")
+    assert again.to_json() == document(folder / "runs/small").to_json()
+
+
+def test_predict_writes_the_five_most_probable_classes(folder, module_program):
+    images = sorted((folder / "data/shapes").rglob("test/ring/*.png"))
+    (folder / "new").mkdir()
+    for image in images:
+        (folder / "new" / image.name).write_bytes(image.read_bytes())
+    (folder / "new/damaged.png").write_bytes(b"no image")
+    found = module_program("predict", "runs/small", "new", "--out", "found", check=2, cwd=folder)
+    assert "damaged.png: not a readable image" in found.stderr + found.stdout
+    rows = list(csv.DictReader((folder / "found/predictions.csv").open()))
+    scored = {one.case: one for one in document(folder / "runs/small").pictures}
+    assert [row["file"] for row in rows] == [image.name for image in images]
+    for row, image in zip(rows, images, strict=True):
+        one = scored[f"test/ring/{image.stem}"]
+        assert row["class"] == one.predicted
+        assert float(row["probability"]) == pytest.approx(one.probability, abs=1e-4)
+        five = [row["class"], *(row[f"class_{place}"] for place in range(2, 6))]
+        assert len(set(five)) == 5
+        assert ("ring" in five) == one.top5
+    refused = module_program("predict", "runs/small", "new", "--out", "x", "--probabilities", check=2, cwd=folder)
+    assert "--probabilities is for masks" in refused.stderr + refused.stdout
+
+
+def test_check_counts_images(folder, module_program):
+    found = module_program("check", "run.yaml", check=0, cwd=folder).stdout
+    assert "images of disc" in found
+    assert "pixel" not in found.replace("median_\nfrequency", "")
+
+
+def test_two_runs_are_compared_image_by_image(folder, module_program):
+    """The difference of the accuracies, and its p of a sign-flip test, which is McNemar's exact test for one seed."""
+    rng = np.random.default_rng(0)
+    written = json.loads((folder / "runs/small/scores.json").read_text())
+    classes = written["header"]["classes"]
+    right = 0
+    for index, row in enumerate(written["cases"]):
+        row["predicted"] = row["label"] if index % 2 else str(rng.choice([c for c in classes if c != row["label"]]))
+        right += row["predicted"] == row["label"]
+    (folder / "other.json").write_text(json.dumps(written))
+    found = module_program("compare", "other.json", "runs/small", check=0, cwd=folder).stdout
+    ours = document(folder / "runs/small").aggregations["dataset"]["accuracy"]
+    assert f"{right / 50 - ours:+.4f}" in found
+    assert "50 images" in found
+    assert "disc recall" in found
+    written["cases"][0]["label"] = next(c for c in classes if c != written["cases"][0]["label"])
+    (folder / "foreign.json").write_text(json.dumps(written))
+    refused = module_program("compare", "foreign.json", "runs/small", check=2, cwd=folder)
+    assert "(1 images differ): not scored against the same labels" in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model={name: unet}", "unet is for masks, but shapes holds one label a picture; use resnet_cifar, classifier"),
+        ("loss={name: lovasz}", "lovasz is for masks, but a picture here has one label"),
+        ("loss={name: dice, per_image: true}", "dice is for masks"),
+        ("loss={name: topk}", "topk is for masks"),
+        ("loss={name: ce, class_weights: median_frequency}", "median_frequency is 1 for every class"),
+        ("scores.window=[8, 8]", "window: is for masks"),
+        ("scores.largest_component=true", "largest_component: is for masks"),
+        ("scores.grid=network", "grid: is for masks"),
+        ("scores.primary={metric: mIoU, aggregation: dataset}", "allowed: accuracy, balanced_accuracy, f1"),
+        ("scores.primary={metric: f1, aggregation: case}", "aggregation: is for masks"),
+        ("data.slices=foreground", "slices: is for volumes, but shapes holds pictures with one label"),
+        ("data.spacing=[1, 1, 1]", "spacing: is for volumes"),
+        ("train.upsampled_loss=true", "upsampled_loss: is for masks"),
+        ("train.batch_size=1", "train.batch_size: 1 is one label a step"),
+        ("data.imbalance={kind: step, factor: 9, largest: 5}", "leaves the rarest class nothing"),
+    ],
+)
+def test_what_does_not_fit_one_label_is_refused(folder, module_program, override, message):
+    found = module_program("train", "run.yaml", "name=other", override, check=2, cwd=folder)
+    assert message in found.stderr + found.stdout
+
+
+def test_what_is_for_one_label_does_not_fit_masks(program, camvid_yaml, tmp_path):
+    for override, message in (
+        (
+            "model={name: resnet_cifar}",
+            "is for one label a picture, but camvid holds masks; use deeplabv3plus",
+        ),
+        ("scores.primary={metric: accuracy}", "allowed: mDSC, mIoU"),
+        ("scores.primary={metric: mIoU}", "aggregation: missing"),
+        ("data.imbalance={kind: step, factor: 2}", "imbalance: is for pictures with one label"),
+    ):
+        found = program("train", camvid_yaml, override, check=2, cwd=tmp_path)
+        assert message in found.stderr + found.stdout
+
+
+def test_arms_of_labels(folder, module_program):
+    """Two arms of one epoch: a table of accuracies, verdicts by class, and a page without the words of masks."""
+    arms = "ablation: {baseline: ce, arms: {ce: {}, dice: {loss: [{name: ce}, {name: dice}]}}}"
+    text = YAML.replace("small", "arms").replace("train: 12", "train: 4").replace("test: 5", "test: 2")
+    text = text.replace("imbalance: {kind: long_tail, factor: 4},", "").replace("batch_size: 16", "batch_size: 32")
+    (folder / "ablation.yaml").write_text(f"{text}{arms}\n")
+    found = module_program("ablate", "ablation.yaml", check=0, cwd=folder).stdout
+    assert "scores of the held-out images" in found
+    assert "balanced accuracy" in found
+    page = visible(folder / "runs/arms/report.html")
+    assert "mDSC" not in page
+    assert "accuracy against ce" in page
+
+
+def test_folds_are_pooled_picture_by_picture(folder):
+    one = document(folder / "runs/small")
+    both = pooled([one, one], [[], []])
+    assert both.header.folds == 2
+    assert both.header.class_images == one.header.class_images
+    assert len(both.pictures) == 2 * len(one.pictures)
+    assert {row.fold for row in both.rows} == {0, 1}
+    assert both.aggregations["dataset"]["f1"] == one.aggregations["dataset"]["f1"]
+    again = ScoresDocument.from_json(json.loads(json.dumps(both.to_json())))
+    assert again.to_json() == both.to_json()
