@@ -112,12 +112,13 @@ class UnifiedFocalLoss(SegmentationLoss):
     Not for overlapping classes. Over micro-batches and ranks it can only be averaged.
 
     Args:
-        lambda_: λ, in [0, 1], the share of the part of overlaps.
-        delta: δ, in [0, 1]; above ½ a missed pixel costs more than a false one.
-        gamma: γ, in [0, 1): 0 gives the sum of a weighed cross entropy and `tversky`.
+        lambda_: the share λ of the part of overlaps, in [0, 1].
+        delta: the share δ of missed pixels, in [0, 1]; above ½ a missed pixel costs more than a false one.
+        gamma: the exponent γ, in [0, 1): 0 gives the sum of a weighed cross entropy and `tversky`.
         symmetric: treat all classes alike in the powers.
         smooth: ≥ 0, added to numerator and denominator of TI.
-        per_image, classes: see `RegionLoss`, of the part of overlaps.
+        per_image: one fraction an image instead of one for the batch, in the part of overlaps.
+        classes: those that the part of overlaps averages over: `present` in the reference, or `all`.
         class_weights, num_classes, class_counts, ignore_index: see `RegionLoss`, of the part of overlaps.
         reduction: `mean` or `sum`.
 
