@@ -48,8 +48,13 @@ class Measure(NamedTuple):
     def title(self) -> str:
         """As tables call it."""
         if self.score in LABEL_METRICS:
-            return TITLES.get(self.score, self.score)
+            return self.words
         return f"m{self.score}" if self.name is None else f"{self.name} {self.score}"
+
+    @property
+    def words(self) -> str:
+        """The score without its class."""
+        return TITLES.get(self.score, self.score) if self.score in LABEL_METRICS else self.score
 
     @property
     def unit(self) -> str:

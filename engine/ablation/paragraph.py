@@ -35,7 +35,7 @@ def statistical_analysis(
     sentences = [
         _outcome(first, compared, arms),
         *_tuning(tune),
-        *_test(first, first.found[compared[0]], tune is not None),
+        *_test(first, first.found[compared[0]], tune is not None and tune.per == "fold"),
         *_others(others),
         f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
         "where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided tests at",
@@ -46,13 +46,15 @@ def statistical_analysis(
 
 def _outcome(first: Verdicts, compared: Sequence[str], arms: Mapping[str, Method]) -> str:
     header, measure, one = first.header, first.measure, first.found[compared[0]]
-    what = f"the mean {measure.score} over {_listed(header.counted)}" if measure.name is None else measure.title
+    of_labels = header.kind == "label"
+    mean = measure.name is None and not of_labels
+    what = f"the mean {measure.score} over {_listed(header.counted)}" if mean else measure.title
     kind = "scans" if header.kind == "volume" else "images"
     who = "patient" if header.kind == "volume" else "group"
     by = (
         f"by {who} (the mean of its {kind})"
         if measure.aggregation == "case"
-        else f"of the pixels of all {kind} together"
+        else f"of {'' if of_labels else 'the pixels of '}all {kind} together"
     )
     documents = next(iter(arms[first.baseline].documents.values()))
     folds = max(len(documents), documents[0].header.folds or 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Verdicts:
     @property
     def margin(self) -> str:
         """The difference that would matter, with its unit."""
-        return f"{self.smallest:g} {self.measure.unit or self.measure.score}"
+        return f"{self.smallest:g} {self.measure.unit or self.measure.words}"
 
     def line(self, arm: str) -> str:
         """A sentence on an arm."""
@@ -194,11 +194,19 @@ def _tested(
     tested = dict(zip(keys, compare.together([found[measure][arm] for measure, arm in keys]), strict=True))
     return {
         measure: {
-            arm: compare.together([one])[0] if arm == noise_floor else tested[measure, arm]
+            arm: _possible(compare.together([one])[0] if arm == noise_floor else tested[measure, arm], measure)
             for arm, one in of_arms.items()
         }
         for measure, of_arms in found.items()
     }
+
+
+def _possible(one: Comparison, measure: Measure) -> Comparison:
+    """Where scores are fractions their differences lie within ±1, which few seeds do not show; infinite ends stay."""
+    if measure.unit or one.low is None or one.high is None:
+        return one
+    low, high = (end if np.isinf(end) else min(max(end, -1.0), 1.0) for end in (one.low, one.high))
+    return replace(one, low=low, high=high)
 
 
 def chance(p_value: float | None) -> str:
