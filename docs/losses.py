@@ -56,6 +56,7 @@ REFERENCES = {
     "Leng 2022": "PolyLoss: a polynomial expansion perspective of classification loss functions, ICLR",
     "Li 2019": "Dual cross-entropy loss for small-sample fine-grained vehicle classification, IEEE TVT 68",
     "Lin 2017": "Focal loss for dense object detection, ICCV",
+    "Liu 2019": "Large-scale long-tailed recognition in an open world, CVPR",
     "Menon 2021": "Long-tail learning via logit adjustment, ICLR",
     "Milletari 2016": "V-Net: fully convolutional neural networks for volumetric medical image segmentation, 3DV",
     "Rahman 2016": "Optimizing intersection-over-union in deep neural networks for image segmentation, ISVC",

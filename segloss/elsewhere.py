@@ -103,7 +103,7 @@ def unknown_loss(noun: str, name: object, allowed: Iterable[str]) -> str:
     """The message for a name that is no loss: what it is here, or that it is not here."""
     if plain_name(name).removesuffix("loss") in MISSING:
         return f"unknown {noun} {name!r}: segloss has no such loss; it has {', '.join(sorted(allowed))}"
-    return unknown(noun, name, allowed, LOSS_NAMES, cutoff=0.7)
+    return unknown(noun, name, allowed, LOSS_NAMES, cutoff=0.65)
 
 
 def unknown_parameter(noun: str, name: object, allowed: Iterable[str]) -> str:

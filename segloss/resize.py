@@ -68,7 +68,6 @@ def _product(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
         return rows @ x @ columns.T
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @cache
 def weights(
     before: int, after: int, mode: str, align_corners: bool, antialias: bool, dtype: torch.dtype, device: torch.device
@@ -92,6 +91,10 @@ def weights(
         else:
             found = F.interpolate(identity, size, mode=mode, align_corners=align_corners, antialias=antialias)
         return found[0, 0].to(device)
+
+
+# what `torch.compiler.assume_constant_result` does, which would import the compiler: seconds, for everyone
+weights._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 class Resize:

@@ -263,8 +263,9 @@ def _parts(config: Config) -> dict[str, Any]:
 
 def _ensemble_problems(section: AblationSection, node: Node, arms: Mapping[str, Config]) -> Iterator[str]:
     """Of arms that are ensembles: each takes the networks of at least two seeds of another."""
-    trained = {_training_key(arm) for arm in arms.values() if not arm.scores.ensemble}
-    for name in [name for name, arm in arms.items() if arm.scores.ensemble]:
+    ensembles = [name for name, arm in arms.items() if arm.scores.ensemble]
+    trained = {_training_key(arm) for name, arm in arms.items() if ensembles and name not in ensembles}
+    for name in ensembles:
         at = f"{node.value['arms'].value[name].at}: ablation.arms.{name}"
         if len(section.seeds or []) < 2:
             yield f"{at}: scores.ensemble takes the networks of two seeds or more; set ablation.seeds"

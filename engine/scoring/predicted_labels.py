@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 import datasets
 from datasets.cache import refuse_non_finite
 from datasets.grid import network_shape, resize_image
-from datasets.samples import normalised
+from datasets.samples import normalised, packed_image
 from segloss.aggregation import TOP
 from segloss.base import Activation
 
@@ -45,8 +45,8 @@ def predict_label(
     scaled = build.build_normalisation(config.data.normalise, adapter)(image)
     slices, rows, columns = image.shape[:3]
     seen = resize_image(scaled.image, network_shape((slices, rows, columns), None, config.data.size, None))
-    one = torch.from_numpy(normalised(seen[0], scaled.mean, scaled.deviation))
-    logits = infer(model, fabric.to_device(one.unsqueeze(0)), config.scores).flatten()
+    packed = (fabric.to_device(one) for one in packed_image(seen[0], scaled.mean, scaled.deviation))
+    logits = infer(model, normalised(*packed).unsqueeze(0), config.scores).flatten()
     shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
     top = torch.sort(logits, descending=True, stable=True).indices[:TOP].tolist()
     return [(adapter.classes[index], None if activation == "none" else float(shares[index])) for index in top]

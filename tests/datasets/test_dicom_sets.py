@@ -85,7 +85,9 @@ def test_predict_writes_other_formats_and_nothing_of_the_patient(trained, module
         if path.is_file():
             assert b"Phantom^" not in path.read_bytes()
             assert b"19500101" not in path.read_bytes()
-    said = module_program("predict", run, folder / "mha/masks", "--out", "none", cwd=folder)
+    (folder / "texts").mkdir()
+    (folder / "texts/notes.txt").write_text("no image")
+    said = module_program("predict", run, folder / "texts", "--out", "none", cwd=folder)
     assert said.returncode == 2
     assert "no image here" in said.stderr
 

@@ -55,6 +55,7 @@ def trainer(path, *overrides, display=None, together=False):
 
 def _work(folder, arguments, save_seconds, environment):
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in front: tests may run in the background
     os.environ.update(environment)
     os.chdir(folder)
     multiprocessing.set_start_method("fork", force=True)  # its loaders are to be its own children

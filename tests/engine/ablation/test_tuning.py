@@ -275,7 +275,7 @@ class Fake:
 @pytest.fixture
 def fake(monkeypatch):
     """Call `ablate` with `Fake` training, which is killed after so many steps."""
-    monkeypatch.setattr("engine.experiment.run.environment", dict)
+    monkeypatch.setattr("engine.experiment.run.environment", lambda _: {})
     monkeypatch.setattr(ablate, "probe", lambda *_: Probe(1.0, 60.0))
     monkeypatch.setattr(ablate, "_conclude", lambda *_: None)
     monkeypatch.setattr(waves, "refuse_few_groups", lambda *_: None)

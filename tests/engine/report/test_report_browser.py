@@ -188,7 +188,7 @@ def test_a_dot_leads_to_its_case(page):
     where = names.index("p4")
     dots = page.locator("circle.linked[aria-label^='p4: ']")
     assert dots.count() == 2  # among the pairs, and among the sorted differences
-    dots.first.click()
+    dots.first.dispatch_event("click")  # dots of equal scores lie over each other
     shown(page, where)
     page.locator(".case").select_option("0")
     shown(page, 0)

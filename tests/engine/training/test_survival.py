@@ -77,7 +77,7 @@ def test_stopped_while_it_validates_a_run_validates_first(camvid_yaml, monkeypat
 
     whole = trainer(camvid_yaml, "name=whole")
     whole.fit()
-    score, calls = engine.training.trainer.score, []
+    score, calls = engine.training.trainer.score_part, []
 
     def stopped_once(*arguments, **named):
         calls.append(1)
@@ -110,20 +110,20 @@ def test_sigterm_is_answered_between_two_steps():
 
 
 def test_ctrl_c_is_answered_like_sigterm_and_twice_at_once():
-    before = signal.getsignal(signal.SIGINT)
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
     with Stop() as stop:
         signal.raise_signal(signal.SIGINT)
         assert (stop.asked, stop.by) == (True, "Ctrl-C")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) == before
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does it for a job in the background
     try:
         with Stop() as stop:
             signal.raise_signal(signal.SIGINT)
             assert not stop.asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, outside)
 
 
 def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):

@@ -102,7 +102,7 @@ def test_a_run_that_was_stopped_while_it_was_scored_is_not_trained_again(single,
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.scoring.checkpoint.score", out_of_memory)
+        patch.setattr("engine.scoring.checkpoint.score_part", out_of_memory)
         said = module_program("train", single, "output=again", check=2, cwd=single.parent).stderr
     assert "out of memory while scoring" in said
     monkeypatch.setattr("engine.training.trainer.Trainer.__init__", out_of_memory)
