@@ -8,9 +8,10 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import unicodedata
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,26 @@ def cannot_write(error: OSError, folder: Path, size: int = 0) -> str:
         need = f"{size / 2**20:.1f} MiB needed, " if size else ""
         return f"the disk is full ({need}{free:.1f} MiB free); free some space and give the same command again"
     return f"cannot be written ({error.strerror}); check the folder's permissions, or choose another one"
+
+
+@contextmanager
+def made_whole(folder: Path) -> Iterator[Path]:
+    """A new folder that takes its place once the block has filled it; where another process was first, that stays.
+
+    Args:
+        folder: the place; a `DataError` where what it lies in cannot be made.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder.parent}: {cannot_write(error, folder.parent)} (data.root)") from error
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as beside:
+        made = Path(beside) / folder.name
+        made.mkdir()
+        yield made
+        try:
+            made.replace(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process has made the same
+                raise
+            shutil.rmtree(made)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +12,7 @@ from numpy.typing import NDArray
 from . import phantom_trus
 from .case import Case, Kind
 from .dicom_folder import Trus
-from .errors import DataError
-from .files import cannot_write
+from .files import made_whole
 from .labels import Labels, Values
 from .listing import Listing
 from .promise12 import Promise12
@@ -93,21 +90,9 @@ class Phantom:
         return self.reader.cases(listing)
 
     def _write(self) -> None:
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.root.parent}: {cannot_write(error, self.root.parent)} (data.root)") from error
-        with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=".making-") as beside:
-            folder = Path(beside) / self.root.name
-            folder.mkdir()
+        with made_whole(self.root) as folder:
             for patient in range(self.patients):
                 write_patient(np.random.default_rng([self.seed, patient]), folder, f"{patient:02d}", self.form)
-            try:
-                folder.replace(self.root)
-            except OSError:
-                if not self.root.is_dir():  # else another process was first, with the same patients
-                    raise
-                shutil.rmtree(folder)
 
 
 def write_patient(rng: np.random.Generator, folder: Path, number: str, form: Form) -> None:

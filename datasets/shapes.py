@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .case import Case, Part
-from .errors import DataError
-from .files import cannot_write
+from .files import made_whole
 from .listing import Listing
 from .pictures import Labelled, Pictures
 
@@ -78,12 +75,7 @@ class Shapes(Labelled):
         return self.reader.cases(listing)
 
     def _write(self) -> None:
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.root.parent}: {cannot_write(error, self.root.parent)} (data.root)") from error
-        with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=".making-") as beside:
-            made = Path(beside) / self.root.name
+        with made_whole(self.root) as made:
             for number, (part, amount) in enumerate(self.amounts.items()):
                 for label, name in enumerate(SHAPES):
                     folder = made / part / name
@@ -91,12 +83,6 @@ class Shapes(Labelled):
                     rng = np.random.default_rng([self.seed, number, label])
                     for index in range(amount):
                         Image.fromarray(make_picture(rng, name)).save(folder / f"{index:05d}.png")
-            try:
-                made.replace(self.root)
-            except OSError:
-                if not self.root.is_dir():  # else another process was first, with the same pictures
-                    raise
-                shutil.rmtree(made)
 
 
 def make_picture(rng: np.random.Generator, name: str) -> NDArray[np.uint8]:

@@ -205,34 +205,19 @@ def fit_trial(experiment: Experiment, run: Run, fabric: Fabric, display: Display
 def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
     """Score the chosen checkpoint once on the test part, and write all that is known of it; the scores come last."""
     config, adapter = experiment.config, experiment.adapter
-    if adapter.kind == "label":
-        _score_labels(experiment, run, fabric, display, stop)
-        return
+    snapshots = None
     with stop.interrupts():
-        snapshots = CaseSnapshots(
-            experiment.samples("test"), len(adapter.classes), datasets.background_index(adapter.classes)
-        )
-        model, scores = score_checkpoint(
-            run, config.scores.checkpoint, "test", experiment, fabric, display, snapshots.watch
-        )
-        snapshots.gather()
+        if adapter.kind != "label":
+            background = datasets.background_index(adapter.classes)
+            snapshots = CaseSnapshots(experiment.samples("test"), len(adapter.classes), background)
+        watch = [] if snapshots is None else [snapshots.watch]
+        model, scores = score_checkpoint(run, config.scores.checkpoint, "test", experiment, fabric, display, *watch)
+        if snapshots is not None:
+            snapshots.gather()
         if fabric.is_global_zero:
             results.draw(run, experiment, fabric, model, scores.document, display)
-            snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
-    if fabric.is_global_zero:
-        if baselines := results.baselines(experiment):
-            run.write_json("baseline.json", baselines)
-        run.write_json("split.json", run.training.read_json("split.json"))
-        results.write(run.path, scores)
-    ranks.barrier()  # all is written
-
-
-def _score_labels(experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop) -> None:
-    """`score_held_out` of pictures with one label."""
-    with stop.interrupts():
-        model, scores = score_checkpoint(run, "best", "test", experiment, fabric, display)
-        if fabric.is_global_zero:
-            results.draw(run, experiment, fabric, model, scores.document, display)
+            if snapshots is not None:
+                snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
     if fabric.is_global_zero:
         if baselines := results.baselines(experiment):
             run.write_json("baseline.json", baselines)
