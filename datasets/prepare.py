@@ -78,7 +78,9 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
     checked: set[Path] = set()
     for case in adapter.cases(listing):
         try:
-            for path in {case.image, *case.references} - checked:  # one file may hold many cases
+            for path in (case.image, *case.references):
+                if path in checked:  # one file may hold many cases
+                    continue
                 refuse_unprintable(path)
                 refuse_broken_link(path)
                 checked.add(path)
