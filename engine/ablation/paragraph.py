@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from segloss.comparison import FEWEST, Comparison
-from segloss.document import DISTANCES
+from segloss.document import DISTANCES, Header
 from segloss.sign_flip import DRAWS, EXACT
 
 from ..configuration.config import TuneSection
@@ -35,6 +35,7 @@ def statistical_analysis(
     sentences = [
         _outcome(first, compared, arms),
         *_tuning(tune),
+        *_after_training([first.baseline, *compared], arms),
         *_test(first, first.found[compared[0]], tune is not None and tune.per == "fold"),
         *_others(others),
         f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
@@ -76,6 +77,38 @@ def _tuning(tune: TuneSection | None) -> Iterator[str]:
         yield "chosen for each fold by its validation part, which was not used for testing."
     else:
         yield "chosen by the mean validation score over folds; cases that validated in one fold were tested in another."
+
+
+def _after_training(names: Sequence[str], arms: Mapping[str, Method]) -> Iterator[str]:
+    """What was done to trained networks and their predictions, each with the arms that it was done to."""
+    done: dict[str, list[str]] = {}
+    for name in names:
+        for what in _done_to(arms[name].header):
+            done.setdefault(what, []).append(name)
+    for what, of in done.items():
+        yield f"{'In all arms' if len(of) == len(names) else f'In {_listed(of)}'}, {what}."
+
+
+def _done_to(header: Header) -> Iterator[str]:
+    if header.checkpoint == "average":
+        yield "the average of the weights over training was scored"
+    if header.ensemble is not None:
+        yield f"the logits of {header.ensemble} networks, trained with other seeds, were averaged"
+    if header.flip:
+        yield "logits were averaged with those of the mirrored image"
+    if header.adjust is not None:
+        yield _ADJUSTED[header.adjust.kind].format(tau="τ" if header.adjust.tau is None else f"{header.adjust.tau:g}")
+    if header.largest_component:
+        yield "the largest connected component of each class was kept"
+
+
+_ADJUSTED = {
+    "prior": "{tau} times the logarithm of the share of each class in the training part was subtracted from the logits "
+    "(logit adjustment, Menon et al. 2021)",
+    "temperature": "logits were divided by a temperature fitted on the validation part (Guo et al. 2017)",
+    "offsets": "an offset for each class, which maximizes the primary metric on the validation part, was added to the "
+    "logits",
+}
 
 
 def _test(first: Verdicts, one: Comparison, tuned: bool) -> Iterator[str]:

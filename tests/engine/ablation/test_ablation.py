@@ -38,7 +38,7 @@ from engine.experiment.experiment import Experiment
 from engine.training.probe import Probe
 from engine.verbs import ablate
 from segloss import compare
-from segloss.document import ScoresDocument
+from segloss.document import Adjustment, ScoresDocument
 from segloss_tests import ROOT
 from segloss_tests.grids import grid_yaml, without_hours
 
@@ -568,6 +568,30 @@ def test_the_paragraph_says_what_was_done():
     (text,) = statistical_analysis(compare_arms(few, "ce"), few).lines
     assert "Differences were not tested, since there are fewer than 6 patients." in text
     assert "Before" not in text
+
+
+def test_the_paragraph_says_what_was_done_after_training():
+    def with_header(name, **changes):
+        found = arm(name)
+        changed = {
+            seed: [dataclasses.replace(one, header=dataclasses.replace(one.header, **changes)) for one in documents]
+            for seed, documents in found.documents.items()
+        }
+        return dataclasses.replace(found, documents=changed)
+
+    prior = Adjustment(kind="prior", part="train", tau=0.5)
+    arms = {
+        "ce": with_header("ce", flip=True),
+        "adjusted": with_header("adjusted", flip=True, adjust=prior),
+        "averaged": with_header("averaged", flip=True, checkpoint="average"),
+        "together": with_header("together", flip=True, ensemble=3),
+    }
+    (text,) = statistical_analysis(compare_arms(arms, "ce"), arms).lines
+    assert "In all arms, logits were averaged with those of the mirrored image." in text
+    assert "In adjusted, 0.5 times the logarithm of the share of each class in the training part was subtracted" in text
+    assert "In averaged, the average of the weights over training was scored." in text
+    assert "In together, the logits of 3 networks, trained with other seeds, were averaged." in text
+    assert "largest connected component" not in text
 
 
 def test_tables_and_pictures():
