@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 import datasets
 from segloss.aggregation import Aggregation, AggregationName
@@ -21,10 +23,11 @@ from segloss.scores import SegmentationScores
 from ..experiment.experiment import Experiment
 from ..processes import ranks
 from .inference import describe, infer, labels_of, on_own_grid
-from .volumes import Measured, VolumeScores
+from .volumes import VolumeScores
 
 Loaders = dict[str, Any]
 """Loaders that a caller keeps; see `score`."""
+S = TypeVar("S", bound=Metric)
 PIXELS = 2**21
 """The pixels that a GPU predicts at once, where they are more than those of a training batch."""
 
@@ -243,7 +246,8 @@ def score(
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
             volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
-    scores, calibration, volumes.rows = _merged(scores, calibration, volumes.rows)
+    scores, calibration = merged(scores, calibration)
+    volumes.rows = [row for rows in ranks.all_gather(volumes.rows) for row in rows]
     split: Any = config.data.split
     section = config.scores
     header = {
@@ -264,18 +268,16 @@ def score(
     return PartCounts(classes, cases, lengths, scores, calibration, volumes, header)
 
 
-def _merged(
-    scores: SegmentationScores, calibration: Calibration | None, rows: list[Measured]
-) -> tuple[SegmentationScores, Calibration | None, list[Measured]]:
-    """What was counted of the cases of all processes, which are runs of neighbours by their numbers."""
+def merged(scores: S, calibration: Calibration | None) -> tuple[S, Calibration | None]:
+    """What was counted by all processes, in the order of their cases: each has a run of neighbours."""
     if ranks.world_size() == 1:
-        return scores, calibration, rows
+        return scores, calibration
     counted = {key: [tensor.cpu() for tensor in tensors] for key, tensors in scores.metric_state.items()}
-    sums = None if calibration is None else calibration.sums.cpu()
-    found = ranks.all_gather((counted, sums, rows))
-    merged = SegmentationScores(scores.num_classes, scores.ignore_index, scores.background)
-    for each, _, _ in found:
-        merged.merge_state(each)
+    found = ranks.all_gather((counted, None if calibration is None else calibration.sums.cpu()))
+    whole = deepcopy(scores).cpu()
+    whole.reset()
+    for each, _ in found:
+        whole.merge_state(each)
     if calibration is not None:
-        calibration.sums = torch.stack([each for _, each, _ in found if each is not None]).sum(0)
-    return merged, calibration, [row for _, _, each in found for row in each]
+        calibration.sums = torch.stack([sums for _, sums in found if sums is not None]).sum(0)
+    return whole, calibration

@@ -18,7 +18,7 @@ from segloss.classification import ClassificationScores
 
 from ..experiment.experiment import Experiment
 from ..processes import ranks
-from .evaluation import Loaders, Scores, evaluation_loader
+from .evaluation import Loaders, Scores, evaluation_loader, merged
 from .inference import describe, infer
 
 
@@ -99,7 +99,7 @@ def score_labels(
         if calibration is not None:
             calibration.update(logits, labels)
     model.train(was_training)
-    counts, calibration = _merged(counts, calibration)
+    counts, calibration = merged(counts, calibration)
     split: Any = config.data.split
     header = {
         "primary": experiment.primary,
@@ -110,22 +110,6 @@ def score_labels(
         "fold": getattr(split, "fold", None),
     }
     return LabelCounts(classes, [cached.case for cached in samples.cases], counts, calibration, header)
-
-
-def _merged(
-    counts: ClassificationScores, calibration: Calibration | None
-) -> tuple[ClassificationScores, Calibration | None]:
-    """What was counted by all processes."""
-    if ranks.world_size() == 1:
-        return counts, calibration
-    held = {key: [tensor.cpu() for tensor in tensors] for key, tensors in counts.metric_state.items()}
-    found = ranks.all_gather((held, None if calibration is None else calibration.sums.cpu()))
-    merged = ClassificationScores(counts.num_classes, counts.activation)
-    for each, _ in found:
-        merged.merge_state(each)
-    if calibration is not None:
-        calibration.sums = torch.stack([each for _, each in found if each is not None]).sum(0)
-    return merged, calibration
 
 
 def majority(
