@@ -146,7 +146,8 @@ U-Net, which keep touching cells apart.
 FOLLOWING = """\
 ## Losses that follow the training
 
-`ldam` with a `drw_epoch` needs the epoch, `cdb_ce` the class recalls of the last validation. Both are passed on in one way, which every loss and every
+`ldam` with a `drw_epoch` and a weight of a sum that follows the epochs (`[{name: dice}, {name: boundary, weight: {from: 0.01, to: 1}}]` in YAML; in Python with `epochs` too)
+need the epoch, `cdb_ce` the class recalls of the last validation. Both are passed on in one way, which every loss and every
 weighted sum has, and which most ignore. `train_seg.py` does it; in your own loop it is one line:
 
 ```python

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from .base import Activation
+from .base import Activation, LossOptions
+from .class_weights import ClassWeights
 from .closed_form import applies
 from .labels import Pixels
-from .region import RegionLoss, by_unit
+from .region import Classes, RegionLoss, by_unit
 from .tensors import exact
 
 
@@ -145,12 +146,13 @@ class LovaszHingeLoss(RegionLoss):
 
     The Lovász of binary problems (and of Table 6 of Kato's MSE-OL paper). Use it for a single foreground class, C = 1
     or 2. Not where probabilities are wanted, nor for many classes, for which `lovasz` is meant. With C = 1 the logit is
-    the foreground's. Take `classes: all`: under `present`, the default of all region losses, a batch without foreground
-    teaches nothing about false positives, nor does an image with `per_image`. Over micro-batches and ranks it can only
-    be averaged.
+    the foreground's. Over micro-batches and ranks it can only be averaged.
 
     Args:
-        per_image, classes, class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
+        per_image: see `RegionLoss`.
+        classes: count `all` classes, or those `present` in the target, under which a batch without foreground, or with
+            `per_image` an image, teaches nothing about false positives.
+        class_weights, num_classes, class_counts, ignore_index, reduction: see `RegionLoss`.
 
     Raises:
         TypeError: soft labels.
@@ -163,3 +165,13 @@ class LovaszHingeLoss(RegionLoss):
 
     formula = staticmethod(lovasz_hinge_of_region)
     activation: Activation = "none"
+
+    def __init__(
+        self,
+        *,
+        per_image: bool = False,
+        classes: Classes = "all",
+        class_weights: ClassWeights = None,
+        **options: Unpack[LossOptions],
+    ) -> None:
+        super().__init__(per_image=per_image, classes=classes, class_weights=class_weights, **options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from segloss.compare import FEWEST
 from segloss.document import ScoresDocument
 
-from ..configuration.config import LossSection, TuneSection
+from ..configuration.config import LossSection, RampSection, TuneSection
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
@@ -164,8 +164,14 @@ def _term(section: LossSection) -> str:
     values = section.model_dump()
     usual = {key: field.default for key, field in type(section).model_fields.items()}
     changed = [f"{key} {values[key]}" for key in values if key not in ("name", "weight") and values[key] != usual[key]]
-    weight = "" if section.weight == 1 else f"{section.weight:g} "
+    weight = "" if section.weight == 1 else f"{_weight(section.weight)} "
     return weight + section.name + (f" ({', '.join(changed)})" if changed else "")
+
+
+def _weight(weight: float | RampSection) -> str:
+    """A weight in a sum, `0.5`, or one that follows the epochs, `0.01…1`."""
+    ends = weight.model_dump().values() if isinstance(weight, RampSection) else [weight]
+    return "…".join(f"{end:g}" for end in ends)
 
 
 def verdict_sections(

@@ -25,6 +25,7 @@ from .config import (
     ModelSection,
     NormaliseSection,
     OptimSection,
+    RampSection,
     SamplerSection,
     ScheduleSection,
     SplitSection,
@@ -159,19 +160,27 @@ def without_files(section: ModelSection) -> ModelSection:
     return section.model_copy(update={"pretrained": None, "init_from": None})
 
 
-def build_loss(sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts) -> Loss:
-    """The loss, or the weighted sum of several."""
+def build_loss(
+    sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts, epochs: int
+) -> Loss:
+    """The loss, or the weighted sum of several, whose weights may follow the epochs of a training."""
     shared: dict[str, Any] = {"num_classes": num_classes, "class_counts": counts, "ignore_index": datasets.IGNORE}
     if len(sections) == 1 and sections[0].weight == 1:
         return segloss.build_loss(sections[0].name, **shared, **parameters(sections[0], LossSection))
-    parts = [{"name": s.name, "weight": s.weight, **parameters(s, LossSection)} for s in sections]
+    parts = [{"name": s.name, "weight": loss_weight(s, epochs), **parameters(s, LossSection)} for s in sections]
     return segloss.build_loss(parts, **shared)
+
+
+def loss_weight(section: LossSection, epochs: int) -> float | dict[str, float]:
+    """The weight of a loss in a sum, as `segloss.WeightedSum` takes it."""
+    weight = section.weight
+    return {**weight.model_dump(), "epochs": epochs} if isinstance(weight, RampSection) else weight
 
 
 def activation(sections: Sequence[LossSection], num_classes: int) -> Activation:
     """What makes probabilities of the logits that a loss trains, whatever the data."""
     ones = [1.0] * num_classes
-    return build_loss(sections, num_classes, segloss.ClassCounts(ones, ones, ones, ones)).activation
+    return build_loss(sections, num_classes, segloss.ClassCounts(ones, ones, ones, ones), epochs=1).activation
 
 
 def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:

@@ -203,7 +203,7 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     ones = [1.0] * (classes or 2)
     some = segloss.ClassCounts(ones, ones, ones, ones)
     for index, section in enumerate(valid.get("loss", [])):
-        loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some))
+        loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some, 1))
         if adapter is not None and adapter.kind == "label" and loss is not None:
             attempt(["loss", index], partial(_check_label_loss, section, loss))
         if train and train.upsampled_loss and loss is not None:

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    create_model,
 )
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
@@ -152,12 +153,26 @@ class ModelSection(Strict):
     """Start from the weights of another run: its folder, for its best checkpoint, or a checkpoint."""
 
 
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_ENDS: dict[str, Any] = {  # `from` is no name that a class body can give a field
+    "from": (NotNegative, Field(description="In the first epoch.")),
+    "to": (NotNegative, Field(description="In the last epoch of `train.epochs`.")),
+}
+RampSection = create_model(
+    "RampSection",
+    __base__=Strict,
+    __doc__="A weight that goes in equal steps from one value in the first epoch to another in the last.",
+    __cls_kwargs__={"use_attribute_docstrings": False},
+    **_ENDS,
+)
+
+
 class LossSection(Strict):
     """A loss, or one of a weighted sum."""
 
     name: str
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """Its weight in the sum."""
+    weight: NotNegative | RampSection = 1.0
+    """Its weight in the sum; `{from: 0.01, to: 1}` follows the epochs."""
 
 
 def _like(pattern: str, meaning: str) -> AfterValidator:

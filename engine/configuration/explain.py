@@ -44,8 +44,10 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
             message = (unknown_loss if section == "loss" else unknown)(noun, context["tag"], allowed)
             yield f"{tag.at}: {dotted}.{name}: {message}"
-        elif kind == "bool_type" and isinstance(node.value, dict):
-            continue  # a mapping where true or false may stand too: what is wrong inside it is reported by itself
+        elif kind in ("bool_type", "float_type") and isinstance(node.value, dict) and _models(annotation):
+            continue  # a mapping where a plain value may stand too: what is wrong inside it is reported by itself
+        elif kind == "model_type" and isinstance(node.value, int | float) and _has_number(annotation):
+            continue  # a number where a mapping may stand too: that it is out of range is reported by itself
         elif kind == "literal_error" and isinstance(node.value, dict) and _models(annotation):
             continue  # the same where a word may stand
         elif kind == "model_type" and isinstance(node.value, str) and _literals(annotation):
@@ -117,7 +119,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _has_number(annotation: Any) -> bool:
     """Whether a number may stand where a word does."""
-    return bool({int, float} & {annotation, *get_args(annotation)})
+    return annotation in (int, float) or any(_has_number(argument) for argument in get_args(annotation))
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -79,7 +79,7 @@ class Trainer:
             network = build.build_network(config, experiment.adapter, trained=run.checkpoint("last").is_file())
         model = ranks.share_statistics(to_device(network, fabric), fabric.device)
         ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
-        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts)
+        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts, self.config.epochs)
         average = self.config.average
         self.average = None if average is None else WeightAverage(average, model, self.config.epochs)
         self.steps = -(-len(self.batches) // self.config.accumulate)

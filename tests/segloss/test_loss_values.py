@@ -116,8 +116,9 @@ CASES = [
     ("lovasz", {}, over(ref.lovasz)),
     ("lovasz", {"per_image": True, "class_weights": WEIGHTS}, over(ref.lovasz, per_image=True, weights=WEIGHTS)),
     ("lovasz", {"classes": "all", "per_image": True}, over(ref.lovasz, per_image=True, classes="all")),
-    ("lovasz_hinge", {}, over(ref.lovasz_hinge)),
-    ("lovasz_hinge", {"per_image": True}, over(ref.lovasz_hinge, per_image=True)),
+    ("lovasz_hinge", {}, over(ref.lovasz_hinge, classes="all")),
+    ("lovasz_hinge", {"per_image": True}, over(ref.lovasz_hinge, per_image=True, classes="all")),
+    ("lovasz_hinge", {"per_image": True, "classes": "present"}, over(ref.lovasz_hinge, per_image=True)),
     ("boundary", {}, ref.boundary),
     ("boundary", {"per_image": True, "classes": "all"}, lambda z, t: ref.boundary(z, t, True, "all")),
     ("mcc", {}, over(ref.mcc)),
@@ -234,7 +235,7 @@ def test_a_pixel_by_hand(name, parameters, by_hand):
         ),
         ("mse", {}, 0.5 * (0 + (-LOG3 - 1) ** 2 + math.log(4) ** 2)),
         ("mse_ol", {}, 0.5 * (0 + (-LOG3 - 2) ** 2 + math.log(4) ** 2)),  # the middle rank
-        ("lovasz_hinge", {}, 1 + LOG3),
+        ("lovasz_hinge", {}, (1 + (1 + LOG3) + (1 + math.log(4))) / 3),  # absent classes count too
     ],
 )
 def test_a_pixel_of_raw_logits_by_hand(name, parameters, by_hand):

@@ -181,7 +181,8 @@ def test_reductions_of_regions_agree(name, per_image):
     assert each.shape == ((2, classes) if per_image else (classes,))
     total = build(name, reduction="sum", per_image=per_image).double()(logits, target)
     assert total.item() == pytest.approx(each.sum().item())
-    mean = each.mean() if not per_image or classes == 1 else (each[0].sum() / 3 + each[1].mean()) / 2
+    alike = not per_image or classes == 1 or name == "lovasz_hinge"  # which counts absent classes too
+    mean = each.mean() if alike else (each[0].sum() / 3 + each[1].mean()) / 2
     assert build(name, per_image=per_image).double()(logits, target).item() == pytest.approx(mean.item())
 
 
@@ -456,6 +457,13 @@ def test_a_binary_hinge_has_no_class_to_weigh_against():
     plain = build_loss("lovasz_hinge")(x, target)
     for weights in ([1.0, 0.0], [0.0, 1.0]):
         assert build_loss("lovasz_hinge", class_weights=weights)(x, target).item() == plain.item()
+
+
+def test_the_hinge_of_an_image_without_foreground_is_its_worst_false_positive():
+    x = torch.tensor([[[-3.0, 0.5, -0.5, 2.0]]], requires_grad=True)
+    value = build_loss("lovasz_hinge")(x, torch.zeros(1, 4, dtype=torch.long))
+    (slope,) = torch.autograd.grad(value, x)
+    assert (value.item(), slope.tolist()) == (3.0, [[[0.0, 0.0, 0.0, 1.0]]])
 
 
 @pytest.mark.parametrize("name", ["ce", "dice", "lovasz"])

@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 import models
 import segloss
+from engine.configuration.checking import load_saved
 from engine.experiment.run import Run
 from engine.scoring.evaluation import score
 from engine.store.checkpoint import Checkpoint
@@ -109,6 +110,19 @@ def test_losses_that_follow_training_are_told(camvid_yaml):
     made.epoch()
     assert by_validation.difficulty.tolist() == segloss.difficulty_weights(recall).tolist() != [1.0] * 11
     assert deferred.class_weights.tolist() == deferred.deferred.tolist() != [1.0] * 11
+
+
+def test_the_weight_of_a_loss_follows_the_epochs_of_a_resumed_run_too(camvid_yaml):
+    """A third of the way each epoch: 0.25, 0.5, 0.75, 1, given by the epoch, whoever trains it."""
+    overrides = ["loss=[{name: ce}, {name: dice, weight: {from: 0.25, to: 1}}]", "train.epochs=4"]
+    made = trainer(camvid_yaml, *overrides)
+    assert made.stepper.loss.weights == [1.0, 0.25]
+    made.fit(2)
+    assert made.stepper.loss.weights == [1.0, 0.5]
+    resumed = trainer(camvid_yaml, *overrides)
+    resumed.fit(3)
+    assert resumed.stepper.loss.weights == [1.0, 0.75]
+    assert load_saved(made.run.path / "config.yaml").loss == made.experiment.config.loss
 
 
 def test_a_loss_that_needs_validation_says_so(camvid_yaml, program):
