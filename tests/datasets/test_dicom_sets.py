@@ -37,6 +37,7 @@ def trained(tmp_path_factory, module_program):
     return folder, folder / "data/us-volume-2-3-patients-seed-0"
 
 
+@pytest.mark.slow
 def test_three_folds_predicted_to_seg_and_read_again_score_the_same(trained, module_program):
     folder, patients = trained
     pooled = json.loads((folder / "runs/trus/scores.json").read_text())

@@ -284,6 +284,7 @@ MORE = {
 """What is added to the commands of the quick start: little data, and an ablation is only planned."""
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(reader, module_program):
     """Its commands in their order, on 8 patients of 32×32 and as many images."""
     page, told = (ROOT / "docs/index.md").read_text(), {}

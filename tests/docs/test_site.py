@@ -42,12 +42,14 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_page_is_there_and_no_source(site):
     assert {path.stem for path in PAGES} | {"404"} == {path.stem for path in site.glob("*.html")}
     assert not [*site.rglob("*.py")]
     assert not (site / "examples").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_another_host(site):
     fetched = [url for page in site.glob("*.html") for url in Elements(page.read_text()).fetched]
     for sheet in site.rglob("*.css"):
@@ -56,6 +58,7 @@ def test_nothing_is_fetched_from_another_host(site):
     assert not [url for url in fetched if re.match(r"(?:\w+:)?//", "".join(url))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_reads_as_on_github(page, site):
     html = (site / f"{page.stem}.html").read_text()
@@ -71,6 +74,7 @@ def test_a_page_has_no_gap_and_no_formula_read_as_emphasis(page):
     assert not [text for text in re.findall(r"<em>(.*?)</em>", html) if re.search(r"[_(){}=−]", text)]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_page_is_shown_as_its_path(site):
     html = (site / "index.html").read_text()
     assert "a loop in PyTorch (<code>docs/examples/torch_loop.py</code>)" in html

@@ -790,6 +790,7 @@ def test_the_tables_lie_in_the_folder(trained):
     assert norms["ce"]["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_cells_are_the_runs_that_train_would_make(trained, module_program, tmp_path):
     folder, *_ = trained
     cell = folder / "runs/grid/adfl/seed-0/fold-1"
@@ -798,6 +799,7 @@ def test_cells_are_the_runs_that_train_would_make(trained, module_program, tmp_p
     assert ours == alone
 
 
+@pytest.mark.slow
 def test_a_grid_is_extended_and_what_is_done_stays(trained, module_program):
     folder, arguments, *_ = trained
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores.json")}
@@ -829,6 +831,7 @@ def test_arms_are_compared_by_hand(trained, module_program):
     assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
 
 
+@pytest.mark.slow
 def test_a_killed_grid_leaves_no_process_and_goes_on(module_program, tmp_path):
     """SIGKILL to the ablation alone: its workers end, the trainings at their leash stop, and the same command ends."""
     path = grid_yaml(tmp_path)

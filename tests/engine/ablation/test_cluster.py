@@ -70,6 +70,7 @@ def until(condition, seconds=300):
     return bool(found)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
     """The other worker resumes its cell, and the tables are those of an ablation without interruption.
 

@@ -89,6 +89,7 @@ def trained(yaml, module_program):
     return ablation.path
 
 
+@pytest.mark.slow
 def test_the_ensemble_is_the_mean_of_the_logits(trained, yaml, module_program):
     images, found = yaml.parent / "camvid/test", {}
     for name in ("ce/seed-0", "ce/seed-1", "together/seed-0"):
@@ -104,6 +105,7 @@ def test_the_ensemble_is_the_mean_of_the_logits(trained, yaml, module_program):
     assert (header["ensemble"], header["seed"], header["epoch"]) == (2, None, None)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_adjusted_as_one(trained):
     one, other = (
         json.loads((trained / arm / "seed-0/fold-0/scores.json").read_text()) for arm in ("together", "adjusted")
@@ -113,6 +115,7 @@ def test_an_ensemble_is_adjusted_as_one(trained):
     assert one["calibration"]["ece"] != other["calibration"]["ece"]
 
 
+@pytest.mark.slow
 def test_the_tables_count_an_ensemble_once(trained):
     found = Conclusion.of(trained)
     assert found.missing == []
@@ -125,6 +128,7 @@ def test_the_tables_count_an_ensemble_once(trained):
     assert costs["together"][3] == f"{costs['ce'][3]} (those of ce)"
 
 
+@pytest.mark.slow
 def test_a_run_of_its_own_is_no_ensemble(trained, yaml, module_program):
     run = trained / "ce/seed-0/fold-0"
     said = module_program("evaluate", run, "scores.ensemble=true", check=2, cwd=yaml.parent).stderr

@@ -99,6 +99,7 @@ def test_the_same_command_trains_nothing_twice_and_another_configuration_is_refu
     )
 
 
+@pytest.mark.slow
 def test_the_ensemble_predicts_the_mean_of_its_folds(trained, module_program):
     folder, _ = trained
     scan = next(path for path in sorted((folder / "scans").rglob("Case*.mhd")) if "segm" not in path.name)
@@ -114,6 +115,7 @@ def test_the_ensemble_predicts_the_mean_of_its_folds(trained, module_program):
     assert mask.geometry.difference(datasets.read_volume(scan).geometry) is None
 
 
+@pytest.mark.slow
 def test_evaluate_scores_all_folds_again(trained, module_program):
     folder, _ = trained
     module_program("evaluate", "runs/p", "scores.grid=network", cwd=folder, check=0)

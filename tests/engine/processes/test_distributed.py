@@ -151,6 +151,7 @@ def logged(run):
     return [{key: entry[key] for key in ("epoch", "step", "loss", "lr")} for entry in runs.log(run)]
 
 
+@pytest.mark.slow
 def test_a_run_of_two_is_that_of_one_and_resumes(voids, tmp_path, module_program):
     """Stopped by a SIGTERM to one of them, continued by both, evaluated by one."""
     arguments = ["train", voids, NETWORK, "train.epochs=4", "train.batch_size=4"]
@@ -195,6 +196,7 @@ def _fail(folder, arguments, save_seconds, environment):
     runs._work(folder, arguments, 0, environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_error_of_one_process_ends_both_and_is_told_once(voids, tmp_path, killed):
     both = two(tmp_path, "train", voids, NETWORK, "name=bad", target=_fail, save_seconds=float(killed))
@@ -204,6 +206,7 @@ def test_an_error_of_one_process_ends_both_and_is_told_once(voids, tmp_path, kil
     assert said.count("another process of this training exited unexpectedly" if killed else "case A_003: made up") == 1
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_is_skipped_by_both(voids, tmp_path):
     """By one bad sample of one process; the samples of both are kept, in their order."""
     overrides = ["train.batch_size=4", "train.epochs=1", "train.nonfinite=skip", "data.split.kind=official"]
@@ -341,6 +344,7 @@ def test_shared_statistics_keep_names_and_activations(encoder):
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.slow
 def test_the_program_starts_its_other_processes_itself(voids, tmp_path):
     command = [sys.executable, ROOT / "train_seg.py", "train", voids, NETWORK, "train.devices=2", "train.epochs=1"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)

@@ -134,6 +134,7 @@ def test_a_damaged_file_of_what_is_fitted_is_named(trained, module_program):
     assert "adjustment.json: damaged (adjustment.part: missing); remove it" in said.stderr
 
 
+@pytest.mark.slow
 def test_training_with_an_adjustment_scores_with_it_and_trains_the_same(trained, module_program):
     given = ["output=own", "scores.adjust={kind: offsets, limit: 2}"]
     module_program("train", "run.yaml", *given, check=0, cwd=trained)

@@ -168,6 +168,7 @@ def test_what_is_for_one_label_does_not_fit_masks(program, camvid_yaml, tmp_path
         assert message in found.stderr + found.stdout
 
 
+@pytest.mark.slow
 def test_arms_of_labels(folder, module_program):
     """Two arms of one epoch: a table of accuracies, verdicts by class, and a page without the words of masks."""
     arms = "ablation: {baseline: ce, arms: {ce: {}, dice: {loss: [{name: ce}, {name: dice}]}}}"

@@ -126,6 +126,7 @@ def test_a_flip_is_the_mean_with_the_mirror_image():
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_cityscapes_at_full_size_in_windows_with_label_ids_for_submission(program, tmp_path):
     """2048x1024 images: trained on crops, scored and predicted in windows at their own size."""
     cities = (("train", "ulm", 2), ("train", "bonn", 2), ("val", "lindau", 1))

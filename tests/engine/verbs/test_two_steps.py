@@ -53,6 +53,7 @@ def test_an_arm_that_is_scored_otherwise_is_not_trained_again(ablated, module_pr
     assert f"{max(offsets):+.2f}" in (runs / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_shares_a_training_can_be_evaluated_predicted_with_and_reported(ablated, module_program, tmp_path):
     folder, _, _ = ablated
     run = folder / "runs/ab/flipped/seed-0/fold-0"
@@ -66,6 +67,7 @@ def test_what_shares_a_training_can_be_evaluated_predicted_with_and_reported(abl
     assert "curves" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_every_way_of_scoring_has_a_folder_of_its_own(ablated, module_program):
     folder, _, _ = ablated
     run = folder / "runs/ab/focal/seed-0/fold-0"
