@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TIMES = ("seconds", "images_per_second")
-"""What a log says of time, which is never the same twice."""
+TIMES = ("seconds", "images_per_second", "speed")
+"""What a log says of time and memory, which is never the same twice."""
 
 
 def log_difference(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> str | None:

@@ -56,6 +56,7 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
             sections.append(by_fold(documents, document.header.primary.aggregation))
         sections.append(_cases(document, finished))
     sections += _course(path, runs)
+    sections += _speed(runs)
     if document is not None and document.pictures is not None:
         sections += _mistaken(finished)
     elif document is not None:
@@ -216,6 +217,25 @@ def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:
         yield Section("confusion and calibration", charts=end)
     if features.is_file():
         yield Section("features of the last layer", picture=features)
+
+
+def _speed(runs: Sequence[Run]) -> Iterator[Section]:
+    """How fast the steps were, the median of the epochs, and what they took; nothing of runs of an older program."""
+    rows = []
+    for run in runs:
+        logged = [entry for entry in run.history() if "speed" in entry]
+        found = [entry["speed"] for entry in logged]
+        if not found:
+            continue
+        rate = [median(entry["images_per_second"] for entry in logged)]
+        rate.append(median(one["images_per_second_without_loading"] for one in found))
+        peaks = [one["peak_mib"] for one in found if one["peak_mib"] is not None]
+        traced = next((one for one in found if one["busy"] is not None), None)
+        use = ["-", "-"] if traced is None else [str(traced["launches_a_step"]), f"{traced['busy']:.0%}"]
+        rows.append([run.path.name, *(f"{one:.1f}" for one in rate), str(max(peaks)) if peaks else "-", *use])
+    columns = ["run", "images/s", "images/s without loading", "most memory, MiB", "launches a step", "GPU busy"]
+    if rows:
+        yield Section("speed of training", columns=columns, rows=rows, folded=True)
 
 
 def drawn(run: Run) -> dict[str, Path]:

@@ -165,7 +165,8 @@ def _validation_pixels(model: Any, experiment: Experiment, fabric: Fabric, displ
     found = case_logits(model, samples, experiment, fabric, mine)
     kept = [_Pixels(torch.empty(0, classes), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))]
     for number, logits, reference in display.track("fitting scores.adjust")(found, len(mine)):
-        for index, (plane, labels) in enumerate(zip(logits, reference, strict=True)):
+        planes = (plane for chunk in logits for plane in chunk)
+        for index, (plane, labels) in enumerate(zip(planes, reference, strict=True)):
             target = labels[::every, ::every]
             counts = target != datasets.IGNORE
             unit = {"dataset": 0, "case": number, "image": starts[number] + index}[aggregation]

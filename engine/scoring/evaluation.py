@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from math import prod
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 import datasets
+from datasets.grid import Shape
 from segloss.aggregation import Aggregation, AggregationName
 from segloss.calibration import Calibration
 from segloss.document import Adjustment, Row, ScoresDocument, Unit
@@ -22,14 +24,12 @@ from segloss.scores import SegmentationScores
 
 from ..experiment.experiment import Experiment
 from ..processes import ranks
-from .inference import describe, infer, labels_of, on_own_grid
+from .inference import PIXELS, between, describe, infer, labels_of, resized
 from .volumes import VolumeScores
 
 Loaders = dict[str, Any]
 """Loaders that a caller keeps; see `score`."""
 S = TypeVar("S", bound=Metric)
-PIXELS = 2**21
-"""The pixels that a GPU predicts at once, where they are more than those of a training batch."""
 
 
 class Scores(NamedTuple):
@@ -145,20 +145,21 @@ def case_logits(
     """The logits of cases in order, on the grid that is scored; see `predict`.
 
     Yields:
-        The number of the case; the logits `(C, rows, columns)` of its slices, to be taken before the next case; the
-        reference `(slices, rows, columns)` int64, on the device, 255 where ignored.
+        The number of the case; the logits of its slices, `(n, C, rows, columns)` each, to be taken before the next
+        case; the reference `(slices, rows, columns)` int64, on the device, 255 where ignored.
     """
     config = experiment.config
     wanted = set(range(len(samples.cases)) if cases is None else cases)
     was_training = model.training
     model.eval()
     loader = evaluation_loader(samples, experiment, fabric, cases, loaders)
-    for number, planes in groupby(_planes(model, loader, experiment, fabric), key=lambda found: found[0]):
+    original = config.scores.grid == "original"
+    shapes = [case.original if original else case.shape for case in samples.cases]
+    for number, found in groupby(_chunks(model, loader, shapes, experiment, fabric), key=itemgetter(0)):
         if number not in wanted:
             continue
         case = samples.cases[number]
-        original = config.scores.grid == "original"
-        logits = on_own_grid((plane for _, plane in planes), case.shape[0], case.original if original else case.shape)
+        logits = between((chunk for _, chunk in found), case.shape[0], shapes[number][0])
         masks = torch.from_numpy(case.references() if original else case.masks())
         yield number, logits, fabric.to_device(masks.pin_memory() if fabric.device.type == "cuda" else masks).long()
     model.train(was_training)
@@ -188,19 +189,33 @@ def evaluation_loader(
 
 
 def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration) -> Iterator[Tensor]:
-    """The logits `(C, rows, columns)` of each slice, once they have been shown."""
-    for plane, labels in zip(logits, reference, strict=True):
-        calibration.update(plane.unsqueeze(0), labels.unsqueeze(0))
-        yield plane
+    """The logits `(n, C, rows, columns)` of some slices each, once they have been shown."""
+    start = 0
+    for chunk in logits:
+        calibration.update(chunk, reference[start : start + len(chunk)])
+        start += len(chunk)
+        yield chunk
 
 
-def _planes(model: nn.Module, loader: Any, experiment: Experiment, fabric: Fabric) -> Iterator[tuple[int, Tensor]]:
-    """The number of the case and the logits `(C, h, w)` of each sample."""
+def _chunks(
+    model: nn.Module, loader: Any, shapes: Sequence[Shape], experiment: Experiment, fabric: Fabric
+) -> Iterator[tuple[int, Tensor]]:
+    """The number of a case and logits `(n, C, rows, columns)` of its next slices, their planes resized to its shape.
+
+    What lies next to each other in a batch and goes to one size is resized at once, whatever cases it is of.
+    """
     batch: Any
     for batch in datasets.unwrap_worker_errors(loader):
         images = datasets.unpacked(batch, fabric.to_device)["image"]
-        logits = infer(model, images, experiment.config.scores)
-        yield from zip(batch["case"].tolist(), logits, strict=True)
+        logits, numbers = infer(model, images, experiment.config.scores), batch["case"].tolist()
+        end = 0
+        for size, run in groupby(numbers, key=lambda number: shapes[number][1:]):
+            start, end = end, end + len(list(run))
+            left = iter(numbers[start:end])
+            for some in resized(logits[start:end], size):
+                of = list(islice(left, len(some)))
+                lengths = [len(list(equal)) for _, equal in groupby(of)]
+                yield from zip(dict.fromkeys(of), some.split(lengths), strict=True)
 
 
 def score(
@@ -237,15 +252,20 @@ def score(
     starts = [0, *accumulate(lengths)]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
     predictions = predict(model, samples, experiment, fabric, mine, calibration, loaders)
+    waiting: list[Prediction] = []
     for found in track(predictions, len(mine)):
-        cached, slices = samples.cases[found.case], len(found.labels)
-        images = list(range(starts[found.case], starts[found.case + 1]))
-        scores.update(found.labels, found.reference, image=images, case=[found.case] * slices)
+        cached = samples.cases[found.case]
+        if waiting and not _fits(found, waiting):
+            _count(waiting, starts, scores)
+            waiting = []
+        waiting.append(found)
         if thorough and cached.spacing is not None and cached.voxel_ml is not None:
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
             volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
+    if waiting:
+        _count(waiting, starts, scores)
     scores, calibration = merged(scores, calibration)
     volumes.rows = [row for rows in ranks.all_gather(volumes.rows) for row in rows]
     split: Any = config.data.split
@@ -266,6 +286,26 @@ def score(
     }
     cases = [cached.case for cached in samples.cases]
     return PartCounts(classes, cases, lengths, scores, calibration, volumes, header)
+
+
+def _fits(found: Prediction, waiting: Sequence[Prediction]) -> bool:
+    """Whether a case is counted together with others: of one size, and no more than `PIXELS` pixels in all."""
+    of_one_size = found.labels.shape[1:] == waiting[0].labels.shape[1:]
+    return of_one_size and sum(one.labels.numel() for one in (found, *waiting)) <= PIXELS
+
+
+def _count(found: Sequence[Prediction], starts: Sequence[int], scores: SegmentationScores) -> None:
+    """Count cases of one size.
+
+    Args:
+        found: the cases.
+        starts: by the number of a case that of its first slice among those of all cases.
+        scores: what they are counted in.
+    """
+    images = [image for one in found for image in range(starts[one.case], starts[one.case + 1])]
+    cases = [one.case for one in found for _ in one.labels]
+    labels, reference = (torch.cat(each) for each in zip(*((one.labels, one.reference) for one in found), strict=True))
+    scores.update(labels, reference, image=images, case=cases)
 
 
 def merged(scores: S, calibration: Calibration | None) -> tuple[S, Calibration | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import prod
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from datasets.grid import Shape, between_slices
+from datasets.grid import between_slices
 from segloss.adjustment import LogitAdjustment
 
 from ..configuration.config import ScoresSection
 
 WINDOWS_AT_ONCE = 4
+PIXELS = 2**21
+"""Of images that are worked on at once, where they are more than those of one image."""
 
 
 class Ensemble(nn.Module):
@@ -64,39 +67,49 @@ def describe(scores: ScoresSection) -> str:
     return words + (", largest component of each class" if scores.largest_component else "")
 
 
-def on_own_grid(planes: Iterable[Tensor], count: int, shape: Shape) -> Iterator[Tensor]:
-    """The logits of each slice of a case on its own grid, from those on the network's, linearly between them.
+def resized(logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Logits `(N, C, h, w)` on another grid, `(n, C, rows, columns)` at a time: no more than `PIXELS` pixels at once.
 
     Args:
-        planes: `count` slices in order, `(C, h, w)`.
+        logits: of images of one size.
+        size: rows and columns; both grids cover the same field of view.
+    """
+    for some in logits.split(max(1, PIXELS // prod(size))):
+        yield F.interpolate(some, size, mode="bilinear", align_corners=False)
+
+
+def between(chunks: Iterable[Tensor], count: int, slices: int) -> Iterator[Tensor]:
+    """The logits of the slices of a case, from those of the slices of the network's grid, linearly between them.
+
+    Args:
+        chunks: `count` slices in order, `(n, C, rows, columns)` each.
         count: the slices on the network's grid.
-        shape: (slices, rows, columns) of the case's own grid; both cover the same field of view.
+        slices: of the case's own grid; both cover the same field of view.
 
     Yields:
-        `(C, rows, columns)`; not more than two planes are held at a time.
+        `(n, C, rows, columns)`: the chunks as they are where the slices are the same, else one slice at a time, for
+        which no more than two slices beside the chunk are held.
     """
-    slices, rows, columns = shape
-    resized = (F.interpolate(p[None], (rows, columns), mode="bilinear", align_corners=False)[0] for p in planes)
     if slices == count:
-        yield from resized
+        yield from chunks
         return
     held: dict[int, Tensor] = {}
-    arriving = enumerate(resized)
+    arriving = enumerate(plane for chunk in chunks for plane in chunk)
     for low, high, part in between_slices(count, slices):
         while high not in held:
             number, plane = next(arriving)
             held[number] = plane
         held = {number: plane for number, plane in held.items() if number >= low}
-        yield torch.lerp(held[low], held[high], part)
+        yield torch.lerp(held[low], held[high], part)[None]
 
 
 def labels_of(logits: Iterable[Tensor], scores: ScoresSection, background: int | None) -> Tensor:
-    """The labels `(slices, rows, columns)` int64 of the slices of a case, on the device of the logits.
+    """The labels `(slices, rows, columns)` int64 of a case, on the device of its logits `(n, C, rows, columns)` each.
 
     With `scores.largest_component` every class but the background keeps its largest connected part (26 neighbours, 8
     in a still); the rest becomes background.
     """
-    labels = torch.stack([plane.argmax(0) for plane in logits])
+    labels = torch.cat([chunk.argmax(1) for chunk in logits])
     if not scores.largest_component:
         return labels
     kept = labels.cpu().numpy().copy()

@@ -30,7 +30,7 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..pictures.montage import montage
 from ..pictures.palette import palette
-from .inference import infer, labels_of, on_own_grid
+from .inference import between, infer, labels_of, resized
 
 OUTPUTS = ("masks", "preview", "probabilities")
 """The folders that predictions are written to."""
@@ -156,31 +156,31 @@ def predict_file(
     spacing = None if image.geometry is None else image.geometry.spacing
     shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
     seen = resize_image(scaled.image, shape)
-    planes = _planes(seen, scaled, model, config, fabric)
+    chunks = _chunks(seen, (rows, columns), scaled, model, config, fabric)
     kept: list[NDArray[np.float32]] = []
-    logits = on_own_grid(planes, shape[0], (slices, rows, columns))
+    logits = between(chunks, shape[0], slices)
     if activation is not None:
         logits = map(partial(_keep, into=kept, activation=activation), logits)
     labels = labels_of(logits, config.scores, datasets.background_index(adapter.classes))
-    return Predicted(image, scaled.image, labels.cpu().numpy(), np.stack(kept) if kept else None)
+    return Predicted(image, scaled.image, labels.cpu().numpy(), np.concatenate(kept) if kept else None)
 
 
-def _planes(
-    seen: NDArray[Any], scaled: datasets.Normalised, model: Any, config: Config, fabric: Fabric
+def _chunks(
+    seen: NDArray[Any], size: tuple[int, int], scaled: datasets.Normalised, model: Any, config: Config, fabric: Fabric
 ) -> Iterator[Tensor]:
-    """The logits `(C, h, w)` of each slice on the network's grid."""
-    context, size = config.data.context, config.train.batch_size
-    for start in range(0, len(seen), size):
+    """The logits `(n, C, rows, columns)` of the slices in order, at a size."""
+    context, most = config.data.context, config.train.batch_size
+    for start in range(0, len(seen), most):
         batch = []
-        for index in range(start, min(start + size, len(seen))):
+        for index in range(start, min(start + most, len(seen))):
             plane = np.concatenate([seen[at] for at in neighbours(index, len(seen), context)], axis=-1)
             batch.append(packed_image(plane, scaled.mean, scaled.deviation))
         packed = [fabric.to_device(torch.stack(tensors)) for tensors in zip(*batch, strict=True)]
-        yield from infer(model, normalised(*packed), config.scores)
+        yield from resized(infer(model, normalised(*packed), config.scores), size)
 
 
 def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> Tensor:
-    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
+    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
     into.append(shares.cpu().numpy())
     return logits
 

@@ -45,6 +45,7 @@ from .averaging import WeightAverage
 from .events import events
 from .nonfinite import LATE, NonFiniteMonitor
 from .shares_probe import SharesProbe
+from .speed import SpeedMeter
 from .stepper import Stepper
 
 NOTE_SECONDS = 0.5
@@ -167,7 +168,7 @@ class Trainer:
         Args:
             advance: called after each step with the micro-batches it took and a note.
         """
-        seconds, images = self._train(advance)
+        speed = self._train(advance)
         skipped = int(self.skipped)
         if skipped == self.steps:
             raise NotFiniteError(
@@ -183,8 +184,7 @@ class Trainer:
             "score": None,
             "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
             "shares": None,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(images / seconds, 2),
+            **speed,
         }
         self._validate(entry)
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
@@ -199,12 +199,12 @@ class Trainer:
             self._save()
         return entry
 
-    def _train(self, advance: Callable[..., None]) -> tuple[float, int]:
-        """The steps that are left of this epoch; returns seconds and images."""
+    def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
+        """The steps that are left of this epoch; returns what the log says of their speed."""
         self.stepper.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
         self.stepper.forward.train()
-        started, images, shown = time.monotonic(), 0, 0.0
-        for group in self.groups(self.state.epoch, self.state.batch):
+        meter, images, shown = SpeedMeter(self.fabric.device, traced=self.state.epoch == 0), 0, 0.0
+        for group in meter.steps(self.groups(self.state.epoch, self.state.batch)):
             loss = self.step(group)
             first = self.state.batch - len(group)
             position = first * self.config.batch_size
@@ -217,7 +217,7 @@ class Trainer:
             if now - shown > NOTE_SECONDS:
                 shown = now
                 best = f" best {percent(self.state.best)}" if self.state.best is not None else ""
-                speed = f"{images / (now - started):.1f} images/s"
+                speed = f"{images / (now - meter.began):.1f} images/s"
                 note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
             advance(len(group), note)
             every = self.config.checkpoint_steps
@@ -228,7 +228,7 @@ class Trainer:
                 self._save_all()
                 raise Stopped
         self.watch.read()
-        return time.monotonic() - started, images
+        return meter.figures(images)
 
     def groups(self, epoch: int, start: int = 0) -> Iterator[list[datasets.PackedSample]]:
         """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -29,10 +28,11 @@ from ..store.checkpoint import Snapshot
 from ..store.files import write_json
 from ..store.lock import Lock
 from ..store.outputs import Outputs
+from ..training.speed import TRACED, device_use, peak_mib
 from ..training.trainer import Trainer
 
-WARM_UP, TIMED, TRACED = 3, 20, 3
-"""Steps that start what is started once, that are timed, and that are in the trace."""
+WARM_UP, TIMED = 3, 20
+"""Steps that start what is started once, and that are timed."""
 NUMBERS, TRACE = "profile.json", "trace.json"
 REST = "rest of the step"
 
@@ -96,7 +96,7 @@ def table(parts: Sequence[Part], facts: dict[str, Any]) -> Section:
         f"operations a step: {facts['operations_a_step']}; most memory: {memory}",
     ]
     if facts["busy"] is not None:
-        lines.append(f"kernels a step: {facts['kernels_a_step']}; the GPU is busy {facts['busy']:.0%} of the time")
+        lines.append(f"launches a step: {facts['launches_a_step']}; the GPU is busy {facts['busy']:.0%} of the time")
     return Section("Where an epoch's time goes", lines, ["part", "times", "ms each", "of the epoch"], rows)
 
 
@@ -148,30 +148,18 @@ def traced(trainer: Trainer, path: Path) -> dict[str, Any]:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say that it starts, and that there is no GPU
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     with _timed(_parts_of_step(trainer), defaultdict(float), lambda: None), profile(activities=activities) as profiler:
-        began = time.perf_counter()
         for _ in range(TRACED):
             trainer.step(next(groups))
         wait()
-        seconds = time.perf_counter() - began
     profiler.export_chrome_trace(str(path))
     events = profiler.events() or []
-    kernels = [event for event in events if str(event.device_type).endswith("CUDA")]
-    busy = sum(event.time_range.elapsed_us() for event in kernels) / 1e6 / seconds
+    use = device_use(events, TRACED)
     return {
         "operations_a_step": round(sum(event.name.startswith("aten::") for event in events) / TRACED),
-        "kernels_a_step": round(len(kernels) / TRACED) if gpu else None,
-        "busy": round(busy, 3) if gpu else None,
-        "peak_mib": torch.cuda.max_memory_allocated() >> 20 if gpu else _peak_of_process(),
+        "launches_a_step": None if use is None else use.launches,
+        "busy": None if use is None else use.busy,
+        "peak_mib": peak_mib(trainer.fabric.device),
     }
-
-
-def _peak_of_process() -> int | None:
-    """The most memory in MiB that this process has taken; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> (20 if sys.platform == "darwin" else 10)
 
 
 def _groups(trainer: Trainer) -> Iterator[list[datasets.PackedSample]]:

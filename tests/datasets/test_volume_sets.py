@@ -21,7 +21,8 @@ from datasets.labels import looks_like_background
 from datasets.scan import AXES, in_file, read_scan, with_scan_mask
 from datasets.slices import kept_slices, neighbours
 from engine.configuration.config import ScoresSection
-from engine.scoring.inference import labels_of, on_own_grid
+from engine.scoring import inference
+from engine.scoring.inference import between, labels_of, resized
 from segloss_tests.cases import MARKED, cache
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -366,11 +367,16 @@ def test_resampled_slices_keep_the_mean_and_the_place():
     assert resize_mask(mask, (12, 2, 2))[:, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
+@pytest.mark.parametrize("most", [1, 200, 2**21])
 @pytest.mark.parametrize(("count", "shape"), [(5, (5, 12, 9)), (4, (10, 6, 8)), (10, (3, 7, 7)), (1, (4, 5, 5))])
-def test_logits_come_back_as_trilinear_interpolation_does(count, shape):
-    """Slice by slice, two planes held: the same as torch's trilinear interpolation of the whole volume."""
+def test_logits_come_back_as_trilinear_interpolation_does(count, shape, most, monkeypatch):
+    """In chunks of any size the same numbers, those of torch's trilinear interpolation of the whole volume."""
+    monkeypatch.setattr(inference, "PIXELS", most)
     planes = torch.randn(count, 3, 6, 7, generator=torch.Generator().manual_seed(0))
-    found = torch.stack(list(on_own_grid(iter(planes), count, shape)), dim=1)
+    one_by_one = [chunk for plane in planes for chunk in resized(plane[None], shape[1:])]
+    together = list(resized(planes, shape[1:]))
+    found = torch.cat(list(between(together, count, shape[0]))).movedim(1, 0)
+    assert torch.equal(found, torch.cat(list(between(one_by_one, count, shape[0]))).movedim(1, 0))
     whole = torch.nn.functional.interpolate(planes.movedim(0, 1)[None], shape, mode="trilinear", align_corners=False)[0]
     torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
     assert len(between_slices(count, shape[0])) == shape[0]
@@ -382,11 +388,11 @@ def test_the_largest_component_is_kept_in_3d():
     labels[0, 5, 6:8] = 1  # two of its own slice
     labels[1, 0, 7] = 2
     logits = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
-    kept = labels_of(logits, ScoresSection(largest_component=True), background=0)
+    kept = labels_of([logits], ScoresSection(largest_component=True), background=0)
     expected = labels.clone()
     expected[0, 5, 6:8] = 0
     assert torch.equal(kept, expected)
-    assert torch.equal(labels_of(logits, ScoresSection(), background=0), labels)
+    assert torch.equal(labels_of([logits], ScoresSection(), background=0), labels)
 
 
 # Slices

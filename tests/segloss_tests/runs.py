@@ -25,7 +25,7 @@ from segloss_tests.stills import make_camvid
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])  # imported once: starting a run takes no seconds
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "speed")
 YAML = """\
 name: small
 data: {{name: camvid, root: {root}, size: [24, 32], workers: 0, split: {{kind: official}}}}

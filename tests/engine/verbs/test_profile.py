@@ -22,7 +22,7 @@ def test_the_parts_of_an_epoch_and_a_trace_are_told_and_nothing_is_trained(progr
     assert {part["times"] for part in found["parts"]} == {3, 1}
     assert found["seconds_an_epoch"] == pytest.approx(sum(p["times"] * p["seconds"] for p in found["parts"]), abs=1e-3)
     assert found["operations_a_step"] > 50
-    assert (found["busy"], found["kernels_a_step"]) == (None, None)
+    assert (found["busy"], found["launches_a_step"]) == (None, None)
     events = [event.get("name") for event in json.loads((folder / "trace.json").read_text())["traceEvents"]]
     assert events.count("backward") == profile.TRACED
     assert "waiting for batches" in said
@@ -37,7 +37,7 @@ def test_the_table_by_hand():
         profile.Part("backward", 10, 0.02),
         profile.Part("validation", 1, 0.5),
     ]
-    facts = {"images": 40, "operations_a_step": 7, "peak_mib": 3, "busy": 0.25, "kernels_a_step": 5}
+    facts = {"images": 40, "operations_a_step": 7, "peak_mib": 3, "busy": 0.25, "launches_a_step": 5}
     section = profile.table(parts, facts)
     assert section.rows[0] == ["waiting for batches", "10", "10.00", "10.0%"]
     assert section.rows[3] == ["validation", "1", "500.00", "50.0%"]
