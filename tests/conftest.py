@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from segloss_tests.stills import make_camvid
 
 torch.set_num_threads(1)
+SAVEFIG = Figure.savefig
 
 
 def pytest_addoption(parser):
@@ -28,6 +30,38 @@ def pytest_collection_modifyitems(config, items):
         return f"_{loss}_" in f"{item.name}_"
 
     items[:] = [item for item in items if of_the_loss(item)]
+
+
+BLANK = {
+    ".png": bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa471"
+        "0000000049454e44ae426082"
+    ),
+    ".svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 400"/>',
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blank_figures():
+    """Figures are built but not rendered, which takes most of the time of a small run; see `rendered_figures`."""
+
+    def write(figure, path, **options):
+        if isinstance(path, io.BytesIO):
+            SAVEFIG(figure, path, **options)
+        else:
+            Path(path).write_bytes(BLANK[Path(path).suffix])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", write)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rendered_figures():
+    """For modules whose tests look at figures: `pytestmark = pytest.mark.usefixtures("rendered_figures")`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", SAVEFIG)
+        yield
 
 
 @pytest.fixture(scope="session")

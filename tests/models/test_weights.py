@@ -157,6 +157,7 @@ def test_what_is_wrong_with_a_model_is_found_before_any_data(camvid_yaml, file):
         assert found[0].startswith(says), found
 
 
+@pytest.mark.slow
 def test_starting_from_another_run(program, camvid_yaml, tmp_path, camvid):
     program("train", camvid_yaml, "train.epochs=1", "model.acw=true", check=0)
     first = tmp_path / "runs/small"

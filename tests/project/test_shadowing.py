@@ -25,7 +25,7 @@ FOLDERS = {path.stem for folder in ("", "tests", "tests/segloss_tests") for path
 FOLDERS = {name for name in FOLDERS if not name.startswith((".", "_"))} - {"segloss_tests"} | {"data", "runs"}
 
 
-@pytest.fixture(params=["folders", "packages"])
+@pytest.fixture(params=[pytest.param("folders", marks=pytest.mark.slow), "packages"])
 def crowded(request, tmp_path):
     """A folder that holds one of every name of ours; as packages they fail where anything imports them."""
     for name in FOLDERS:
@@ -50,6 +50,7 @@ def test_folders_of_any_name_beside_a_configuration(crowded):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crowded", "method"), [("folders", "fork"), ("packages", "spawn")], indirect=["crowded"])
 def test_processes_that_load_find_our_modules(crowded, tmp_path_factory, method):
     """`spawn` is what other systems begin processes with."""
@@ -64,6 +65,7 @@ def test_processes_that_load_find_our_modules(crowded, tmp_path_factory, method)
     assert (crowded / "runs/grid/scores.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowded", ["packages"], indirect=True)
 def test_processes_that_train_cells_find_our_modules(crowded):
     changes = "data.workers=2", "train.epochs=1", "ablation.workers=2", "ablation.arms={ce: {}}"

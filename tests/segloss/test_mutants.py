@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import segloss
 from segloss_tests import ROOT
 from segloss_tests.mutate_losses import LOSSES, mutants_of
@@ -18,6 +20,7 @@ def test_every_loss_has_five_breaks_that_fit_its_source():
             assert mutant.old in (ROOT / "segloss" / mutant.file).read_text(), (loss, mutant)
 
 
+@pytest.mark.slow
 def test_breaks_are_caught():
     done = subprocess.run(
         [sys.executable, ROOT / "tests/segloss_tests/mutate_losses.py", "mse"],

@@ -42,6 +42,8 @@ from segloss.document import Adjustment, ScoresDocument
 from segloss_tests import ROOT
 from segloss_tests.grids import grid_yaml, without_hours
 
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):

@@ -13,6 +13,8 @@ from engine.report.dots import dots_svg
 from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, Case, make_run, shifted
 
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
 NAMES = [f"p{number}" for number in range(7)]
 
 

@@ -23,6 +23,8 @@ from segloss import compare
 from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
 
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
 
 @pytest.fixture(scope="module")
 def ablation(tmp_path_factory, module_program):

@@ -10,6 +10,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright (the extra dev)")
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.usefixtures("rendered_figures"),
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
 ]
 

@@ -1,6 +1,7 @@
 """`predict`: masks for images without a reference, at their own size; sliding windows and flips."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,12 +11,20 @@ from PIL import Image
 import datasets
 from engine.configuration.config import ScoresSection
 from engine.scoring.inference import infer
+from segloss_tests.runs import small_yaml
 from segloss_tests.stills import make_cityscapes
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, module_program):
+    folder = tmp_path_factory.mktemp("trained")
+    module_program("train", small_yaml(folder), "train.epochs=1", "data.size=[16, 20]", check=0, cwd=folder)
+    return folder
+
+
 @pytest.fixture
-def run(program, camvid_yaml):
-    program("train", camvid_yaml, "train.epochs=1", "data.size=[16, 20]", check=0)
+def run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return "runs/small"
 
 
@@ -44,10 +53,10 @@ def test_masks_have_the_images_own_size_and_the_data_sets_values(run, program, t
     assert classes["bicyclist"]["value"] == 10
 
 
-def test_predictions_are_those_that_evaluate_scores(run, program, tmp_path, camvid):
-    program("predict", run, camvid / "test", "--out", "out", check=0)
+def test_predictions_are_those_that_evaluate_scores(run, program, tmp_path):
+    program("predict", run, "camvid/test", "--out", "out", check=0)
     labels = ", ".join(f"c{i}: {i}" for i in range(11))
-    ours = ["--pred", "out/masks", "--ref", camvid / "testannot", f"labels={{{labels}}}", "ignore=11"]
+    ours = ["--pred", "out/masks", "--ref", "camvid/testannot", f"labels={{{labels}}}", "ignore=11"]
     program("evaluate", *ours, "--out", "scores", check=0)
     found = json.loads((tmp_path / "scores/scores.json").read_text())
     trained = json.loads((tmp_path / "runs/small/scores.json").read_text())

@@ -156,6 +156,7 @@ def test_values_are_stored_in_the_smallest_type(low, high, dtype):
 # Folds
 
 
+@pytest.mark.slow
 def test_folds_are_those_of_the_split_file(tmp_path, program):
     """Two folds of three are trained; then the file changes, or has fewer folds."""
     nnunet(tmp_path / "scans")

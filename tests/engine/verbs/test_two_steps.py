@@ -31,6 +31,7 @@ def ablated(tmp_path_factory, module_program):
     return folder, planned, done
 
 
+@pytest.mark.slow
 def test_an_arm_that_is_scored_otherwise_is_not_trained_again(ablated, module_program):
     folder, planned, _ = ablated
     runs = folder / "runs/ab"
