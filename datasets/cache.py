@@ -32,6 +32,7 @@ from .case import IGNORE, Adapter, Case, Decoded, Remark
 from .counts import slice_counts
 from .errors import DataError
 from .files import cannot_write, leftovers, write_atomically
+from .geometry import TOLERANCE
 from .grid import Shape, network_shape, resize_image, resize_mask
 from .labels import class_index
 from .normalise import Normalisation, Normalised, Percentile
@@ -39,7 +40,7 @@ from .packs import BYTES, MOST, Packed, open_pack, write_pack
 from .remarks import Grids, remarks_of
 from .walk import refuse_broken_link
 
-FORMAT = 5
+FORMAT = 6
 """Raised when the content of the files changes."""
 ROOM = 4 * 2**30
 """Bytes that the cases which are decoded at once may take together, all as large as the first."""
@@ -180,7 +181,20 @@ class Cache:
         """What one should know of a case; see `remarks.remarks_of`."""
         classes, clips = self.adapter.classes, isinstance(self.normalisation, Percentile)
         background = class_index(classes, self.adapter.background)
-        return tuple(remarks_of(decoded, normalised, pixels, classes, background, clips))
+        found = remarks_of(decoded, normalised, pixels, classes, background, clips)
+        return (*found, *self._sized(decoded))
+
+    def _sized(self, decoded: Decoded) -> Iterator[Remark]:
+        """That rows and columns get a size in pixels where one in millimetres is given too."""
+        if self.size is None or self.spacing is None or decoded.spacing is None:
+            return
+        pairs = zip(decoded.spacing[1:], self.spacing[1:], strict=True)
+        if any(to is not None and abs(of - to) > TOLERANCE for of, to in pairs):
+            yield Remark(
+                f"scan(s) whose slices are resized to {self.size[1]}x{self.size[0]}, whatever data.spacing says",
+                "data.size: null, with PadIfNeeded and a crop in data.augment, keeps it; data.spacing: [slice, null, "
+                "null] is for slices alone",
+            )
 
     def held_of(self, case: Case) -> CachedCase | None:
         """What is held of a case as its files are now, by their size and modification time; None where nothing is.

@@ -145,13 +145,11 @@ class Adapter(Protocol):
         kind: whether a case is a volume (scored by case), a still (scored by data set) or a picture with one label.
         normalise: the name of its default normalisation, a key of `datasets.normalise.NORMALISATIONS`.
         reads: the files that its images are, in words, for messages.
-        assumes_spacing: whether `data.spacing` is also the voxel size of files that do not say theirs.
     """
 
     kind: Kind
     normalise: str
     reads: str
-    assumes_spacing: bool
 
     @property
     def classes(self) -> tuple[str, ...]:

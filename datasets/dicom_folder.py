@@ -24,7 +24,7 @@ from .notes import Note
 from .paired import Missing, Paired
 from .patients import dicom_patient
 from .pattern import Pattern, patterns_of
-from .scan import SliceAxis, has_stills, in_file, read_scan, stacked_channels, turned_scan, with_scan_mask
+from .scan import GridRule, SliceAxis, has_stills, in_file, read_scan, stacked_channels, turned_scan, with_scan_masks
 from .volume import Volume
 from .volume_io import read_series, volume_files
 from .written import MOVE, refuse_predictions
@@ -61,6 +61,8 @@ class Dicom(Paired):
         overlap: of segments or structures: refuse, or labels, where the class that stands later in `labels` wins.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the files have.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
+        copy_affine: a mask with as many slices, rows and columns as its scan lies on the scan's voxels, whatever place
+            its own header gives it.
         field_of_view: of ultrasound: background outside the fan of the probe, black in every frame, does not count, in
             training or in scores.
         missing: of a patient without one of the further series: refuse; zeros, a channel of zeros; or exclude, which
@@ -73,7 +75,6 @@ class Dicom(Paired):
 
     reads = "scans (DICOM)"
     what = "DICOM"
-    assumes_spacing = True
     kind: Kind = "volume"
     normalise = "percentile"
 
@@ -94,6 +95,7 @@ class Dicom(Paired):
         field_of_view: bool = False,
         structures: dict[str, str | list[str]] | None = None,
         missing: Missing = "refuse",
+        copy_affine: bool = False,
         *,
         spacing: Spacing | None = None,
     ) -> None:
@@ -104,13 +106,14 @@ class Dicom(Paired):
         scans = Pattern("images", images, self._is_scan, depths[images])
         drawn = patterns_of("masks", masks, self._is_mask, None if masks is None else depths[masks])
         super().__init__(root, [scans], drawn, spare_masks=True, missing=missing)
-        self.slice_axis, self.resample, self.field_of_view = slice_axis, resample, field_of_view
+        self.slice_axis, self.field_of_view = slice_axis, field_of_view
+        self._grid = GridRule(resample, copy_affine, spacing)
         listed = series if isinstance(series, list) else [series]
         if not listed or (len(listed) > 1 and colour == "rgb"):
             raise ValueError(
                 "series: a list has one a channel, each of them grey" if listed else "series: an empty list"
             )
-        self.rules, self.colour, self.spacing = [SeriesRule.of(one, stack) for one in listed], colour, spacing
+        self.rules, self.colour = [SeriesRule.of(one, stack) for one in listed], colour
         self._headers: Path | None = None
         self.labels = label_map(self.own, labels, ignore, values_only=True)
         self.channels = 3 if colour == "rgb" else len(self.rules)
@@ -144,7 +147,7 @@ class Dicom(Paired):
         if not self.masks and not case.image.is_dir():
             from .dicom_series import find_series
 
-            series = find_series(case.image, self.rules[0], None, self.spacing, self._index)
+            series = find_series(case.image, self.rules[0], None, self._grid.spacing, self._index)
             mask = self._segmentation(case.image, series)
         found = [file for path in (case.image, mask) for file in volume_files(path)]
         return list(dict.fromkeys(found))
@@ -177,27 +180,29 @@ class Dicom(Paired):
     def read_image(self, path: Path) -> Pixels:
         """Decode a scan."""
         if not is_read_as_dicom(path):
-            return read_scan([path], self.slice_axis, resample=False)
+            return read_scan([path], self.slice_axis, self._grid)
         volumes: list[tuple[Volume, Path] | None] = []
         found: list[Series] = []
         for rule, is_missing in zip(self.rules, self._missing(path), strict=True):
             if is_missing:
                 volumes.append(None)
                 continue
-            volume, series = read_series(path, rule, None, self.colour, self.spacing, self._index)
+            volume, series = read_series(path, rule, None, self.colour, self._grid.spacing, self._index)
             volumes.append((volume, Path(f"{path} ({series.frames[0].described})")))
             found.append(series)
-        image = turned_scan(stacked_channels(volumes, self.resample), self.slice_axis, found[0])
+        image = turned_scan(stacked_channels(volumes, self._grid), self.slice_axis, found[0])
         return replace(image, choices=tuple(series.choice for series in found if series.choice))
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan and its mask; a `DataError` where the mask belongs to another scan."""
         image = self.read_image(case.image)
         assert image.series is not None
-        mask = self._segmentation(case.image, image.series) if not self.masks else case.mask
-        if self._index.is_segmentation(mask) or self._index.is_structures(mask):
-            self._refuse_foreign(mask, image.series)
-        decoded = with_scan_mask(image, (case.image, mask), self.labels, self.resample, self._rule, self._index)
+        if not self.masks:
+            case = replace(case, mask=self._segmentation(case.image, image.series))
+        for mask in case.references:
+            if self._index.is_segmentation(mask) or self._index.is_structures(mask):
+                self._refuse_foreign(mask, image.series)
+        decoded = with_scan_masks(image, case, self.labels, self._grid, rule=self._rule, index=self._index)
         if not self.field_of_view or self.background is None:
             return decoded
         outside = ~field_of_view(image) & (decoded.mask == background_index(self.classes))
@@ -258,7 +263,7 @@ class Dicom(Paired):
             if self.missing != "refuse":
                 with suppress(DataError):  # others are refused when it is read
                     try:
-                        find_series(path, rule, None, self.spacing, self._index)
+                        find_series(path, rule, None, self._grid.spacing, self._index)
                     except NoSeriesError:
                         found[-1] = True
         return found

@@ -8,6 +8,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+Lacks = tuple[bool, bool, bool]
+"""Whether a file does not say how large its voxels are from slice to slice, row to row, column to column."""
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Between the axes of DICOM and ITK and those of NIfTI; its own inverse."""
 TOLERANCE = 1e-3

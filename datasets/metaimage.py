@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .files import cannot_write
+from .geometry import Lacks
 from .metaimage_header import Header, read_header
 from .pixels import as_array, inflated, scaled, stored
 
@@ -29,6 +30,12 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
 def files(path: Path) -> list[Path]:
     """The file and those in which its pixels lie; errors as `read_volume`."""
     return sorted({path, *read_header(path).data})
+
+
+def lacks(path: Path) -> Lacks:
+    """All of them, where the header has no ElementSpacing and no ElementSize."""
+    unsaid = not read_header(path).is_spaced
+    return unsaid, unsaid, unsaid
 
 
 def write(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:

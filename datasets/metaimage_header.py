@@ -37,6 +37,7 @@ TYPES = {
     "MET_DOUBLE": "f8",
 }
 MILLIMETRES = {"?": 1.0, "mm": 1.0, "um": 1e-3, "cm": 10.0, "m": 1000.0}
+SPACING = {"ElementSpacing", "ElementSize"}
 ORIGIN, DIRECTION = ("Offset", "Position", "Origin"), ("TransformMatrix", "Rotation", "Orientation")
 _HEADER_LIMIT, _LINE_LIMIT = 2**20, 2**16
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -63,6 +64,7 @@ class Header:
     path: Path
     shape: tuple[int, int, int, int]
     affine: NDArray[np.float64]
+    is_spaced: bool
     dtype: np.dtype[Any]
     slope: float
     intercept: float
@@ -100,6 +102,7 @@ def read_header(path: Path) -> Header:
         path=path,
         shape=(sizes[2], sizes[1], sizes[0], channels),
         affine=_affine(fields, dimensions),
+        is_spaced=not SPACING.isdisjoint(fields),
         dtype=dtype,
         slope=fields.numbers(("ElementToIntensityFunctionSlope",), [1.0])[0],
         intercept=fields.numbers(("ElementToIntensityFunctionOffset",), [0.0])[0],

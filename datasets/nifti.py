@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import DataError
 from .files import write_atomically
 from .formats import NIFTI, NIFTI_HEADERS, NIFTI_IMAGES
+from .geometry import Lacks
 from .pixels import as_array, head, inflated, refuse_too_large, scaled, stored
 
 MILLIMETRES = {1: 1000.0, 3: 1e-3}
@@ -115,15 +116,14 @@ def scale(path: Path) -> tuple[float, float]:
     return (1.0, 0.0) if _dtype(header, path)[1] else _slope(header, path)
 
 
-def lacks_spacing(path: Path) -> bool:
-    """Whether voxel sizes are 0 where the header places voxels by them: those of sides longer than 1."""
+def lacks(path: Path) -> Lacks:
+    """The sides longer than 1 whose voxel size is 0 where the header places voxels by it."""
     header_path, data = _pair(path)
     header = _header(header_path, header_path == data, mended=False)
-    count = min(3, int(header["dim"][0]))
-    sizes = [
-        float(size) for side, size in zip(header["dim"][1 : count + 1], header["pixdim"][1:4], strict=False) if side > 1
-    ]
-    return int(header["sform_code"]) == 0 and 0.0 in sizes
+    count = min(3, int(header["dim"][0])) if int(header["sform_code"]) == 0 else 0
+    sides = zip(header["dim"][1 : count + 1], header["pixdim"][1:4], strict=False)
+    column, row, slice_ = [side > 1 and size == 0 for side, size in sides] + [False] * (3 - count)
+    return bool(slice_), bool(row), bool(column)
 
 
 def _pair(path: Path) -> tuple[Path, Path]:

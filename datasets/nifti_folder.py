@@ -9,6 +9,7 @@ from typing import Any
 from .case import Case, Decoded, Kind, Pixels
 from .dataset_json import MASKS, NAME, DatasetJson, channel_files, is_further
 from .dicom_folder import Dicom
+from .dicom_options import Spacing
 from .errors import DataError
 from .files import first_of
 from .formats import DICOM, VOLUMES, is_dicom, is_read_as_dicom, is_scan, without_suffix
@@ -17,7 +18,7 @@ from .layers import Overlap, class_map
 from .listing import Listing
 from .paired import Missing, Paired
 from .pattern import Pattern, patterns_of
-from .scan import SliceAxis, read_scan, with_scan_masks
+from .scan import GridRule, SliceAxis, read_scan, with_scan_masks
 from .volume_io import volume_files
 
 
@@ -40,11 +41,14 @@ class NiftiFolder(Paired):
             1, or as many as `dataset.json` says.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
+        copy_affine: a mask with as many slices, rows and columns as its scan lies on the scan's voxels, whatever place
+            its own header gives it.
         valid: where files lie, with `{name}`, that are 0 where voxels do not count.
         missing: of a scan without one of its further channels: refuse; zeros, a channel of zeros; or exclude, which
             leaves the scan out. What is done is said.
         overlap: of two classes that several masks draw at one voxel: refuse, or labels, where the class that stands
             later in `labels` wins.
+        spacing: `data.spacing`, which is the voxels' size of files that do not say it.
 
     Raises:
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
@@ -72,6 +76,9 @@ class NiftiFolder(Paired):
         valid: str | None = None,
         overlap: Overlap = "refuse",
         missing: Missing = "refuse",
+        copy_affine: bool = False,
+        *,
+        spacing: Spacing | None = None,
     ) -> None:
         if (images is None) != (masks is None):
             raise ValueError("masks: images and masks go together; leave out both where root has a dataset.json")
@@ -89,7 +96,8 @@ class NiftiFolder(Paired):
             if "{name}" not in one.text:
                 raise ValueError(f"{one.key}: {one.text!r} does not hold {{name}}")
         super().__init__(root, scans, drawn, spare_masks=self.layout is not None, valid=says, missing=missing)
-        self.slice_axis, self.resample, self.overlap = slice_axis, resample, overlap
+        self.slice_axis, self.overlap = slice_axis, overlap
+        self._grid = GridRule(resample, copy_affine, spacing)
         self._own_channels, self._ignore, self._given = channels, ignore, None
         if labels is not None or drawn:
             self._given = class_map(self.own, masks, labels, ignore, values_only=True)
@@ -172,7 +180,12 @@ class NiftiFolder(Paired):
     @cached_property
     def _dicom(self) -> Dicom:
         """Reads scans as DICOM."""
-        return Dicom(str(self.root), labels={"background": 0, "foreground": 1}, slice_axis=self.slice_axis)
+        return Dicom(
+            str(self.root),
+            labels={"background": 0, "foreground": 1},
+            slice_axis=self.slice_axis,
+            spacing=self._grid.spacing,
+        )
 
     def output_name(self, image: Path, relative: str) -> tuple[str, str]:
         """The scan's name; as nnU-Net names files without the channel, `_0000`."""
@@ -186,7 +199,7 @@ class NiftiFolder(Paired):
         if is_read_as_dicom(path):
             return self._dicom.read_image(path)
         files = self._channel_files(path)
-        scan = read_scan(files, self.slice_axis, self.resample)
+        scan = read_scan(files, self.slice_axis, self._grid)
         if scan.array.shape[-1] != self.channels:
             says = "" if self.layout else " (dataset.json, data.images or data.channels)"
             raise DataError(f"{path}: {scan.array.shape[-1]} channel(s); expected {self.channels}{says}")
@@ -194,7 +207,7 @@ class NiftiFolder(Paired):
 
     def read(self, case: Case) -> Decoded:
         """Decode a scan and its mask."""
-        return with_scan_masks(self.read_image(case.image), case, self.labels, self.resample, self.overlap)
+        return with_scan_masks(self.read_image(case.image), case, self.labels, self._grid, self.overlap)
 
     def _refuse_other_channels(self) -> None:
         named = self._json.channels

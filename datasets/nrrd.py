@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .geometry import LPS_TO_RAS
+from .geometry import LPS_TO_RAS, Lacks
 from .pixels import as_array, inflated, refuse_too_large, stored
 
 TYPES = {
@@ -72,6 +72,17 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
 def files(path: Path) -> list[Path]:
     """The file and that in which its pixels lie; errors as `read_volume`."""
     return sorted({path, _data(path, _header(path).fields)})
+
+
+def lacks(path: Path) -> Lacks:
+    """The sides longer than 1 for which the header has neither a direction nor a spacing."""
+    fields = _header(path).fields
+    if any(vector is not None for vector in _directions(path, fields)):
+        return False, False, False
+    sizes, channels_first = _sizes(path, fields)
+    sides = zip(sizes[channels_first:][:3], _spacings(path, fields, channels_first), strict=False)
+    column, row, slice_ = (side > 1 and size is None for side, size in sides)
+    return slice_, row, column
 
 
 def _header(path: Path) -> _Header:
@@ -183,11 +194,14 @@ def _affine(path: Path, fields: dict[str, str], channels_first: bool) -> NDArray
             own[:3, 3] = _vector(path, fields["spaceorigin"])
         affine: NDArray[np.float64] = SPACES[space] @ own
         return affine
-    spacings = fields.get("spacings", "").split()[channels_first:]
-    for axis, word in enumerate(spacings[:3]):
-        try:
-            own[axis, axis] = float(word)
-        except ValueError as error:
-            raise DataError(f"{path}: spacings: {fields['spacings'][:60]}; expected numbers") from error
-        own[axis, axis] = own[axis, axis] if np.isfinite(own[axis, axis]) and own[axis, axis] > 0 else 1.0
+    own[:3, :3] = np.diag([size or 1.0 for size in _spacings(path, fields, channels_first)])
     return LPS_TO_RAS @ own
+
+
+def _spacings(path: Path, fields: dict[str, str], channels_first: bool) -> list[float | None]:
+    """Millimetres between columns, rows and slices, None where the header has none."""
+    try:
+        given = [float(word) for word in fields.get("spacings", "").split()[channels_first:][:3]]
+    except ValueError as error:
+        raise DataError(f"{path}: spacings: {fields['spacings'][:60]}; expected numbers") from error
+    return [size if np.isfinite(size) and size > 0 else None for size in given] + [None] * (3 - len(given))

@@ -37,7 +37,6 @@ class Paired:
         missing: what becomes of an image without one of its further channels.
     """
 
-    assumes_spacing = False
     labels: LabelMap
     own: LabelMap | None = None
     """The classes without `labels`; None where the configuration has to name them."""

@@ -76,7 +76,7 @@ class Phantom:
             reader = Promise12(place, labels, ignore, slice_axis)
         else:
             reader = Trus(place, labels=labels, ignore=ignore, slice_axis=slice_axis)
-        self.reader, self.reads, self.assumes_spacing = reader, reader.reads, reader.assumes_spacing
+        self.reader, self.reads = reader, reader.reads
         self.labels, self.classes, self.background = reader.labels, reader.classes, reader.background
         self.resolved, self.sources, self.is_image = reader.resolved, reader.sources, reader.is_image
         self.is_foreign_image = reader.is_foreign_image

@@ -33,7 +33,6 @@ class Labelled:
 
     kind: Kind = "label"
     reads = "images (.png, .jpg, .tif, .bmp)"
-    assumes_spacing = False
     background: str | None = None
 
     def __init__(self, channels: Literal[1, 3] = 3) -> None:

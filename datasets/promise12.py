@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .case import Case
+from .dicom_options import Spacing
 from .formats import is_scan, volume_stem
 from .labels import LabelMap, Labels, Values
 from .nifti_folder import NiftiFolder
@@ -21,6 +22,7 @@ class Promise12(NiftiFolder):
         labels: other classes: a name to one or several mask values; null for the data set's own.
         ignore: mask values of voxels that do not count.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the file has.
+        spacing: `data.spacing`, which is the voxels' size of files that do not say it.
 
     Raises:
         ValueError: see `LabelMap`.
@@ -31,9 +33,16 @@ class Promise12(NiftiFolder):
     depth = 1
 
     def __init__(
-        self, root: str, labels: Labels | None = None, ignore: Values | None = None, slice_axis: SliceAxis = "axial"
+        self,
+        root: str,
+        labels: Labels | None = None,
+        ignore: Values | None = None,
+        slice_axis: SliceAxis = "axial",
+        *,
+        spacing: Spacing | None = None,
     ) -> None:
-        super().__init__(root, "Case{name}.mhd", f"Case{{name}}{MASK}.mhd", labels, ignore, slice_axis=slice_axis)
+        files = "Case{name}.mhd", f"Case{{name}}{MASK}.mhd"
+        super().__init__(root, *files, labels, ignore, slice_axis=slice_axis, spacing=spacing)
 
     def case(self, name: str, image: Path, mask: Path) -> Case:
         """A patient, by the name of the scan's file."""

@@ -26,7 +26,7 @@ from .formats import (
     is_read_as_dicom,
     volume_suffix,
 )
-from .geometry import Geometry
+from .geometry import Geometry, Lacks
 from .volume import Volume
 from .walk import below
 
@@ -39,7 +39,7 @@ READERS = {
     **dict.fromkeys(NRRD, "nrrd"),
     **dict.fromkeys((*NIFTI, *NIFTI_HEADERS, *NIFTI_IMAGES), "nifti"),
 }
-"""The module of each suffix; it has `read` and `files`, and where the format is written too, `write`."""
+"""The module of each suffix; it has `read`, `files` and `lacks`, and where the format is written too, `write`."""
 MOST_OFF = 1e-3
 """What a label that a header scales may differ from a whole number."""
 INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
@@ -63,7 +63,8 @@ def read_volume(
             several; see `datasets.Dicom`.
         stack: DICOM: the name of a stack or orientation, where a series has several; the error lists them.
         colour: DICOM: one channel (`grey`) or three (`rgb`).
-        spacing: DICOM: millimetres between slices, rows and columns, for images that do not say.
+        spacing: millimetres between slices, rows and columns, for files that do not say; otherwise 1 is taken, but of
+            DICOM.
 
     Raises:
         DataError: the file is missing, unreadable or no volume in space, holds fewer voxels than it says, or names
@@ -73,7 +74,8 @@ def read_volume(
     if is_read_as_dicom(path):
         return read_series(path, series, stack, colour, spacing)[0]
     with _readable(path):
-        return Volume(*_format(path).read(path))
+        array, affine = _format(path).read(path)
+        return Volume(array, affine if spacing is None else _spaced(affine, lacks(path), spacing))
 
 
 def read_series(
@@ -111,7 +113,11 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def read_mask_volume(
-    path: str | Path, rule: SegRule = WHOLE, onto: Geometry | None = None, index: Index | None = None
+    path: str | Path,
+    rule: SegRule = WHOLE,
+    onto: Geometry | None = None,
+    index: Index | None = None,
+    spacing: Spacing | None = None,
 ) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
 
@@ -123,6 +129,7 @@ def read_mask_volume(
         rule: what to make of the fractions and overlaps of a SEG.
         onto: the grid of its scan, for the slices that a SEG leaves out; null: from its first to its last.
         index: the headers of DICOM files that have been read before; null: none.
+        spacing: see `read_volume`.
 
     Raises:
         DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
@@ -137,7 +144,7 @@ def read_mask_volume(
             return dicom_seg.read(path, rule, onto)
         if header.is_structures:
             return dicom_contours.read(path, rule, onto)
-    volume = read_volume(path)
+    volume = read_volume(path, spacing=spacing)
     array = volume.array
     if array.ndim != 3:
         raise DataError(f"{path}: {array.shape[-1]} values a voxel; expected a mask of one")
@@ -210,13 +217,13 @@ def label_scale(path: str | Path) -> tuple[float, float]:
     return nifti.scale(Path(path))
 
 
-def lacks_spacing(path: str | Path) -> bool:
-    """Whether a NIfTI header gives no voxel size where one is needed: 0, which is taken as 1 mm."""
-    if not _is_nifti(path):
-        return False
-    from . import nifti
-
-    return nifti.lacks_spacing(Path(path))
+def lacks(path: str | Path) -> Lacks:
+    """Which voxel sizes a file does not say where one is needed; of DICOM none, which is refused without."""
+    path = Path(path)
+    if is_read_as_dicom(path):
+        return False, False, False
+    unsaid: Lacks = _format(path).lacks(path)
+    return unsaid
 
 
 def smallest_integer(low: Any, high: Any) -> np.dtype[Any]:
@@ -238,6 +245,13 @@ def volume_files(path: str | Path) -> list[Path]:
         return list(below(path)) if path.is_dir() else [path]
     found: list[Path] = _format(path).files(path)
     return found
+
+
+def _spaced(affine: NDArray[np.float64], unsaid: Lacks, spacing: Spacing) -> NDArray[np.float64]:
+    """An affine with the voxel sizes that its file does not say."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)[::-1].tolist()  # as a spacing: of slices, rows, columns
+    wanted = [given if lacking and given else own for own, lacking, given in zip(sizes, unsaid, spacing, strict=True)]
+    return affine @ np.diag([*np.divide(wanted, sizes)[::-1], 1.0])
 
 
 def _format(path: Path) -> ModuleType:

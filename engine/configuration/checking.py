@@ -455,10 +455,3 @@ def _check_volumes(data: DataSection, adapter: datasets.Adapter) -> None:
             raise ValueError(f"{key}: is for volumes, but {data.name} holds {holds}; leave it out")
     if data.slices != "all" and adapter.background is None:
         raise ValueError("slices: needs a class named background to tell foreground from; use all")
-    if adapter.assumes_spacing:
-        return
-    if data.spacing is not None and data.size is not None and data.spacing[1:] != (None, None):
-        raise ValueError(
-            f"spacing: {list(data.spacing)} resamples rows and columns, and so does data.size: {list(data.size)}; use "
-            f"[{data.spacing[0] or 'null'}, null, null], or data.size: null with PadIfNeeded and a crop in data.augment"
-        )

@@ -53,6 +53,9 @@ class Options(Strict):
     whole match) is the case."""
     group: Expression = WHOLE
     """A pattern on the case that names its group, a patient or a video sequence."""
+    copy_affine: bool = False
+    """A predicted volume with as many slices, rows and columns as its reference lies on its voxels, whatever place its
+    own header gives it."""
     tolerance: Millimetres = 1.0
     """Of the surface DSC of volumes, in mm."""
 

@@ -58,6 +58,7 @@ class MaskPairs:
         predictions: from the values of predictions.
         kind: what they are.
         background: the index of the class that is left out of the means, or None.
+        copy_affine: predicted volumes of the reference's shape lie on its voxels.
     """
 
     files: dict[str, Files]
@@ -65,6 +66,7 @@ class MaskPairs:
     predictions: LabelMap
     kind: Kind
     background: int | None
+    copy_affine: bool
 
     @classmethod
     def find(cls, predicted: Path, reference: Path, options: Options) -> MaskPairs:
@@ -84,7 +86,7 @@ class MaskPairs:
         names = predictions.classes
         zero = predictions.codes.get(0) if kind == "volume" else None
         background = background_name(options.background, names, None if zero is None else names[zero])
-        return cls(files, references, predictions, kind, datasets.class_index(names, background))
+        return cls(files, references, predictions, kind, datasets.class_index(names, background), options.copy_affine)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,11 +97,19 @@ class MaskPairs:
         """Those of a case; a `DataError` where a file is unreadable, of another size, or holds a foreign value."""
         ours, theirs = self.files[case]
         (found, here), (wanted, there) = (_read(path, self.predictions.coloured) for path in (ours, theirs))
+        if here is not None and there is not None:
+            if self.copy_affine and found.shape == wanted.shape:
+                here = there
+            found, here = _turned(found, here)
+            wanted, there = _turned(wanted, there)
         difference = here.difference(there) if here is not None and there is not None else None
+        remedy = "one grid is needed"
         if found.shape != wanted.shape:
             difference = f"{_size(found)}, not {_size(wanted)}"
+        elif difference is not None:
+            remedy += "; where both have the same voxels copy_affine=true takes the reference's place"
         if difference is not None:
-            raise datasets.DataError(f"{ours}: not on the grid of {theirs}: {difference}; one grid is needed")
+            raise datasets.DataError(f"{ours}: not on the grid of {theirs}: {difference}; {remedy}")
         target = self.references(wanted, theirs)
         prediction = np.zeros_like(target)
         counts = target != datasets.IGNORE
@@ -167,11 +177,17 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
 
 def _read(path: Path, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
     """A mask as `(slices, rows, columns)`, of colours with a further axis of three, and where a volume lies."""
-    volume = datasets.read_mask_volume(path).reordered("LPS") if datasets.is_volume(path) else None
+    volume = datasets.read_mask_volume(path) if datasets.is_volume(path) else None
     mask = read_mask(path, coloured) if volume is None else volume.array
     if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")
     return mask, None if volume is None else volume.geometry
+
+
+def _turned(mask: NDArray[Any], geometry: datasets.Geometry) -> tuple[NDArray[Any], datasets.Geometry]:
+    """A volume in the orientation that its slices are scored in."""
+    turned = datasets.Volume(mask, geometry.affine).reordered("LPS")
+    return turned.array, turned.geometry
 
 
 def _size(mask: NDArray[Any]) -> str:

@@ -1,8 +1,11 @@
 """What is said of cases though it is no error, with count, names and key; from the files and from the cache alike."""
 
+import re
+
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image
 
 import datasets
@@ -18,9 +21,11 @@ RNG = np.random.default_rng(0)
 LABELS = {"background": 0, "lesion": 1}
 
 
-def said(adapter, folder, normalise="min_max", size=None, **options):
+def said(adapter, folder, normalise="min_max", size=None, spacing=None, **options):
     """The lines about a data set; the second time its cases come from the cache."""
-    store = Cache(folder / "cache", adapter, size, None, NORMALISATIONS[normalise](**options), f"{normalise} {options}")
+    store = Cache(
+        folder / "cache", adapter, size, spacing, NORMALISATIONS[normalise](**options), f"{normalise} {options}"
+    )
     lines = []
     for _ in range(2):
         decoded = list(store.decode(adapter.cases()))
@@ -180,8 +185,9 @@ def scan(path, array, affine=None, slope=None, sizes=None):
     path.write_bytes(content)
 
 
-def volumes(root, labels=LABELS):
-    return datasets.ADAPTERS["nifti"](str(root), images="s{name}.nii", masks="m{name}.nii", labels=labels)
+def volumes(root, labels=LABELS, suffix="nii", **options):
+    files = {"images": f"s{{name}}.{suffix}", "masks": f"m{{name}}.{suffix}"}
+    return datasets.ADAPTERS["nifti"](str(root), **files, labels=labels, **options)
 
 
 SCAN, MASK = RNG.normal(100, 9, (8, 9, 5)).astype(np.float32), (RNG.random((8, 9, 5)) < 0.3).astype(np.uint8)
@@ -193,8 +199,46 @@ def test_a_voxel_size_of_zero_is_said(tmp_path):
         scan(tmp_path / f"m{name}.nii", MASK, sizes=sizes)
     adapter = volumes(tmp_path)
     (line,) = said(adapter, tmp_path)
-    assert line.startswith("2 scan(s) whose header has a voxel size of 0, taken as 1 mm: ")
+    assert line.startswith("2 scan(s) that do not say how large a voxel is, or 0, taken as 1 mm: ")
+    assert "data.spacing" in line
     assert adapter.read(adapter.cases()[1]).spacing == (1, 1, 1)  # as it was read before
+    for given in ((3, 0.4, 0.6), (3, None, None)):
+        adapter = volumes(tmp_path, spacing=given)
+        slice_, *plane = given
+        expected = [(3, 0.5, 0.5), (slice_, *(plane if plane[0] else (1, 1))), (slice_, 1, 1)]
+        found = [adapter.read(case) for case in adapter.cases()]
+        np.testing.assert_allclose([one.spacing for one in found], expected, rtol=1e-6)
+        assert all(np.array_equal(one.image.array, found[0].image.array) for one in found[1:])
+    assert len(said(volumes(tmp_path, spacing=(3, None, None)), tmp_path / "again")) == 1
+    assert said(volumes(tmp_path, spacing=(3, 1, 1)), tmp_path / "given") == []
+
+
+@pytest.mark.parametrize("suffix", ["mha", "nrrd"])
+def test_headers_without_voxel_sizes(tmp_path, suffix):
+    """As of a NIfTI of 0; files of ITK always have them, so they are taken out of its header."""
+    for name, array in (("s", SCAN), ("m", MASK)):
+        image = SimpleITK.GetImageFromArray(array.T)
+        image.SetSpacing((0.6, 0.4, 3))
+        SimpleITK.WriteImage(image, str(tmp_path / f"{name}0.{suffix}"), useCompression=False)
+        content = (tmp_path / f"{name}0.{suffix}").read_bytes()
+        content = re.sub(rb"(ElementSpacing|space directions|space origin|space)(:| =) [^\n]*\n", b"", content)
+        (tmp_path / f"{name}1.{suffix}").write_bytes(content)
+    adapter = volumes(tmp_path, suffix=suffix)
+    (line,) = said(adapter, tmp_path)
+    assert line.startswith(f"1 scan(s) that do not say how large a voxel is, or 0, taken as 1 mm: {tmp_path}/s1.")
+    adapter = volumes(tmp_path, suffix=suffix, spacing=(5, 0.7, 0.8))
+    found = [adapter.read(case).spacing for case in adapter.cases()]
+    np.testing.assert_allclose(found, [(3, 0.4, 0.6), (5, 0.7, 0.8)], rtol=1e-6)
+
+
+def test_a_spacing_that_a_size_overrules_is_said(tmp_path):
+    scan(tmp_path / "s0.nii", SCAN)
+    scan(tmp_path / "m0.nii", MASK)
+    adapter = volumes(tmp_path)
+    (line,) = said(adapter, tmp_path, size=(9, 8), spacing=(3, 1, 1))
+    assert line.startswith("1 scan(s) whose slices are resized to 8x9, whatever data.spacing says: ")
+    for size, spacing in (((9, 8), (1, None, None)), ((9, 8), (3, 0.5, 0.5)), (None, (3, 1, 1))):
+        assert said(adapter, tmp_path, size=size, spacing=spacing) == []
 
 
 def test_labels_that_a_slope_scales(tmp_path):
@@ -219,7 +263,32 @@ def test_a_mask_in_another_place_is_not_to_be_resampled_first(tmp_path):
     scan(tmp_path / "m0.nii", MASK, affine)
     adapter = volumes(tmp_path)
     with pytest.raises(
-        DataError, match=r"though it has as many voxels: position .* mm apart; .* copy the scan's"
+        DataError, match=r"though it has as many voxels: position .* mm apart; .* its header is wrong"
     ) as told:
         adapter.read(adapter.cases()[0])
     assert "only where its place is right" in str(told.value)
+    assert "data.copy_affine: true" in str(told.value)
+
+
+@pytest.mark.parametrize("wrong", ["moved", "mirrored", "scaled"])
+def test_a_mask_takes_the_place_of_its_scan(tmp_path, wrong):
+    """Voxel on voxel, as the arrays in the files lie, whatever either header says."""
+    own = np.array([[0, 0.5, 0, 9], [-0.4, 0, 0, 3], [0, 0, 3, -7], [0, 0, 0, 1.0]])
+    theirs = {
+        "moved": own @ np.array([[1, 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        "mirrored": np.diag([1, -1, 1, 1.0]) @ own,
+        "scaled": np.eye(4),
+    }[wrong]
+    scan(tmp_path / "s0.nii", SCAN, own)
+    scan(tmp_path / "m0.nii", MASK, theirs)
+    scan(tmp_path / "s1.nii", SCAN, own)
+    scan(tmp_path / "m1.nii", MASK, own)
+    adapter = volumes(tmp_path, copy_affine=True)
+    moved, right = (adapter.read(case) for case in adapter.cases())
+    assert np.array_equal(moved.mask, right.mask)
+    assert moved.image.geometry.difference(right.image.geometry) is None
+    (line,) = said(adapter, tmp_path)
+    assert line.startswith(f"1 scan(s) with a mask that lies elsewhere by its header: {tmp_path}/s0.nii; ")
+    scan(tmp_path / "m0.nii", MASK[:-1], own)
+    with pytest.raises(DataError, match=r"m0\.nii: does not lie on the grid of .*9 x 7 x 5 voxels against"):
+        adapter.read(adapter.cases()[0])

@@ -18,7 +18,7 @@ from datasets import DataError, NiftiFolder, Promise12, Samples, Volume, read_vo
 from datasets.counts import slice_counts
 from datasets.grid import between_slices, network_shape, resize_image, resize_mask
 from datasets.labels import looks_like_background
-from datasets.scan import AXES, in_file, read_scan, with_scan_mask
+from datasets.scan import AXES, GridRule, in_file, read_scan, with_scan_masks
 from datasets.slices import kept_slices, neighbours
 from engine.configuration.config import ScoresSection
 from engine.scoring import inference
@@ -68,8 +68,8 @@ def test_every_stored_order_gives_the_same_slices(tmp_path, suffix):
             else:
                 nibabel.save(turned, path)
             files.append(path)
-        scan = read_scan(files[:1], "axial", resample=False)
-        found = with_scan_mask(scan, (files[0], files[1]), MARKED, resample=False)
+        scan = read_scan(files[:1], "axial")
+        found = with_scan_masks(scan, datasets.Case("s", "s", files[0], files[1]), MARKED)
         assert np.array_equal(found.image.array[..., 0], array)
         assert np.array_equal(found.mask, mask)
         np.testing.assert_allclose(found.spacing, (3, 0.7, 0.7), rtol=1e-6)
@@ -87,7 +87,7 @@ def test_slice_axes_are_those_of_a_radiologist(tmp_path):
     places = {"axial": (2, 0, 4), "coronal": (0, 0, 4), "sagittal": (4, 0, 0)}  # of slice, row, column
     assert set(places) == set(AXES)
     for axis, place in places.items():
-        found = read_scan([tmp_path / "s.nii.gz"], axis, resample=False).array[..., 0]
+        found = read_scan([tmp_path / "s.nii.gz"], axis).array[..., 0]
         assert np.argwhere(found == 1).tolist() == [list(place)]
 
 
@@ -98,11 +98,12 @@ def test_a_mask_of_another_grid_is_refused_or_resampled_as_simpleitk_does(tmp_pa
     finer = LPS.copy()
     finer[0, 0], finer[0, 3] = -0.5, 0.25
     write_volume(Volume(small, finer), tmp_path / "m.nii.gz")
-    scan = read_scan([tmp_path / "s.nii.gz"], "axial", resample=False)
+    scan = read_scan([tmp_path / "s.nii.gz"], "axial")
     files = (tmp_path / "s.nii.gz", tmp_path / "m.nii.gz")
+    case = datasets.Case("s", "s", *files)
     with pytest.raises(DataError, match=r"m\.nii\.gz: does not lie on the grid of .*s\.nii\.gz: .*data\.resample"):
-        with_scan_mask(scan, files, MARKED, resample=False)
-    found = with_scan_mask(scan, files, MARKED, resample=True)
+        with_scan_masks(scan, case, MARKED)
+    found = with_scan_masks(scan, case, MARKED, GridRule(resample=True))
     image, moving = SimpleITK.ReadImage(str(files[0])), SimpleITK.ReadImage(str(files[1]))
     expected = SimpleITK.Resample(moving, image, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
     assert np.array_equal(found.mask, SimpleITK.GetArrayFromImage(expected))
@@ -250,7 +251,7 @@ def test_outside_a_channel_is_air(tmp_path):
     """A CT channel that covers the lower half of the scan alone: beyond it lies -1000, not water."""
     write_volume(Volume(np.zeros((4, 5, 6), np.float32), LPS), tmp_path / "a.nii")
     write_volume(Volume(np.linspace(-1000, 500, 60, dtype=np.float32).reshape(2, 5, 6), LPS), tmp_path / "b.nii")
-    found = read_scan([tmp_path / "a.nii", tmp_path / "b.nii"], "axial", resample=True).array[..., 1]
+    found = read_scan([tmp_path / "a.nii", tmp_path / "b.nii"], "axial", GridRule(resample=True)).array[..., 1]
     assert (found[3] == -1000).all()
     assert found[1].max() == 500
 
@@ -335,7 +336,7 @@ def test_other_wrong_folders_are_named(tmp_path):
 
 def test_two_dimensions_are_one_slice_and_channels_too_many_are_refused_by_name(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5), np.float32), np.eye(4)), tmp_path / "flat.nii.gz")
-    assert read_scan([tmp_path / "flat.nii.gz"], "axial", resample=False).array.shape == (1, 5, 4, 1)
+    assert read_scan([tmp_path / "flat.nii.gz"], "axial").array.shape == (1, 5, 4, 1)
     (tmp_path / "p").mkdir()
     write_volume(Volume(scan_of(channels=3)[0], LPS), tmp_path / "p/Case01.mhd")
     write_volume(Volume(scan_of()[1], LPS), tmp_path / "p/Case01_segmentation.mhd")

@@ -167,8 +167,6 @@ def test_keys_for_volumes_are_refused_for_stills(program, tmp_path):
     )
     told = program("train", "run.yaml", check=2).stderr
     assert "data.slices: is for volumes, but camvid holds stills; leave it out" in told
-    (tmp_path / "run.yaml").write_text(YAML + "  spacing: [3.0, 1.0, 1.0]\n")
-    assert "data.spacing: [3.0, 1.0, 1.0] resamples rows and columns" in program("train", "run.yaml", check=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,22 @@ def test_millilitres_are_those_of_the_voxels_of_a_sheared_grid(program, tmp_path
     assert row["volume_ml"] == pytest.approx(6 * abs(np.cross(column, line) @ slice_) / 1000, rel=1e-6)
 
 
+def test_a_prediction_takes_the_place_of_its_reference(program, tmp_path):
+    """Voxel on voxel as both files have them, though the axes of one are turned round."""
+    mask = np.zeros((3, 4, 5), dtype=np.uint8)
+    mask[0, 1:3, 1:4] = 1
+    for folder, affine in (("a", np.eye(4)), ("b", np.diag([-2.0, -2.0, -4.0, 1.0]))):
+        (tmp_path / folder).mkdir()
+        datasets.write_volume(datasets.Volume(mask, affine), tmp_path / folder / "case1.nii")
+    told = program("evaluate", "--pred", "a", "--ref", "b", check=2).stderr
+    assert "b/case1.nii: spacing " in told
+    assert told.rstrip().endswith("copy_affine=true takes the reference's place")
+    program("evaluate", "--pred", "a", "--ref", "b", "copy_affine=true", check=0)
+    (row,) = [r for r in json.loads((tmp_path / "a/scores.json").read_text())["cases"] if r["class"] == "1"]
+    assert row["DSC"] == 1
+    assert row["volume_ml"] == pytest.approx(6 * 16 / 1000)
+
+
 def test_colours_are_classes_too(program, tmp_path):
     red, black = [255, 0, 0], [0, 0, 0]
     write(tmp_path / "a", x=[[red, black], [black, black]])
