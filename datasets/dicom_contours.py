@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> Volume:
         raise DataError(f"{path}: contours have no grid of their own; give the scan that they were drawn on")
     elements = load(path, pixels=True)
     names = {roi.whole("ROINumber", 0): roi.text("ROIName") for roi in elements.items("StructureSetROISequence")}
-    values = _values(names, rule, path)
+    values = rule.values(names, path)
     labels = np.zeros(onto.shape, np.uint16)
     rank = {value: at for at, value in enumerate(rule.order or ())}
     drawn = [roi for roi in elements.items("ROIContourSequence") if roi.whole("ReferencedROINumber", 0) in values]
@@ -60,30 +59,6 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> Volume:
                 )
             plane[inside] = values[number]
     return Volume(labels, onto.affine)
-
-
-def _values(names: Mapping[int, str], rule: SegRule, path: Path) -> dict[int, int]:
-    """The value of each structure: its number, or that of the class whose patterns fit its name."""
-    if rule.structures is None:
-        return {number: number for number in names}
-    found: dict[int, int] = {}
-    for number, name in names.items():
-        fit = [
-            value
-            for value, patterns in rule.structures.items()
-            if any(fnmatch(name.casefold(), pattern.casefold()) for pattern in patterns)
-        ]
-        if len(fit) > 1:
-            raise DataError(f"{path}: the structure {name!r} fits several classes; narrow data.structures")
-        if fit:
-            found[number] = fit[0]
-        else:
-            remedy = "data.structures names those that are read"
-            warnings.warn(Note("structures that no class names, so background", f"{name!r}", remedy), stacklevel=2)
-    if not found:
-        listed = ", ".join(map(repr, names.values()))
-        raise DataError(f"{path}: no structure that data.structures names among {listed or 'none'}")
-    return found
 
 
 def _planes(roi: Elements, name: str, onto: Geometry) -> Iterator[tuple[int, NDArray[np.bool_]]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from .dicom_options import Colour, SegRule, Spacing
 from .dicom_rule import Rule, SeriesRule
 from .errors import DataError
 from .formats import DICOM, is_read_as_dicom, is_scan, without_suffix
-from .labels import LabelMap, Labels, Values, background_index, label_map
+from .labels import LabelMap, Labels, Values, background_index
+from .layers import Overlap, class_map
 from .listing import Listing
 from .notes import Note
 from .paired import Missing, Paired
@@ -44,8 +45,9 @@ class Dicom(Paired):
         root: the folder.
         images: where scans lie, with `{name}`: folders, or files.
         masks: where masks lie, with `{name}`: SEG, RTSTRUCT, NIfTI or MetaImage files, or folders with a PNG a slice,
-            in the order of positions; null for the SEG, or else the RTSTRUCT, in the scan's own folder that refers to
-            its series.
+            in the order of positions; with a `*` besides the ending several of a scan are united. Or a mapping of
+            classes to such patterns, whose masks are 0 where the class is not. Null for the SEG, or else the RTSTRUCT,
+            in the scan's own folder that refers to its series.
         labels: a class name to one or several segment numbers or mask values; 0 is where there is no segment.
         ignore: mask values of voxels that do not count.
         series: which of several series: a SeriesInstanceUID; a regular expression on the description, such as
@@ -56,9 +58,11 @@ class Dicom(Paired):
         stack: which of several stacks or orientations of a series; the error lists their names.
         colour: one channel (grey) or three (rgb).
         threshold: of a fractional SEG: the least share of its largest value that is foreground.
-        structures: of contours (RTSTRUCT): a class to patterns on the names of its structures, `{prostate: 'CTV*',
-            lesion: ['GTV*', 'les*']}`; null where their numbers are values of `labels`. Others are background.
-        overlap: of segments or structures: refuse, or labels, where the class that stands later in `labels` wins.
+        structures: a class to patterns on the names of its structures in an RTSTRUCT, or on the labels of its segments
+            in a SEG, `{prostate: 'CTV*', lesion: ['GTV*', 'les*']}`; null where their numbers are values of `labels`.
+            Others are background.
+        overlap: of segments, structures or masks of several classes: refuse, or labels, where the class that stands
+            later in `labels` wins.
         slice_axis: how volumes are cut into slices: axial, coronal or sagittal, whatever order the files have.
         resample: bring a mask, or a further channel, of another grid onto the grid of the scan instead of refusing it.
         copy_affine: a mask with as many slices, rows and columns as its scan lies on the scan's voxels, whatever place
@@ -75,6 +79,7 @@ class Dicom(Paired):
 
     reads = "scans (DICOM)"
     what = "DICOM"
+    unites = True
     kind: Kind = "volume"
     normalise = "percentile"
 
@@ -82,14 +87,14 @@ class Dicom(Paired):
         self,
         root: str,
         images: str = "{name}",
-        masks: str | None = None,
+        masks: str | dict[str, str] | None = None,
         labels: Labels | None = None,
         ignore: Values | None = None,
         series: Rule | list[Rule] | None = None,
         stack: str | None = None,
         colour: Colour = "grey",
         threshold: float = 0.5,
-        overlap: Literal["refuse", "labels"] = "refuse",
+        overlap: Overlap = "refuse",
         slice_axis: SliceAxis = "axial",
         resample: bool = False,
         field_of_view: bool = False,
@@ -99,12 +104,11 @@ class Dicom(Paired):
         *,
         spacing: Spacing | None = None,
     ) -> None:
-        for key, pattern in (("images", images), ("masks", masks)):
-            if pattern is not None and "{name}" not in pattern:
-                raise ValueError(f"{key}: {pattern!r} does not hold {{name}}")
-        depths = {text: None if "**" in text else 1 for text in (images, masks) if text is not None}
-        scans = Pattern("images", images, self._is_scan, depths[images])
-        drawn = patterns_of("masks", masks, self._is_mask, None if masks is None else depths[masks])
+        scans = Pattern("images", images, self._is_scan, 1)
+        drawn = patterns_of("masks", masks, self._is_mask, 1)
+        for one in (scans, *drawn.values()):
+            if "{name}" not in one.text:
+                raise ValueError(f"{one.key}: {one.text!r} does not hold {{name}}")
         super().__init__(root, [scans], drawn, spare_masks=True, missing=missing)
         self.slice_axis, self.field_of_view = slice_axis, field_of_view
         self._grid = GridRule(resample, copy_affine, spacing)
@@ -115,7 +119,8 @@ class Dicom(Paired):
             )
         self.rules, self.colour = [SeriesRule.of(one, stack) for one in listed], colour
         self._headers: Path | None = None
-        self.labels = label_map(self.own, labels, ignore, values_only=True)
+        self.labels = class_map(self.own, masks, labels, ignore, values_only=True)
+        self.overlap: Overlap = overlap
         self.channels = 3 if colour == "rgb" else len(self.rules)
         order = list(self.labels.codes) if overlap == "labels" else None
         self._rule = SegRule(threshold, order, None if structures is None else self._named(structures))
@@ -126,7 +131,8 @@ class Dicom(Paired):
         if len(self.rules) > 1 and self.missing != "refuse":
             cases = [case for case in cases if not self.lacks(case.image, self._missing(case.image))]
         if self.masks:
-            refuse_predictions([case.mask for case in cases if self._index.is_prediction(case.mask)])
+            drawn = [path for case in cases for path in case.references]
+            refuse_predictions([path for path in drawn if self._index.is_prediction(path)])
         return cases
 
     def patient(self, case: Case) -> str | None:
@@ -143,13 +149,13 @@ class Dicom(Paired):
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan's folder, or the scan's file, and of its mask."""
-        mask = case.mask
+        masks = case.references
         if not self.masks and not case.image.is_dir():
             from .dicom_series import find_series
 
             series = find_series(case.image, self.rules[0], None, self._grid.spacing, self._index)
-            mask = self._segmentation(case.image, series)
-        found = [file for path in (case.image, mask) for file in volume_files(path)]
+            masks = [self._segmentation(case.image, series)]
+        found = [file for path in (case.image, *masks) for file in volume_files(path)]
         return list(dict.fromkeys(found))
 
     def is_image(self, path: Path) -> bool:
@@ -202,7 +208,7 @@ class Dicom(Paired):
         for mask in case.references:
             if self._index.is_segmentation(mask) or self._index.is_structures(mask):
                 self._refuse_foreign(mask, image.series)
-        decoded = with_scan_masks(image, case, self.labels, self._grid, rule=self._rule, index=self._index)
+        decoded = with_scan_masks(image, case, self.labels, self._grid, self.overlap, self._rule, self._index)
         if not self.field_of_view or self.background is None:
             return decoded
         outside = ~field_of_view(image) & (decoded.mask == background_index(self.classes))
@@ -236,11 +242,11 @@ class Dicom(Paired):
     def _is_scan(self, path: Path) -> bool:
         return path.is_dir() or self._index.is_image(path)
 
-    def _is_mask(self, path: Path) -> bool:
+    def _is_mask(self, path: Path, ending: str = "") -> bool:
         """Whether a path may be a mask: a volume, a SEG, contours, or a folder of stills."""
         if path.is_dir():
             return has_stills(path)
-        return is_scan(path) or self._index.is_segmentation(path) or self._index.is_structures(path)
+        return is_scan(path, ending) or self._index.is_segmentation(path) or self._index.is_structures(path)
 
     def _wanted(self, path: Path) -> bool:
         """Whether a file is of the series that is asked for."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Literal
+
+from .errors import DataError
+from .notes import Note
 
 Colour = Literal["grey", "rgb"]
 """One channel, of colours their brightness, or three."""
@@ -19,8 +25,8 @@ class SegRule:
     Attributes:
         threshold: of a fractional SEG: the least share of its largest value that counts, in (0, 1].
         order: where segments overlap, the one that stands later wins; None: overlaps are refused.
-        structures: of contours: the patterns on the names of structures that have a value; None: their numbers are
-            the values.
+        structures: the patterns on the names of segments or structures that have a value; None: their numbers are the
+            values.
 
     Raises:
         ValueError: a threshold out of range.
@@ -29,6 +35,39 @@ class SegRule:
     threshold: float = 0.5
     order: Sequence[int] | None = None
     structures: Mapping[int, Sequence[str]] | None = None
+
+    def values(self, names: Mapping[int, str], path: Path) -> dict[int, int]:
+        """The value of each segment or structure by its number: the number, or that of the class that fits its name.
+
+        Those that no class names are left out and noted.
+
+        Args:
+            names: by number.
+            path: their file, for errors.
+
+        Raises:
+            DataError: a name that fits several classes, none that fits any.
+        """
+        if self.structures is None:
+            return {number: number for number in names}
+        found: dict[int, int] = {}
+        for number, name in names.items():
+            fit = [
+                value
+                for value, patterns in self.structures.items()
+                if any(fnmatch(name.casefold(), pattern.casefold()) for pattern in patterns)
+            ]
+            if len(fit) > 1:
+                raise DataError(f"{path}: the structure {name!r} fits several classes; narrow data.structures")
+            if fit:
+                found[number] = fit[0]
+            else:
+                remedy = "data.structures names those that are read"
+                warnings.warn(Note("structures that no class names, so background", f"{name!r}", remedy), stacklevel=2)
+        if not found:
+            listed = ", ".join(map(repr, names.values()))
+            raise DataError(f"{path}: no structure that data.structures names among {listed or 'none'}")
+        return found
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dicom_file import load
+from .dicom_file import Elements, load
 from .dicom_frames import Frame, frames_of
 from .dicom_grid import LEAST, directions, placed, refuse_tilt, tolerance
 from .dicom_options import SegRule
@@ -41,15 +42,19 @@ def read(path: Path, rule: SegRule, onto: Geometry | None) -> Volume:
     if any(frame.position is None or frame.axes is None for frame in frames):
         raise DataError(f"{path}: frames without a position, as of a slide or a plain multi-frame; write it as NIfTI")
     geometry, slices = _grid(frames, path, onto)
+    values = _values(elements, rule) if rule.structures is not None else None
     refuse_too_large(path, 2 * int(np.prod(geometry.shape)))
     stored, _ = stored_frames(elements)
     if stored.ndim != 3 or stored.dtype.kind not in "ui":
         raise DataError(f"{path}: {stored.dtype} frames of shape {stored.shape}; expected one whole number a pixel")
     if kind == "LABELMAP":
         labels = _by_slice(stored, slices, geometry, path)
+        if values is not None:
+            labels = _valued(labels, values)
     else:
         most = elements.whole("MaximumFractionalValue", 255, least=1) if kind == "FRACTIONAL" else 1
-        labels = _painted(stored >= rule.threshold * most - 1e-9, frames, slices, geometry, rule, path)
+        inside = stored >= rule.threshold * most - 1e-9
+        labels = _painted(inside, frames, slices, geometry, rule, path, values)
     return _embedded(Volume(labels, geometry.affine), onto)
 
 
@@ -113,6 +118,20 @@ def _by_slice(stored: NDArray[Any], slices: list[int], geometry: Geometry, path:
     return labels
 
 
+def _values(elements: Elements, rule: SegRule) -> dict[int, int]:
+    """The value of each segment by the label that the file gives it; the number 0 of a label map is no segment."""
+    labels = {one.whole("SegmentNumber", 0): one.text("SegmentLabel") for one in elements.items("SegmentSequence")}
+    return rule.values({number: label for number, label in labels.items() if number}, elements.path)
+
+
+def _valued(labels: NDArray[Any], values: Mapping[int, int]) -> NDArray[np.uint16]:
+    """The values of segment numbers; 0 for those without."""
+    found = np.zeros(labels.shape, np.uint16)
+    for number, value in values.items():
+        found[labels == number] = value
+    return found
+
+
 def _painted(
     inside: NDArray[np.bool_],
     frames: list[Frame],
@@ -120,8 +139,9 @@ def _painted(
     geometry: Geometry,
     rule: SegRule,
     path: Path,
+    values: Mapping[int, int] | None,
 ) -> NDArray[np.uint16]:
-    """One label a voxel of a frame for each segment and slice."""
+    """One label a voxel of a frame for each segment and slice: of the segments that have a value, None for all."""
     numbers = [frame.segment for frame in frames]
     if min(numbers) < 1 or max(numbers) >= 2**16:
         raise DataError(f"{path}: ReferencedSegmentNumber = {min(numbers)} to {max(numbers)}; expected 1 to 65535")
@@ -131,14 +151,16 @@ def _painted(
     rank = {number: at for at, number in enumerate(rule.order or ())}
     labels = np.zeros(geometry.shape, np.uint16)
     overlaps: dict[tuple[int, int], int] = {}
-    for at in sorted(range(len(frames)), key=lambda at: (rank.get(numbers[at], -1), numbers[at])):
-        plane = labels[slices[at]]
+    drawn = [(number if values is None else values.get(number, 0), number) for number in numbers]
+    kept = [at for at, (value, _) in enumerate(drawn) if value]
+    for at in sorted(kept, key=lambda at: (rank.get(drawn[at][0], -1), *drawn[at])):
+        plane, value = labels[slices[at]], drawn[at][0]
         if rule.order is None:
             taken = plane[inside[at]]
-            for other in np.unique(taken[taken > 0]).tolist():
-                pair = (other, numbers[at])
+            for other in np.unique(taken[(taken > 0) & (taken != value)]).tolist():
+                pair = (other, value)
                 overlaps[pair] = overlaps.get(pair, 0) + int((taken == other).sum())
-        plane[inside[at]] = numbers[at]
+        plane[inside[at]] = value
     if overlaps:
         detail = ", ".join(f"{one} and {two} in {count} voxels" for (one, two), count in sorted(overlaps.items())[:3])
         raise DataError(

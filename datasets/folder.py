@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .case import Case, Decoded, Kind, Pixels
 from .formats import ARRAYS, STILLS, is_picture, is_still, without_suffix
 from .labels import LabelMap, Labels, Values
 from .layers import Overlap, class_map
 from .paired import Paired
-from .pattern import Pattern
+from .pattern import Pattern, pattern_of, patterns_of
 from .still import read_image, with_mask
 
 
@@ -110,12 +109,9 @@ class Folder(Stills):
             raise ValueError(f"channels: {channels}; expected 1 for grey, 3 for RGB, or the number of bands")
         if to_grey and channels != 1:
             raise ValueError(f"to_grey: is for channels: 1, which are {channels}")
-        found = _pictures("images", images)
-        by_class = masks if isinstance(masks, Mapping) else {None: masks}
-        drawn = {
-            label: _pictures("masks" if label is None else f"masks.{label}", text) for label, text in by_class.items()
-        }
-        says = None if valid is None else _pictures("valid", valid)
+        found = pattern_of("images", images, is_picture)
+        drawn = patterns_of("masks", masks, is_picture)
+        says = None if valid is None else pattern_of("valid", valid, is_picture)
         for pattern in (*drawn.values(), *([] if says is None else [says])):
             if "{name}" not in pattern.text:
                 raise ValueError(f"{pattern.key}: {pattern.text!r} does not hold {{name}}, so its files have no names")
@@ -139,8 +135,3 @@ class Folder(Stills):
         """Decode an image and its mask."""
         image = self.read_image(case.image)
         return with_mask(image, case, self.labels, self.overlap, self.exif, self.mask_key)
-
-
-def _pictures(key: str, text: str) -> Pattern:
-    """A pattern for stills, and for arrays where it names their ending."""
-    return Pattern(key, text, partial(is_picture, ending=PurePosixPath(text.replace("\\", "/")).suffix.lower()))

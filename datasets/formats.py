@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 USUAL = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Of stills."""
@@ -11,6 +11,8 @@ FURTHER = (".gif", ".webp", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm")
 STILLS = (*USUAL, *FURTHER)
 ARRAYS = (".npy", ".npz", ".mat")
 """Of arrays, which are stills or volumes only where a pattern names their ending."""
+UNPLACED = (*ARRAYS, ".tif", ".tiff")
+"""Of files that may be volumes and say nothing of space; volumes only where a pattern names their ending."""
 METAIMAGE = (".mhd", ".mha")
 NIFTI = (".nii.gz", ".nii")
 NIFTI_HEADERS = (".hdr.gz", ".hdr")
@@ -43,11 +45,28 @@ def is_picture(path: Path, ending: str = "") -> bool:
     return is_still(path)
 
 
-def is_scan(path: Path) -> bool:
-    """Whether a path is a volume's file by its name: the header where header and voxels are two files."""
+def is_scan(path: Path, ending: str = "") -> bool:
+    """Whether a path is a volume's file by its name: the header where header and voxels are two files.
+
+    Args:
+        path: the file.
+        ending: in lower case; files that end so are taken where it is one of `UNPLACED`.
+    """
+    if ending in UNPLACED and path.suffix.lower() == ending:
+        return not path.name.startswith(".") and not path.is_dir()
     suffix = volume_suffix(path)
     named = suffix is not None and not path.name.startswith(".") and suffix not in NIFTI_IMAGES
     return named and not path.is_dir()
+
+
+def ending_of(pattern: str) -> str:
+    """The ending that a pattern names, in lower case; "" where it names none."""
+    return PurePosixPath(pattern.replace("\\", "/")).suffix.lower()
+
+
+def is_unplaced(path: Path) -> bool:
+    """Whether a file, as a volume, says nothing of space: an array or a TIFF, by its name."""
+    return path.suffix.lower() in UNPLACED
 
 
 def is_dicom(path: Path) -> bool:

@@ -12,13 +12,13 @@ from .dicom_folder import Dicom
 from .dicom_options import Spacing
 from .errors import DataError
 from .files import first_of
-from .formats import DICOM, VOLUMES, is_dicom, is_read_as_dicom, is_scan, without_suffix
+from .formats import DICOM, UNPLACED, VOLUMES, is_dicom, is_read_as_dicom, is_scan, without_suffix
 from .labels import LabelMap, Labels, Values, label_map
 from .layers import Overlap, class_map
 from .listing import Listing
 from .paired import Missing, Paired
-from .pattern import Pattern, patterns_of
-from .scan import GridRule, SliceAxis, read_scan, with_scan_masks
+from .pattern import pattern_of, patterns_of
+from .scan import GridRule, SliceAxis, has_stills, read_scan, with_scan_masks
 from .volume_io import volume_files
 
 
@@ -48,13 +48,15 @@ class NiftiFolder(Paired):
             leaves the scan out. What is done is said.
         overlap: of two classes that several masks draw at one voxel: refuse, or labels, where the class that stands
             later in `labels` wins.
+        image_key: of `.npz` and `.mat` files the array that is the scan; null: the only one.
+        mask_key: of such files the array that is the mask; null: the only one.
         spacing: `data.spacing`, which is the voxels' size of files that do not say it.
 
     Raises:
         ValueError: one of `images` and `masks` without the other, patterns without `labels`; see `LabelMap`, `Pattern`.
     """
 
-    endings = VOLUMES
+    endings = (*VOLUMES, *UNPLACED)
     reads = "scans (.nii, .nii.gz, .hdr, .mha, .mhd, .nrrd)"
     unites = True
     what = "scan"
@@ -77,6 +79,8 @@ class NiftiFolder(Paired):
         overlap: Overlap = "refuse",
         missing: Missing = "refuse",
         copy_affine: bool = False,
+        image_key: str | None = None,
+        mask_key: str | None = None,
         *,
         spacing: Spacing | None = None,
     ) -> None:
@@ -89,15 +93,16 @@ class NiftiFolder(Paired):
             raise ValueError(f"channels: {channels}, but it is for a single pattern, and at least 1")
         if valid is not None and images is None:
             raise ValueError("valid: for scans that patterns find; see images and masks")
-        scans = [Pattern("images", pattern, self.accepts, self.depth) for pattern in given]
-        drawn = patterns_of("masks", masks, self._is_mask, self.depth)
-        says = None if valid is None else Pattern("valid", valid, is_scan, self.depth)
+        scans = [pattern_of("images", pattern, self.accepts, self.depth) for pattern in given]
+        drawn = patterns_of("masks", masks, _is_mask, self.depth)
+        says = None if valid is None else pattern_of("valid", valid, is_scan, self.depth)
         for one in (*scans, *drawn.values(), *([] if says is None else [says])):
             if "{name}" not in one.text:
                 raise ValueError(f"{one.key}: {one.text!r} does not hold {{name}}")
         super().__init__(root, scans, drawn, spare_masks=self.layout is not None, valid=says, missing=missing)
         self.slice_axis, self.overlap = slice_axis, overlap
-        self._grid = GridRule(resample, copy_affine, spacing)
+        self._grid = GridRule(resample, copy_affine, spacing, image_key, mask_key)
+        self.one_file = image_key != mask_key
         self._own_channels, self._ignore, self._given = channels, ignore, None
         if labels is not None or drawn:
             self._given = class_map(self.own, masks, labels, ignore, values_only=True)
@@ -142,15 +147,11 @@ class NiftiFolder(Paired):
 
     def is_worth_naming(self, path: Path) -> bool:
         """Whether a file is a scan or a mask by its name."""
-        return is_scan(path)
+        return is_scan(path) or any(one.accepts(path) for one in (*self.images, *self.masks.values()))
 
-    def _is_mask(self, path: Path) -> bool:
-        """Whether a file may be a mask: a scan by its name, or DICOM by its name and its mark: SEG or RTSTRUCT."""
-        return is_scan(path) or (path.suffix.lower() in DICOM and is_dicom(path))
-
-    def accepts(self, path: Path) -> bool:
-        """Whether a file may be a scan, by its name."""
-        return is_scan(path)
+    def accepts(self, path: Path, ending: str = "") -> bool:
+        """Whether a file may be a scan, by its name and by the ending that its pattern names."""
+        return is_scan(path, ending)
 
     def sources(self, case: Case) -> list[Path]:
         """Every file of the scan and of its mask, and the `dataset.json` that names the classes."""
@@ -160,15 +161,13 @@ class NiftiFolder(Paired):
 
     def is_image(self, path: Path) -> bool:
         """Whether a file is a scan, or the first channel of one, by its name."""
-        if not is_scan(path):
-            return False
         if not self.masks:
-            if path.parent.name in MASKS or is_further(path, self.channels):
+            if not is_scan(path) or path.parent.name in MASKS or is_further(path, self.channels):
                 return False
             return not (self.root / NAME).is_file() or path.resolve() not in self._json.masks
-        if len(self.images) > 1:
-            return self.images[0].fits(path)
         here = self.images[0]
+        if not here.accepts(path) or len(self.images) > 1:
+            return here.accepts(path) and here.fits(path)
         others = [*self.masks.values(), *([] if self.valid is None else [self.valid])]
         closer = max((len(other.text) for other in others if other.fits(path)), default=0)
         return not closer or (here.fits(path) and len(here.text) >= closer)
@@ -234,3 +233,10 @@ class NiftiFolder(Paired):
                 raise DataError(f"{path}: no file of {pattern.text} belongs to it; add it, or see data.missing")
             found.append(siblings[0] if there else None)
         return found
+
+
+def _is_mask(path: Path, ending: str = "") -> bool:
+    """Whether a path may be a mask: a scan by its name, a SEG or RTSTRUCT, or a folder with a picture a slice."""
+    if path.is_dir():
+        return has_stills(path)
+    return is_scan(path, ending) or (path.suffix.lower() in DICOM and is_dicom(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from .listing import Listing
 from .notes import Note
 from .pattern import Pattern
 from .walk import walk
+from .written import Written, read_list
 
 Missing = Literal["refuse", "zeros", "exclude"]
 """Of an image without one of its further channels: an error, a channel of zeros, or no case."""
@@ -224,11 +226,15 @@ class Paired:
             warnings.warn(Note(what, str(path), remedy), stacklevel=2)
 
     def _left(self, taken: Collection[Path]) -> Iterator[Path]:
-        """The files below the root that are not taken, nor lie in a folder that is."""
-        for path in walk(self.root):
-            left = path not in taken and not any(folder in taken for folder in path.parents)
-            if left and self.is_worth_naming(path) and not path.is_dir():
-                yield path
+        """The files below the root that are not taken, nor in a folder that is, nor written by this program."""
+        written: dict[Path, Written] = {}
+        for path in chain([self.root], walk(self.root, with_runs=False)):
+            if path.is_dir():
+                written |= {path / name: one for name, one in read_list(path).items()}
+            elif path not in taken and not any(folder in taken for folder in path.parents):
+                own = written.get(path)
+                if self.is_worth_naming(path) and (own is None or not own.holds(path)):
+                    yield path
 
     def _refuse_none(self, first: dict[str, list[Path]]) -> None:
         """Raise a `DataError` where there is no image; note folders of a layout of its own that have none."""
@@ -252,7 +258,10 @@ class Paired:
     def _refuse_other_than_one(self, files: list[Path], image: Path, pattern: Pattern, name: str) -> None:
         """Raise a `DataError` where not exactly one file of a pattern belongs to an image."""
         if len(files) > 1:
-            narrow = "" if self.layout else f", or narrow data.{pattern.key}"
+            narrow = f", or narrow data.{pattern.key}"
+            if pattern.text.endswith(".*"):
+                narrow += f", such as {pattern.text[:-2]}{without_suffix(files[0].name)[1]}"
+            narrow = "" if self.layout else narrow
             raise DataError(f"{files[1]}: {files[0].name} has the same name; keep one of them{narrow}")
         if not files:
             see = "" if self.layout else f", or see data.{pattern.key}"

@@ -6,10 +6,10 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .case import Adapter, Case
+from .case import Adapter, Case, Part
 from .notes import Note
 
 BEGINNINGS = ("^[^/]+", "^[^_]+", "^[^-]+", "^[^_]+_[^_]+", "^[^-]+-[^-]+")
@@ -27,6 +27,25 @@ def patients_of(adapter: Adapter, cases: Sequence[Case]) -> dict[str, str]:
             warnings.warn(note, stacklevel=2)
         return {}
     return named
+
+
+def note_shared(part: Part, cases: Iterable[Case], patients: Mapping[str, str]) -> None:
+    """Note the groups of a part whose cases are of one patient; in different parts they are leaks.
+
+    Args:
+        part: for the note.
+        cases: those of the part.
+        patients: by case what is equal for scans of one patient, where it is known.
+    """
+    groups: dict[str, dict[str, None]] = {}
+    for case in cases:
+        if case.id in patients:
+            groups.setdefault(patients[case.id], {})[case.group] = None
+    for names in groups.values():
+        for name in names if len(names) > 1 else ():
+            what = f"group(s) in the {part} part have the PatientID of another one, and count as if they were patients"
+            remedy = "one group a patient by data.group, a pattern on what their names share, such as '^[^_]+'"
+            warnings.warn(Note(what, name, remedy), stacklevel=2)
 
 
 def note_beginnings(cases: Sequence[Case]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from glob import escape
 from pathlib import Path
 
 from .case import PARTS
 from .files import same_name
+from .formats import ending_of
 from .walk import walk
 
 
@@ -19,7 +21,7 @@ class Pattern:
         key: the option it comes from, for errors.
         text: the pattern, with `/` between folders.
         accepts: whether a file is of the right kind.
-        depth: how many folders and file names `{name}` reaches over; None for any number.
+        depth: how many folders and file names `{name}` reaches over; None for any number, as where `**` is in the text.
         parts: what `{part}` stands for.
 
     Raises:
@@ -44,7 +46,7 @@ class Pattern:
             raise ValueError(f"{key}: {text!r} has {what}; use {{name}} and {{part}} once each, and *")
         self.key, self.text, self.accepts = key, text, accepts
         self.parts = parts if "{part}" in text else ("",)
-        self._name = ".+" if depth is None else "/".join(["[^/]+"] * depth)
+        self._name = ".+" if depth is None or "**" in text else "/".join(["[^/]+"] * depth)
 
     @property
     def finds_several(self) -> bool:
@@ -74,7 +76,7 @@ class Pattern:
             fixed = folder.relative_to(root).as_posix()
             rest = text if fixed == "." else text.removeprefix(f"{fixed}/")
             expression = _expression(rest, self._name)
-            for path in walk(folder):
+            for path in walk(folder, with_runs=False):
                 below = path.relative_to(folder).as_posix()
                 fits = expression.fullmatch(below)
                 if fits is None or not self.accepts(path):
@@ -119,15 +121,19 @@ class Pattern:
         return re.fullmatch(r"(?P<base>(?:.*/)?)" + expression, path.as_posix())
 
 
+def pattern_of(key: str, text: str, accepts: Callable[..., bool], depth: int | None = None) -> Pattern:
+    """A `Pattern` whose `accepts` is told the ending that the pattern names, as its keyword `ending`."""
+    return Pattern(key, text, partial(accepts, ending=ending_of(text)), depth)
+
+
 def patterns_of(
-    key: str, masks: str | Mapping[str, str] | None, accepts: Callable[[Path], bool], depth: int | None = None
+    key: str, masks: str | Mapping[str, str] | None, accepts: Callable[..., bool], depth: int | None = None
 ) -> dict[str | None, Pattern]:
-    """The patterns of masks by the class that is drawn in them, or None for one of all; arguments as `Pattern`."""
-    if masks is None:
-        return {}
-    if isinstance(masks, str):
-        return {None: Pattern(key, masks, accepts, depth)}
-    return {label: Pattern(f"{key}.{label}", text, accepts, depth) for label, text in masks.items()}
+    """The patterns of masks by the class that is drawn in them, or None for one of all; see `pattern_of`."""
+    by_class = [(None, masks)] if isinstance(masks, str) else [*(masks or {}).items()]
+    return {
+        label: pattern_of(key if label is None else f"{key}.{label}", text, accepts, depth) for label, text in by_class
+    }
 
 
 def _expression(text: str, name: str) -> re.Pattern[str]:

@@ -20,7 +20,7 @@ from .imbalance import Imbalance
 from .labels import class_index
 from .leakage import Known, Leak, leaks, refuse
 from .listing import Exclude, Listing
-from .patients import note_beginnings, patients_of
+from .patients import note_beginnings, note_shared, patients_of
 from .remarks import note_remarks
 from .split_file import Recorded
 from .walk import refuse_broken_link
@@ -113,7 +113,7 @@ def divide(
     patients: Mapping[str, str] | None = None,
     imbalance: Imbalance | None = None,
 ) -> Division[K]:
-    """Divide cases into parts, and look for parts without cases and for leaks.
+    """Divide cases into parts, and look for parts without cases and for leaks; groups of one patient are noted.
 
     Args:
         cases: all cases.
@@ -134,6 +134,8 @@ def divide(
     if imbalance is not None:
         split["train"] = imbalance.keep([by_id[name].case for name in split["train"]])
     parts = {part: [by_id[name] for name in names] for part, names in split.items()}
+    for part, members in parts.items():
+        note_shared(part, (one.case for one in members), patients or {})
     empty = [f"the {part} part is empty; see data.split" for part in ("train", "test") if not parts[part]]
     return Division(parts, split, empty, list(leaks(parts, patients)))
 

@@ -48,7 +48,7 @@ class Promise12(NiftiFolder):
         """A patient, by the name of the scan's file."""
         return Case(f"Case{name}", f"Case{name}", image, mask)
 
-    def accepts(self, path: Path) -> bool:
+    def accepts(self, path: Path, ending: str = "") -> bool:  # noqa: ARG002  # it names none of arrays
         """Whether a file is a scan by its name."""
         return is_scan(path) and not volume_stem(path).endswith(MASK)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,11 +38,15 @@ class GridRule:
         copy_affine: a mask with as many slices, rows and columns as its scan lies on the scan's voxels, wherever its
             own header places it.
         spacing: millimetres between slices, rows and columns where a file does not say.
+        image_key: of the arrays of an `.npz` or `.mat` file the scan.
+        mask_key: of such a file the mask.
     """
 
     resample: bool = False
     copy_affine: bool = False
     spacing: Spacing | None = None
+    image_key: str | None = None
+    mask_key: str | None = None
 
 
 STRICT = GridRule()
@@ -62,7 +67,8 @@ def read_scan(files: Sequence[Path | None], slice_axis: SliceAxis, grid: GridRul
     Raises:
         DataError: an unreadable file, a channel on another grid.
     """
-    channels = [None if file is None else (read_volume(file, spacing=grid.spacing), file) for file in files]
+    read = partial(read_volume, spacing=grid.spacing, key=grid.image_key)
+    channels = [None if file is None else (read(file), file) for file in files]
     return turned_scan(stacked_channels(channels, grid), slice_axis)
 
 
@@ -123,10 +129,10 @@ def with_scan_masks(
     mask = united([(drawn, read(drawn.path)) for drawn in case.masks], labels, overlap)
     if case.valid is not None:
         mask = counted(mask, read(case.valid), case.valid)
-    return Decoded(image, mask, tuple(_remarks(case, moved, grid)))
+    return Decoded(image, mask, tuple(_remarks(image, case, moved, grid)))
 
 
-def _remarks(case: Case, moved: Sequence[Path], grid: GridRule) -> Iterator[Remark]:
+def _remarks(image: Pixels, case: Case, moved: Sequence[Path], grid: GridRule) -> Iterator[Remark]:
     """What the headers of a scan and of its masks say that one should know."""
     unsaid = zip(lacks(case.image), grid.spacing or (None, None, None), strict=True)
     if any(lacking and given is None for lacking, given in unsaid):
@@ -136,6 +142,11 @@ def _remarks(case: Case, moved: Sequence[Path], grid: GridRule) -> Iterator[Rema
         )
     if moved:
         yield Remark("scan(s) with a mask that lies elsewhere by its header", "laid on the scan by data.copy_affine")
+    if image.series is None and any(path.is_dir() for path in case.references):
+        yield Remark(
+            "scan(s) with a picture a slice as their mask, in the order of the numbers in their names",
+            "columns, rows and slices are taken to be those of the scan's file: look at samples.png",
+        )
     for slope, intercept in filter(lambda scale: scale != (1.0, 0.0), map(label_scale, case.references)):
         yield Remark(
             f"scan(s) with a mask whose header multiplies what is stored by {slope:g} and adds {intercept:g}",
@@ -153,7 +164,7 @@ def _scan_mask(
     if mask_path.is_dir() and has_stills(mask_path):
         mask = _stacked(mask_path, image.source, path)
     else:
-        mask = read_mask_volume(mask_path, rule, image.source, index, grid.spacing)
+        mask = read_mask_volume(mask_path, rule, image.source, index, grid.spacing, grid.mask_key)
     is_moved = grid.copy_affine and mask.array.shape == image.source.shape
     is_moved = is_moved and mask.geometry.difference(image.source) is not None
     if is_moved:

@@ -18,16 +18,14 @@ from .layers import Overlap, counted, united
 from .still_file import (
     GREY_DEEP,
     Still,
-    bands_of,
-    bands_without_alpha,
     deep_colours,
     is_pyramid,
-    is_tiff,
     open_still,
     orientation,
     palette_of,
     pixels_of,
 )
+from .tiff import bands_of, bands_without_alpha, is_tiff
 
 _NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
 _EXIF = "where masks were drawn on the upright picture set data.exif: true"
@@ -110,7 +108,7 @@ def mask_values(path: Path, labels: LabelMap | None, turned: bool = False, key: 
     """
     coloured = labels is not None and labels.coloured
     if path.suffix.lower() in ARRAYS:
-        values = _array_labels(path, key, coloured)
+        values = array_labels(path, key, coloured)
         if values.dtype != bool:
             return values
         return values.astype(np.uint8) * np.uint8(1 if labels is None or labels.knows(values) else 255)
@@ -136,9 +134,11 @@ def with_mask(
 
     remarks = [] if turned or orientation(case.image) == 1 else [Remark(_NOT_UPRIGHT, _EXIF)]
     channels = image.array.shape[-1]
-    if is_tiff(case.image) and (bands := bands_without_alpha(case.image)) > max(channels, 3):
+    bands = bands_without_alpha(case.image) if is_tiff(case.image) else 0
+    if bands > max(channels, 3) or (bands == 2 and channels != 2):
         remedy = f"data.channels: {bands} reads all"
-        remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {channels} are read", remedy))
+        read_too = 1 if bands == 2 else channels
+        remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {read_too} are read", remedy))
     if is_tiff(case.image) and is_pyramid(case.image):
         remarks.append(Remark("pyramid TIFF(s) read from their first page", "the other pages are smaller copies"))
     palette = {} if labels.coloured or case.drawn else palette_of(case.mask)
@@ -193,7 +193,7 @@ def _plain(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array.reshape(*array.shape[:2], -1)
 
 
-def _array_labels(path: Path, key: str | None, coloured: bool) -> NDArray[Any]:
+def array_labels(path: Path, key: str | None, coloured: bool) -> NDArray[Any]:
     """The values of an array that is a mask, `(1, rows, columns)`, or its colours with a further axis of three."""
     array = read_array(path, key)
     if array.ndim == 3 and array.shape[2] == 1:

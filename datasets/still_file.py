@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from .errors import DataError
-from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "JPEG2000", "PPM")
 SEVERAL = ("PNG", "TIFF", "GIF", "WEBP")
@@ -42,10 +39,8 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
 ROWS = 1024
 """Of a picture that are copied at a time."""
-_CHANGED = ", whose compression changes labels"
-_SUBFILE, _WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA = 254, 256, 257, 258, 259, 277, 338
-_PACKINGS = (1, 5, 8, 32773, 32946)
-"""None, LZW, Deflate, PackBits."""
+CHANGED = ", whose compression changes labels"
+_SUBFILE = 254
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
 
 Image.MAX_IMAGE_PIXELS = None  # of this whole process: `LARGEST` stands for it, before anything is allocated
@@ -79,12 +74,12 @@ def open_still(path: Path, turned: bool = False) -> Still:
     """
     try:
         image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
-        _refuse_hollow(image, path)
+        refuse_hollow(image, path)
         tiles = [str(tile.args) for tile in getattr(image, "tile", ())]
         deep, stretch = image.mode in GREY_DEEP or any(";16" in tile for tile in tiles), _stretch(image, tiles)
         lossy = None
         if image.format in ("JPEG", "MPO"):
-            lossy = f"a JPEG{_CHANGED}"
+            lossy = f"a JPEG{CHANGED}"
         elif image.format in DENSE:
             deep_stream, lossy = _stream(path, image.format)
             deep = deep or deep_stream
@@ -153,54 +148,6 @@ def deep_colours(path: Path) -> NDArray[np.uint16]:
     return np.asarray(pixels[..., 2::-1], dtype=np.uint16)
 
 
-def bands_of(path: Path, turned: bool = False) -> NDArray[Any]:
-    """All bands of a still, `(rows, columns, bands)`: uint8, uint16, or float32 of any other type.
-
-    Raises:
-        DataError: as `open_still`; a TIFF of two bands, or compressed as none of several bands is.
-    """
-    if not is_tiff(path):
-        image, deep, *_ = open_still(path, turned)
-        if deep:
-            raise DataError(f"{path}: bands of more than 8 bits; expected a TIFF or an array for data.channels")
-        return pixels_of(image)
-    import SimpleITK  # takes time to import; Pillow reads four bands at most, OpenCV of 8 bits too
-
-    tags = tiff_tags(path)
-    columns, rows, bands = (int(tags.get(tag, 1)) for tag in (_WIDTH, _LENGTH, _BANDS))
-    bits = tags.get(_BITS, 1)
-    size = columns * rows * bands * -(-int(max(bits) if isinstance(bits, tuple) else bits) // 8)
-    refuse_too_large(path, size)
-    if bands == 2 or int(tags.get(_PACKING, 1)) not in _PACKINGS or size > MOST_OUT_OF_A_BYTE * path.stat().st_size:
-        packing = tags.get(_PACKING, 1)
-        raise DataError(
-            f"{path}: {columns}x{rows} pixels of {bands} band(s), compression {packing}; expected one, or three and "
-            "more, uncompressed or by LZW or Deflate, and not cut short"
-        )
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("TIFFImageIO")
-    reader.SetFileName(str(path))
-    try:
-        array = SimpleITK.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        raise DataError(
-            f"{path}: a TIFF that cannot be read, damaged or of an unknown kind; replace the file"
-        ) from error
-    if array.shape[:2] != (rows, columns) or (bands > 1 and array.shape[2:] != (bands,)):
-        raise DataError(f"{path}: holds several pictures, or no image of {bands} bands; write each into its own file")
-    array = array.reshape(rows, columns, bands)
-    return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
-
-
-def is_tiff(path: Path) -> bool:
-    """Whether a file begins as a TIFF does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in (b"II*\0", b"MM\0*")
-    except OSError:
-        return False
-
-
 def is_pyramid(path: Path) -> bool:
     """Whether a TIFF that opens has several pages, of which all but the first are smaller copies of that."""
     with Image.open(path, formats=FORMATS) as image:
@@ -222,26 +169,7 @@ def _is_pyramid(image: Image.Image) -> bool:
     return all(copies)
 
 
-def bands_without_alpha(path: Path) -> int:
-    """The bands of a TIFF that are no alpha channel."""
-    tags = tiff_tags(path)
-    extra = tags.get(_EXTRA, ())
-    return int(tags.get(_BANDS, 1)) - sum(kind in (1, 2) for kind in (extra if isinstance(extra, tuple) else (extra,)))
-
-
-def tiff_tags(path: Path) -> Mapping[int, Any]:
-    """The tags of the first picture of a TIFF; a `DataError` where they are damaged."""
-    try:
-        with path.open("rb") as file:
-            found = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-            file.seek(found.next)
-            found.load(file)
-            return {tag: found[tag] for tag in (_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA) if tag in found}
-    except (*BROKEN, struct.error, LookupError, OverflowError) as error:
-        raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
-
-
-def _refuse_hollow(image: Image.Image, path: Path) -> None:
+def refuse_hollow(image: Image.Image, path: Path) -> None:
     """Raise a `DataError` where a header promises more pixels than the file can hold, before they are allocated."""
     size, pixels = path.stat().st_size, image.width * image.height
     room = MOST_PIXELS_A_BYTE * size
@@ -268,13 +196,13 @@ def _stream(path: Path, kind: str | None) -> tuple[bool, str | None]:
     """Whether a WebP or JPEG 2000 has more than 8 bits, and the compression that has changed its values."""
     content = path.read_bytes()
     if kind == "WEBP":
-        return False, f"a lossy WebP{_CHANGED}" if b"VP8 " in _chunks(content) else None
+        return False, f"a lossy WebP{CHANGED}" if b"VP8 " in _chunks(content) else None
     siz = content.find(_SIZ)
     cod = content.find(_COD, siz)
     if min(siz, cod) < 0 or len(content) < max(siz + 43, cod + 14):
         raise DataError(f"{path}: a JPEG 2000 without its headers; damaged or cut short, so replace the file")
     deep = (content[siz + 42] & 0x7F) + 1 > 8
-    return deep, None if content[cod + 13] == 1 else f"a lossy JPEG 2000{_CHANGED}"
+    return deep, None if content[cod + 13] == 1 else f"a lossy JPEG 2000{CHANGED}"
 
 
 def _chunks(content: bytes) -> list[bytes]:

@@ -21,9 +21,11 @@ from .formats import (
     NIFTI_HEADERS,
     NIFTI_IMAGES,
     NRRD,
+    UNPLACED,
     VOLUMES,
     is_dicom,
     is_read_as_dicom,
+    is_unplaced,
     volume_suffix,
 )
 from .geometry import Geometry, Lacks
@@ -38,6 +40,7 @@ READERS = {
     **dict.fromkeys(METAIMAGE, "metaimage"),
     **dict.fromkeys(NRRD, "nrrd"),
     **dict.fromkeys((*NIFTI, *NIFTI_HEADERS, *NIFTI_IMAGES), "nifti"),
+    **dict.fromkeys(UNPLACED, "unplaced"),
 }
 """The module of each suffix; it has `read`, `files` and `lacks`, and where the format is written too, `write`."""
 MOST_OFF = 1e-3
@@ -51,8 +54,9 @@ def read_volume(
     stack: str | None = None,
     colour: Colour = "grey",
     spacing: Spacing | None = None,
+    key: str | None = None,
 ) -> Volume:
-    """Read a MetaImage (`.mhd`, `.mha`), NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`), NRRD or DICOM.
+    """Read a MetaImage (`.mhd`, `.mha`), NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`), NRRD, DICOM, array or TIFF.
 
     Integers stay integers where the file does not scale them; several values a voxel become channels. The slices of a
     DICOM series are ordered by their position, whatever its files are called; see `datasets.dicom`.
@@ -65,6 +69,7 @@ def read_volume(
         colour: DICOM: one channel (`grey`) or three (`rgb`).
         spacing: millimetres between slices, rows and columns, for files that do not say; otherwise 1 is taken, but of
             DICOM.
+        key: of the arrays of an `.npz` or `.mat` file the one that is meant; null: the only one.
 
     Raises:
         DataError: the file is missing, unreadable or no volume in space, holds fewer voxels than it says, or names
@@ -74,7 +79,7 @@ def read_volume(
     if is_read_as_dicom(path):
         return read_series(path, series, stack, colour, spacing)[0]
     with _readable(path):
-        array, affine = _format(path).read(path)
+        array, affine = _format(path).read(path, *([] if key is None else [key]))
         return Volume(array, affine if spacing is None else _spaced(affine, lacks(path), spacing))
 
 
@@ -118,6 +123,7 @@ def read_mask_volume(
     onto: Geometry | None = None,
     index: Index | None = None,
     spacing: Spacing | None = None,
+    key: str | None = None,
 ) -> Volume:
     """Read a mask: one whole number a voxel, as the file's integers, or the smallest type that fits its floats.
 
@@ -130,6 +136,7 @@ def read_mask_volume(
         onto: the grid of its scan, for the slices that a SEG leaves out; null: from its first to its last.
         index: the headers of DICOM files that have been read before; null: none.
         spacing: see `read_volume`.
+        key: see `read_volume`.
 
     Raises:
         DataError: values that are no whole numbers, several values a voxel; see `read_volume`.
@@ -144,8 +151,12 @@ def read_mask_volume(
             return dicom_seg.read(path, rule, onto)
         if header.is_structures:
             return dicom_contours.read(path, rule, onto)
-    volume = read_volume(path, spacing=spacing)
+    volume = read_volume(path, spacing=spacing, key=key)
     array = volume.array
+    if onto is not None and is_unplaced(path):
+        from . import unplaced
+
+        volume = Volume(array, unplaced.placed(path, array, onto))
     if array.ndim != 3:
         raise DataError(f"{path}: {array.shape[-1]} values a voxel; expected a mask of one")
     if array.dtype.kind in "iu":
@@ -255,7 +266,7 @@ def _spaced(affine: NDArray[np.float64], unsaid: Lacks, spacing: Spacing) -> NDA
 
 
 def _format(path: Path) -> ModuleType:
-    suffix = volume_suffix(path)
+    suffix = path.suffix.lower() if is_unplaced(path) else volume_suffix(path)
     if suffix is None and not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if suffix is None:

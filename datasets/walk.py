@@ -11,19 +11,33 @@ from pathlib import Path
 from .errors import DataError
 from .notes import Note
 
+RUN = ("environment.json", "training.json")
+"""Files of which a run has one beside its `config.yaml`."""
 FETCH = "fetch what it points to (git annex get, datalad get, dvc pull), or remove the link"
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, with_runs: bool = True) -> Iterator[Path]:
     """What lies in a folder and its sub-folders, in order, without hidden files and folders.
 
     Links are followed; one to a folder that it lies in itself is noted and passed over.
+
+    Args:
+        folder: where to begin, whatever it holds.
+        with_runs: false passes over the sub-folders of runs, which hold no data; see `holds_runs`.
 
     Raises:
         DataError: a folder that cannot be opened.
     """
     if folder.is_dir():
-        yield from _walk(folder, frozenset({_identity(folder)}))
+        yield from _walk(folder, frozenset({_identity(folder)}), with_runs)
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is a run of this program, its folds or its ablation, by the files that these begin with."""
+    if (folder / "ablation.json").is_file():
+        return True
+    is_run = (folder / "config.yaml").is_file() and any((folder / name).is_file() for name in RUN)
+    return is_run or any(map(holds_runs, folder.glob("fold-*")))
 
 
 def below(folder: Path) -> Iterator[Path]:
@@ -53,18 +67,21 @@ def stays_inside(folder: Path, name: str) -> bool:
     return (folder / path).resolve().is_relative_to(folder.resolve())
 
 
-def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def _walk(folder: Path, above: frozenset[tuple[int, int]], with_runs: bool) -> Iterator[Path]:
     for name in _names(folder):
         path = folder / name
+        is_folder = path.is_dir()
+        if is_folder and not with_runs and holds_runs(path):
+            continue
         yield path
-        if not path.is_dir():
+        if not is_folder:
             continue
         here = _identity(path)
         if here in above:
             note = Note("link(s) to a folder that they lie in themselves are passed over", str(path), "remove them")
             warnings.warn(note, stacklevel=2)
         else:
-            yield from _walk(path, above | {here})
+            yield from _walk(path, above | {here}, with_runs)
 
 
 def _names(folder: Path) -> list[str]:

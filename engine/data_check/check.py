@@ -180,11 +180,13 @@ def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, pa
     for name, splitter in build.build_folds(config.data):
         try:
             background = datasets.class_index(found.classes, build.build_adapter(config.data).background)
-            division = datasets.divide(cases, found.facts, splitter, background, patients, imbalance)
+            with datasets.noted() as notes:
+                division = datasets.divide(cases, found.facts, splitter, background, patients, imbalance)
         except datasets.DataError as error:
             found.problems.append(str(error))
             return
         found.splits[name] = division.split
+        found.notes += [line for line in notes if line not in found.notes]
         where = f"{name}: " if name else ""
         found.problems += [f"{where}{line}" for line in division.empty]
         for leak in division.leaks:  # of several folds the first one that has it

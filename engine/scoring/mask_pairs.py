@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 import datasets
 from datasets import LabelMap, as_values
+from datasets.arrays import read_array
 from datasets.files import same_name
-from datasets.still import read_mask
+from datasets.still import array_labels, read_mask
 from datasets.walk import walk
 from segloss.document import Kind
 
@@ -21,6 +22,7 @@ from ..errors import UsageError
 from .mask_options import Options, background_name, matched
 
 HINT = "labels={background: 0, gland: [1, 255]} names classes, ignore=[…] what does not count"
+ARRAY = ".npy"
 MOST_VALUES = 100
 """A mask with more values than this is no mask of labels."""
 
@@ -81,8 +83,8 @@ class MaskPairs:
             UsageError, DataError: a folder or file is missing, or values whose meaning is not known.
         """
         files = _pairs(predicted, reference, options.name)
-        references, predictions = _maps((pair.reference for pair in files.values()), options)
-        kind: Kind = "volume" if datasets.is_volume(next(iter(files.values())).reference) else "still"
+        kind = _kind(path for pair in files.values() for path in pair)
+        references, predictions = _maps((pair.reference for pair in files.values()), kind, options)
         names = predictions.classes
         zero = predictions.codes.get(0) if kind == "volume" else None
         background = background_name(options.background, names, None if zero is None else names[zero])
@@ -96,10 +98,10 @@ class MaskPairs:
     def read(self, case: str) -> MaskPair:
         """Those of a case; a `DataError` where a file is unreadable, of another size, or holds a foreign value."""
         ours, theirs = self.files[case]
-        (found, here), (wanted, there) = (_read(path, self.predictions.coloured) for path in (ours, theirs))
+        (found, here), (wanted, there) = (_read(path, self.kind, self.predictions.coloured) for path in (ours, theirs))
         if here is not None and there is not None:
-            if self.copy_affine and found.shape == wanted.shape:
-                here = there
+            if found.shape == wanted.shape and (self.copy_affine or _is_array(ours) or _is_array(theirs)):
+                here = there = here if _is_array(theirs) else there
             found, here = _turned(found, here)
             wanted, there = _turned(wanted, there)
         difference = here.difference(there) if here is not None and there is not None else None
@@ -119,10 +121,8 @@ class MaskPairs:
 
 def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, Files]:
     ours, theirs = _masks(predicted, pattern), _masks(reference, pattern)
+    _kind((*ours.values(), *theirs.values()))
     missing, strange = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
-    kinds: dict[bool, Path] = {datasets.is_volume(path): path for path in (*ours.values(), *theirs.values())}
-    if len(kinds) > 1:
-        raise datasets.DataError(f"{kinds[False]}: a still, but {kinds[True]} is a volume; score them apart")
     if missing:
         hint = "" if ours.keys() & theirs else "; name=PATTERN, a regular expression, says what of the names must agree"
         raise datasets.DataError(
@@ -136,13 +136,30 @@ def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, Files]:
     return {case: Files(ours[case], theirs[case]) for case in sorted(theirs)}
 
 
+def _kind(paths: Iterable[Path]) -> Kind:
+    """What masks are; arrays are what the others are, alone what the axes of the first say."""
+    found: dict[bool | None, Path] = {}
+    for path in paths:
+        found.setdefault(None if _is_array(path) else datasets.is_volume(path), path)
+    if True in found and False in found:
+        raise datasets.DataError(f"{found[False]}: a still, but {found[True]} is a volume; score them apart")
+    if True in found or False in found:
+        return "volume" if True in found else "still"
+    return "volume" if read_array(found[None]).ndim == 3 else "still"
+
+
+def _is_array(path: Path) -> bool:
+    """Whether a mask is an array of NumPy, which may be a still or a volume."""
+    return path.suffix.lower() == ARRAY and not path.name.startswith(".") and path.is_file()
+
+
 def _masks(folder: Path, pattern: str) -> dict[str, Path]:
     """The mask files of a folder and its sub-folders, by case."""
     if not folder.is_dir():
         raise datasets.DataError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
     for path in walk(folder):
-        if not datasets.is_volume(path) and not datasets.is_still(path):
+        if not _is_array(path) and not datasets.is_volume(path) and not datasets.is_still(path):
             continue
         stem = datasets.volume_stem(path) if datasets.is_volume(path) else path.stem
         case = same_name((path.parent.relative_to(folder) / matched(pattern, stem)).as_posix())
@@ -150,16 +167,16 @@ def _masks(folder: Path, pattern: str) -> dict[str, Path]:
             raise datasets.DataError(f"{path}: {found[case]} is the same case {case!r}; keep one of them, or set name=")
         found[case] = path
     if not found:
-        suffixes = ", ".join((*datasets.STILLS, *datasets.VOLUMES, *datasets.DICOM))
+        suffixes = ", ".join((*datasets.STILLS, *datasets.VOLUMES, *datasets.DICOM, ARRAY))
         raise datasets.DataError(f"{folder}: no mask here; expected files ending in {suffixes}")
     return found
 
 
-def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, LabelMap]:
+def _maps(references: Iterable[Path], kind: Kind, options: Options) -> tuple[LabelMap, LabelMap]:
     """From values to classes, with and without the values that are ignored."""
     labels: dict[str, Any] = {name: as_values(values) for name, values in options.labels.items()}
     if not labels:
-        held = {int(value) for path in references for value in np.unique(_read(path)[0])}
+        held = {int(value) for path in references for value in np.unique(_read(path, kind)[0])}
         values = sorted(held - set(options.ignore))
         if len(values) > MOST_VALUES:
             raise UsageError(f"the references hold {len(values)} values; say what they mean: labels={{gland: 1, …}}")
@@ -175,10 +192,14 @@ def _maps(references: Iterable[Path], options: Options) -> tuple[LabelMap, Label
     return LabelMap(labels, ignore, refuse_binary=False, hint=HINT), LabelMap(labels, hint=HINT)
 
 
-def _read(path: Path, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
+def _read(path: Path, kind: Kind, coloured: bool = False) -> tuple[NDArray[Any], datasets.Geometry | None]:
     """A mask as `(slices, rows, columns)`, of colours with a further axis of three, and where a volume lies."""
-    volume = datasets.read_mask_volume(path) if datasets.is_volume(path) else None
-    mask = read_mask(path, coloured) if volume is None else volume.array
+    volume = datasets.read_mask_volume(path) if kind == "volume" else None
+    if volume is not None:
+        mask = volume.array
+    else:
+        mask = array_labels(path, None, coloured) if _is_array(path) else read_mask(path, coloured)
+        mask = mask.astype(np.uint8) if mask.dtype == bool else mask
     if mask.ndim != 3 + coloured or mask.dtype.kind not in "iub":
         raise datasets.DataError(f"{path}: {mask.dtype} of shape {mask.shape}; expected a mask of whole numbers")
     return mask, None if volume is None else volume.geometry

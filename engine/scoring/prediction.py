@@ -20,6 +20,7 @@ from torch import Tensor
 import datasets
 from datasets.cache import refuse_non_finite
 from datasets.files import refuse_unprintable, write_atomically
+from datasets.formats import UNPLACED
 from datasets.grid import network_shape, resize_image
 from datasets.samples import normalised, packed_image
 from datasets.scan import in_file
@@ -34,6 +35,8 @@ from .inference import between, infer, labels_of, resized
 
 OUTPUTS = ("masks", "preview", "probabilities")
 """The folders that predictions are written to."""
+WRITTEN = {".hdr": ".nii", **dict.fromkeys((".hdr.gz", ".nrrd", ".nhdr", *UNPLACED), ".nii.gz")}
+"""The suffix of a mask by that of its volume, where it is another."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,7 @@ class Files(NamedTuple):
         """The files of an image; of a volume in the wanted format, or in its own."""
         suffix = ".png"
         if kind == "volume":
-            suffix = (
-                f".{wanted}"
-                if wanted
-                else {".hdr": ".nii", ".hdr.gz": ".nii.gz", ".nrrd": ".nii.gz", ".nhdr": ".nii.gz"}.get(
-                    one.suffix, one.suffix
-                )
-            )
+            suffix = f".{wanted}" if wanted else WRITTEN.get(one.suffix, one.suffix)
         shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
         data = tuple(f"{folder}/{one.name}.zraw" for folder in ("masks", "probabilities") if suffix == ".mhd")
         return cls(f"masks/{one.name}{suffix}", f"preview/{one.name}.png", f"probabilities/{one.name}{shares}", data)

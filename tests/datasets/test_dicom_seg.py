@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.sr.codedict import codes
 
 import datasets
-from datasets import DataError, Dicom, SegRule, Volume, read_mask_volume, read_volume, write_volume
+from datasets import DataError, Dicom, SegRule, Volume, noted, read_mask_volume, read_volume, write_volume
 from datasets.dicom_seg_write import IDENTITY, codes_of, write_seg
 from datasets.dicom_series import find_series
 from segloss_tests.cases import MARKED
@@ -127,6 +127,43 @@ def test_overlaps_are_refused_or_ruled_by_the_order_of_labels(tmp_path, scan):
     turned = Dicom(str(tmp_path), labels={"background": 0, "tumour": 2, "gland": 1}, overlap="labels")
     assert turned.read(turned.cases()[0]).mask.max() == 2
     assert not (turned.read(turned.cases()[0]).mask == 1).any()  # the gland stands later and covers it
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_segments_by_their_labels(tmp_path, scan, kind):
+    """Whatever their numbers: two of one class are united, and those that no class names are background."""
+    mask = marked()
+    mask[0, 5, :3] = 3
+    mask[1, 0, 0] = 4
+    names = ("Prostate PZ", "prostate TZ", "Index lesion", "Bladder")
+    by_highdicom(scan, mask, tmp_path / "p0/m.dcm", kind, names)
+    named = {"gland": "prostate*", "tumour": ["*lesion*", "GTV*"]}
+    reader = Dicom(str(tmp_path), labels=LABELS, structures=named)
+    with noted() as notes:
+        found = reader.read(reader.cases()[0]).mask
+    assert np.array_equal(found, np.array([0, 1, 1, 2, 0], np.uint8)[mask])
+    assert notes == [
+        "1 structures that no class names, so background: 'Bladder'; data.structures names those that are read"
+    ]
+    strange = Dicom(str(tmp_path), labels=LABELS, structures={"gland": "liver", "tumour": "x"})
+    with pytest.raises(DataError, match=r"no structure that data\.structures names among 'Prostate PZ', "):
+        strange.read(strange.cases()[0])
+
+
+def test_one_mask_a_class(tmp_path, scan):
+    """A SEG, a NIfTI and several of a class, each 0 where its class is not."""
+    mask, volume = marked(), read_volume(scan[0].parent)
+    by_highdicom(scan, (mask > 0).astype(np.uint8), tmp_path / "m/p0_gland.dcm", names=("gland",))
+    for at, part in enumerate((mask == 2, np.zeros(mask.shape))):
+        write_volume(Volume(part.astype(np.uint8) * 255, volume.affine), tmp_path / f"m/p0_tumour{at}.nii.gz")
+    drawn = {"gland": "m/{name}_gland.dcm", "tumour": "m/{name}_tumour*.nii.gz"}
+    reader = Dicom(str(tmp_path), "{name}/scan", drawn, overlap="labels")
+    (case,) = reader.cases()
+    assert reader.classes == ("background", "gland", "tumour")
+    assert np.array_equal(reader.read(case).mask, mask)
+    assert len(reader.sources(case)) == len(scan) + 3
+    with pytest.raises(DataError, match=r"1 pixels that are gland .* are tumour here; data\.overlap: labels"):
+        Dicom(str(tmp_path), "{name}/scan", drawn).read(case)
 
 
 def test_of_several_series_the_seg_refers_to_one(tmp_path, scan):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import datasets
-from datasets import DataError, Folder, NiftiFolder, Volume, noted, write_volume
+from datasets import DataError, Folder, NiftiFolder, Volume, noted, write_volume, written
 
 LABELS = {"background": 0, "lesion": 255}
 
@@ -13,6 +13,11 @@ LABELS = {"background": 0, "lesion": 255}
 def save(path, pixels):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
 
 
 def square(top, value=255, size=8):
@@ -34,6 +39,43 @@ def busi(tmp_path):
 
 def mask_of(adapter, index=-1):
     return adapter.read(adapter.cases()[index]).mask[0]
+
+
+def test_what_this_program_wrote_into_the_data_set_is_neither_data_nor_named(busi):
+    """Known by what its folders hold, whatever they are called; one that was corrected by hand is the user's."""
+    adapter = Folder(str(busi), LABELS, "{name}).png", "{name})_mask*.png")
+    for folder, files in {
+        "a/run": ("config.yaml", "environment.json", "figures/curves).png"),
+        "b/shared": ("config.yaml", "training.json", "overlays/x).png"),
+        "folds": ("fold-0/config.yaml", "fold-0/environment.json", "figures/curves.png"),
+        "grid": ("ablation.json", "ce/fold-0/figures/curves).png", "figures/forest.png"),
+    }.items():
+        for name in files:
+            save(busi / folder / name, np.zeros((8, 8))) if name.endswith(".png") else touch(busi / folder / name)
+    for name in ("samples.png", "mine.png"):
+        save(busi / "check" / name, np.zeros((8, 8)))
+    written.note(busi / "check", "check", ["samples.png", "mine.png"], finished=True)
+    with noted() as lines:
+        cases = adapter.cases()
+    assert [case.id for case in cases] == ["benign/benign (1", "benign/benign (2"]
+    assert not any("no pattern takes" in line for line in lines)
+    save(busi / "check/mine.png", np.ones((8, 8)))
+    save(busi / "config.png", np.ones((8, 8)))
+    with noted() as lines:
+        adapter.cases()
+    (line,) = [line for line in lines if "no pattern takes" in line]
+    assert line.startswith(f"2 file(s) that no pattern takes: {busi}/check/mine.png, {busi}/config.png; ")
+
+
+def test_files_of_one_name_say_how_to_choose(tmp_path):
+    volume = Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4))
+    for name in ("i/x.nii.gz", "m/x.nii.gz"):
+        (tmp_path / name).parent.mkdir()
+        write_volume(volume, tmp_path / name)
+    (tmp_path / "i/x.nrrd").write_bytes(b"NRRD0004")
+    says = r"x\.nrrd: x\.nii\.gz has the same name; .* narrow data\.images, such as i/\{name\}\.nii\.gz"
+    with pytest.raises(DataError, match=says):
+        NiftiFolder(str(tmp_path), "i/{name}.*", "m/{name}.*", {"background": 0, "x": 1}).cases()
 
 
 def test_files_that_no_pattern_takes_are_named_with_what_would_take_them(busi):

@@ -105,3 +105,19 @@ def test_digests_are_compared_and_a_placeholder_says_nothing(divided, tmp_path):
     with noted() as lines:
         assert patients_of(equal, equal.cases()) == {}
     assert lines == ["3 case(s) have one PatientID, which is taken for a placeholder: a, b, c; see data.group"]
+
+
+def test_two_groups_of_one_patient_that_train_are_noted(divided, tmp_path):
+    _, store, _ = divided
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["p00_pre", "p00_post", "q"], "test": ["r"]}))
+    with noted() as lines:
+        prepare(store, FromFile(str(tmp_path / "split.json")))
+    (line,) = [line for line in lines if "PatientID" in line]
+    assert line.startswith("2 group(s) in the train part have the PatientID of another one, ")
+    assert "p00_pre, p00_post; " in line
+    assert "data.group" in line
+    assert "Doe" not in line
+    for group in ("case", "^[^_]+"):
+        with noted() as lines:
+            prepare(store, FromFile(str(tmp_path / "split.json")), group=group)
+        assert not any("PatientID" in line for line in lines)

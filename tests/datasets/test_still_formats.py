@@ -201,7 +201,7 @@ def test_matlab_7_3_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("bands", [4, 5, 12])
+@pytest.mark.parametrize("bands", [2, 4, 5, 12])
 def test_bands_of_a_tiff(tmp_path, dtype, bands):
     pixels = RNG.integers(0, 200, (6, 8, bands)).astype(dtype)
     write_tiff(tmp_path / "a.tif", [pixels])
@@ -210,6 +210,27 @@ def test_bands_of_a_tiff(tmp_path, dtype, bands):
     assert np.array_equal(found[0], pixels)
     with pytest.raises(DataError, match=f"has {bands} channels, but data.channels is 7"):
         read_image(tmp_path / "a.tif", 7)
+
+
+@pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_deflate"])
+def test_two_bands_however_they_are_packed(tmp_path, compression, predictor):
+    """As Pillow writes grey with alpha, by libtiff."""
+    pixels = RNG.integers(0, 250, (20, 31, 2)).astype(np.uint8)
+    tags = {317: predictor} if "_" in compression else {}
+    Image.fromarray(pixels, "LA").save(tmp_path / "a.tif", compression=compression, tiffinfo=tags)
+    assert np.array_equal(read_image(tmp_path / "a.tif", 2)[0], pixels)
+
+
+def test_a_second_band_that_is_not_read_is_said(tmp_path):
+    write_tiff(tmp_path / "images/a.tif", [RNG.integers(0, 9, (6, 8, 2)).astype(np.uint8)])
+    save(tmp_path / "masks/a.png", np.zeros((6, 8), np.uint8))
+    for channels, expected in ((1, 1), (3, 1), (2, 0)):
+        reader = datasets.Folder(str(tmp_path), {"background": 0, "x": 1}, channels=channels)
+        remarks = reader.read(reader.cases()[0]).remarks
+        assert len(remarks) == expected
+        if expected:
+            assert remarks[0].what == "image(s) with 2 bands that are no alpha, of which 1 are read"
 
 
 def test_bands_of_an_array_and_of_a_png(tmp_path):

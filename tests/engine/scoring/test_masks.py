@@ -122,6 +122,29 @@ def test_a_prediction_takes_the_place_of_its_reference(program, tmp_path):
     assert row["volume_ml"] == pytest.approx(6 * 16 / 1000)
 
 
+def test_arrays_are_masks_too(program, tmp_path):
+    """Of stills and of volumes, beside other formats and alone; a volume lies where its reference does."""
+    mask = np.zeros((3, 4, 5), dtype=np.uint8)
+    mask[0, 1:3, 1:4] = 1
+    for folder in ("a", "b", "c", "d"):
+        (tmp_path / folder).mkdir()
+    datasets.write_volume(datasets.Volume(mask, np.diag([2.0, 2.0, 4.0, 1.0])), tmp_path / "b/x.nii")
+    np.save(tmp_path / "a/x.npy", mask[:, ::-1])
+    np.save(tmp_path / "c/x.npy", mask.astype(bool))
+    program("evaluate", "--pred", "c", "--ref", "b", check=0)
+    (row,) = [r for r in json.loads((tmp_path / "c/scores.json").read_text())["cases"] if r["class"] == "1"]
+    assert (row["DSC"], row["volume_ml"]) == (1, pytest.approx(6 * 16 / 1000))
+    program("evaluate", "--pred", "a", "--ref", "c", check=0)
+    scores = json.loads((tmp_path / "a/scores.json").read_text())
+    assert scores["header"]["kind"] == "volume"
+    (row,) = [r for r in scores["cases"] if r["class"] == "1"]
+    assert row["DSC"] == pytest.approx(2 * (mask & mask[:, ::-1]).sum() / (2 * mask.sum()))
+    np.save(tmp_path / "d/y.npy", mask[0])
+    write(tmp_path / "e", y=mask[0])
+    program("evaluate", "--pred", "d", "--ref", "e", check=0)
+    assert json.loads((tmp_path / "d/scores.json").read_text())["header"]["kind"] == "still"
+
+
 def test_colours_are_classes_too(program, tmp_path):
     red, black = [255, 0, 0], [0, 0, 0]
     write(tmp_path / "a", x=[[red, black], [black, black]])

@@ -1,0 +1,122 @@
+"""Volumes in files that say nothing of space, arrays and TIFF of several pages; masks of a picture a slice."""
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from PIL import Image
+from scipy.io import savemat
+
+from datasets import DataError, NiftiFolder, read_mask_volume, read_volume
+from segloss_tests.tiffs import write_tiff
+
+RNG = np.random.default_rng(0)
+SCAN = RNG.integers(0, 900, (3, 4, 5)).astype(np.int16)
+MASK = (SCAN > 500).astype(np.uint8)
+LABELS = {"background": 0, "gland": 1}
+
+
+def written(folder, suffix, array):
+    """An array `(slices, rows, columns)` in a file of a format."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"p1{suffix}"
+    if suffix == ".npy":
+        np.save(path, array)
+    elif suffix == ".npz":
+        np.savez(path, other=np.zeros(3), volume=array)
+    elif suffix == ".mat":
+        savemat(path, {"volume": np.moveaxis(array, 0, 2), "other": np.zeros(3)})
+    elif suffix == ".tif":
+        write_tiff(path, [*array])
+    else:  # by nibabel, whose axes are columns, rows, slices
+        nibabel.save(nibabel.Nifti1Image(array.T, np.diag([-0.5, -0.7, 3, 1])), path)
+    return path
+
+
+def adapter(root, images, masks, **given):
+    keys = {key: "volume" for key, suffix in (("image_key", images), ("mask_key", masks)) if suffix in (".npz", ".mat")}
+    return NiftiFolder(str(root), f"i/{{name}}{images}", f"m/{{name}}{masks}", LABELS, **keys, **given)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".tif"])
+def test_scans_and_masks_without_a_place(tmp_path, suffix):
+    written(tmp_path / "i", suffix, SCAN.astype(np.uint16) if suffix == ".tif" else SCAN)
+    written(tmp_path / "m", suffix, MASK)
+    reader = adapter(tmp_path, suffix, suffix, spacing=(3, 0.7, 0.5))
+    (case,) = reader.cases()
+    assert case.id == "p1"
+    found = reader.read(case)
+    assert np.array_equal(found.image.array[..., 0], SCAN)  # as stored, by the default slice axis
+    assert np.array_equal(found.mask, MASK)
+    assert found.spacing == pytest.approx((3, 0.7, 0.5))
+    assert found.remarks == ()
+    (remark,) = adapter(tmp_path, suffix, suffix).read(case).remarks
+    assert remark.what == "scan(s) that do not say how large a voxel is, or 0, taken as 1 mm"
+    assert reader.is_image(case.image)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".mat", ".tif"])
+def test_masks_without_a_place_lie_on_their_scan(tmp_path, suffix):
+    written(tmp_path / "i", ".nii", SCAN)
+    path = written(tmp_path / "m", suffix, MASK)
+    written(tmp_path / "m", ".nii", MASK)
+    found = [adapter(tmp_path, ".nii", one) for one in (suffix, ".nii")]
+    ours, theirs = (reader.read(reader.cases()[0]) for reader in found)
+    assert np.array_equal(ours.mask, theirs.mask)
+    assert ours.remarks == ()
+    if suffix == ".npy":
+        np.save(path, MASK.T)
+        with pytest.raises(DataError, match=r"p1\.npy: .* 4 rows and 5 columns; .* as nibabel .* save array\.T"):
+            found[0].read(found[0].cases()[0])
+        np.save(path, MASK.astype(bool))
+        assert np.array_equal(found[0].read(found[0].cases()[0]).mask, theirs.mask)
+
+
+def test_arrays_of_other_axes(tmp_path):
+    np.save(tmp_path / "a.npy", SCAN[0])
+    assert np.array_equal(read_volume(tmp_path / "a.npy").array, SCAN[:1])
+    channels = np.stack([SCAN, SCAN + 1], -1)
+    np.save(tmp_path / "b.npy", channels)
+    assert np.array_equal(read_volume(tmp_path / "b.npy").array, channels)
+    np.save(tmp_path / "c.npy", np.zeros(5))
+    with pytest.raises(DataError, match=r"c\.npy: .* shape \(5,\); expected \(slices, rows, columns\[, channels"):
+        read_volume(tmp_path / "c.npy")
+    np.save(tmp_path / "d.npy", SCAN / 7)
+    with pytest.raises(DataError, match=r"d\.npy: .* is no label"):
+        read_mask_volume(tmp_path / "d.npy")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+def test_pages_are_read_as_simpleitk_reads_them(tmp_path, dtype):
+    path = write_tiff(tmp_path / "a.tif", [*SCAN.astype(dtype)])
+    assert np.array_equal(read_volume(path).array, SCAN.astype(dtype))
+    if dtype != np.int16:
+        assert np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), read_volume(path).array)
+
+
+def test_pages_that_are_no_slices(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", [SCAN[0].astype(np.uint8), SCAN[1, :2].astype(np.uint8)])
+    with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(L\), the first 5x4 \(L\); expected a slice a page"):
+        read_volume(path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match="not a readable TIFF"):
+        read_volume(path)
+
+
+def test_a_picture_a_slice_for_a_scan_of_nifti(tmp_path):
+    written(tmp_path / "i", ".nii", SCAN)
+    written(tmp_path / "m", ".nii", MASK)
+    folder = tmp_path / "drawn/p1"
+    folder.mkdir(parents=True)
+    for at, plane in enumerate(MASK, start=9):  # slice9, slice10, slice11
+        Image.fromarray(plane).save(folder / f"slice{at}.png")
+    reader = NiftiFolder(str(tmp_path), "i/{name}.nii", "drawn/{name}", LABELS)
+    (case,) = reader.cases()
+    theirs = adapter(tmp_path, ".nii", ".nii")
+    found = reader.read(case)
+    assert np.array_equal(found.mask, theirs.read(theirs.cases()[0]).mask)
+    assert [remark.what[:40] for remark in found.remarks] == ["scan(s) with a picture a slice as their "]
+    assert {folder / "slice10.png", case.image} <= {*reader.sources(case)}
+    (folder / "slice10.png").unlink()
+    with pytest.raises(DataError, match="2 masks for the 3 slices"):
+        reader.read(case)
