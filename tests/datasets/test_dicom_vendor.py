@@ -171,3 +171,50 @@ def test_a_mosaic_that_does_not_say_enough_is_refused(tmp_path):
     save(data, tmp_path / "m.dcm")
     with pytest.raises(DataError, match=r"20 slices in a MOSAIC of 18x12 pixels, which 5 x 5 tiles do not fill"):
         read_volume(tmp_path / "m.dcm")
+
+
+def test_a_mosaic_numbered_from_the_head_by_hand(tmp_path):
+    """The numbers of an fMRI of a Trio, 50 slices of 80x80 in 8x8 tiles of 2.5 mm, 3.08 mm apart, head to feet.
+
+    Its position is that of a picture of 640x640 around the centre of the first tile's slice, whose own first pixel is
+    (640 - 80) / 2 = 280 pixels to the right and down, 700 mm each:
+        x: -801.44684 + 700 *  0.99999990 + 700 * -0.00000002 = -101.44691
+        y: -778.04626 + 700 * -0.00008260 + 700 *  0.98228820 =  -90.50235
+        z:  238.64002 + 700 * -0.00043309 + 700 * -0.18737636 =  107.17341
+    The centre of this slice is another 40 pixels, 100 mm, to the right and down: (-1.44691, 7.71821, 88.39246). That is
+    where the protocol has its last slice, 49, so the first tile is at the head, and the tiles go down to slice 0 at
+    (-1.51348, -20.56062, -59.85446): in steps of 3.08 mm, 49 of them 150.92 mm along the normal. Upwards from the first
+    tile, as the converter's NIfTI of this file has them, they would leave what the protocol has scanned.
+    """
+    centres = {0: (-1.513475754, -20.56062043, -59.85445753), 49: (-1.446935604, 7.71821632, 88.39246272)}
+    lines = ["sSliceArray.lSize = 50", "sSliceArray.ucImageNumbTra = 0x1"]
+    for at, centre in centres.items():
+        axes = zip(("Sag", "Cor", "Tra"), centre, strict=True)
+        lines += [f"sSliceArray.asSlice[{at}].sPosition.d{axis} = {value}" for axis, value in axes]
+    tiles = np.repeat(np.repeat(np.arange(64, dtype=np.uint16).reshape(8, 8), 80, 0), 80, 1)
+    data = dataset(
+        tiles,
+        ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"],
+        Manufacturer="SIEMENS",
+        ImagePositionPatient=[-801.44684334411, -778.04626428245, 238.64002127808],
+        ImageOrientationPatient=[
+            0.9999999028,
+            -8.25950967e-5,
+            -0.000433087623,
+            -1.81935549e-8,
+            0.982288196,
+            -0.187376359,
+        ],
+        PixelSpacing=[2.5, 2.5],
+        SpacingBetweenSlices=3.080000029347,
+    )
+    data.private_block(0x0029, "SIEMENS CSA HEADER", create=True).add_new(0x20, "OB", "\n".join(lines).encode())
+    found = read_volume(save(data, tmp_path / "m.dcm"))
+    assert found.array[:, 7, 7].tolist() == [*range(49, -1, -1)]  # slices to the head, so the last tile first
+    at_head = found.affine @ [0, 0, 49, 1]
+    np.testing.assert_allclose(at_head[:3], [101.44691, 90.50235, 107.17341], atol=1e-3)
+    for slice_, at in ((0, 0), (49, 49)):
+        centre = found.affine @ [40, 40, slice_, 1]
+        np.testing.assert_allclose(centre[:3] * [-1, -1, 1], centres[at], atol=2e-3)
+    lowest = found.affine[:3, 3]
+    assert np.linalg.norm(at_head[:3] - lowest) == pytest.approx(49 * 3.08, abs=1e-3)
