@@ -95,6 +95,11 @@ class MaskPairs:
         """Their names, in the order of the indices."""
         return self.predictions.classes
 
+    @property
+    def unplaced(self) -> list[str]:
+        """The volumes of which neither file says how large a voxel is."""
+        return [case for case, pair in self.files.items() if self.kind == "volume" and all(map(_is_array, pair))]
+
     def read(self, case: str) -> MaskPair:
         """Those of a case; a `DataError` where a file is unreadable, of another size, or holds a foreign value."""
         ours, theirs = self.files[case]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
+from datasets.files import first_of
 
 from ..configuration import build
 from ..configuration.config import DataSection
@@ -93,6 +94,12 @@ def evaluate_masks(
     outputs.claim(results.FILES)
     for line in named:
         display.line(line)
-    scores = score_masks(MaskPairs.find(predicted, reference, options), options, display.track("scoring"))
+    pairs = MaskPairs.find(predicted, reference, options)
+    if alone := pairs.unplaced:
+        display.line(
+            f"note: {len(alone)} volume(s) of arrays alone, in which a voxel counts as 1 mm: {first_of(alone)}; give "
+            "one side as NIfTI for distances in mm and volumes in ml"
+        )
+    scores = score_masks(pairs, options, display.track("scoring"))
     with outputs.writing(*results.FILES):
         _present(folder, scores, f"{predicted} against {reference}", display)

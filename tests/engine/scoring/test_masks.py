@@ -129,16 +129,17 @@ def test_arrays_are_masks_too(program, tmp_path):
     for folder in ("a", "b", "c", "d"):
         (tmp_path / folder).mkdir()
     datasets.write_volume(datasets.Volume(mask, np.diag([2.0, 2.0, 4.0, 1.0])), tmp_path / "b/x.nii")
-    np.save(tmp_path / "a/x.npy", mask[:, ::-1])
+    np.save(tmp_path / "a/x.npy", np.roll(mask, 1, 2))
     np.save(tmp_path / "c/x.npy", mask.astype(bool))
     program("evaluate", "--pred", "c", "--ref", "b", check=0)
     (row,) = [r for r in json.loads((tmp_path / "c/scores.json").read_text())["cases"] if r["class"] == "1"]
     assert (row["DSC"], row["volume_ml"]) == (1, pytest.approx(6 * 16 / 1000))
-    program("evaluate", "--pred", "a", "--ref", "c", check=0)
+    told = program("evaluate", "--pred", "a", "--ref", "c", check=0).stdout
+    assert "1 volume(s) of arrays alone, in which a voxel counts as 1 mm: x" in told
     scores = json.loads((tmp_path / "a/scores.json").read_text())
     assert scores["header"]["kind"] == "volume"
     (row,) = [r for r in scores["cases"] if r["class"] == "1"]
-    assert row["DSC"] == pytest.approx(2 * (mask & mask[:, ::-1]).sum() / (2 * mask.sum()))
+    assert row["DSC"] == pytest.approx(4 / 6)
     np.save(tmp_path / "d/y.npy", mask[0])
     write(tmp_path / "e", y=mask[0])
     program("evaluate", "--pred", "d", "--ref", "e", check=0)
