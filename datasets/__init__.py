@@ -48,7 +48,15 @@ from .volume_io import place_doubt, read_mask_volume, read_volume, volume_files,
 
 if TYPE_CHECKING:
     from .augment import TRANSFORMS, Augmentation, build_transform
-    from .loaders import end_workers, evaluation_loader, training_loader, unwrap_worker_errors
+    from .loaders import end_workers, evaluation_batches, evaluation_loader, training_loader, unwrap_worker_errors
+    from .resident import (
+        BatchAugmentation,
+        ResidentLoader,
+        ResidentSamples,
+        device_form,
+        resident_bytes,
+        why_not_resident,
+    )
     from .samples import (
         PADDING,
         Draw,
@@ -63,7 +71,9 @@ else:
     _LATER = dict.fromkeys(("TRANSFORMS", "Augmentation", "build_transform"), "augment")
     _LATER |= dict.fromkeys(("PADDING", "Draw", "PackedSample", "Sample", "Samples"), "samples")
     _LATER |= dict.fromkeys(("TrainingBatches", "centre", "unpacked"), "samples")
-    _LATER |= dict.fromkeys(("end_workers", "evaluation_loader", "training_loader"), "loaders")
+    _LATER |= dict.fromkeys(("end_workers", "evaluation_batches", "evaluation_loader", "training_loader"), "loaders")
+    _LATER |= dict.fromkeys(("BatchAugmentation", "ResidentLoader", "ResidentSamples", "device_form"), "resident")
+    _LATER |= dict.fromkeys(("resident_bytes", "why_not_resident"), "resident")
     _LATER["unwrap_worker_errors"] = "loaders"
 
     def __getattr__(name: str) -> Any:
@@ -103,6 +113,7 @@ __all__ = [
     "VOLUMES",
     "Adapter",
     "Augmentation",
+    "BatchAugmentation",
     "Cache",
     "CachedCase",
     "CamVid",
@@ -138,6 +149,8 @@ __all__ = [
     "Pixels",
     "Promise12",
     "Recorded",
+    "ResidentLoader",
+    "ResidentSamples",
     "Sample",
     "Sampler",
     "Samples",
@@ -158,8 +171,10 @@ __all__ = [
     "build_transform",
     "centre",
     "class_index",
+    "device_form",
     "divide",
     "end_workers",
+    "evaluation_batches",
     "evaluation_loader",
     "evenly_spaced",
     "is_still",
@@ -173,11 +188,13 @@ __all__ = [
     "read_mask_volume",
     "read_volume",
     "refuse_mixed_sizes",
+    "resident_bytes",
     "training_loader",
     "unpacked",
     "unwrap_worker_errors",
     "volume_files",
     "volume_stem",
     "volume_suffix",
+    "why_not_resident",
     "write_volume",
 ]

@@ -45,7 +45,22 @@ def evaluation_loader(
     pinned: bool = False,
     persistent: bool = False,
 ) -> Any:
-    """A loader of every sample once, in order, packed, not augmented; a batch holds images of one size.
+    """A loader of every sample once, in order, packed, not augmented.
+
+    Args:
+        samples: what to load.
+        batch_size: see `evaluation_batches`.
+        workers: processes that load; 0 loads in this one.
+        cases: see `evaluation_batches`.
+        pinned: see `training_loader`.
+        persistent: the processes wait for another pass, until `end_workers`.
+    """
+    batches = evaluation_batches(samples, batch_size, cases)
+    return _loader(samples, batches, workers, pinned, persistent_workers=persistent and workers > 0)
+
+
+def evaluation_batches(samples: Samples, batch_size: int, cases: Sequence[int] | None = None) -> list[list[int]]:
+    """The numbers of every sample once, in order; a batch holds images of one size.
 
     The batches are the same whichever cases are wanted, so that their results are the same bit for bit; those that hold
     none of these cases are left out.
@@ -53,10 +68,7 @@ def evaluation_loader(
     Args:
         samples: what to load.
         batch_size: the largest batch.
-        workers: processes that load; 0 loads in this one.
         cases: the numbers of the cases wanted, ascending, None for all.
-        pinned: see `training_loader`.
-        persistent: the processes wait for another pass, until `end_workers`.
     """
     batches: list[list[int]] = []
     for _, run in groupby(range(len(samples)), key=lambda index: samples.cases[samples.slices[index][0]].shape[1:]):
@@ -65,7 +77,7 @@ def evaluation_loader(
     if cases is not None:
         wanted = set(cases)
         batches = [batch for batch in batches if any(samples.slices[index][0] in wanted for index in batch)]
-    return _loader(samples, batches, workers, pinned, persistent_workers=persistent and workers > 0)
+    return batches
 
 
 def _loader(samples: Samples, batches: Iterable[list[Any]], workers: int, pinned: bool, **options: Any) -> Any:
@@ -85,8 +97,9 @@ def end_workers(loader: Any) -> None:
 
     Python would end them otherwise when it comes across the loader, or waits for them when it exits.
     """
-    epoch, loader._iterator = loader._iterator, None
-    if epoch is not None:  # no public name for it: torch ends them when the last reference goes
+    epoch = getattr(loader, "_iterator", None)  # no public name for it: torch ends them when the last reference goes
+    if epoch is not None:
+        loader._iterator = None
         epoch._shutdown_workers()
 
 

@@ -7,9 +7,9 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import clear_frames
 from typing import Any
@@ -19,6 +19,7 @@ from distributed import Client, LocalCluster, Status
 
 from ..configuration.config import AblationSection, ClusterSection, Config
 from ..errors import UsageError
+from .mps import multi_process_service
 
 CONNECT_SECONDS = 15.0
 """How long a scheduler may take to answer, and a lost connection to come back."""
@@ -35,10 +36,12 @@ class Workers:
     Attributes:
         client: of their scheduler.
         limit: how many cells are trained at a time.
+        environment: what that of each cell holds beside the worker's own.
     """
 
     client: Client
     limit: int
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def refill(self) -> None:
         """Replace workers that have ended, where this process has started them."""
@@ -81,6 +84,8 @@ class Executor(ABC):
 class LocalExecutor(Executor):
     """This machine: Dask's scheduler and workers are threads of this process, and listen for no other.
 
+    Where more cells are trained at a time than there are GPUs, they share them through NVIDIA's multi-process service.
+
     Attributes:
         gpus: the devices, of which each worker takes one; empty where cells train on the CPU.
     """
@@ -93,8 +98,12 @@ class LocalExecutor(Executor):
         return f"{self.workers} at a time, {self.threads} threads each"
 
     @contextmanager
-    def _connect(self, limit: int, report: Callable[[str], None]) -> Iterator[Workers]:  # noqa: ARG002
+    def _connect(self, limit: int, report: Callable[[str], None]) -> Iterator[Workers]:
+        service: AbstractContextManager[dict[str, str]] = nullcontext({})
+        if 0 < len(self.gpus) < limit:
+            service = multi_process_service(report)
         with (
+            service as environment,
             LocalCluster(
                 n_workers=limit,
                 threads_per_worker=1,
@@ -106,7 +115,7 @@ class LocalExecutor(Executor):
             ) as cluster,
             Client(cluster) as client,
         ):
-            yield Workers(client, limit)
+            yield Workers(client, limit, environment)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
         executor.connect(len(cells), display.line) as workers,
         display.bar("training cells", sum(epochs)) as advance,
     ):
+        jobs = [replace(job, environment=workers.environment) for job in jobs]
         grid = Grid(jobs, workers, display.line)
         while grid.waiting or grid.running:
             for index, outcome in grid.step().items():

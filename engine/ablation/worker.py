@@ -54,6 +54,7 @@ class Job:
         setup: see `setup_of`; empty for workers of this machine.
         threads: that it computes with; None for those of the worker.
         gpus: the devices, of which a worker takes one; empty where the worker's own environment names them.
+        environment: what its environment holds beside the worker's own.
         options: of the command `train`.
     """
 
@@ -68,6 +69,7 @@ class Job:
     setup: Mapping[str, str] = field(default_factory=dict)
     threads: int | None = None
     gpus: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     options: Sequence[str] = ()
 
 
@@ -82,6 +84,7 @@ def train(job: Job) -> int | str:
             return reason
         worker = get_worker()
         environment = without_launcher(os.environ) | dict.fromkeys(THREADS, str(job.threads or worker.state.nthreads))
+        environment |= job.environment
         if job.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = job.gpus[int(worker.name) % len(job.gpus)]
         return _watch(job, worker, environment)

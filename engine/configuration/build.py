@@ -121,6 +121,11 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
     return datasets.Augmentation([section.model_dump() for section in data.augment]) if data.augment else None
 
 
+def build_batch_augmentation(data: DataSection) -> datasets.BatchAugmentation | None:
+    """The same on the device, for whole batches; a `ValueError` where a transform has no device form."""
+    return datasets.BatchAugmentation([section.model_dump() for section in data.augment]) if data.augment else None
+
+
 def build_model(
     section: ModelSection, num_classes: int, channels: int, seed: int, shapes_only: bool = False
 ) -> models.SegmentationModel:

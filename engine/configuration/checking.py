@@ -247,7 +247,8 @@ def _check_built(root: Node, config: Config) -> list[str]:
     attempt = _Attempts(root)
     adapter = _adapter(config.data)
     for index, transform in enumerate(config.data.augment):
-        attempt(["data", "augment", index], partial(_check_transform, transform.model_dump()))
+        resident = config.data.resident is True
+        attempt(["data", "augment", index], partial(_check_transform, transform.model_dump(), resident))
     if not attempt.problems:
         attempt(["data", "augment"], lambda: _check_augmentation(config.data, adapter))
     attempt(["model"], lambda: _check_model(config, adapter))
@@ -271,7 +272,8 @@ def _place(root: Node, path: Sequence[Key], message: str) -> str:
     return f"{section.at}: {'.'.join(map(str, keys))}: {message}"
 
 
-def _check_transform(section: dict[str, Any]) -> None:
+def _check_transform(section: dict[str, Any], resident: bool) -> None:
+    """Build a transform, and with `data.resident: true` its device form."""
     name = section["name"]
     if name not in datasets.TRANSFORMS:
         raise ValueError(unknown("transform", name, datasets.TRANSFORMS))
@@ -280,6 +282,11 @@ def _check_transform(section: dict[str, Any]) -> None:
     if foreign:
         raise ValueError(f"{name}: {'; '.join(foreign)}")
     datasets.build_transform(**section)
+    if resident:
+        try:
+            datasets.device_form(**section)
+        except ValueError as error:
+            raise ValueError(f"{error}; or set data.resident: false") from error
 
 
 def _check_augmentation(data: DataSection, adapter: datasets.Adapter) -> None:

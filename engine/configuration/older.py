@@ -11,8 +11,11 @@ RENAMED = {
     "scores.primary.reading": "aggregation",
     "scores.primary.score": "metric",
     "ablation.paper.reading": "aggregation",
+    "train.compile": "step",
 }
 """Old keys, those of a section after the section's own, and the last part of their new names."""
+VALUES: dict[str, dict[bool, str]] = {"train.compile": {False: "eager", True: "compiled"}}
+"""What values of old keys are called today."""
 
 
 def rename_keys(root: Node) -> list[str]:
@@ -23,8 +26,15 @@ def rename_keys(root: Node) -> list[str]:
         node, found = root.find(section)
         if found != section or not isinstance(node.value, dict) or key not in node.value:
             continue
-        problems.append(f"{node.value[key].at}: {old}: has been renamed to {'.'.join([*section, new])}")
-        node.value = {new if name == key else name: value for name, value in node.value.items()}
+        values = VALUES.get(old, {})
+        now = ", ".join(f"{str(before).lower()} is {after} now" for before, after in values.items())
+        renamed = f"has been renamed to {'.'.join([*section, new])}{f': {now}' if now else ''}"
+        problems.append(f"{node.value[key].at}: {old}: {renamed}")
+        saved = node.value[key]
+        known = isinstance(saved.value, bool) and saved.value in values
+        translated = Node(values[saved.value], saved.at) if known else saved
+        pairs = [(new, translated) if name == key else (name, value) for name, value in node.value.items()]
+        node.value = dict(pairs)
     return problems
 
 

@@ -21,6 +21,8 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
+AUTOMATIC = ("data.resident", "train.step")
+"""Keys whose `auto` is resolved when a run begins: its `config.yaml` holds the choice, and `auto` stands for it."""
 SCORING = (
     "scores.checkpoint",
     "scores.ensemble",

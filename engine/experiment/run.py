@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..store.checkpoint import Checkpoint
 from ..store.files import read_json, write_json
 from .environment import environment
-from .identity import FREE, MAY_CHANGE, SCORING, fingerprint, identity, within
+from .identity import AUTOMATIC, FREE, MAY_CHANGE, SCORING, fingerprint, identity, within
 
 TRAINED = "trained.json"
 """The file that says that the training is complete."""
@@ -305,6 +305,7 @@ class Run:
 
     def _refuse_other(self, config: Config, remedy: str) -> None:
         mine, theirs = identity(config), identity(self.config())
+        mine |= {key: theirs.get(key) for key in AUTOMATIC if mine.get(key) == "auto"}
         other = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
         if other and self.trained and all(within(key, SCORING) for key in other):
             scores = config.document()["scores"]

@@ -172,7 +172,7 @@ def evaluation_loader(
     cases: Sequence[int] | None,
     loaders: Loaders | None,
 ) -> Any:
-    """A loader, kept among `loaders` for another pass over the same samples.
+    """A loader, kept among `loaders` for another pass over the same samples; resident where those of training are.
 
     On a GPU a batch holds more images than in training, since nothing is kept for a backward pass; on the CPU, where
     that gains nothing, it stays as it is, and with it the last digits of the logits.
@@ -182,7 +182,12 @@ def evaluation_loader(
     config, gpu = experiment.config, fabric.device.type == "cuda"
     largest = max((case.shape[1] * case.shape[2] for case in samples.cases), default=1)
     size = max(config.train.batch_size, PIXELS // largest if gpu else 0)
-    loader = datasets.evaluation_loader(samples, size, config.data.workers, cases, gpu, loaders is not None)
+    loader: Any
+    if loaders is not None and config.data.resident is True:
+        batches = datasets.evaluation_batches(samples, size, cases)
+        loader = datasets.ResidentLoader(datasets.ResidentSamples(samples, fabric.device), batches)
+    else:
+        loader = datasets.evaluation_loader(samples, size, config.data.workers, cases, gpu, loaders is not None)
     if loaders is not None:
         loaders["evaluation"] = loader
     return loader

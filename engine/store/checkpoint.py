@@ -23,7 +23,7 @@ from datasets.files import write_atomically
 from ..errors import UsageError
 
 FORMAT = "segloss-checkpoint-2"
-KERNELS = ("fused", "foreach")
+KERNELS = ("fused", "foreach", "capturable")
 """Options of an optimizer that belong to the device, not to the state: a run may be resumed elsewhere."""
 
 
@@ -200,7 +200,11 @@ def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[
         for name, value in moments.items()
         if value is not None
     }
-    return tensors, state["param_groups"]
+    groups = [
+        {key: float(value) if isinstance(value, Tensor) else value for key, value in group.items()}
+        for group in state["param_groups"]
+    ]
+    return tensors, groups
 
 
 def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
@@ -209,9 +213,13 @@ def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: lis
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = tensor
-    kernels = [{key: group.get(key) for key in KERNELS} for group in optimizer.param_groups]
+    kernels = [{key: group[key] for key in KERNELS if key in group} for group in optimizer.param_groups]
     groups = [group | own for group, own in zip(groups, kernels, strict=True)]
+    rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, Tensor):  # where a captured step reads it
+            group["lr"] = rate.fill_(group["lr"])
 
 
 def random_state() -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ class NonFiniteMonitor:
                 self._report(step, *flags)
 
     def _report(self, step: Step, loss: bool, gradient: bool) -> None:
-        step = replace(step, group=ranks.gather_batches(step.group))
+        step = replace(step, group=ranks.gather_batches([_here(batch) for batch in step.group]))
         what = "loss" if loss else "gradient"
         line = f"{self.run.path}: the {what} became NaN or infinite in epoch {step.epoch}, step {step.number}"
         folder = self.run.path / "nonfinite"
@@ -134,6 +135,13 @@ class NonFiniteMonitor:
                     }
                 )
         return rows
+
+
+def _here(batch: datasets.PackedSample) -> datasets.PackedSample:
+    """A batch on the CPU, wherever it was made."""
+    here: Any = {key: value.cpu() if isinstance(value, Tensor) else value for key, value in batch.items()}
+    found: datasets.PackedSample = here
+    return found
 
 
 def later(flags: Tensor) -> Callable[[], list[bool]]:

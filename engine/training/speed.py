@@ -12,8 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 Item = TypeVar("Item")
-SKIPPED, WARM_UP, TRACED = 1, 1, 3
-"""Steps before the profiler is started, that start what it starts once, and that it sees."""
+SKIPPED, WARM_UP, TRACED = 4, 1, 3
+"""Steps before the profiler is started, one of them captured; that start what it starts once; and that it sees."""
 
 
 class DeviceUse(NamedTuple):
@@ -63,7 +63,7 @@ class SpeedMeter:
     """
 
     def __init__(self, device: torch.device, traced: bool) -> None:
-        self.device, self.began, self.waited = device, time.monotonic(), 0.0
+        self.device, self.began, self.waited, self.taken = device, time.monotonic(), 0.0, 0
         self.use: DeviceUse | None = None
         self.profiler: AbstractContextManager[Any] = nullcontext()
         if device.type == "cuda":
@@ -85,6 +85,7 @@ class SpeedMeter:
                 finally:
                     self.waited += time.monotonic() - asked
                 yield batch
+                self.taken += 1
                 if profiler is not None:
                     profiler.step()
 
@@ -108,4 +109,4 @@ class SpeedMeter:
 
     def _read(self, profiler: Any) -> None:
         events: Sequence[Any] = profiler.events() or []
-        self.use = device_use(events, TRACED)
+        self.use = device_use(events, max(1, self.taken - SKIPPED - WARM_UP))  # an epoch may be shorter

@@ -1,4 +1,4 @@
-"""One optimizer step: forward, loss, backward, update."""
+"""One optimizer step: forward, loss, backward, update; as it is, compiled, or captured and replayed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..configuration.optim import scheduled, warmup_steps
 from ..processes import ranks
+from .graph import StepGraph
 from .guard import Guard
 
 
@@ -33,6 +34,8 @@ class Stepper:
 
     Attributes:
         forward: the network as Fabric runs it, compiled where that is asked for.
+        compiled: the loss, compiled where that is asked for; else None.
+        graph: replays captured steps where that is asked for, on one GPU; else None.
         guard: skips the update of a step that is not finite.
     """
 
@@ -41,17 +44,42 @@ class Stepper:
         fabric.to_device(loss)
         optimizer = build.build_optimizer(config.optim, model)
         self.guard = Guard(model, optimizer)
-        network: Any = torch.compile(model) if self.config.compile else model
+        network: Any = torch.compile(model) if self.config.step == "compiled" else model
+        self.compiled: Any = torch.compile(loss) if self.config.step == "compiled" else None
+        captures = self.config.step == "graph" and fabric.device.type == "cuda" and fabric.world_size == 1
+        self.graph = StepGraph(self._compute, fabric.device) if captures else None
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
         warmup = warmup_steps(config.optim.schedule.warmup if config.optim.schedule else 0, steps)
         self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
+        if fabric.device.type == "cuda":
+            for options in optimizer.param_groups:  # where a captured step reads it, and others round alike
+                options["lr"] = torch.tensor(options["lr"], device=fabric.device)
+                options |= {"capturable": True} if "capturable" in options else {}
+
+    def new_epoch(self, epoch: int, accuracy: Sequence[float | None] | None) -> None:
+        """Tell the loss that an epoch begins; a captured step is captured anew, since the loss may change.
+
+        Args:
+            epoch: from 0.
+            accuracy: of each class, in the last validation.
+        """
+        self.loss.new_epoch(epoch, accuracy)
+        if self.graph is not None:
+            self.graph.forget()
 
     def take(self, group: Sequence[datasets.PackedSample]) -> Tensor:
         """One optimizer step over some micro-batches, divided by the pixels of all of them; skipped if not finite.
 
         Of several processes each has its share of the micro-batches; the loss is that of all of them.
         """
+        found = self._compute(group) if self.graph is None else self.graph(group)
+        total, self.guard.flags, self.guard.bad, self.guard.norm = found
+        self.schedule.step()
+        return total
+
+    def _compute(self, group: Sequence[datasets.PackedSample]) -> list[Tensor]:
+        """A step up to the update of the weights: the loss, and what the guard says of it."""
         batches = [datasets.unpacked(batch, self.fabric.to_device) for batch in group]
         images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
         masks = [batch["mask"] for batch in batches]
@@ -70,8 +98,7 @@ class Stepper:
             )
         self.guard.update(total)
         self.optimizer.zero_grad()
-        self.schedule.step()
-        return total
+        return [total, self.guard.flags, self.guard.bad, self.guard.norm]
 
     def probe(self, batch: datasets.PackedSample, samples: int) -> None:
         """What a step on some samples of a batch holds at once, without changing a weight."""
@@ -89,5 +116,5 @@ class Stepper:
             loss = segloss.upsampled(self.loss, self.model.padded_size(image))
             value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
         else:
-            value = self.loss(self.forward(image), mask, denominator=denominator)
+            value = (self.compiled or self.loss)(self.forward(image), mask, denominator=denominator)
         return value

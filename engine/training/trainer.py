@@ -44,6 +44,7 @@ from . import memory
 from .averaging import WeightAverage
 from .events import events
 from .nonfinite import LATE, NonFiniteMonitor
+from .resolve import resolved, training_loader
 from .shares_probe import SharesProbe
 from .speed import SpeedMeter
 from .stepper import Stepper
@@ -56,7 +57,7 @@ class Trainer:
     """Trains one run, from its start or from its last checkpoint.
 
     Args:
-        experiment: configuration and data.
+        experiment: configuration and data; the trainer's own has each `auto` of it resolved.
         run: the folder.
         fabric: device and precision.
         display: where progress is shown.
@@ -69,6 +70,7 @@ class Trainer:
     def __init__(
         self, experiment: Experiment, run: Run, fabric: Fabric, display: Display, stop: Stop | None = None
     ) -> None:
+        experiment = resolved(experiment, run, fabric, display)
         config = experiment.config
         self.experiment, self.run, self.fabric, self.display = experiment, run, fabric, display
         self.config, self.stop = config.train, stop or Stop()
@@ -85,8 +87,7 @@ class Trainer:
         self.average = None if average is None else WeightAverage(average, model, self.config.epochs)
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
-        pinned = fabric.device.type == "cuda"
-        self.loader = datasets.training_loader(samples, self.batches, config.data.workers, pinned=pinned)
+        self.loader = training_loader(config.data, samples, self.batches, fabric.device)
         probed = -(-self.config.batch_size // fabric.world_size)
         self.validation_loaders: Loaders = {}
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
@@ -201,7 +202,7 @@ class Trainer:
 
     def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
         """The steps that are left of this epoch; returns what the log says of their speed."""
-        self.stepper.loss.new_epoch(self.state.epoch, self.state.class_accuracy)
+        self.stepper.new_epoch(self.state.epoch, self.state.class_accuracy)
         self.stepper.forward.train()
         meter, images, shown = SpeedMeter(self.fabric.device, traced=self.state.epoch == 0), 0, 0.0
         for group in meter.steps(self.groups(self.state.epoch, self.state.batch)):

@@ -171,7 +171,7 @@ def fit(
     with stop.interrupts(), warnings_shown(display):
         trainer = Trainer(experiment, run, fabric, display, stop)
     _describe_processes(trainer, display)
-    run.create(experiment.config)
+    run.create(trainer.experiment.config)
     run.write_json("split.json", experiment.data.split)
     record_contents(run, experiment.data)
     ranks.barrier()  # the folder is there

@@ -263,7 +263,7 @@ def test_tensorboard(camvid_yaml, program, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_a_compiled_network_is_saved_under_its_own_names(camvid_yaml, program, tmp_path):
-    program("train", camvid_yaml, "train.compile=true", "train.epochs=1", check=0)
+    program("train", camvid_yaml, "train.step=compiled", "train.epochs=1", check=0)
     keys = load_file(tmp_path / "runs/small/checkpoints/best.safetensors").keys()
     assert not any("_orig_mod" in key for key in keys)
 

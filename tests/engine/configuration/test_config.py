@@ -67,7 +67,7 @@ data:
 model: {name: unet, encoder: 18}
 loss: {name: focl}
 optim: {name: adam, lr: fast, schedule: {name: step, every: 2.5}}
-train: {epochs: 0, compile: yes, precision: bf16}
+train: {epochs: 0, step: fast, precision: bf16}
 scoers: {}
 """
     )
@@ -83,8 +83,8 @@ scoers: {}
         'run.yaml:11:21: optim.lr: expected a number, got "fast"',
         "run.yaml:11:54: optim.schedule.every: expected a whole number, got 2.5",
         "run.yaml:12:9: train.epochs: must be greater than or equal to 1, got 0",
-        'run.yaml:12:20: train.compile: expected true or false, got "yes"',
-        "run.yaml:12:34: train.precision: unknown value 'bf16'; did you mean 'bf16-mixed'?",
+        "run.yaml:12:20: train.step: unknown value 'fast'; allowed: ",
+        "run.yaml:12:32: train.precision: unknown value 'bf16'; did you mean 'bf16-mixed'?",
         "run.yaml:13:1: unknown key 'scoers'; did you mean 'scores'?",
     ]:
         assert expected in found
@@ -379,12 +379,29 @@ ablation:
     assert problems(write(BASE), "scores.headline=null") == [
         "command line: scores.headline: has been renamed to scores.primary"
     ]
+    assert problems(write(BASE), "train.compile=true") == [
+        "command line: train.compile: has been renamed to train.step: false is eager now, true is compiled now"
+    ]
+
+
+def test_resident_data_need_device_forms(write):
+    augment = "augment: [{name: HorizontalFlip}, {name: CLAHE}, {name: Rotate, interpolation: 2}]"
+    path = write(BASE.replace("data: {", f"data: {{{augment}, "))
+    load_config(path)
+    one, other = problems(path, "data.resident=true")
+    assert one.startswith("run.yaml:2:")
+    assert ": data.augment.1: CLAHE has no device form; those that have: HorizontalFlip, VerticalFlip, " in one
+    assert one.endswith("; or set data.resident: false")
+    assert ": data.augment.2.interpolation: 2 has no device form, 1 has; or set data.resident: false" in other
 
 
 def test_a_saved_configuration_with_renamed_keys_is_read(write):
     old = write(BASE + "scores: {headline: {reading: image, score: mIoU}, overlap: 0.5}\n")
     new = write(BASE + "scores: {primary: {aggregation: image, metric: mIoU}, overlap: 0.5}\n", "new.yaml")
     assert load_saved(old) == load_config(new)
+    for value, step in (("false", "eager"), ("true", "compiled")):
+        old = write(BASE + f"train: {{compile: {value}, epochs: 3}}\n")
+        assert load_saved(old) == load_config(write(BASE + f"train: {{step: {step}, epochs: 3}}\n", "new.yaml"))
     record = {"name": "a", "baseline": "a", "smallest": 0.01, "seeds": [0], "folds": [0], "arms": {}}
     paper = {"source": "x", "reading": "image", "values": {"a": {"mDSC": 0.5}}}
     write(json.dumps(record | {"paper": paper}), "ablation.json")
