@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -97,7 +98,7 @@ def checked(
             raise ValueError(f"logits are on {logits.device}, {name} on {each.device}: move them to one device")
     if overlapping and labelled is not None:
         mask, labelled = _labelled_mask(mask, labelled, of_classes), None
-    return logits, Labels(target, mask, weight, labelled, ignore_index, exclusive)
+    return logits, Labels.of(target, mask, weight, labelled, ignore_index, exclusive)
 
 
 def counted_labels(
@@ -135,7 +136,7 @@ def counted_labels(
     mask, weight = (None if each is None else without_channel(each, dims) for each in (mask, weight))
     if labelled is not None and not exclusive and target.is_floating_point():
         mask, labelled = _labelled_mask(mask, labelled, tuple(target.shape)), None
-    return Labels(target, mask, weight, None, ignore_index, exclusive)
+    return Labels.of(target, mask, weight, None, ignore_index, exclusive)
 
 
 def as_overlapping(target: Tensor, mask: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor | None]:
@@ -266,11 +267,11 @@ def refuse_foreign(result: Tensor, classes: int, labels: Labels) -> Tensor:
             pixels.
     """
     blind = torch.compiler.is_compiling() or transformed() or labels.target.device.type != "cpu"
-    if blind or not bool(result.isnan().any()):
+    if blind or not (math.isnan(result.item()) if result.dim() == 0 else bool(result.isnan().any())):
         return result
     classes = max(classes, 2)
     target, soft = labels.target, labels.soft
-    foreign, sums, contradicted, weight = labels.faults(classes, labels.counted)
+    foreign, sums, contradicted, weight = labels.faults(classes)
     if bool(foreign.any()):
         allowed = f"neither in 0..{classes - 1} nor ignore_index ({labels.ignore_index})"
         values = [str(value) for value in sorted(set(target[foreign].tolist()))]

@@ -1,10 +1,10 @@
 """The engine under every loss: what a loss adds up over pixels, computed whole or in blocks; internal.
 
 A loss is given as a function of one block of pixels. In a compiled graph it is called with the whole batch and the
-compiler fuses it. Otherwise it is called with blocks small enough to stay in the cache, one after the other, and its
-intermediate results are held for one of them at a time. Where the loss is a plain sum, its gradient is computed in the
-same pass, and the backward pass returns it. Where it is a function of sums, the blocks keep their graphs until the sums
-are known; those of an upsampled map are computed again.
+compiler fuses it; so is it, by autograd, with a batch that is small. Otherwise it is called with blocks small enough to
+stay in the cache, one after the other, and its intermediate results are held for one of them at a time. Where the loss
+is a plain sum, its gradient is computed in the same pass, and the backward pass returns it. Where it is a function of
+sums, the blocks keep their graphs until the sums are known; those of an upsampled map are computed again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from .tensors import exact, full, of_valid
 
 BLOCK = {"cpu": 2**19, "other": 2**24}
 """Logits a block, counting 16 a pixel or more: few enough for the caches of a CPU, enough to occupy a GPU."""
+
+WHOLE = 2**22
+"""Logits of a batch up to which it is computed whole: blocks would cost time and save little memory."""
 
 OfBlock = Callable[[Tensor, Labels], Tensor]
 """From logits and labels of some pixels to what a loss adds up over them."""
@@ -130,8 +133,9 @@ class Block(NamedTuple):
 def over_pixels(plan: Plan, logits: Tensor, labels: Labels, slope: Tensor | None = None) -> Tensor:
     """What a plan adds up over the pixels, with its gradient for the logits.
 
-    A second backward pass computes again, and a gradient that is to be differentiated itself is made by autograd from
-    the whole batch at once. So is everything where more than the logits requires a gradient, and under `torch.func`.
+    Small batches are left to autograd whole. Of others a second backward pass computes again, and a gradient that is to
+    be differentiated itself is made by autograd from the whole batch at once. So is everything where more than the
+    logits requires a gradient, and under `torch.func`.
 
     Args:
         plan: see `Plan`.
@@ -144,6 +148,7 @@ def over_pixels(plan: Plan, logits: Tensor, labels: Labels, slope: Tensor | None
     """
     if (
         torch.compiler.is_compiling()
+        or logits.shape[1] * math.prod(labels.shape) <= WHOLE
         or plan.draws
         or not applies(labels.target, labels.weight, slope, *plan.parameters)
     ):

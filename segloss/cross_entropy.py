@@ -11,13 +11,13 @@ from .class_weights import ClassWeights
 from .names import SHARE, check_range
 from .pixelwise import PixelwiseLoss, PixelwiseOptions, UnweightedOptions
 from .tensors import pick
-from .true_class import true_class
+from .true_class import margin
 
 
 def cross_entropy_terms(logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """−Σ_i P_i log p_i, with P_i mixed with 1/C by `label_smoothing` (Hossain 2019, eq. 3)."""
     if label_smoothing == 0 and not target.is_floating_point():
-        return -true_class(logits, target)[0]
+        return -F.logsigmoid(margin(logits, target))
     log_p = F.log_softmax(logits, dim=1)
     return -(1 - label_smoothing) * pick(log_p, target) - label_smoothing * log_p.mean(1)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from .closed_form import applies, derivative, recompute, save, twice_differentiable
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class, pick, put
-from .true_class import log_not
+from .true_class import log_not, true_class
 
 NEAR = 0.5
 """Distances |P−p| below this are squared, above they are taken from their complement."""
@@ -20,6 +20,9 @@ NEAR = 0.5
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
     """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
+    if not target.is_floating_point() and logits.shape[1] == 2:  # both terms are of the distance 1 − p_y
+        log_p, log_rest = true_class(logits, target)
+        return -2 * _log_not_square(log_rest, log_p)
     if target.is_floating_point() or not applies():
         return dual_focal_definition(logits, target)
     terms: Tensor = _DualFocal.apply(logits, target)
@@ -132,8 +135,9 @@ class _DualFocal(torch.autograd.Function):
 
 def _log_not_square(log_d: Tensor, log_not_d: Tensor) -> Tensor:
     """log(1 − d²) of log d and log(1−d)."""
-    near = log_d < math.log(NEAR)
-    return torch.where(near, torch.log1p(-torch.exp(2 * log_d)), log_not_d + torch.log1p(log_d.exp()))
+    limit = math.log(NEAR)
+    near = torch.log1p(-torch.exp(2 * log_d.clamp_max(limit)))  # infinite beyond the limit, in its gradient too
+    return torch.where(log_d < limit, near, log_not_d + torch.log1p(log_d.exp()))
 
 
 class DualFocalLoss(PixelwiseLoss):

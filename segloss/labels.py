@@ -20,7 +20,7 @@ class Labels(NamedTuple):
 
     Attributes:
         target: `(N, *spatial)` integer labels, or `(N, C, *spatial)` floating: soft or overlapping ones.
-        mask: `(N, *spatial)` bool, or `(N, C, *spatial)` for each class by itself: true where it counts; None: all do.
+        counted: what counts: `(N, 1, *spatial)` bool, or `(N, C, *spatial)` for each class by itself.
         weight: `(N, *spatial)`, ≥ 0; None: 1.
         labelled: `(N, C)` bool: whether an image was labelled for a class; None: for all.
         ignore_index: the label that does not count.
@@ -28,11 +28,35 @@ class Labels(NamedTuple):
     """
 
     target: Tensor
-    mask: Tensor | None = None
+    counted: Tensor
     weight: Tensor | None = None
     labelled: Tensor | None = None
     ignore_index: int = 255
     exclusive: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        target: Tensor,
+        mask: Tensor | None = None,
+        weight: Tensor | None = None,
+        labelled: Tensor | None = None,
+        ignore_index: int = 255,
+        exclusive: bool = True,
+    ) -> Labels:
+        """From a mask `(N, *spatial)` or `(N, C, *spatial)`, true where a label counts; None: all do."""
+        if target.is_floating_point():
+            counted = torch.ones_like(target[:, :1], dtype=torch.bool)
+        else:  # torch would wrap a number that the labels' dtype cannot hold: 255 is -1 in int8
+            bounds = torch.iinfo(target.dtype)
+            held = bounds.min <= ignore_index <= bounds.max
+            counted = target.unsqueeze(1)
+            counted = counted != ignore_index if held else torch.ones_like(counted, dtype=torch.bool)
+        if mask is not None:
+            counted = counted & (mask if mask.dim() == counted.dim() else mask.unsqueeze(1))
+        if weight is not None:
+            counted = counted & (weight != 0).unsqueeze(1)
+        return cls(target, counted, weight, labelled, ignore_index, exclusive)
 
     @property
     def soft(self) -> bool:
@@ -46,46 +70,25 @@ class Labels(NamedTuple):
 
     @property
     def by_class(self) -> bool:
-        """Whether the mask is one of each class."""
-        return self.mask is not None and self.mask.dim() > len(self.shape)
-
-    @property
-    def counted(self) -> Tensor:
-        """What counts: `(N, 1, *spatial)` bool, or `(N, C, *spatial)` for each class by itself."""
-        target = self.target
-        if self.soft:
-            valid = torch.ones_like(target[:, :1], dtype=torch.bool)
-        else:  # torch would wrap a number that the labels' dtype cannot hold: 255 is -1 in int8
-            bounds = torch.iinfo(target.dtype)
-            held = bounds.min <= self.ignore_index <= bounds.max
-            valid = target.unsqueeze(1)
-            valid = valid != self.ignore_index if held else torch.ones_like(valid, dtype=torch.bool)
-        if self.mask is not None:
-            valid = valid & (self.mask if self.by_class else self.mask.unsqueeze(1))
-        return valid if self.weight is None else valid & (self.weight != 0).unsqueeze(1)
+        """Whether each class counts by itself."""
+        return self.counted.shape[1] > 1
 
     @property
     def valid(self) -> Tensor:
         """The pixels that count, at least for one class: `(N, *spatial)` bool."""
-        return self._pixels(self.counted)
-
-    def _pixels(self, counted: Tensor) -> Tensor:
-        return counted.any(1) if self.by_class else counted.squeeze(1)
+        return self.counted.any(1) if self.by_class else self.counted.squeeze(1)
 
     def cut(self, images: slice, rows: slice) -> Labels:
         """Some images and rows (of the first spatial axis)."""
         pixels = len(self.shape)
-        target, mask, weight = (
-            None if each is None else cut(each, images, rows, each.dim() - pixels)
-            for each in (self.target, self.mask, self.weight)
-        )
-        assert target is not None
+        target, counted = (cut(each, images, rows, each.dim() - pixels) for each in (self.target, self.counted))
+        weight = None if self.weight is None else cut(self.weight, images, rows, 0)
         labelled = None if self.labelled is None else self.labelled[images]
-        return self._replace(target=target, mask=mask, weight=weight, labelled=labelled)
+        return self._replace(target=target, counted=counted, weight=weight, labelled=labelled)
 
-    def faults(self, classes: int, counted: Tensor) -> Faults:
-        """What is wrong with the target where it is `counted`; of C classes, 2 for a binary logit."""
-        target, valid = self.target, self._pixels(counted)
+    def faults(self, classes: int) -> Faults:
+        """What is wrong with the target where it counts; of C classes, 2 for a binary logit."""
+        target, counted, valid = self.target, self.counted, self.valid
         sums = contradicted = None
         if self.soft:
             foreign = counted & ~((target >= -ROUNDING) & (target <= 1 + ROUNDING))
@@ -93,7 +96,7 @@ class Labels(NamedTuple):
                 sums = valid & ((two_classes(target).sum(1) - 1).abs() > ROUNDING)
         else:
             labels = target.long()
-            foreign = valid & ((labels < 0) | (labels >= classes))
+            foreign = valid & (labels.clamp(0, classes - 1) != labels)
         if self.labelled is not None and self.exclusive:
             unlabelled = ~_foreground(self.labelled)
             if self.soft:
@@ -135,7 +138,7 @@ class Pixels(NamedTuple):
     Attributes:
         logits: `(N, C, *spatial)`, float32 or float64; anything at pixels that do not count, where no gradient flows
             back from. C ≥ 2, but 1 for a binary logit that is kept.
-        target: `(N, *spatial)` int64 in 0..C−1 (0 where it does not count), or soft labels `(N, C, *spatial)`.
+        target: `(N, *spatial)` int64 in 0..C−1 (any where it does not count), or soft labels `(N, C, *spatial)`.
         valid: `(N, *spatial)` bool, true where the pixel counts.
         fault: a scalar to be added to the loss: 0, or NaN when a target that counts is none.
         counted: see `Labels`.
@@ -164,15 +167,14 @@ def prepare(logits: Tensor, labels: Labels, one_vs_rest: bool = False) -> Pixels
         one_vs_rest: keep a binary logit, and soft labels of it, at C = 1.
     """
     classes = max(logits.shape[1], 2)
-    counted = labels.counted
-    faults, valid = labels.faults(classes, counted), counted.any(1) if labels.by_class else counted.squeeze(1)
+    counted, valid, faults = labels.counted, labels.valid, labels.faults(classes)
     logits = full(logits)
     target = labels.target if labels.soft else labels.target.long()
     if logits.shape[1] == 1 and not one_vs_rest:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         target = two_classes(target) if labels.soft else target
     if not labels.soft:
-        target = torch.where(valid & ~faults.foreign, target, 0)
+        target = target.clamp(0, classes - 1)
     if labels.by_class:  # of one-vs-rest losses alone
         target = one_hot(target, logits.shape[1])
         logits = torch.where(counted, logits, -FAR)

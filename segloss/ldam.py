@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Accuracy
@@ -13,7 +14,7 @@ from .cross_entropy import cross_entropy_terms
 from .names import POSITIVE, check_range
 from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import per_class
-from .true_class import true_class
+from .true_class import margin
 
 
 def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0) -> Tensor:
@@ -21,7 +22,7 @@ def ldam_terms(logits: Tensor, target: Tensor, margins: Tensor, s: float = 30.0)
     margins = per_class(margins, logits, "margins")
     if target.is_floating_point():
         return cross_entropy_terms(s * (logits - target * margins), target)
-    return -true_class(logits, target, s, handicap=s * margins.flatten()[target])[0]
+    return -F.logsigmoid(margin(logits, target, s, handicap=s * margins.flatten()[target]))
 
 
 def ldam_margins(counts: Counts, max_m: float = 0.5) -> Tensor:

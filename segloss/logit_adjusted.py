@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Unpack
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from .class_weights import ClassCounts, Counts, seen_pixels
@@ -12,7 +13,7 @@ from .cross_entropy import cross_entropy_terms
 from .names import NOT_NEGATIVE, check_range
 from .pixelwise import PixelwiseLoss, PixelwiseOptions
 from .tensors import per_class
-from .true_class import true_class
+from .true_class import margin
 
 
 def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau: float = 1.0) -> Tensor:
@@ -20,7 +21,7 @@ def logit_adjusted_terms(logits: Tensor, target: Tensor, log_prior: Tensor, tau:
     shift = tau * per_class(log_prior, logits, "log_prior")
     if target.is_floating_point():
         return cross_entropy_terms(logits + shift, target)
-    return -true_class(logits, target, shift=shift)[0]
+    return -F.logsigmoid(margin(logits, target, shift=shift))
 
 
 def log_prior(counts: Counts) -> Tensor:

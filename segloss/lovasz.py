@@ -14,6 +14,9 @@ from .labels import Pixels
 from .region import Classes, RegionLoss, by_unit
 from .tensors import exact
 
+TOGETHER = 2**17
+"""Errors that are sorted together: those of several classes of small maps."""
+
 
 def extension(values: Tensor, target: Tensor, valid: Tensor, per_image: bool, offset: tuple[float, float]) -> Tensor:
     """The Lovász extension of 1 − IoU of each unit and class at its errors (Berman 2018), `(units, C)`.
@@ -41,9 +44,7 @@ def extension_definition(
         error = torch.where(wanted, offset[0] - z, offset[1] + z).relu()
         order = torch.where(valid, error.detach(), -1.0).argsort(dim=1, descending=True, stable=True)
         falling = torch.where(valid, error, 0.0).gather(1, order)
-        hits = wanted.gather(1, order).unbind(0)
-        weights = torch.stack([jaccard_weights(hit, values.dtype) for hit in hits]) if hits else falling
-        found.append((falling * weights).sum(1))
+        found.append((falling * jaccard_weights(wanted.gather(1, order), values.dtype)).sum(1))
     return torch.stack(found, 1)
 
 
@@ -65,26 +66,31 @@ class _Extension(torch.autograd.Function):
     ) -> Tensor:
         bits, largest = (torch.int64, 2**63 - 1) if values.dtype == torch.float64 else (torch.int32, 2**31 - 1)
         classes = values.shape[1]
+        index = torch.arange(classes, device=target.device).unsqueeze(1) if classes > 1 else target.new_ones(1, 1)
         gradient = torch.zeros_like(values)
         slopes = gradient.unsqueeze(0) if not per_image else gradient.unsqueeze(1)
         found = values.new_zeros(slopes.shape[0], classes)
         for unit in range(slopes.shape[0]):
             of_unit = slice(None) if not per_image else slice(unit, unit + 1)
             unit_valid, labels = valid[of_unit].reshape(-1), target[of_unit].reshape(-1)
-            for c in range(classes):
-                wanted = unit_valid & (labels == (c if classes > 1 else 1))
-                z = values[of_unit, c].reshape(-1)
+            last = torch.where(unit_valid, 0, largest).to(bits)
+            many = max(TOGETHER // max(len(labels), 1), 1) if bits == torch.int32 else 1
+            for first in range(0, classes, many):
+                some = slice(first, first + many)
+                z = values[of_unit, some].transpose(0, 1)
+                wanted = unit_valid & (labels == index[some])
+                z = z.reshape(wanted.shape)
                 error = torch.where(wanted, offset[0] - z, offset[1] + z).relu_()
                 # Rising keys are falling errors: the bits of a float ≥ 0, read as an integer, have its order. Ignored
                 # pixels have the largest key of all and come last, with an error of 0.
-                key = torch.where(unit_valid, largest - 1 - error.view(bits), largest)
-                key, order = key.sort(stable=True)
-                weight = jaccard_weights(wanted[order], values.dtype)
+                key, order = _sorted((largest - 1 - error.view(bits)).bitwise_or_(last))
+                weight = jaccard_weights(wanted.gather(1, order), values.dtype)
                 falling = (largest - 1 - key.clamp_max_(largest - 1)).view(values.dtype)  # 0 where ignored
-                found[unit, c] = (falling * weight).sum(dtype=exact(values.device))
+                found[unit, some] = (falling * weight).sum(1, dtype=exact(values.device)).to(found.dtype)
                 # Back in the order of the pixels the weights are the derivative by the errors; the hinge has none at 0.
-                weight = torch.empty_like(weight).scatter_(0, order, weight).mul_(error > 0)
-                slopes[unit, :, c] = torch.where(wanted, -weight, weight).view_as(slopes[unit, :, c])
+                weight = torch.empty_like(weight).scatter_(1, order, weight).mul_(error > 0)
+                slope = slopes[unit, :, some].transpose(0, 1)
+                slope.copy_(weight.mul_(1 - 2 * wanted.to(weight.dtype)).view(slope.shape))
         ctx.save_for_backward(gradient)
         return found
 
@@ -94,16 +100,33 @@ class _Extension(torch.autograd.Function):
         return gradient * grad.view(*grad.shape, *[1] * (gradient.dim() - 2)), None, None, None, None
 
 
+def _sorted(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """The keys `(classes, pixels)` ≥ 0 of each class rising, equal ones in their order, and their indices.
+
+    Keys of several classes, int32, are sorted as one list, with the class in front: torch sorts one long list of
+    integers on a CPU by radix.
+    """
+    classes, pixels = keys.shape
+    if classes == 1:
+        found = keys.flatten().sort(stable=True)
+        return found.values.unsqueeze(0), found.indices.unsqueeze(0)
+    rank = torch.arange(classes, device=keys.device).unsqueeze(1)
+    found = ((rank << 32) + keys).flatten().sort(stable=True)
+    key, order = (each.view(classes, pixels) for each in found)
+    return (key & 0xFFFFFFFF).to(keys.dtype), order - rank * pixels
+
+
 def jaccard_weights(hit: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weights of errors sorted falling, from whether each is of the class; both `(pixels,)`."""
-    found = hit.cumsum(0, dtype=torch.int32)
-    true = hit.sum(dtype=torch.int32)
+    """The weights of errors sorted falling, from whether each is of the class; both `(units, pixels)`."""
+    found = hit.cumsum(1, dtype=torch.int32)
+    true = hit.sum(1, keepdim=True, dtype=torch.int32)
     # When the k largest errors are mistakes, the intersection has lost the k's hits, and the union has grown by the k's
     # false positives: true + (k − found) = intersection + k.
     intersection = (true - found).to(dtype)
-    union = intersection + torch.arange(1, len(hit) + 1, device=hit.device, dtype=torch.int32)
+    union = intersection + torch.arange(1, hit.shape[1] + 1, device=hit.device, dtype=torch.int32)
     first = union == 1  # the first mistake of a class that is not there: J goes from 0 to 1, and U − 1 would be 0
-    return torch.where(hit | first, 1 / union, intersection / (union * torch.where(first, 1.0, union - 1)))
+    share = intersection / (union - 1).clamp_min_(1.0)
+    return torch.lerp(share, torch.ones_like(share), (hit | first).to(dtype)) / union
 
 
 def lovasz_softmax_of_region(pixels: Pixels, per_image: bool) -> Tensor:

@@ -15,9 +15,10 @@ from .blocks import Plan, over_pixels
 from .closed_form import applies, derivative, twice_differentiable
 from .labels import Labels, Pixels, prepare
 from .names import NOT_NEGATIVE, check_range
-from .region import Classes, RegionLoss, RegionOptions, by_unit, reduce_classes
+from .region import Classes, RegionLoss, RegionOptions, by_unit, of_class, reduce_classes
 from .resize import Resize
-from .tensors import at_class, one_hot, pick, put
+from .tensors import one_hot, pick, put, zeroed
+from .true_class import margin
 
 
 class Overlap(NamedTuple):
@@ -163,7 +164,8 @@ def overlaps(pixels: Pixels, squared: bool = False, sigmoid: bool = False) -> Te
         return overlaps_definition(
             pixels.logits, pixels.target, pixels.counted, squared=squared, sigmoid=sigmoid, weight=pixels.weight
         )
-    found: Tensor = _Overlaps.apply(pixels.logits, pixels.target, pixels.valid)
+    closed = _OverlapsOfTwo if pixels.logits.shape[1] == 2 else _Overlaps
+    found: Tensor = closed.apply(pixels.logits, pixels.target, pixels.valid)
     return found
 
 
@@ -210,9 +212,9 @@ class _Overlaps(torch.autograd.Function):
             ctx.save_for_backward(logits, target, valid, true, p, None)
         # A false positive of class i is p_i at a pixel of another class, so p with 0 put at the true class; tp and fn
         # have one value a pixel, added to its true class.
-        false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)
+        false = put(zeroed(p, valid.unsqueeze(1)), target, 0.0)
         fp = false.flatten(2).sum(2) if p.dim() > 2 else false
-        tp, fn = (of_class(torch.where(valid, each, 0.0), target, p.shape[1]) for each in (true, 1 - true))
+        tp, fn = (of_class(zeroed(each, valid), target, p.shape[1]) for each in (true, 1 - true))
         return torch.stack([tp, fp, fn], 2)
 
     @staticmethod
@@ -234,13 +236,33 @@ class _Overlaps(torch.autograd.Function):
         return put(p * fp, target, of_true) - p * mean, None, None
 
 
-def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
-    """The sum of values `(N, *spatial)` over the pixels of each class, `(N, classes)`."""
-    if torch.compiler.is_compiling():  # fused, where a histogram is not
-        found = torch.where(at_class(target, classes), values.unsqueeze(1), 0.0)
-        return found.flatten(2).sum(2) if found.dim() > 2 else found
-    sums = values.new_zeros(len(values), classes)
-    return sums.scatter_add(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
+class _OverlapsOfTwo(torch.autograd.Function):
+    """The closed form for labels of two classes: what one misses, the other finds wrongly.
+
+    Of the margin m of the true class, p_y = sigmoid(m) and 1 − p_y = sigmoid(−m) have the slopes ± p_y (1 − p_y).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        found, second = margin(logits, target), target.to(logits.dtype)
+        true, wrong = zeroed(found.sigmoid(), valid), zeroed((-found).sigmoid(), valid)
+        shares = [by_unit(share, per_image=True) for share in (1 - second, second)]
+        of_class = [[(by_unit(p, per_image=True) * share).sum(1) for share in shares] for p in (true, wrong)]
+        tp, fn = (torch.stack(sums, 1) for sums in of_class)
+        ctx.save_for_backward(logits, target, valid, true, wrong, second)
+        return torch.stack([tp, fn.flip(1), fn], 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        logits, target, valid, true, wrong, second = ctx.saved_tensors
+        if twice_differentiable():
+            definition = partial(overlaps_definition, counted=valid.unsqueeze(1))
+            return derivative(definition, logits, target, grad), None, None
+        tp, fp, fn = grad.unbind(2)
+        slope = (tp - fn - fp.flip(1)).view(-1, 2, *[1] * (logits.dim() - 2))  # by p_y, of each class
+        by_margin = (true * wrong) * torch.addcmul(slope[:, 0], second, slope[:, 1] - slope[:, 0])
+        by_second = by_margin * (2 * second - 1)
+        return torch.stack([-by_second, by_second], 1), None, None
 
 
 class OverlapOptions(RegionOptions, total=False):

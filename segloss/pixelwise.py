@@ -20,7 +20,7 @@ from .class_weights import ClassWeights
 from .labels import Labels, prepare
 from .names import check_choice
 from .resize import Resize
-from .tensors import at_class, exact, per_class, ratio, two_classes
+from .tensors import at_class, exact, masked, per_class, ratio, two_classes
 
 Normalize = Literal["pixels", "weights"]
 Terms = Callable[[Tensor, Tensor], Tensor]
@@ -94,7 +94,7 @@ def pixelwise_loss(
 
     def values(logits: Tensor, labels: Labels) -> Tensor:
         pixels = prepare(logits, labels, one_vs_rest)
-        found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)
+        found = masked(terms(pixels.logits, pixels.target), pixels.valid)
         for weights in (class_weights, measured):
             if weights is not None:
                 found = found * pixel_weights(weights, pixels.target)

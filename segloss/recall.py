@@ -10,8 +10,8 @@ from torch import Tensor
 from .blocks import Plan, over_pixels
 from .cross_entropy import cross_entropy_terms
 from .labels import Labels, prepare
-from .overlap import of_class
 from .pixelwise import PixelwiseLoss
+from .region import of_class
 from .resize import Resize
 from .tensors import at_class, ratio
 

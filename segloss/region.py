@@ -20,7 +20,7 @@ from .base import LossOptions, Reduction, SegmentationLoss
 from .class_weights import ClassWeights
 from .labels import Pixels, prepare
 from .names import check_choice
-from .tensors import of_valid, per_class, ratio
+from .tensors import at_class, of_valid, per_class, ratio
 
 Classes = Literal["present", "all"]
 OfRegion = Callable[[Pixels, bool], Tensor]
@@ -77,16 +77,15 @@ def region_loss(
     logits, labels = checked(logits, target, mask, num_classes=num_classes, ignore_index=ignore_index)
     counted, valid = labels.counted, labels.valid
     pixels = prepare(of_valid(logits, counted), labels, one_vs_rest)
-    present = [by_unit((pixels.target == c) & valid, per_image).any(1) for c in range(max(logits.shape[1], 2))]
+    sizes = of_class(valid.to(pixels.logits.dtype), pixels.target, max(logits.shape[1], 2))
+    present = (sizes if per_image else sizes.sum(0, keepdim=True)) > 0
     values = of_region(pixels, per_image) + pixels.fault
     if logits.shape[1] == 1 and one_vs_rest:
-        present = present[1:]
+        present = present[:, 1:]
     seen = by_unit(valid, per_image).any(1, keepdim=True)
     if foreground:
         seen = seen & (torch.arange(values.shape[1], device=values.device) > 0)
-    result = reduce_classes(
-        values, torch.stack(present, 1), seen, per_image, classes, class_weights, reduction, denominator
-    )
+    result = reduce_classes(values, present, seen, per_image, classes, class_weights, reduction, denominator)
     return refuse_foreign(result, logits.shape[1], labels)
 
 
@@ -133,6 +132,15 @@ def reduce_classes(
 def by_unit(per_pixel: Tensor, per_image: bool) -> Tensor:
     """`(N, *spatial)` laid out as `(units, pixels)`: each image a unit, or the batch as one."""
     return per_pixel.reshape(len(per_pixel) if per_image else 1, math.prod(per_pixel.shape[int(per_image) :]))
+
+
+def of_class(values: Tensor, target: Tensor, classes: int) -> Tensor:
+    """The sum of values `(N, *spatial)` over the pixels of each class, `(N, classes)`."""
+    if torch.compiler.is_compiling():  # fused, where a histogram is not
+        found = torch.where(at_class(target, classes), values.unsqueeze(1), 0.0)
+        return found.flatten(2).sum(2) if found.dim() > 2 else found
+    sums = values.new_zeros(len(values), classes)
+    return sums.scatter_add(1, by_unit(target, per_image=True), by_unit(values, per_image=True))
 
 
 class RegionOptions(LossOptions, total=False):

@@ -20,22 +20,44 @@ def of_valid(logits: Tensor, counted: Tensor) -> Tensor:
     """
     if not applies():
         return torch.where(counted, logits, 0.0)
-    same: Tensor = _OfValid.apply(logits, counted)
+    same: Tensor = _Masked.apply(logits, counted, False)
     return same
 
 
-class _OfValid(torch.autograd.Function):
-    """Masks the gradient and not the logits, so that no masked copy of them is kept for the backward pass."""
+def masked(values: Tensor, counted: Tensor) -> Tensor:
+    """The values where they count, and 0 elsewhere, even where they are NaN; so is the gradient.
+
+    Args:
+        values: floating.
+        counted: bool, broadcast to the values.
+    """
+    if torch.compiler.is_compiling() or not applies():
+        return torch.where(counted, values, 0.0)
+    found: Tensor = _Masked.apply(values, counted, True)
+    return found
+
+
+class _Masked(torch.autograd.Function):
+    """Masks the gradient, and the values where they are wanted so: otherwise no masked copy of them is made."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, counted: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor, counted: Tensor, forward: bool) -> Tensor:
         ctx.save_for_backward(counted)
-        return logits.view_as(logits)
+        return zeroed(values, counted) if forward else values.view_as(values)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (counted,) = ctx.saved_tensors
-        return torch.where(counted, grad, 0.0), None
+        return zeroed(grad, counted), None, None
+
+
+def zeroed(values: Tensor, counted: Tensor) -> Tensor:
+    """See `masked`; differentiable where autograd is on."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or values.device.type != "cpu":
+        return torch.where(counted, values, 0.0)
+    # On a CPU `where` branches at every element; to AND all bits, or none, takes a fifth of its time.
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
+    return (values.view(bits) & counted.to(bits).neg_()).view(values.dtype)
 
 
 def pick(values: Tensor, target: Tensor) -> Tensor:

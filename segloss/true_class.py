@@ -1,7 +1,8 @@
 """The family of losses that are a function of the true class's probability alone.
 
 Such a loss is its scalar f(log p, log(1 − p)). Both logarithms come from one number a pixel, the margin of the true
-class, so that they are exact near 0 and near 1, and the whole family shares one gradient.
+class, so that they are exact near 0 and near 1, and the whole family shares one gradient. Of two classes it is the
+difference of their logits.
 """
 
 from __future__ import annotations
@@ -51,7 +52,19 @@ def true_class(
     shift: Tensor | None = None,
     handicap: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The logarithms of p_y and of 1−p_y at each pixel, y the true class, p = softmax(z); both `(N, *spatial)`.
+    """The logarithms of p_y and of 1−p_y at each pixel, y the true class; both `(N, *spatial)`; see `margin`."""
+    found = margin(logits, target, scale, shift, handicap)
+    return F.logsigmoid(found), F.logsigmoid(-found)
+
+
+def margin(
+    logits: Tensor,
+    target: Tensor,
+    scale: float = 1.0,
+    shift: Tensor | None = None,
+    handicap: Tensor | None = None,
+) -> Tensor:
+    """The margin of the true class y at each pixel, z_y − log Σ_{j≠y} exp z_j, `(N, *spatial)`; p_y is its sigmoid.
 
     Args:
         logits: `(N, C, *spatial)`.
@@ -60,66 +73,49 @@ def true_class(
         shift: plus this, broadcast to them,
         handicap: less this, `(N, *spatial)`, at the true class.
     """
-    function = _TrueClass.apply if applies(scale, shift, handicap) else true_class_definition
-    log_p, log_rest = function(logits, target, scale, shift, handicap)
-    return log_p, log_rest
+    if logits.shape[1] == 2:
+        first, second = _affine(logits, scale, shift).unbind(1)
+        found = (second - first) * (2 * target.to(first.dtype) - 1)
+    elif applies(scale, shift):
+        found = _Margin.apply(logits, target, scale, shift)
+    else:
+        found = margin_definition(logits, target, scale, shift)
+    return found if handicap is None else found - handicap
 
 
-def true_class_definition(
-    logits: Tensor,
-    target: Tensor,
-    scale: float = 1.0,
-    shift: Tensor | None = None,
-    handicap: Tensor | None = None,
-) -> Tensor:
-    """`true_class`, stacked, in plain operations, for autograd."""
+def margin_definition(logits: Tensor, target: Tensor, scale: float = 1.0, shift: Tensor | None = None) -> Tensor:
+    """`margin` in plain operations, for autograd."""
     z = _affine(logits, scale, shift)
-    others = z.masked_fill(at_class(target, z.shape[1]), -torch.inf).logsumexp(1)
-    margin = pick(z, target) - others if handicap is None else pick(z, target) - handicap - others
-    return torch.stack([F.logsigmoid(margin), F.logsigmoid(-margin)])
+    return pick(z, target) - z.masked_fill(at_class(target, z.shape[1]), -torch.inf).logsumexp(1)
 
 
-class _TrueClass(torch.autograd.Function):
-    """The closed form. Both logarithms are functions of one number a pixel, the margin z_y − log Σ_{j≠y} exp z_j.
-
-    The gradient of the margin is 1 for the true class, and for the others minus their softmax among themselves.
-    """
+class _Margin(torch.autograd.Function):
+    """The closed form: the gradient is 1 at the true class, and minus their softmax among themselves at the others."""
 
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, target: Tensor, scale: float, shift: Tensor | None, handicap: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, target: Tensor, scale: float, shift: Tensor | None) -> Tensor:
         z = _affine(logits, scale, shift)
         # log Σ_{j≠y} exp z_j, with the largest z_j taken out so that no exponential overflows. Where there is no other
-        # finite logit the maximum is −∞, and 0 is taken out in its place: −∞ − (−∞) would be NaN.
+        # finite logit the maximum is −∞, and the lowest number is taken out in its place: −∞ − (−∞) would be NaN.
         others = put(z.clone(), target, -torch.inf)
-        top = others.amax(1, keepdim=True)
-        top = torch.where(top == -torch.inf, 0.0, top)
+        top = others.amax(1, keepdim=True).clamp_min(torch.finfo(z.dtype).min)
         share = others.sub_(top).exp_()
         total = share.sum(1)
-        # The two large numbers are subtracted first: z_y − (top + log total) would round the small logarithm away.
-        margin = (pick(z, target) - top.squeeze(1)) - total.log()
-        margin = margin if handicap is None else margin - handicap
-        log_p, log_rest = F.logsigmoid(margin), F.logsigmoid(-margin)  # p = sigmoid(margin)
-        inverse = torch.where(total > 0, 1 / total, 0.0)
         ctx.scale = scale
-        ctx.save_for_backward(
-            logits, target, shift, handicap, top, inverse, log_p.exp(), log_rest.exp(), save(logits, share)
-        )
-        return log_p, log_rest
+        ctx.save_for_backward(logits, target, shift, top, total, save(logits, share))
+        # The two large numbers are subtracted first: z_y − (top + log total) would round the small logarithm away.
+        return (pick(z, target) - top.squeeze(1)) - total.log()
 
     @staticmethod
-    def backward(ctx: Any, by_p: Tensor, by_rest: Tensor) -> tuple[Tensor, None, None, None, None]:
-        logits, target, shift, handicap, top, inverse, p, rest, kept = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, target, shift, top, total, kept = ctx.saved_tensors
         if twice_differentiable():
-            definition = partial(true_class_definition, scale=ctx.scale, shift=shift, handicap=handicap)
-            gradient = derivative(definition, logits, target, torch.stack([by_p, by_rest]))
-            return gradient, None, None, None, None
-        # d log p = (1−p) dm and d log(1−p) = −p dm, m the margin; dm/dz is 1 at y and −share/total at the others.
-        grad = ctx.scale * (by_p * rest - by_rest * p)
-        share = recompute(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad.unsqueeze(1))
-        gradient = put(share * (-grad * inverse).unsqueeze(1), target, grad.unsqueeze(1))
-        return gradient, None, None, None, None
+            definition = partial(margin_definition, scale=ctx.scale, shift=shift)
+            return derivative(definition, logits, target, grad), None, None, None
+        grad = (ctx.scale * grad).unsqueeze(1)
+        share = recompute(kept, lambda z: torch.exp(_affine(z, ctx.scale, shift) - top), grad)
+        least = torch.finfo(total.dtype).tiny  # of no other finite logit the shares are 0
+        return put(share * (-grad / total.unsqueeze(1).clamp_min(least)), target, grad), None, None, None
 
 
 def _affine(logits: Tensor, scale: float, shift: Tensor | None) -> Tensor:

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 import segloss
-from segloss import blocks, build_loss
+from segloss import blocks, build_loss, lovasz
 from segloss.dual_focal import dual_focal_definition, dual_focal_terms
 from segloss.labels import Pixels
 from segloss.lovasz import extension, extension_definition
 from segloss.overlap import overlaps, overlaps_definition
 from segloss.sigmoid import sigmoid_focal_definition, sigmoid_focal_terms
 from segloss.tensors import of_valid
-from segloss.true_class import true_class, true_class_definition
+from segloss.true_class import margin, margin_definition
 from segloss_tests.losses import HARD_ONLY, NAMES, NO_MAP, SOFT, build, sample, seeded, soft_labels
 
 UPSAMPLED = [name for name in NAMES if segloss.LOSSES[name].upsamples]
@@ -23,12 +23,19 @@ HANDICAP = torch.linspace(-1, 1, 30, dtype=torch.float64).view(2, 5, 3)
 VALID = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(8)) < 0.7
 
 
+def of_two(call):
+    """Of the first two of the classes."""
+    return lambda z, t: call(z[:, :2], t.clamp(max=1))
+
+
 CLOSED_FORMS = {
-    "true class": (lambda z, t: torch.stack(true_class(z, t)), true_class_definition),
-    "scaled": (
-        lambda z, t: torch.stack(true_class(z, t, 1.7, SHIFT, HANDICAP)),
-        lambda z, t: true_class_definition(z, t, 1.7, SHIFT, HANDICAP),
+    "margin": (margin, margin_definition),
+    "scaled margin": (
+        lambda z, t: margin(z, t, 1.7, SHIFT, HANDICAP),
+        lambda z, t: margin_definition(z, t, 1.7, SHIFT) - HANDICAP,
     ),
+    "margin of two": (of_two(margin), of_two(margin_definition)),
+    "dual focal of two": (of_two(dual_focal_terms), of_two(dual_focal_definition)),
     "dual focal": (dual_focal_terms, dual_focal_definition),
     **{
         f"sigmoid focal {gamma} {alpha}": (
@@ -45,10 +52,17 @@ CLOSED_FORMS = {
         for offset in ((1.0, 0.0), (1.0, 1.0))
         for per_image in (False, True)
     },
-    "overlaps": (
-        lambda z, t: overlaps(Pixels(of_valid(z, VALID[:, None]), t, VALID, torch.zeros(()), VALID[:, None], None)),
-        lambda z, t: overlaps_definition(z, t, VALID[:, None]),
-    ),
+    **{
+        f"overlaps{of}": (
+            over(
+                lambda z, t: overlaps(
+                    Pixels(of_valid(z, VALID[:, None]), t, VALID, torch.zeros(()), VALID[:, None], None)
+                )
+            ),
+            over(lambda z, t: overlaps_definition(z, t, VALID[:, None])),
+        )
+        for of, over in (("", lambda call: call), (" of two", of_two))
+    },
 }
 
 
@@ -68,11 +82,26 @@ def test_closed_forms_are_their_definitions(form, kind):
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("name", ["lovasz", "lovasz_hinge"])
+def test_classes_that_are_sorted_together_are_as_if_sorted_alone(name, per_image, monkeypatch):
+    """In float32, whose keys leave room for the class; equal errors, ignored pixels and an absent class among them."""
+    logits, target = sample(shape=(3, 4, 5, 3))
+    logits, target = logits.round().float(), torch.where(target == 2, 1, target)
+    loss, found = build(name, per_image=per_image, classes="all"), []
+    for together in (lovasz.TOGETHER, 30, 1):
+        monkeypatch.setattr(lovasz, "TOGETHER", together)
+        found.append(value_and_gradient(loss, logits, target))
+    assert all(torch.equal(*pair) for other in found[1:] for pair in zip(found[0], other, strict=True))
+    assert found[0][0].item() == pytest.approx(loss(logits.double(), target).item(), rel=1e-5)
+
+
 def in_both(monkeypatch, call):
-    """Value and gradient in one block and in blocks of one row."""
+    """Value and gradient whole and in blocks of one row."""
     found = []
-    for most in (2**19, 1):
-        monkeypatch.setitem(blocks.BLOCK, "cpu", most)
+    for whole in (blocks.WHOLE, 0):
+        monkeypatch.setattr(blocks, "WHOLE", whole)
+        monkeypatch.setitem(blocks.BLOCK, "cpu", 1)
         found.append(call())
     return found
 

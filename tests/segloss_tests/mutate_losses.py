@@ -30,14 +30,16 @@ def own(file, *breaks):
     return [Mutant(what, file, old, new) for what, old, new in breaks]
 
 
-NAN = own("blocks.py", ("NaN of ignored pixels kept", "torch.where(self.counted, slope, slope.new_zeros(()), out=place)", "place.copy_(slope)"))  # fmt: skip
+NAN = own(
+    "tensors.py", ("NaN of ignored pixels kept", "return zeroed(grad, counted), None, None", "return grad, None, None")
+)
 PIXELWISE = [
     *own(
         "pixelwise.py",
         ("ignored pixels counted in the mean", "return valid.sum()\n    each", "return torch.ones_like(valid).sum()\n    each"),
         ("mean over the wrong number", "slope = ratio(torch.ones_like(denominator), denominator)", "slope = ratio(torch.ones_like(denominator), 2 * denominator)"),
-        ("terms detached", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target).detach(), 0.0)"),
-        ("ignored pixels in the sum", "found = torch.where(pixels.valid, terms(pixels.logits, pixels.target), 0.0)", "found = terms(pixels.logits, pixels.target)"),
+        ("terms detached", "found = masked(terms(pixels.logits, pixels.target), pixels.valid)", "found = masked(terms(pixels.logits, pixels.target).detach(), pixels.valid)"),
+        ("ignored pixels in the sum", "found = masked(terms(pixels.logits, pixels.target), pixels.valid)", "found = terms(pixels.logits, pixels.target)"),
         ("sign", "else found.sum())", "else -found.sum())"),
         ("class weights in the wrong order", "return class_weights.to(target.device)[target]", "return class_weights.flip(0)[target]"),
     ),
@@ -52,8 +54,8 @@ OVERLAP = [
     *REDUCED,
     *own(
         "overlap.py",
-        ("ignored pixels predicted", "false = put(torch.where(valid.unsqueeze(1), p, 0.0), target, 0.0)", "false = put(p.clone(), target, 0.0)"),
-        ("ignored pixels wanted", "of_class(torch.where(valid, each, 0.0), target", "of_class(each, target"),
+        ("ignored pixels predicted", "false = put(zeroed(p, valid.unsqueeze(1)), target, 0.0)", "false = put(p.clone(), target, 0.0)"),
+        ("ignored pixels wanted", "of_class(zeroed(each, valid), target", "of_class(each, target"),
         ("class axis", "torch.stack([tp, fp, fn], 2)", "torch.stack([tp.flip(1), fp, fn], 2)"),
         ("soft labels as products", "both = p * t if squared else torch.minimum(p, t)", "both = p * t"),
         ("gradient without fn", "pick((tp - fn).expand", "pick(tp.expand"),
@@ -73,7 +75,11 @@ WHOLE = [
 ]  # fmt: skip
 CE = own(
     "cross_entropy.py",
-    ("true class forgotten", "return -true_class(logits, target)[0]", "return -F.log_softmax(logits, dim=1).mean(1)"),
+    (
+        "true class forgotten",
+        "return -F.logsigmoid(margin(logits, target))",
+        "return -F.log_softmax(logits, dim=1).mean(1)",
+    ),
     ("smoothing forgotten", "if label_smoothing == 0 and", "if label_smoothing >= 0 and"),
     ("smoothing by the sum", "label_smoothing * log_p.mean(1)", "label_smoothing * log_p.sum(1)"),
 )
@@ -83,8 +89,8 @@ SHARED_TRUE_CLASS = own(
     ("1 − p of all classes", "others = put(z.clone(), target, -torch.inf)", "others = z.clone()"),
     (
         "no gradient of its own for the true class",
-        ", target, grad.unsqueeze(1))\n        return gradient",
-        ", target, 0.0)\n        return gradient",
+        ", target, grad), None, None, None",
+        ", target, 0.0), None, None, None",
     ),
     (
         "soft labels ignored",
@@ -131,8 +137,8 @@ LOSSES = {
     "tversky": own("tversky.py", ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("smooth above alone", "whole = sums.tp + errors + smooth", "whole = sums.tp + errors"), ("defaults swapped", "alpha: float = 0.3, beta: float = 0.7, **options: Unpack", "alpha: float = 0.7, beta: float = 0.3, **options: Unpack")),
     "focal_tversky": own("tversky.py", ("γ for 1/γ", ".pow(1 / gamma)", ".pow(gamma)"), ("α and β swapped", "alpha * sums.fp + beta * sums.fn", "beta * sums.fp + alpha * sums.fn"), ("a NaN gradient at a perfect match", "torch.where(loss > 0, torch.where(loss > 0, loss, 1.0).pow(1 / gamma), 0.0)", "loss.pow(1 / gamma)")),
     "generalized_dice": own("dice.py", ("volume not squared", "volume).square()", "volume)"), ("weights dropped", "if class_weights is not None:", "if False:"), ("no factor 2", "both = 2 * (weight", "both = 1 * (weight"), ("false positives free", "(weight * (sums.predicted + volume))", "(weight * (sums.tp + volume))")),
-    "lovasz": own("lovasz.py", ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("class indices for hits", "jaccard_weights(wanted[order]", "jaccard_weights((wanted | unit_valid)[order]"), ("weights not put back", "scatter_(0, order, weight)", "copy_(weight)")),
-    "lovasz_hinge": own("lovasz.py", ("sign of the margin", "offset[0] - z, offset[1] + z", "offset[0] + z, offset[1] - z"), ("no hinge", ".relu_()", ""), ("rising order", "largest - 1 - error.view(bits), largest", "error.view(bits), largest"), ("ignored pixels sorted in", "torch.where(unit_valid, largest - 1 - error.view(bits), largest)", "(largest - 1 - error.view(bits))")),
+    "lovasz": own("lovasz.py", ("rising order", "(largest - 1 - error.view(bits)).bitwise_or_", "(error.view(bits) + 0).bitwise_or_"), ("class indices for hits", "jaccard_weights(wanted.gather(1, order), values.dtype)\n                falling", "jaccard_weights((wanted | unit_valid).gather(1, order), values.dtype)\n                falling"), ("weights not put back", "scatter_(1, order, weight)", "copy_(weight)")),
+    "lovasz_hinge": own("lovasz.py", ("sign of the margin", "offset[0] - z, offset[1] + z", "offset[0] + z, offset[1] - z"), ("no hinge", ".relu_()", ""), ("rising order", "(largest - 1 - error.view(bits)).bitwise_or_", "(error.view(bits) + 0).bitwise_or_"), ("ignored pixels sorted in", "(largest - 1 - error.view(bits)).bitwise_or_(last)", "(largest - 1 - error.view(bits))")),
     "boundary": own("boundary.py", ("inside and outside swapped", "torch.where(inside, min(sides, default=1.0) - to_outside.sqrt(), to_inside.sqrt())", "torch.where(inside, to_outside.sqrt(), min(sides, default=1.0) - to_inside.sqrt())"), ("one axis", "for axis, side in enumerate(sides[1:], start=3):", "for axis, side in enumerate([], start=3):"), ("squared distances", "- to_outside.sqrt(), to_inside.sqrt()", "- to_outside, to_inside"), ("voxels as cubes", "step = (shift * side) ** 2", "step = shift**2"), ("given distances forgotten", "if distance is None:", "if True:"), ("the sum for the mean", "return ratio(sums, by_unit(pixels.valid, per_image).sum(1, keepdim=True))", "return sums")),
     "mcc": own("mcc.py", ("fp forgotten", "(tp * tn - fp * fn)", "(tp * tn)"), ("no root", "product, 1.0).sqrt()", "product, 1.0)"), ("true negatives of one class", "pixels = sums.target.sum(1, keepdim=True)", "pixels = sums.target.sum(1, keepdim=True) - sums.tp"), ("fn for fp", "(tp + fp) * (tp + fn) *", "(tp + fp) * (tp + fp) *")),
     "unified_focal": own("unified_focal.py", ("λ and 1 − λ swapped", "lambda_ * overlaps + (1 - lambda_) * pixels", "(1 - lambda_) * overlaps + lambda_ * pixels"), ("δ and 1 − δ swapped", "tversky_of_overlap(sums, 1 - delta, delta, smooth)", "tversky_of_overlap(sums, delta, 1 - delta, smooth)"), ("γ for 1 − γ", "pow(1 - gamma)", "pow(gamma)"), ("always symmetric", "return raised if symmetric else", "return raised if True else"), ("the background weighed as foreground", "share = delta + (1 - 2 * delta)", "share = delta + 0"), ("the foreground suppressed", "torch.where(background, suppressed, 1.0)", "suppressed")),
