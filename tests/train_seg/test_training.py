@@ -22,6 +22,7 @@ from segloss_tests.runs import log, trainer
 from segloss_tests.stills import make_camvid
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     done = program("train", camvid_yaml, "model.acw=true", check=0)
     run = tmp_path / "runs/small"
