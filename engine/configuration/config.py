@@ -119,9 +119,9 @@ class DataSection(Strict):
     """Which training images an epoch shows, a plain name or with options; null for every image once."""
     augment: list[AugmentSection] = Field(default=[])
     """Transforms of albumentations, in order."""
-    resident: Literal["auto"] | bool = "auto"
+    resident: Literal["auto"] | bool = False
     """Hold the decoded images in the memory of the device and gather and augment whole batches there, by the same names
-    and parameters; `auto`: on a GPU where every transform has a device form and the data fit into half of the free
+    and parameters; `auto`: on a GPU where every transform has a device form and the data take at most a quarter of its
     memory."""
     normalise: NormaliseSection | None = None
     """What an image is scaled by; null for the data set's own: ImageNet's mean and deviation for RGB stills,
@@ -258,10 +258,9 @@ class TrainSection(Strict):
     devices: Annotated[int, Field(ge=1, le=1024)] = 1
     """GPUs of this machine that share each batch, or processes on the CPU; what torchrun or srun starts needs no such
     number."""
-    step: Literal["auto", "eager", "compiled", "graph"] = "auto"
+    step: Literal["eager", "compiled", "graph"] = "eager"
     """How a step is computed: `eager`, operation by operation; `compiled`, network and loss through torch.compile;
-    `graph`, on one GPU captured once as a CUDA graph and replayed for batches of one shape; `auto`: `graph` where that
-    can be, else `eager`."""
+    `graph`, on one GPU captured once an epoch as a CUDA graph and replayed for batches of one shape."""
     average: Annotated[AverageSection, Field(discriminator="kind")] | None = None
     """Keep an average of the weights beside them and save it as the checkpoint `average`, which `scores.checkpoint` may
     choose; the training and its other checkpoints stay as they are, bit for bit. Null for none."""

@@ -21,7 +21,7 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
-AUTOMATIC = ("data.resident", "train.step")
+AUTOMATIC = ("data.resident",)
 """Keys whose `auto` is resolved when a run begins: its `config.yaml` holds the choice, and `auto` stands for it."""
 SCORING = (
     "scores.checkpoint",

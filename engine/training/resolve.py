@@ -19,7 +19,7 @@ from ..processes import ranks
 
 
 def resolved(experiment: Experiment, run: Run, fabric: Fabric, display: Display) -> Experiment:
-    """The experiment without `auto` in `data.resident` and `train.step`: as the run began, or as suits the device.
+    """The experiment without `auto` in `data.resident`: as the run began, or as suits the device.
 
     Args:
         experiment: its configuration and data.
@@ -29,7 +29,7 @@ def resolved(experiment: Experiment, run: Run, fabric: Fabric, display: Display)
     """
     config, gpu = experiment.config, fabric.device.type == "cuda"
     began = run.config() if run.config_file.is_file() else None
-    resident, step = config.data.resident, config.train.step
+    resident = config.data.resident
     if resident == "auto" and began is not None:
         resident = began.data.resident is True
     elif resident == "auto":
@@ -37,19 +37,10 @@ def resolved(experiment: Experiment, run: Run, fabric: Fabric, display: Display)
         resident = not ranks.any_of(reason is not None)[0]
         if reason is not None and gpu:
             display.line(f"data.resident: auto is false, since {reason}; albumentations augments on the CPU")
-    captures = gpu and fabric.world_size == 1
-    if step == "auto" and began is not None:
-        step = "eager" if began.train.step == "auto" else began.train.step
-    elif step == "auto":
-        fixed = config.train.batch_size > 1 or datasets.why_not_resident(experiment.data.parts["train"]) is None
-        step = "graph" if captures and fixed else "eager"
-    if step == "graph" and not captures:
+    if config.train.step == "graph" and not (gpu and fabric.world_size == 1):
         display.line("train.step: graph is eager here, since it needs one GPU, and no other process of the training")
-    sections = {
-        "data": config.data.model_copy(update={"resident": resident}),
-        "train": config.train.model_copy(update={"step": step}),
-    }
-    return replace(experiment, config=config.model_copy(update=sections))
+    data = config.data.model_copy(update={"resident": resident})
+    return replace(experiment, config=config.model_copy(update={"data": data}))
 
 
 def why_not_resident(experiment: Experiment, device: torch.device) -> str | None:
@@ -63,9 +54,9 @@ def why_not_resident(experiment: Experiment, device: torch.device) -> str | None
     cases = [case for part in ("train", "val") for case in experiment.data.parts[part]]
     if (reason := datasets.why_not_resident(cases)) is not None:
         return reason
-    needed, free = datasets.resident_bytes(cases), torch.cuda.mem_get_info(device)[0]
-    if needed > free / 2:
-        return f"the data take {needed / 2**30:.2f} GiB, and half of the free memory is {free / 2**31:.2f} GiB"
+    needed, memory = datasets.resident_bytes(cases), torch.cuda.get_device_properties(device).total_memory
+    if needed > memory / 4:  # not of the free memory, which other processes change: all arms are to resolve alike
+        return f"the data take {needed / 2**30:.2f} GiB, and a quarter of the GPU's memory is {memory / 2**32:.2f} GiB"
     return None
 
 

@@ -63,7 +63,7 @@ def profile_run(config: Config, display: Display) -> None:
     outputs = Outputs(folder, "train --profile", "choose another name or output")
     outputs.claim([NUMBERS, TRACE])
     config = fold_configs(config)[0] if Folds.wanted(config) else config
-    if config.train.step in ("auto", "graph"):  # a replayed step has no parts
+    if config.train.step == "graph":  # a replayed step has no parts
         config = config.model_copy(update={"train": config.train.model_copy(update={"step": "eager"})})
     with Lock(folder):
         scratch = Run(folder)

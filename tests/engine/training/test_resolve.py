@@ -1,5 +1,7 @@
 """What `auto` becomes, and training on resident data."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -15,14 +17,14 @@ GPU = torch.device("cuda")
 
 
 def test_what_keeps_the_data_where_they_are(camvid_yaml, monkeypatch):
-    def reason(device, free, *options):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 2**40))
+    def reason(device, memory, *options):
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory))
         config = load_config(camvid_yaml, [f"output={camvid_yaml.parent}", SMALL, *options])
         return why_not_resident(Experiment.prepare(config), device)
 
     needed = 8 * 24 * 32 * 4  # six images train and two validate, each RGB and a mask
-    assert reason(GPU, 2 * needed) is None
-    assert reason(GPU, 2 * needed - 2) == "the data take 0.00 GiB, and half of the free memory is 0.00 GiB"
+    assert reason(GPU, 4 * needed) is None
+    assert reason(GPU, 4 * needed - 4) == "the data take 0.00 GiB, and a quarter of the GPU's memory is 0.00 GiB"
     assert reason(torch.device("cpu"), 2**40) == "the device is cpu"
     assert reason(GPU, 2**40, "data.augment=[{name: HorizontalFlip}]") is None
     assert reason(GPU, 2**40, "data.augment=[{name: CLAHE}]").startswith("CLAHE has no device form; those that have: ")
@@ -30,11 +32,11 @@ def test_what_keeps_the_data_where_they_are(camvid_yaml, monkeypatch):
 
 def test_auto_is_what_the_run_began_with(camvid_yaml):
     options = [f"output={camvid_yaml.parent / 'runs'}", SMALL]
-    made = trainer(camvid_yaml, SMALL)
-    assert (made.experiment.config.data.resident, made.experiment.config.train.step) == (False, "eager")
-    resident = load_config(camvid_yaml, [*options, "name=other", "data.resident=true", "train.step=eager"])
+    made = trainer(camvid_yaml, SMALL, "data.resident=auto")
+    assert made.experiment.config.data.resident is False
+    resident = load_config(camvid_yaml, [*options, "name=other", "data.resident=true"])
     Run.of(resident).create(resident)
-    began = trainer(camvid_yaml, SMALL, "name=other")
+    began = trainer(camvid_yaml, SMALL, "name=other", "data.resident=auto")
     assert began.experiment.config.data.resident is True
     assert type(began.loader).__name__ == "ResidentLoader"
     with pytest.raises(UsageError, match=r"data.resident is True there and False here"):
