@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,7 @@ class CachedCase:
     @property
     def contents(self) -> dict[str, str]:
         """Digests of the image's pixels and of the mask on the case's own grid, whatever the network's grid."""
-        text = json.dumps([self.original, self._own_checksums])
-        return {"image": self.digest, "mask": hashlib.sha256(text.encode()).hexdigest()}
+        return {"image": self.digest, "mask": _mask_digest(self.original, self._own_checksums)}
 
     def decoded_from(self, digest: str, mask: NDArray[np.uint8]) -> bool:
         """Whether this is what a case's files hold: an image of that digest, and the mask on its own grid."""
@@ -159,6 +159,12 @@ class CachedCase:
 
 
 DAMAGED = "damaged since it was decoded; remove this file, and run the same command to decode the case and resume"
+
+
+@lru_cache
+def _mask_digest(shape: Shape, checksums: tuple[int, ...]) -> str:
+    """Of a mask of that shape and those checksums; kept, since pictures of one class have the same."""
+    return hashlib.sha256(json.dumps([shape, checksums]).encode()).hexdigest()
 
 
 def _rows(values: list[list[int]]) -> Rows:

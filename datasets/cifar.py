@@ -95,13 +95,14 @@ class Binary(Labelled):
                 "version; cut short, or of another data set?"
             )
         labels = np.memmap(path, np.uint8, "r").reshape(-1, self.record)[:, self.label].tolist()
+        stem = path.stem
         for number, label in enumerate(labels):
             if label >= len(self.names):
                 raise DataError(
                     f"{path}: record {number} has the label {label}; expected 0 to {len(self.names) - 1}; "
                     "is it of another data set?"
                 )
-            id_ = f"{part}/{path.stem}/{number:05d}"
+            id_ = f"{part}/{stem}/{number:05d}"
             yield Case(id_, id_, path, path, part, label=label)
 
 

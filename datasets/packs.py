@@ -26,6 +26,7 @@ from .files import write_atomically
 BYTES, MOST = 2**26, 2**14
 """Of the pixels of a file, and its pictures, at most."""
 DTYPES = ("uint8", "float32")
+NO_PALETTE: dict[int, str] = {}
 
 
 class Packed(NamedTuple):
@@ -102,24 +103,27 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
             return None
         masks = [zlib.crc32(bytes([label])) for label in range(classes)]
         one_hot = [tuple(int(index == label) for index in range(classes)) for label in range(classes)]
+        counts = [((own,), (own,)) for own in one_hot]
+        shared: dict[Any, Any] = {}  # equal values of many pictures are held once
         found: list[CachedCase] = []
         for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, digests, *columns, strict=True):
             label = case.label or 0
+            shape, mean, deviation = (shared.setdefault(one, one) for one in map(tuple, (shape, mean, deviation)))
             found.append(
                 PackedCase(
                     case=case,
                     path=path,
-                    shape=(shape[0], shape[1], shape[2]),
+                    shape=shape[:3],
                     original=(1, 1, 1),
                     spacing=None,
                     voxel_ml=None,
-                    mean=tuple(mean),
-                    deviation=tuple(deviation),
+                    mean=mean,
+                    deviation=deviation,
                     pixels=one_hot[label],
                     digest=digest,
                     remarks=(),
-                    palette={},
-                    counts=((one_hot[label],), (one_hot[label],)),
+                    palette=NO_PALETTE,
+                    counts=counts[label],
                     checksums=((checksum,), (masks[label],), (masks[label],)),
                     start=start,
                     dtype=DTYPES[dtype],

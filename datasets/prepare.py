@@ -88,7 +88,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
                 raise DataError(
                     f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
                 )
-            cases[case.id] = replace(case, group=_group(case, group))
+            cases[case.id] = case if group is None else replace(case, group=_group(case, group))
         except DataError as error:
             listing.refuse(error)
     listing.close()
@@ -215,15 +215,15 @@ def _rarest(known: Sequence[Known]) -> dict[str, float]:
     """By case how rare the rarest class is that its group holds: a rank, 0 for the class that most groups hold."""
     held: dict[str, set[int]] = {}
     for one in known:
-        held.setdefault(one.case.group, set()).update(index for index, count in enumerate(one.pixels) if count)
+        label = one.case.label
+        own = [index for index, count in enumerate(one.pixels) if count] if label is None else [label]
+        held.setdefault(one.case.group, set()).update(own)
     groups = Counter(index for classes in held.values() for index in classes)
     rank = {index: place for place, index in enumerate(sorted(groups, key=lambda index: (-groups[index], index)))}
     return {one.case.id: float(max((rank[index] for index in held[one.case.group]), default=-1)) for one in known}
 
 
-def _group(case: Case, pattern: str | None) -> str:
-    if pattern is None:
-        return case.group
+def _group(case: Case, pattern: str) -> str:
     if pattern == "case":
         return case.id
     found = re.search(pattern, case.id)

@@ -120,11 +120,13 @@ def pooled(
     kept = [index for index in np.flatnonzero(referred.any(0)) if index not in left_out]
     if not kept:
         raise ValueError("no class is in the reference of any group: nothing to score")
-    first, second = first[:, :, kept], second[:, :, kept]
-    held: NDArray[np.bool_] = (first + second).sum((1, 2, 3)) > 0
+    if len(kept) < first.shape[2]:  # large: not copied without need, as below
+        first, second = first[:, :, kept], second[:, :, kept]
+    held: NDArray[np.bool_] = np.any(first, (1, 2, 3)) | np.any(second, (1, 2, 3))
     known, every = _folds(folds, len(first))[held], _names(names, len(first))
     who = [name for name, there in zip(every, held, strict=True) if there]
-    first, second = first[held], second[held]
+    if not held.all():
+        first, second = first[held], second[held]
     (hits, sizes), (others, other_sizes) = (_ratio(counts, score) for counts in (first, second))
     whole, other_whole = sizes.sum(0), other_sizes.sum(0)
     both = (hits.sum(0) + others.sum(0)) / (whole + other_whole)

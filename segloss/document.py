@@ -394,8 +394,9 @@ class ScoresDocument:
         found = _mapping(_needed(whole, "header", ""), "header")
         classes = _classes(found)
         if found.get("kind") == "label":
+            names = dict.fromkeys(classes)  # looked up in no time
             pictures = [
-                _picture(one, f"cases.{index}", classes)
+                _picture(one, f"cases.{index}", names)
                 for index, one in enumerate(_list(_needed(whole, "cases", ""), "cases"))
             ]
             _refuse_twice((one.case, one.fold, "") for one in pictures)
@@ -498,7 +499,7 @@ def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     return Row.from_counts(unit, label, counts, more, fold)
 
 
-def _picture(given: object, at: str, classes: Sequence[str]) -> Picture:
+def _picture(given: object, at: str, classes: Collection[str]) -> Picture:
     found = _mapping(given, at)
     case, *names = (_text(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("case", "label", "predicted"))
     for name in names:

@@ -12,7 +12,7 @@ Dividing by the standard deviation would change nothing: Σ (v_g − δ·ω_g)²
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -26,24 +26,39 @@ EXACT = 14
 DRAWS = 10_000
 """Patterns beyond that, each together with its complement."""
 PART = 4_000_000
-"""Signs at a time."""
+"""Numbers drawn at a time."""
 STEPS = 10_000
 """Of the table of a t distribution, on each side of 0."""
 
 
-def patterns(groups: int, draws: int = DRAWS) -> Iterator[Floats]:
-    """Patterns of signs, `(n, G)` at a time, 1 where a group is flipped; the first of all flips none.
+def subset_sums(values: Floats, draws: int = DRAWS) -> Floats:
+    """The sums over the groups that a pattern of signs flips, `(P, K)`, of columns `(G, K)`; the first flips none.
 
-    A pattern and its complement stand for each other, so that of every two one is given.
+    A pattern and its complement stand for each other, so that of every two one is given. Which of equal groups are
+    flipped changes no sum: of n of them Bin(n, 1/2) are, which is drawn in place of their signs.
     """
-    if groups <= EXACT:
-        yield (np.arange(2 ** (groups - 1))[:, None] >> np.arange(groups) & 1).astype(np.float64)
-        return
-    yield np.zeros((1, groups))
-    generator = np.random.default_rng(0)
-    part = max(1, PART // groups)
+    if len(values) <= EXACT:
+        signs = np.arange(2 ** (len(values) - 1))[:, None] >> np.arange(len(values)) & 1
+        return np.asarray(signs.astype(np.float64) @ values)
+    cells, sizes = equal_rows(values)
+    generator, single = np.random.default_rng(0), sizes == 1
+    part = max(1, PART // len(sizes))
+    found = [np.zeros((1, values.shape[1]))]
     for start in range(0, draws, part):
-        yield generator.integers(0, 2, (min(part, draws - start), groups), dtype=np.int8).astype(np.float64)
+        number = min(part, draws - start)
+        flipped = np.empty((number, len(sizes)))
+        flipped[:, single] = generator.integers(0, 2, (number, int(single.sum())), dtype=np.int8)
+        flipped[:, ~single] = generator.binomial(sizes[~single], 0.5, (number, int((~single).sum())))
+        found.append(flipped @ cells)
+    return np.concatenate(found)
+
+
+def equal_rows(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """The different rows `(D, K)` of values `(G, K)`, in the order in which they come, and how often each `(D,)`."""
+    places: dict[bytes, int] = {}
+    index = [places.setdefault(row.tobytes(), len(places)) for row in values + 0.0]  # −0 is 0
+    first = np.unique(index, return_index=True)[1]
+    return values[first], np.bincount(index)
 
 
 class SignFlips:
@@ -74,8 +89,7 @@ class SignFlips:
             draws: patterns, where not every one is tried.
         """
         both = np.concatenate([values, shares], axis=1)
-        flipped = 2 * np.concatenate([part @ both for part in patterns(len(values), draws)])
-        moved, weight = np.split(flipped, 2, axis=1)
+        moved, weight = np.split(2 * subset_sums(both, draws), 2, axis=1)
         return [
             cls(float(values[:, index].sum()), moved[:, index], weight[:, index], one)
             for index, one in enumerate(networks)

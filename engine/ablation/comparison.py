@@ -15,7 +15,7 @@ from segloss.document import DISTANCES, TITLES, Header, Primary, ScoresDocument
 
 from ..configuration.config import FRACTIONS
 from ..errors import NothingInCommonError, UsageError
-from .grouped import FoldRow, GroupScores, folds_of
+from .grouped import FoldRow, GroupScores
 
 Score = Literal["DSC", "IoU", "accuracy", "balanced_accuracy", "f1", "recall", "HD95", "ASSD", "missed", "invented"]
 DETECTION: tuple[Score, ...] = ("missed", "invented")
@@ -170,7 +170,7 @@ def compared(
             "`cases` says who is who"
         )
     first, second = _both(a, b, measure, groups)
-    folds = folds_of([a.scores(seed) for seed in _seeds(a, b) or a.documents], groups)
+    folds = a.scores(next(iter(_seeds(a, b) or a.documents))).folds_of(groups)
     tuned = a.tuned or b.tuned
     if measure.aggregation == "case":
         return compare.paired(first, second, folds, groups, tested, tuned)
@@ -191,9 +191,8 @@ def group_scores(
     """
     first, second = _both(a, b, measure, groups)
     if measure.aggregation == "dataset":
-        score: Literal["DSC", "IoU"] = "DSC" if measure.score == "DSC" else "IoU"
         wanted = _wanted(a.header, measure)
-        first, second = (compare.mean_score(one[:, :, wanted], score) for one in (first, second))
+        first, second = (compare.mean_score(one[:, :, wanted], POOLED[measure.score]) for one in (first, second))
     return first.mean(1), second.mean(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,7 @@ class GroupScores:
     measured: dict[str, Floats]
     counted: list[int]
     classes: dict[str, int]
+    _overlaps: dict[tuple[str, str | None], Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, rows: Iterable[FoldRow], header: Header) -> GroupScores:
@@ -91,6 +92,11 @@ class GroupScores:
         Without a name the mean over classes, over the cases whose reference holds one; a class that is invented there
         scores 0, one that neither has is left out.
         """
+        if (score, name) not in self._overlaps:
+            self._overlaps[score, name] = self._overlap(score, name)
+        return self._overlaps[score, name]
+
+    def _overlap(self, score: str, name: str | None) -> Floats:
         scores = self.measured["IoU" if score == "IoU" else "DSC"]
         if name is not None:
             index = self.classes[name]
@@ -129,6 +135,18 @@ class GroupScores:
         volume = np.bincount(self.group, of_cases, len(self.names))
         return np.where(held | (not self.has_counts), np.nan, volume)
 
+    def folds_of(self, groups: Sequence[str]) -> NDArray[np.int64] | None:
+        """`(G,)` a number for the fold that held out each of some groups; None where one is held out in several."""
+        numbers = self._fold_numbers if groups == self.names else self._fold_numbers[[self.places[g] for g in groups]]
+        return None if (numbers < 0).any() else numbers
+
+    @cached_property
+    def _fold_numbers(self) -> NDArray[np.int64]:
+        """`(G,)` of each group its fold by its number, −1 where it is held out in several."""
+        known = sorted({str(*folds) for folds in self.folds if len(folds) == 1})
+        numbers = {fold: number for number, fold in enumerate(known)}
+        return np.array([numbers[str(*folds)] if len(folds) == 1 else -1 for folds in self.folds], dtype=np.int64)
+
     @cached_property
     def places(self) -> dict[str, int]:
         """By name, the index of each group."""
@@ -137,9 +155,9 @@ class GroupScores:
     @cached_property
     def pooled(self) -> Floats:
         """`(G, C, 3)` the counts of each group."""
-        found = np.zeros((len(self.names), *self.counts.shape[1:]))
-        np.add.at(found, self.group, self.counts)
-        return found
+        order = np.argsort(self.group, kind="stable")
+        first = np.flatnonzero(np.diff(self.group[order], prepend=-1))  # every group has a case
+        return np.asarray(np.add.reduceat(self.counts[order], first))
 
     def _mean(self, of_cases: Floats) -> Floats:
         """`(G,)` the mean over the cases of each group that are not NaN."""
@@ -152,12 +170,3 @@ class GroupScores:
         """`(G,)` 1 where a case of a group is true, else 0; NaN outside of `where`."""
         found = (np.bincount(self.group, of_cases, len(self.names)) > 0).astype(np.float64)
         return found if where is None else np.where(where, found, np.nan)
-
-
-def folds_of(found: Sequence[GroupScores], groups: Sequence[str]) -> list[int] | None:
-    """The fold that held out each group, by its number; None where one is held out in several."""
-    folds = {name: {*of_group} for one in found[:1] for name, of_group in zip(one.names, one.folds, strict=True)}
-    if any(len(folds[name]) > 1 for name in groups):
-        return None
-    known = sorted({str(*folds[name]) for name in groups})
-    return [known.index(str(*folds[name])) for name in groups]

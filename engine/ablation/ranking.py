@@ -64,6 +64,6 @@ def _failures(arm: Method, measure: Measure, groups: list[str]) -> float:
     """In how many groups the score is below `FAILED`, on average over seeds."""
     found = []
     for one in map(arm.scores, arm.documents):
-        scores = one.overlap(measure.score, measure.name)
-        found.append(sum(scores[one.places[name]] < FAILED for name in groups if name in one.places))
+        places = [one.places[name] for name in groups if name in one.places]
+        found.append(int((one.overlap(measure.score, measure.name)[places] < FAILED).sum()))
     return round(float(np.mean(found)), 1)

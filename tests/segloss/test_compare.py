@@ -11,7 +11,7 @@ from scipy import stats
 from benchmarks import verdicts as simulation
 from segloss import compare
 from segloss.networks import Networks, networks
-from segloss.sign_flip import EXACT, SignFlips, patterns
+from segloss.sign_flip import EXACT, SignFlips, equal_rows, subset_sums
 
 
 def scores(groups, seeds=1, seed=0):
@@ -95,12 +95,36 @@ def test_many_groups_are_drawn():
 
 
 def test_a_pattern_stands_for_its_complement():
-    whole = np.concatenate([*patterns(4)])
+    whole = subset_sums(np.eye(4))
     both = {*map(tuple, whole), *map(tuple, 1 - whole)}
     assert both == {*itertools.product([0, 1], repeat=4)}
-    drawn = np.concatenate([*patterns(EXACT + 1, 100)])
+    drawn = subset_sums(np.eye(EXACT + 1), 100)
     assert drawn.shape == (101, EXACT + 1)
     assert not drawn[0].any()
+
+
+def test_equal_groups_are_flipped_by_their_number():
+    """Of 30 pictures that a alone gets right and 18 that b alone does, among 200: McNemar's exact test."""
+    a, b = np.zeros((2, 200))
+    a[:30], b[30:48] = 1, 1
+    cells, sizes = equal_rows((a - b)[:, None])
+    assert (cells[:, 0].tolist(), sizes.tolist()) == ([1, -1, 0], [30, 18, 152])
+    assert compare.paired(a, b).p_value == pytest.approx(stats.binomtest(30, 48).pvalue, abs=0.01)
+
+
+def test_equal_groups_or_one_by_one():
+    """Groups that differ by nothing that counts are drawn one by one: the same distribution of every column."""
+    rng = np.random.default_rng(0)
+    values = rng.choice([[0.0, 0.01], [1.0, -2.0], [-1.0, 0.5]], 300)
+    together, apart = subset_sums(values), subset_sums(values + 1e-9 * rng.random(values.shape))
+    for column, plain in zip(together.T, apart.T, strict=True):
+        assert np.quantile(column, [0.05, 0.5, 0.95]) == pytest.approx(
+            np.quantile(plain, [0.05, 0.5, 0.95]), abs=0.05 * plain.std()
+        )
+    assert together.std(0) == pytest.approx(np.sqrt((values**2).sum(0)) / 2, rel=0.05)  # Σ v²/4
+    a, b = rng.integers(0, 2, (2, 300)).astype(float)
+    whole, plain = (compare.share_best([compare.paired(a + noise, b)]) for noise in (0, 1e-9 * rng.random(300)))
+    assert whole == pytest.approx(plain, abs=0.04)
 
 
 @pytest.mark.parametrize("only_a", [0, 1, 4, 9])
