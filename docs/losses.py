@@ -146,9 +146,10 @@ U-Net, which keep touching cells apart.
 FOLLOWING = """\
 ## Losses that follow the training
 
-`ldam` with a `drw_epoch` and a weight of a sum that follows the epochs (`[{name: dice}, {name: boundary, weight: {from: 0.01, to: 1}}]` in YAML; in Python with `epochs` too)
-need the epoch, `cdb_ce` the class recalls of the last validation. Both are passed on in one way, which every loss and every
-weighted sum has, and which most ignore. `train_seg.py` does it; in your own loop it is one line:
+Class weights may join late (deferred re-weighting, Cao 2019): `class_weights: {name: effective_number, beta: 0.9999, unit: image, from_epoch: 160}`, in the mapping of any
+scheme and for every loss that takes class weights, are 1 before that epoch, counted from 0; `ldam` has it as `drw_epoch` too. They and a weight of a sum that follows the epochs
+(`[{name: dice}, {name: boundary, weight: {from: 0.01, to: 1}}]` in YAML; in Python with `epochs` too) need the epoch, `cdb_ce` the class recalls of the last validation. Both are
+passed on in one way, which every loss and every weighted sum has, and which most ignore. `train_seg.py` does it; in your own loop it is one line:
 
 ```python
 for epoch in range(epochs):

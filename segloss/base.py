@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import warn_of_input
-from .class_weights import ClassCounts, ClassWeights, Counts, resolve_class_weights
+from .class_weights import ClassCounts, ClassWeights, Counts, deferral, resolve_class_weights
 from .closed_form import transformed
 from .elsewhere import unknown_parameter
 from .names import check_choice, check_range, parameters_of
@@ -41,7 +41,8 @@ class SegmentationLoss(nn.Module):
 
     Args:
         class_weights: a list of one weight a class, the name of a scheme of `segloss.CLASS_WEIGHTS`, or a mapping
-            `{"name": scheme, **parameters}`; schemes need `class_counts`.
+            `{"name": scheme, **parameters}`; schemes need `class_counts`. With `from_epoch` in the mapping all weights
+            are 1 before that epoch, counted from 0 (deferred re-weighting).
         num_classes: the number of classes, 2 for a binary logit; when left out, that of the counts, if there are any.
         class_counts: what the training data holds of each class.
         ignore_index: the label that does not count.
@@ -73,6 +74,7 @@ class SegmentationLoss(nn.Module):
     restrictions: ClassVar[tuple[str, ...]] = ("weight", "labelled")
     without: ClassVar[str] = "that is for boundary alone"
     class_weights: Tensor | None
+    deferred: Tensor
 
     def __init__(
         self,
@@ -98,7 +100,9 @@ class SegmentationLoss(nn.Module):
         num_classes = len(counts.pixels) if num_classes is None and counts is not None else num_classes
         self.ignore_index, self.reduction, self.num_classes = ignore_index, reduction, num_classes
         self._counts = counts
-        self.register_buffer("class_weights", resolve_class_weights(class_weights, counts, num_classes))
+        weights, from_epoch = deferral(class_weights)
+        self.register_buffer("class_weights", resolve_class_weights(weights, counts, num_classes))
+        self._defer(from_epoch)
 
     def denominator(
         self,
@@ -116,13 +120,25 @@ class SegmentationLoss(nn.Module):
         return torch.ones((), device=target.device)
 
     def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
-        """Update what depends on the progress of the training; call it before each epoch. Most losses ignore it.
+        """Update what depends on the progress of the training; call it before each epoch.
+
+        Class weights with a `from_epoch` join here; of most losses nothing else changes.
 
         Args:
             epoch: of the epoch that begins, from 0.
             class_accuracy: recall of each class in the last validation, in [0, 1], None or NaN where the class was
                 absent; None for all before the first.
         """
+        del class_accuracy  # of the losses that follow it
+        if self.from_epoch is not None and self.class_weights is not None:
+            self.class_weights.copy_(self.deferred if epoch >= self.from_epoch else torch.ones_like(self.deferred))
+
+    def _defer(self, from_epoch: int | None) -> None:
+        """Let the class weights hold from an epoch on, and be 1 before; None where they hold from the start."""
+        self.from_epoch = from_epoch if self.class_weights is not None else None
+        if self.from_epoch is not None and self.class_weights is not None:
+            self.register_buffer("deferred", self.class_weights.clone())
+            self.new_epoch(0)
 
     @classmethod
     def function(cls, logits: Tensor, target: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:

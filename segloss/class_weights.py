@@ -21,7 +21,10 @@ from .tensors import ratio
 
 Unit = Literal["pixel", "image", "component"]
 ClassWeights = Sequence[float] | Tensor | str | Mapping[str, Any] | None
-"""What a loss takes as `class_weights`: one number a class, a scheme's name, or `{"name": scheme, **parameters}`."""
+"""What a loss takes as `class_weights`: one number a class, a scheme's name, or `{"name": scheme, **parameters}`.
+
+The mapping may hold `from_epoch` too, see `deferral`.
+"""
 
 
 class ClassWeightWarning(UserWarning):
@@ -180,6 +183,20 @@ def as_values(name: str, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} must hold numbers, got {values!r}") from error
+
+
+def deferral(spec: ClassWeights) -> tuple[ClassWeights, int | None]:
+    """Class weights without their `from_epoch`, and that epoch; None where they hold from the start.
+
+    Raises:
+        ValueError: it is no whole number, 0 or more.
+    """
+    if not isinstance(spec, Mapping) or "from_epoch" not in spec:
+        return spec, None
+    epoch = spec["from_epoch"]
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        raise ValueError(f"class_weights: from_epoch must be a whole number ≥ 0, got {epoch!r}")
+    return {key: value for key, value in spec.items() if key != "from_epoch"}, epoch
 
 
 def resolve_class_weights(spec: ClassWeights, counts: ClassCounts | None, num_classes: int | None) -> Tensor | None:

@@ -99,12 +99,13 @@ class DifficultyBalancedLoss(PixelwiseLoss):
         self.tau: Tau = tau
         self.register_buffer("difficulty", torch.ones(self.num_classes, dtype=torch.float64))
 
-    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:  # noqa: ARG002
+    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:
         """Take the weights from the last validation's accuracies; see `SegmentationLoss`.
 
         Raises:
             ValueError: not one accuracy a class, or one outside [0, 1].
         """
+        super().new_epoch(epoch)
         if class_accuracy is None:
             return
         if len(class_accuracy) != self.num_classes:

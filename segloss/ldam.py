@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Accuracy
 from .class_weights import ClassCounts, Counts, inverse_frequency, seen_pixels
 from .cross_entropy import cross_entropy_terms
 from .names import POSITIVE, check_range
@@ -72,7 +70,6 @@ class LDAMLoss(PixelwiseLoss):
     formula = staticmethod(ldam_terms)
     merges: ClassVar[bool] = False
     margins: Tensor
-    deferred: Tensor
 
     def __init__(
         self, *, s: float = 30.0, max_m: float = 0.5, drw_epoch: int | None = None, **options: Unpack[PixelwiseOptions]
@@ -85,13 +82,9 @@ class LDAMLoss(PixelwiseLoss):
         if drw_epoch is not None and options.get("class_weights") is None:
             options["class_weights"] = (len(margins) * inverse_frequency(counts)).tolist()
         super().__init__(**options)
+        if drw_epoch is not None and self.from_epoch is not None:
+            raise ValueError("class_weights: from_epoch says what drw_epoch does; give one of them")
         self.s, self.max_m, self.drw_epoch = s, max_m, drw_epoch
         self.register_buffer("margins", margins)
-        if drw_epoch is not None and self.class_weights is not None:
-            self.register_buffer("deferred", self.class_weights.clone())
-            self.new_epoch(0)
-
-    def new_epoch(self, epoch: int, class_accuracy: Accuracy | None = None) -> None:  # noqa: ARG002
-        """Let the class weights join from `drw_epoch` on; see `SegmentationLoss`."""
-        if self.drw_epoch is not None and self.class_weights is not None:
-            self.class_weights.copy_(self.deferred if epoch >= self.drw_epoch else torch.ones_like(self.deferred))
+        if drw_epoch is not None:
+            self._defer(drw_epoch)

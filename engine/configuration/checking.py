@@ -208,9 +208,10 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt(["loss", index], partial(_check_label_loss, section, loss))
         if train and train.upsampled_loss and loss is not None:
             attempt(["train"], partial(_check_upsampled, section.name, loss))
-        drw = getattr(section, "drw_epoch", None)
-        if train and drw is not None and drw >= train.epochs:
-            message = f"drw_epoch: {drw} is never reached, train.epochs is {train.epochs} (epochs count from 0)"
+        first = None if loss is None else getattr(loss, "from_epoch", None)
+        if train and first is not None and first >= train.epochs:
+            key = "drw_epoch" if getattr(section, "drw_epoch", None) is not None else "class_weights: from_epoch"
+            message = f"{key}: {first} is never reached, train.epochs is {train.epochs} (epochs count from 0)"
             attempt.problems.append(_place(root, ["loss", index], message))
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))

@@ -73,6 +73,8 @@ NEED_COUNTS = ["wce", "cb_ce", "cb_sigmoid", "cb_focal", "mse_ol", "ldam", "seql
         ("BCEWithLogitsLoss", {}, "here that is 'sigmoid_ce'"),
         ("dice_ce", {}, r"here that is the list \[\{name: dice\}, \{name: ce\}\]"),
         ("wce", {"class_weights": {"beta": 0.9}}, "class_weights: name is missing"),
+        ("ce", {"class_weights": {"name": "enet", "from_epoch": -1}}, "from_epoch must be a whole number ≥ 0, got -1"),
+        ("ldam", {"class_weights": {"name": "enet", "from_epoch": 1}, "drw_epoch": 2}, "give one of them"),
         ("adfl", {}, "AdaptiveClassWeight"),
     ],
 )

@@ -369,6 +369,19 @@ def test_the_weights_given_stay_the_callers(name):
     assert seeded(loss, logits, target).item() == before.item()
 
 
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in OWN_WEIGHTS])
+def test_deferred_weights_are_ones_until_their_epoch(name):
+    """Also where a training is resumed: the epoch alone decides."""
+    logits, target = sample()
+    scheme = {"name": "inverse_sqrt"}
+    late, ones, full = (build(name, class_weights=w) for w in (scheme | {"from_epoch": 2}, [1.0] * 4, scheme))
+    values = [seeded(loss, logits, target).item() for loss in (ones, full)]
+    for epoch, weighs in ((None, False), (1, False), (2, True), (9, True), (0, False)):
+        if epoch is not None:
+            late.new_epoch(epoch)
+        assert seeded(late, logits, target).item() == values[weighs]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_default_dtype_does_not_matter(name):
     logits, target = sample(dtype=torch.float32)
