@@ -8,7 +8,7 @@ from .cache import Cache
 from .cached import CachedCase
 from .camvid import CamVid
 from .camvid701 import CamVid701
-from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels
+from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels, ignored_label
 from .cifar import Cifar10, Cifar100
 from .cityscapes import Cityscapes
 from .counts import Counts, add_slices
@@ -177,6 +177,7 @@ __all__ = [
     "evaluation_batches",
     "evaluation_loader",
     "evenly_spaced",
+    "ignored_label",
     "is_still",
     "is_volume",
     "kept_slices",

@@ -23,6 +23,18 @@ Kind = Literal["volume", "still", "label"]
 """What a case is: a volume of slices, a picture with a mask, or a picture with one label."""
 IGNORE = 255
 """The label of pixels that do not count, in every decoded mask."""
+MOST_CLASSES = 2**15
+"""Of pictures with one label; masks have 255 at most."""
+
+
+def ignored_label(classes: int) -> int:
+    """The label that does not count, of so many classes: `IGNORE`, or −1 where 255 is one of them."""
+    return IGNORE if classes <= IGNORE else -1
+
+
+def label_dtype(classes: int) -> np.dtype[Any]:
+    """What holds the labels of so many classes, and the one that does not count."""
+    return np.dtype(np.uint8 if classes <= IGNORE else np.int16)
 
 
 class Drawn(NamedTuple):

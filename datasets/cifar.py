@@ -74,7 +74,7 @@ class Binary(Labelled):
         if len(record) < self.record:
             raise DataError(f"{case.image}: ends within record {case.id}; get the file again")
         planes = record[-PIXELS:].reshape(1, 3, SIDE, SIDE)
-        return labelled(Pixels(np.ascontiguousarray(np.moveaxis(planes, 1, -1))), case)
+        return labelled(Pixels(np.ascontiguousarray(np.moveaxis(planes, 1, -1))), case, len(self.names))
 
     def _folder(self) -> Path:
         inner = self.root / self.archive

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .cached import DAMAGED, CachedCase, Files
-from .case import Case
+from .case import Case, label_dtype
 from .errors import DataError
 from .files import write_atomically
 
@@ -59,7 +59,7 @@ class PackedCase(CachedCase):
 
     def _read(self, name: str, start: int, stop: int, files: Files | None = None) -> NDArray[Any]:
         if name != "image":
-            return np.full((1, 1, 1), self.case.label, np.uint8)[start:stop]
+            return np.full((1, 1, 1), self.case.label, label_dtype(len(self.pixels)))[start:stop]
         shape = (*self.shape, len(self.mean))
         size = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
         with self._opened(files) as file:
@@ -101,7 +101,7 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
             digests = [row.tobytes().hex() for row in file.get_tensor("digests")]
         if any(len(column) != len(cases) for column in (*columns, digests)):
             return None
-        masks = [zlib.crc32(bytes([label])) for label in range(classes)]
+        masks = [zlib.crc32(each.tobytes()) for each in np.arange(classes, dtype=label_dtype(classes))]
         one_hot = [tuple(int(index == label) for index in range(classes)) for label in range(classes)]
         counts = [((own,), (own,)) for own in one_hot]
         shared: dict[Any, Any] = {}  # equal values of many pictures are held once

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from .case import IGNORE, PARTS, Case, Decoded, Kind, Part, Pixels
+from .case import MOST_CLASSES, PARTS, Case, Decoded, Kind, Part, Pixels, label_dtype
 from .errors import DataError
 from .files import first_of, same_name
 from .formats import STILLS, is_still, without_suffix
@@ -79,21 +80,21 @@ class Labelled:
 
     def read(self, case: Case) -> Decoded:
         """Decode an image; its label is that of the case."""
-        return labelled(self.read_image(case.image), case)
+        return labelled(self.read_image(case.image), case, len(self.classes))
 
 
-def labelled(image: Pixels, case: Case) -> Decoded:
-    """An image with the label of its case."""
-    return Decoded(image, np.full((1, 1, 1), case.label, np.uint8))
+def labelled(image: Pixels, case: Case, classes: int) -> Decoded:
+    """An image with the label of its case, of C classes."""
+    return Decoded(image, np.full((1, 1, 1), case.label, label_dtype(classes)))
 
 
 def checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """The names of classes; a `ValueError` that begins with `classes` where they cannot be told apart."""
     if len(classes) < 2:
         raise ValueError(f"classes: {len(classes)} are nothing to tell apart; name two or more")
-    if len(classes) > IGNORE:
-        raise ValueError(f"classes: {len(classes)}; at most {IGNORE} are held in 8 bits")
-    if twice := sorted({name for name in classes if list(classes).count(name) > 1}):
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"classes: {len(classes)}; at most {MOST_CLASSES} are held in 16 bits")
+    if twice := sorted(name for name, times in Counter(classes).items() if times > 1):
         raise ValueError(f"classes: {twice[0]!r} stands there twice")
     return tuple(classes)
 

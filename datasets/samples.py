@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from .cached import CachedCase, Files
-from .case import IGNORE
+from .case import ignored_label, label_dtype
 from .errors import DataError
 from .samplers import Order
 
@@ -55,8 +55,8 @@ class Sample(TypedDict):
 class PackedSample(Sample):
     """A sample, or a batch, as loaders ship it; `unpacked` casts and normalises it, on the device that computes.
 
-    `image` uint8 as decoded, or float32 in [0, 1], `mask` uint8; `factor` and `shift` float32 `(C,)`, of the case: what
-    the network sees is image · factor − shift.
+    `image` uint8 as decoded, or float32 in [0, 1], `mask` uint8, or int16 of more than 255 classes; `factor` and
+    `shift` float32 `(C,)`, of the case: what the network sees is image · factor − shift.
     """
 
     factor: Tensor
@@ -110,17 +110,18 @@ class Samples(Dataset[Sample]):
         index = key.sample if isinstance(key, Draw) else key
         number, slice_index = self.slices[index]
         case = self.cases[number]
+        classes = len(case.pixels)
         image, mask = case.image(slice_index, self.context, self.files), case.mask(slice_index, self.files)
         if isinstance(key, Draw) and self.augmentation is not None:
             image, mask = self.augmentation(image, mask, _seed(key))
         if isinstance(key, Draw) and key.padding:
-            mask = np.full_like(mask, IGNORE)
+            mask = np.full_like(mask, ignored_label(classes))
         planes, factor, shift = packed_image(image, case.mean, case.deviation)
         return {
             "image": planes,
             "factor": factor,
             "shift": shift,
-            "mask": torch.from_numpy(np.ascontiguousarray(mask, dtype=np.uint8)),
+            "mask": torch.from_numpy(np.ascontiguousarray(mask, dtype=label_dtype(classes))),
             "index": PADDING if isinstance(key, Draw) and key.padding else index,
             "case": number,
             "slice": slice_index,

@@ -88,6 +88,7 @@ class WeightedSum(nn.Module):
         self.losses = nn.ModuleList(losses)
         self.weights: list[float] = numbers
         self.activation: Activation = losses[0].activation
+        self.ignore_index = losses[0].ignore_index
         self.follows_validation = any(loss.follows_validation for loss in losses)
 
     def denominator(self, target: Tensor, mask: Tensor | None = None, **restrictions: Any) -> Tensor:

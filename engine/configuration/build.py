@@ -169,7 +169,8 @@ def build_loss(
     sections: Sequence[LossSection], num_classes: int | None, counts: segloss.ClassCounts, epochs: int
 ) -> Loss:
     """The loss, or the weighted sum of several, whose weights may follow the epochs of a training."""
-    shared: dict[str, Any] = {"num_classes": num_classes, "class_counts": counts, "ignore_index": datasets.IGNORE}
+    ignored = datasets.ignored_label(num_classes or 0)
+    shared: dict[str, Any] = {"num_classes": num_classes, "class_counts": counts, "ignore_index": ignored}
     if len(sections) == 1 and sections[0].weight == 1:
         return segloss.build_loss(sections[0].name, **shared, **parameters(sections[0], LossSection))
     parts = [{"name": s.name, "weight": loss_weight(s, epochs), **parameters(s, LossSection)} for s in sections]

@@ -147,7 +147,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     pixels = decoded.image.array
     normalised = cache.normalised(decoded, case)
     classes = len(adapter.classes)
-    histogram = np.bincount(decoded.mask.ravel(), minlength=datasets.IGNORE + 1)
+    histogram = np.bincount(decoded.mask.ravel(), minlength=classes)
     slices, rows, columns = pixels.shape[:3]
     shape = network_shape((slices, rows, columns), decoded.spacing, data.size, data.spacing)
     masks = decoded.mask if case.label is not None else resize_mask(decoded.mask, shape)
@@ -161,7 +161,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
         spacing=decoded.spacing,
         slices=len(decoded.mask),
         pixels=tuple(own),
-        ignored=int(histogram[datasets.IGNORE]),
+        ignored=int((decoded.mask == datasets.ignored_label(classes)).sum()),
         digest=digest,
         counts=datasets.add_slices(counts[:, kept]),
         remarks=cache.remarks_of(decoded, normalised, Grids(own, there)),

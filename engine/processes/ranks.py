@@ -65,19 +65,20 @@ def seed_rank(seed: int, step: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
 
 
-def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor], ignore_index: int) -> Tensor:
     """What the losses of all micro-batches and processes are divided by.
 
     Args:
         denominators: of the micro-batches of this process, `loss.denominator`.
         masks: of the same.
+        ignore_index: the label that does not count.
 
     Returns:
         Their sum; over several processes without those batches that hold no pixel which counts, and 1 where none does.
     """
     if world_size() == 1:
         return torch.stack(list(denominators)).sum(0)
-    counted = [d * (mask != datasets.IGNORE).any() for d, mask in zip(denominators, masks, strict=True)]
+    counted = [d * (mask != ignore_index).any() for d, mask in zip(denominators, masks, strict=True)]
     total = all_reduce(torch.stack(counted).sum(0))
     return torch.where(total == 0, 1, total)
 

@@ -70,7 +70,7 @@ def features(
         found = _head_input(network, model, fabric.to_device(image.unsqueeze(0)))
         labels = _nearest(mask, network.padded_size(image), found.shape[-2:]).flatten().numpy()
         vectors = found[0].flatten(1).T.cpu()
-        labels = np.where(vectors.isfinite().all(1).numpy(), labels, datasets.IGNORE)
+        labels = np.where(vectors.isfinite().all(1).numpy(), labels, -1)
         tickets = rng.random(len(labels))
         for label, drawn in enumerate(kept):
             drawn.add(np.flatnonzero(labels == label), tickets, vectors, index)

@@ -82,7 +82,8 @@ def score_labels(
     """
     samples, config = experiment.samples(part), experiment.config
     classes, activation = experiment.adapter.classes, experiment.activation
-    calibration = Calibration(len(classes), activation) if thorough and activation != "none" else None
+    ignored = datasets.ignored_label(len(classes))
+    calibration = Calibration(len(classes), activation, ignored) if thorough and activation != "none" else None
     counts = ClassificationScores(len(classes), activation).to(fabric.device)
     mine = ranks.partition([1] * len(samples.cases), ranks.rank(), ranks.world_size())
     loader = evaluation_loader(samples, experiment, fabric, mine, loaders)

@@ -83,7 +83,8 @@ class Stepper:
         batches = [datasets.unpacked(batch, self.fabric.to_device) for batch in group]
         images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
         masks = [batch["mask"] for batch in batches]
-        denominator = ranks.global_denominator([self.loss.denominator(mask) for mask in masks], masks)
+        denominators = [self.loss.denominator(mask) for mask in masks]
+        denominator = ranks.global_denominator(denominators, masks, self.loss.ignore_index)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
         for left, image, mask in zip(reversed(range(len(group))), images, masks, strict=True):

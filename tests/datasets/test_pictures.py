@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import datasets
@@ -13,6 +14,8 @@ from datasets import Cifar10, Cifar100, DataError, Imbalance, Pictures, Shapes
 from datasets.augment import Augmentation
 from datasets.case import Case
 from datasets.prepare import divide, prepare
+from engine.configuration.build import build_loss
+from engine.configuration.config import LossSection
 
 
 def picture(path, value=100, size=(8, 8)):
@@ -78,7 +81,7 @@ def test_what_is_passed_over_is_noted(tmp_path):
     [
         ({"classes": ["a"]}, "classes: 1 are nothing to tell apart"),
         ({"classes": ["a", "a"]}, "classes: 'a' stands there twice"),
-        ({"classes": [str(n) for n in range(1000)]}, "classes: 1000; at most 255"),
+        ({"classes": [str(n) for n in range(2**15 + 1)]}, "classes: 32769; at most 32768"),
         ({"columns": {"file": "x"}}, "columns: are those of data.table"),
         ({"table": "t.csv", "columns": {"path": "x"}}, "columns: 'path' is none of file, label, part, group"),
     ],
@@ -287,6 +290,26 @@ def test_decoded_pictures_keep_their_label_and_their_size(tmp_path):
     assert sample["image"].shape == (3, 6, 6)
     assert sample["mask"].tolist() == [[1]]
     assert datasets.centre(sample, None)[0].shape == (3, 6, 6)
+
+
+def test_the_class_of_the_number_255_counts(tmp_path):
+    """Of more than 255 classes no class is taken for void."""
+    for name in range(300):
+        picture(tmp_path / "data" / str(name) / "0.png")
+    adapter = Pictures(str(tmp_path / "data"))
+    cases = adapter.cases()
+    assert adapter.read(cases[299]).mask.tolist() == [[[299]]]
+    samples = datasets.Samples([*cache_of(tmp_path / "cache", adapter).decode(cases)])
+    chosen = [0, 254, 255, 299]
+    batch = torch.stack([samples[index]["mask"] for index in chosen]).flatten()
+    assert batch.tolist() == chosen
+    assert samples[datasets.Draw(0, 0, 0, 255, padding=True)]["mask"].tolist() == [[-1]]
+    assert np.flatnonzero(samples.counts()[0, 255]).tolist() == [255]
+    loss = build_loss([LossSection(name="ce")], 300, None, 1)
+    logits = torch.zeros(5, 300)
+    target = torch.tensor([*chosen, datasets.ignored_label(300)])
+    assert float(loss.denominator(target)) == 4
+    assert float(loss(logits, target)) == pytest.approx(np.log(300))
 
 
 def test_another_label_or_class_is_another_picture_in_the_cache(tmp_path):
