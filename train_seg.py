@@ -1,5 +1,6 @@
 """Train and score segmentation networks on data with rare classes, from one YAML file.
 
+python train_seg.py init data/mine                                a YAML file for a folder of images and masks
 python train_seg.py check configs/demo.yaml --html                look at the data first
 python train_seg.py train configs/demo.yaml                       train, then score held-out cases once
 python train_seg.py train configs/demo.yaml name=b loss.name=ce   the same with another loss
@@ -144,6 +145,22 @@ REFERENCE = argument(
 )
 
 VERBS = {
+    "init": Verb(
+        help="write a YAML file for a folder",
+        description="""\
+Look at a folder of any layout of docs/data.md and write a YAML file for it: which files are images and masks, what
+the masks hold, and settings that follow from sizes, spacings and classes, each with its reason. It asks nothing and
+overwrites nothing; what the files leave open is listed with the keys that decide:
+
+  python train_seg.py init data/mine
+  python train_seg.py init /data/prostate --out prostate.yaml
+""",
+        arguments=[
+            argument("folder", type=_path, metavar="FOLDER", help="the folder of a data set"),
+            argument("--out", type=_path, metavar="FILE", help="default: the folder's name with .yaml, here"),
+        ],
+        overrides=False,
+    ),
     "train": Verb(
         help="train and score",
         description="""\

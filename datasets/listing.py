@@ -26,6 +26,7 @@ class Listing:
 
     Attributes:
         problems: what was wrong.
+        known: the ids of the cases that are listed, and of those that were wrong.
     """
 
     def __init__(
@@ -35,14 +36,14 @@ class Listing:
         self.exclude = {same_name(entry): reason for entry, reason in (exclude or {}).items()}
         self.problems: list[DataError] = []
         self._left_out: dict[str, dict[str, None]] = {entry: {} for entry in self.exclude}
-        self._others: dict[str, None] = {}
+        self.known: dict[str, None] = {}
 
     def takes(self, case: str) -> bool:
         """Whether a case is listed."""
         if self.wanted is not None and case not in self.wanted:
             return False
         entry = excluding(case, self.exclude)
-        (self._others if entry is None else self._left_out[entry])[case] = None
+        (self.known if entry is None else self._left_out[entry])[case] = None
         return entry is None
 
     def refuse(self, error: DataError) -> None:
@@ -61,7 +62,7 @@ class Listing:
                 remedy = f"data.exclude: {entry}" + (f" ({reason})" if reason else "")
                 warnings.warn(Note("case(s) left out", case, remedy), stacklevel=2)
             if not cases:
-                near = get_close_matches(entry, self._others, 1)
+                near = get_close_matches(entry, self.known, 1)
                 meant = f"; did you mean {near[0]!r}?" if near else "; it is an id, or a pattern with * such as 'p01_*'"
                 self.refuse(DataError(f"data.exclude: {entry!r} fits no case{meant}"))
 

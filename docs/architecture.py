@@ -27,7 +27,7 @@ FLOORS = (
     ("engine.processes",),
     ("engine.console",),
     ("engine.experiment",),
-    ("engine.scoring", "engine.data_check"),
+    ("engine.scoring", "engine.data_check", "engine.recipe"),
     ("engine.training", "engine.ablation"),
     ("engine.report",),
     ("engine.verbs",),

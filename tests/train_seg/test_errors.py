@@ -176,6 +176,7 @@ def test_a_foreign_package_is_named(program, camvid_yaml, tmp_path):
         "train a.yaml",
         "train a.yaml --find-lr",
         "reproduce run",
+        "init data",
         "check a.yaml",
         "evaluate run",
         "evaluate --pred a --ref b",

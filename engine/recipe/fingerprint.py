@@ -1,0 +1,198 @@
+"""What a data set is like, measured on some of its cases: the numbers that the rules of a recipe go by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import datasets
+from datasets.patients import beginning
+
+SAMPLE = 24
+"""Cases that are read at most, evenly spaced."""
+Track = Callable[[Iterable[datasets.Case], int], Iterable[datasets.Case]]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The measured figures of a data set.
+
+    Attributes:
+        kind: of the data.
+        classes: their names.
+        background: the class named background, or None.
+        cases: how many.
+        groups: how many groups they make, by `group`.
+        group: a pattern on the ids by which names that begin alike belong together; None where there is none.
+        parts: the cases of each part of the data set's own.
+        read: cases that were read.
+        skipped: what was wrong with those that could not be.
+        channels: of an image.
+        is_grey: whether all channels of each image read are equal.
+        dtype: of the pixels as they are decoded.
+        sizes: `(cases read, 2)`, rows and columns.
+        slices: the median number of slices of a volume; 1 for others.
+        spacings: `(cases read, 3)` millimetres between slices, rows and columns; None where there are none.
+        shares: of each class, among the pixels that count; of pictures with one label, among pictures.
+        images: the share of 2D images that hold each class.
+        component: pixels of the largest connected part of a class in an image, the median over the images that hold it,
+            of the class where that is smallest; None where there is no foreground.
+        smallest: the name of that class.
+        low: the smallest intensity.
+        high: the largest.
+        window: percentiles 0.5 and 99.5 of the foreground's intensities.
+        clipped: of each class the largest share of a case's pixels that the default percentiles would cut.
+    """
+
+    kind: datasets.Kind
+    classes: Sequence[str]
+    background: str | None
+    cases: int
+    groups: int
+    group: str | None
+    parts: Mapping[str, int]
+    read: int
+    skipped: Sequence[str]
+    channels: int
+    is_grey: bool
+    dtype: str
+    sizes: NDArray[np.int64]
+    slices: int
+    spacings: NDArray[np.float64] | None
+    shares: Mapping[str, float]
+    images: Mapping[str, float]
+    component: float | None
+    smallest: str | None
+    low: float
+    high: float
+    window: tuple[float, float]
+    clipped: Mapping[str, float]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The median rows and columns."""
+        rows, columns = np.median(self.sizes, axis=0).astype(int).tolist()
+        return rows, columns
+
+    @property
+    def foreground(self) -> float:
+        """The share of 2D images that hold a class other than the background."""
+        return max((share for name, share in self.images.items() if name != self.background), default=0.0)
+
+    @property
+    def training_images(self) -> int:
+        """About how many 2D images one fold trains on."""
+        share = self.parts["train"] / self.cases if self.is_official else 0.7
+        return max(1, round(self.cases * self.slices * share))
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the data set has parts of its own to train and to test."""
+        return bool(self.parts.get("train") and self.parts.get("test") and not self.parts.get(""))
+
+
+def measured(
+    adapter: datasets.Adapter, cases: Sequence[datasets.Case], track: Track = lambda cases, _: cases
+) -> Fingerprint:
+    """Measure some cases of a data set.
+
+    Args:
+        adapter: reads them.
+        cases: all of them.
+        track: shows progress: is given the cases that are read and their number.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    chosen = [cases[place] for place in datasets.evenly_spaced(len(cases), SAMPLE)]
+    classes = adapter.classes
+    background = datasets.class_index(classes, adapter.background)
+    pixels, held, images = np.zeros(len(classes)), np.zeros(len(classes)), 0
+    parts: dict[int, list[int]] = {index: [] for index in range(len(classes)) if index != background}
+    sizes, slices, spacings, inside, lows, highs = [], [], [], [], [], []
+    clipped = dict.fromkeys(classes, 0.0)
+    is_grey, first = True, None
+    skipped: list[str] = []
+    for case in track(chosen, len(chosen)):
+        try:
+            decoded = adapter.read(case)
+        except datasets.DataError as error:
+            skipped.append(str(error))
+            continue
+        array, mask = decoded.image.array, decoded.mask
+        first = array if first is None else first
+        sizes.append(array.shape[1:3])
+        slices.append(len(array))
+        if decoded.spacing is not None:
+            spacings.append(decoded.spacing)
+        is_grey &= bool((array[..., :1] == array).all())
+        lows.append(float(array.min()))
+        highs.append(float(array.max()))
+        if case.label is not None:
+            continue
+        images += len(mask)
+        low, high = np.percentile(array[..., 0], (0.5, 99.5))
+        for index, name in enumerate(classes):
+            here = mask == index
+            count = int(here.sum())
+            pixels[index] += count
+            held[index] += int(here.any((1, 2)).sum())
+            if count and index != background:
+                values = array[..., 0][here]
+                inside.append(values[:: max(1, len(values) // 10_000)])
+                cut = float(((values < low) | (values > high)).mean())
+                clipped[name] = max(clipped[name], cut)
+                parts[index] += [_largest(plane) for plane in here if plane.any()]
+    if adapter.kind == "label":
+        pixels = np.bincount([case.label or 0 for case in cases], minlength=len(classes)).astype(float)
+    ids = [case.id for case in cases]
+    own = [case.group for case in cases] == ids
+    pattern = beginning(ids) if own and adapter.kind != "label" else None
+    groups = {case.group for case in cases} if pattern is None else {_match(pattern, name) for name in ids}
+    medians = {index: float(np.median(areas)) for index, areas in parts.items() if areas}
+    smallest = min(medians, key=lambda index: medians[index], default=None)
+    if first is None:
+        raise datasets.DataError(skipped[0])
+    values = np.concatenate(inside) if inside else np.zeros(1)
+    low, high = np.percentile(values, (0.5, 99.5)).tolist()
+    return Fingerprint(
+        kind=adapter.kind,
+        classes=classes,
+        background=adapter.background,
+        cases=len(cases),
+        groups=len(groups),
+        group=pattern,
+        parts={str(part or ""): sum(case.part == part for case in cases) for part in (*datasets.PARTS, None)},
+        read=len(sizes),
+        skipped=skipped,
+        channels=first.shape[-1],
+        is_grey=is_grey,
+        dtype=str(first.dtype),
+        sizes=np.array(sizes),
+        slices=int(np.median(slices)),
+        spacings=np.array(spacings) if spacings else None,
+        shares=dict(zip(classes, (pixels / max(1.0, pixels.sum())).tolist(), strict=True)),
+        images=dict(zip(classes, (held / max(1, images)).tolist(), strict=True)),
+        component=None if smallest is None else medians[smallest],
+        smallest=None if smallest is None else classes[smallest],
+        low=min(lows),
+        high=max(highs),
+        window=(low, high),
+        clipped=clipped,
+    )
+
+
+def _largest(plane: NDArray[np.bool_]) -> int:
+    """The pixels of the largest connected part."""
+    found = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)[2]
+    return int(found[1:, cv2.CC_STAT_AREA].max())
+
+
+def _match(pattern: str, name: str) -> str:
+    found = re.search(pattern, name)
+    return name if found is None else found[0]
