@@ -16,6 +16,7 @@ from ..configuration.config import TuneSection
 from ..console.display import percent
 from ..console.sections import Section
 from ..experiment.run import Run
+from ..pictures.chart import plain_ticks
 from ..pictures.palette import palette
 from ..scoring import results
 from .record import Record
@@ -95,6 +96,7 @@ def trials_picture(tunings: Mapping[str, Tuning], primary: str) -> Figure | None
         spread = [point[2][key] for found in points.values() for point in found if _is_number(point[2].get(key))]
         if spread and min(spread) > 0 and max(spread) > 5 * min(spread):
             axis.set_xscale("log")
+            plain_ticks(axis.xaxis, "{:g}".format)
         axis.set(title=key, xlabel=key, ylabel=f"validation {primary}")
     for axis in (first, *panels):
         axis.grid(alpha=0.3)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 DPI = 110
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,6 +33,13 @@ def save(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "segloss"}):
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def plain_ticks(axis: Axis, text: Callable[[float], str]) -> None:
+    """Ticks at 1, 2 and 5 of each decade of a logarithmic axis, as text: matplotlib's own are formulas."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def inlined(path: Path, prefix: str, label: str) -> str:

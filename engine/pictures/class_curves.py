@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from segloss.aggregation import LABEL_METRICS
 from segloss.document import Primary
 
+from .chart import plain_ticks
 from .palette import OKABE_ITO, palette
 
 Entry = dict[str, Any]
@@ -97,9 +98,7 @@ def _draw(axis: Axes, panel: Panel, classes: Sequence[str], counted: str) -> Non
     axis.set(title=panel.title, xlabel="epoch")
     if panel.pixels is not None:
         axis.set(yscale="log", ylim=(None, 1.3), xlabel=f"epoch (▸ at 0: share of the {counted})")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        plain_ticks(axis.yaxis, lambda share: f"{100 * share:g} %")
     elif panel.title.startswith("validation"):
         axis.set(ylim=(0, 1.05))
     axis.grid(alpha=0.3)

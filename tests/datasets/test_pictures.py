@@ -297,7 +297,7 @@ def test_the_class_of_the_number_255_counts(tmp_path):
     for name in range(300):
         picture(tmp_path / "data" / str(name) / "0.png")
     adapter = Pictures(str(tmp_path / "data"))
-    cases = adapter.cases()
+    cases = sorted(adapter.cases(), key=lambda case: case.label)
     assert adapter.read(cases[299]).mask.tolist() == [[[299]]]
     samples = datasets.Samples([*cache_of(tmp_path / "cache", adapter).decode(cases)])
     chosen = [0, 254, 255, 299]

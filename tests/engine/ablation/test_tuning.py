@@ -216,6 +216,9 @@ def test_the_report_names_choices_edges_and_budget(tmp_path):
     assert budget.rows == [["ce", "6", "11", "5.50"]]
     figure = trials_picture({"ce": tuning}, "case mDSC")
     assert [axis.get_title() for axis in figure.axes[:2]] == ["best so far, mean over folds", "optim.lr"]
+    figure.draw_without_rendering()
+    assert "0.002" in (ticks := [label.get_text() for label in figure.axes[1].get_xticklabels(which="both")])
+    assert not any("$" in tick for tick in ticks)
     best = figure.axes[0].lines[0].get_ydata()
     np.testing.assert_allclose(best, [0.55, 0.65, 0.65])
 

@@ -61,6 +61,7 @@ def test_the_check_divides_as_training_does(data, monkeypatch, kind):
     assert next(iter(check_data(config).splits.values())) == Experiment.prepare(config).data.split
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_tells_what_is_there(data, program):
     done = program("check", "look.yaml", "--html", check=0)
     for fact in (

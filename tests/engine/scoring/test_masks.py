@@ -208,7 +208,7 @@ def test_stills_and_volumes_are_not_mixed(program, tmp_path):
         write(tmp_path / folder, z=[[0, 1], [0, 1]])
         datasets.write_volume(datasets.Volume(np.eye(4, dtype=np.uint8)[None], np.eye(4)), tmp_path / folder / "p.nii")
     told = program("evaluate", "--pred", "a", "--ref", "b", check=2).stderr
-    assert "b/z.png: a still, but b/p.nii is a volume; score them apart" in told
+    assert "a/z.png: a still, but a/p.nii is a volume; score them apart" in told
 
 
 def test_masks_of_0_and_255_alone_say_what_to_write(program, tmp_path):

@@ -16,6 +16,8 @@ from engine.training.guard import Guard, fuse, gradient_norm
 from engine.training.nonfinite import NonFiniteMonitor
 from segloss_tests.runs import log, trainer
 
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
 
 class Poison(nn.Module):
     """A loss that is not finite in some calls, or whose gradient alone is not."""
@@ -24,6 +26,7 @@ class Poison(nn.Module):
         super().__init__()
         self.loss, self.calls, self.gradient, self.done = loss, calls, gradient, 0
         self.denominator, self.new_epoch, self.follows_validation = loss.denominator, loss.new_epoch, False
+        self.ignore_index = loss.ignore_index
 
     def forward(self, logits, mask, denominator=None):
         self.done += logits.grad_fn is not None  # a step's, not the probe's of the shares

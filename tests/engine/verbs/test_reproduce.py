@@ -90,6 +90,7 @@ def test_differences_by_hand():
     assert tensor_difference(a, {"x": a["x"]}) == "y is in one of them only"
 
 
+@pytest.mark.usefixtures("rendered_figures")
 def test_a_learning_rate_is_found_and_nothing_trained(program, camvid_yaml, tmp_path):
     said = program("train", camvid_yaml, "--find-lr", SMALL, check=0).stdout
     found = json.loads((tmp_path / "runs/small-lr/lr.json").read_text())
