@@ -144,7 +144,7 @@ def _pairs(predicted: Path, reference: Path, pattern: str) -> dict[str, Files]:
 def _kind(paths: Iterable[Path]) -> Kind:
     """What masks are; arrays are what the others are, alone what the axes of the first say."""
     found: dict[bool | None, Path] = {}
-    for path in paths:
+    for path in sorted(paths):  # the files that a message names are the same on every machine
         found.setdefault(None if _is_array(path) else datasets.is_volume(path), path)
     if True in found and False in found:
         raise datasets.DataError(f"{found[False]}: a still, but {found[True]} is a volume; score them apart")
