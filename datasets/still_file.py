@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,6 +64,20 @@ class Still(NamedTuple):
     stretch: int
 
 
+@contextmanager
+def pillow_errors(path: Path, what: str) -> Iterator[None]:
+    """What Pillow raises of a file that is missing or damaged as a `DataError`, of what it should be: image, TIFF."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except DataError:
+        raise
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a readable {what}, damaged or cut short ({reason}); replace the file") from error
+
+
 def open_still(path: Path, turned: bool = False) -> Still:
     """Open a still and load its pixels.
 
@@ -72,7 +88,7 @@ def open_still(path: Path, turned: bool = False) -> Still:
     Raises:
         DataError: the file is missing, damaged, too large, or holds several pictures.
     """
-    try:
+    with pillow_errors(path, "image"):
         image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
         refuse_hollow(image, path)
         tiles = [str(tile.args) for tile in getattr(image, "tile", ())]
@@ -91,13 +107,6 @@ def open_still(path: Path, turned: bool = False) -> Still:
             image.load()
             if turned:
                 ImageOps.exif_transpose(image, in_place=True)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except DataError:
-        raise
-    except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
     if pictures > 1:
         raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
     return Still(image, deep, lossy, stretch)

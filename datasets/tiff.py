@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from .errors import DataError
 from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
-from .still_file import BROKEN, CHANGED, GREY_DEEP, open_still, pixels_of, refuse_hollow
+from .still_file import BROKEN, CHANGED, GREY_DEEP, open_still, pillow_errors, pixels_of, refuse_hollow
 
 _WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _PLANES = 256, 257, 258, 259, 277, 284
 _PREDICTOR, _TILE, _EXTRA, _FORMAT = 317, 322, 338, 339
@@ -79,35 +79,27 @@ def pages_of(path: Path) -> NDArray[Any]:
         DataError: as `open_still`; pages of different sizes or types, more than 16 bits a colour, a compression that
             changes values, more pixels than the file has room for.
     """
-    try:
-        with Image.open(path, formats=("TIFF",)) as image:
-            refuse_hollow(image, path)
-            pages, (columns, rows), mode = getattr(image, "n_frames", 1), image.size, image.mode
-            if mode not in ("1", "L", "RGB", *GREY_DEEP):
-                raise DataError(f"{path}: pages of the mode {mode}; expected grey or RGB of 8 bits, or deeper grey")
-            first = np.asarray(image)
-            refuse_too_large(path, pages * first.nbytes)
-            if pages * first.nbytes > MOST_OUT_OF_A_BYTE * path.stat().st_size:
-                raise DataError(f"{path}: {pages} pages of {columns}x{rows} pixels in so short a file; cut short?")
-            found = np.empty((pages, *first.shape), first.dtype.newbyteorder("="))
-            for page in range(pages):
-                image.seek(page)
-                if (image.size, image.mode) != ((columns, rows), mode):
-                    raise DataError(
-                        f"{path}: page {page + 1} is {image.width}x{image.height} ({image.mode}), the first "
-                        f"{columns}x{rows} ({mode}); expected a slice a page, so write other pages into other files"
-                    )
-                if image.info.get("compression") in ("jpeg", "webp"):
-                    raise DataError(f"{path}: {image.info['compression']}{CHANGED}; write it by LZW or Deflate")
-                found[page] = np.asarray(image)
-            return found
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except DataError:
-        raise
-    except BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: not a readable TIFF, damaged or cut short ({reason}); replace the file") from error
+    with pillow_errors(path, "TIFF"), Image.open(path, formats=("TIFF",)) as image:
+        refuse_hollow(image, path)
+        pages, (columns, rows), mode = getattr(image, "n_frames", 1), image.size, image.mode
+        if mode not in ("1", "L", "RGB", *GREY_DEEP):
+            raise DataError(f"{path}: pages of the mode {mode}; expected grey or RGB of 8 bits, or deeper grey")
+        first = np.asarray(image)
+        refuse_too_large(path, pages * first.nbytes)
+        if pages * first.nbytes > MOST_OUT_OF_A_BYTE * path.stat().st_size:
+            raise DataError(f"{path}: {pages} pages of {columns}x{rows} pixels in so short a file; cut short?")
+        found = np.empty((pages, *first.shape), first.dtype.newbyteorder("="))
+        for page in range(pages):
+            image.seek(page)
+            if (image.size, image.mode) != ((columns, rows), mode):
+                raise DataError(
+                    f"{path}: page {page + 1} is {image.width}x{image.height} ({image.mode}), the first "
+                    f"{columns}x{rows} ({mode}); expected a slice a page, so write other pages into other files"
+                )
+            if image.info.get("compression") in ("jpeg", "webp"):
+                raise DataError(f"{path}: {image.info['compression']}{CHANGED}; write it by LZW or Deflate")
+            found[page] = np.asarray(image)
+    return found
 
 
 def is_tiff(path: Path) -> bool:
