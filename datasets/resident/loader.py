@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from ..cached import CachedCase
-from ..case import IGNORE
+from ..case import ignored_label, label_dtype
 from ..errors import DataError
 from ..samples import PADDING, Draw, PackedSample, Samples, packed_image
 from ..slices import neighbours
 from .augment import BatchAugmentation, Plan
 
+MASKS = {"uint8": torch.uint8, "int16": torch.int16}
+"""By the type of a case's labels."""
 TRIED = 64
 """Samples whose sizes are looked at first."""
 
@@ -57,10 +59,12 @@ class ResidentSamples:
         starts = np.cumsum([0, *(case.shape[0] for case in cases)]).tolist()
         kinds = {case.image(0).dtype.name for case in cases}
         first, labels = cases[0].image(0), cases[0].mask(0)
+        classes = len(cases[0].pixels)
+        self.ignored = ignored_label(classes)
         dtype = torch.uint8 if kinds == {"uint8"} else torch.float32
         try:
             self.images = torch.empty(starts[-1], first.shape[-1], *first.shape[:2], dtype=dtype, device=device)
-            self.masks = torch.empty(starts[-1], *labels.shape, dtype=torch.uint8, device=device)
+            self.masks = torch.empty(starts[-1], *labels.shape, dtype=MASKS[label_dtype(classes).name], device=device)
         except torch.OutOfMemoryError as error:
             size = resident_bytes(cases) / 2**30
             raise DataError(f"data.resident: {size:.1f} GiB do not fit on the device; set it to false") from error
@@ -153,6 +157,6 @@ class ResidentLoader:
             start = part.stop
             found: Any = resident.batch(chosen[part], rows[part], None if plan is None else (plan, part))
             if isinstance(batch[0], Draw) and batch[0].padding:
-                found["mask"] = torch.full_like(found["mask"], IGNORE)
+                found["mask"] = torch.full_like(found["mask"], resident.ignored)
                 found["index"] = torch.full_like(found["index"], PADDING)
             yield found
