@@ -303,6 +303,8 @@ def test_the_class_of_the_number_255_counts(tmp_path):
     chosen = [0, 254, 255, 299]
     batch = torch.stack([samples[index]["mask"] for index in chosen]).flatten()
     assert batch.tolist() == chosen
+    resident = datasets.ResidentSamples(samples, torch.device("cpu"))
+    assert resident.batch(chosen, torch.tensor(chosen))["mask"].flatten().tolist() == chosen
     assert samples[datasets.Draw(0, 0, 0, 255, padding=True)]["mask"].tolist() == [[-1]]
     assert np.flatnonzero(samples.counts()[0, 255]).tolist() == [255]
     loss = build_loss([LossSection(name="ce")], 300, None, 1)
