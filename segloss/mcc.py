@@ -15,16 +15,18 @@ from .tensors import ratio
 def mcc_of_overlap(sums: Overlap) -> Tensor:
     """1 − (tp·tn − fp·fn)/√((tp + fp)(tp + fn)(tn + fp)(tn + fn)), `(units, C)`, each class against the rest.
 
-    Of classes that exclude each other Σ_c (tp + fn) is the number of pixels, from which tn follows. All four are taken
-    as shares of it, so that no product overflows. Where the root is 0 the coefficient is 0, and has no gradient.
+    Of classes that exclude each other, the others' target is tn + fp and the others' prediction is tn + fn. Summed as
+    such, they are 0 where a class is everywhere, which 1 − (tp + fn) is not after rounding. All are taken as shares of
+    the pixels, so that no product overflows. Where the root is 0 the coefficient is 0, and has no gradient.
     """
     pixels = sums.target.sum(1, keepdim=True)
     tp, fp, fn = (ratio(each, pixels.expand_as(each)) for each in sums)
-    tn = 1 - tp - fp - fn
-    product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    others = 1 - torch.eye(tp.shape[1], dtype=tp.dtype, device=tp.device)
+    tn_fp, tn_fn = ((each.unsqueeze(1) * others).sum(2) for each in (tp + fn, tp + fp))
+    product = (tp + fp) * (tp + fn) * tn_fp * tn_fn
     defined = product > torch.finfo(product.dtype).tiny ** 0.5  # so that no slope of the root overflows
     root = torch.where(defined, product, 1.0).sqrt()
-    return 1 - torch.where(defined, (tp * tn - fp * fn) / root, 0.0)
+    return 1 - torch.where(defined, (tp * tn_fp - fp * (tp + fn)) / root, 0.0)
 
 
 class MCCLoss(OverlapLoss):

@@ -65,8 +65,7 @@ def test_one_hot_labels_are_labels(name, data):
     labels = labels.clamp(max=logits.shape[1] - 1)
     soft = torch.nn.functional.one_hot(labels, logits.shape[1]).movedim(-1, 1).double()
     loss = build(name, logits.shape[1])
-    rounding = 1e-7 if name == "mcc" else 1e-12  # a root of variances that are 0 but for rounding
-    expected = pytest.approx(seeded(loss, logits, labels).item(), rel=1e-9, abs=rounding)
+    expected = pytest.approx(seeded(loss, logits, labels).item(), rel=1e-9, abs=1e-12)
     assert seeded(loss, logits, soft).item() == expected
 
 

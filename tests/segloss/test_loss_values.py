@@ -260,6 +260,16 @@ def test_region_losses_of_two_pixels_by_hand():
         assert build_loss(name)(p.log(), target).item() == pytest.approx(expected), name
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("pixels", [1, 7, 10_001])
+def test_mcc_of_one_class_alone_is_no_correlation(pixels, dtype):
+    """The variance of the labels is 0: what rounding leaves of it is no correlation either."""
+    logits = torch.randn(1, 3, pixels, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    target = torch.ones(1, pixels, dtype=torch.long)
+    for labels in (target, torch.nn.functional.one_hot(target, 3).movedim(-1, 1).to(dtype)):
+        assert build_loss("mcc")(logits, labels).item() == 1.0
+
+
 def test_mcc_of_four_pixels_by_hand():
     """Of class 1 tp = 1 + 0.6 + 0.4, fp = 1, fn = 0.4 + 0.6, tn = 0: (0 − 1)/√(3 · 3 · 1 · 1) = −⅓; so of class 0."""
     p = torch.tensor([[[0.0, 0.4, 0.0, 0.6], [1.0, 0.6, 1.0, 0.4]]], dtype=torch.float64).clamp(1e-300, 1)
