@@ -6,7 +6,6 @@ and `fn`, or with `DSC` alone. All else is filled in: see `ScoresDocument.from_j
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_type_hints
@@ -23,6 +22,20 @@ from .aggregation import (
     Metric,
     class_ratios,
     label_scores,
+)
+from .json_values import (
+    count,
+    filled_list,
+    fraction,
+    mapping,
+    measured,
+    needed,
+    number,
+    numbers,
+    text,
+    truth,
+    whole,
+    whole_numbers,
 )
 from .names import check_choice
 
@@ -116,9 +129,9 @@ class Adjustment:
     @classmethod
     def from_json(cls, value: object, at: str) -> Adjustment:
         """Read what `asdict` makes; a `ValueError` that begins with `at` where it is something else."""
-        found = _mapping(value, at)
+        found = mapping(value, at)
         for key in ("kind", "part"):
-            _needed(found, key, f"{at}.")
+            needed(found, key, f"{at}.")
         return cls(**_fields(cls, found, f"{at}."))
 
 
@@ -245,7 +258,7 @@ class Row:
     ) -> Row:
         """A row with the scores of its true positives, false positives and false negatives, and more after these."""
         tp, fp, fn = counts
-        scores = {name: part / whole if whole else None for name, (part, whole) in class_ratios(tp, fp, fn).items()}
+        scores = {name: part / total if total else None for name, (part, total) in class_ratios(tp, fp, fn).items()}
         return cls(unit.case, unit.group, label, tp, fp, fn, scores | dict(more or {}), fold, unit.slice)
 
     @classmethod
@@ -337,9 +350,9 @@ class ScoresDocument:
         import torch  # the rest of this module needs no torch
 
         places = {name: index for index, name in enumerate(header.classes)}
-        count = len(places)
-        cells = torch.tensor([places[one.label] * count + places[one.predicted] for one in pictures], dtype=torch.int64)
-        matrix = torch.bincount(cells, minlength=count * count).view(count, count)
+        side = len(places)
+        cells = torch.tensor([places[one.label] * side + places[one.predicted] for one in pictures], dtype=torch.int64)
+        matrix = torch.bincount(cells, minlength=side * side).view(side, side)
         known = [one.top5 for one in pictures]
         in_top = None if None in known else sum(map(bool, known))
         found = label_scores(matrix, header.classes, in_top, header.class_images)
@@ -390,27 +403,27 @@ class ScoresDocument:
             ValueError: a key that is missing or holds something else, two rows of one case and class, a class that does
                 not exist, a format that is not `FORMAT`; says which, such as `cases.3.tp`.
         """
-        whole = _mapping(document, "the whole")
-        found = _mapping(_needed(whole, "header", ""), "header")
+        given = mapping(document, "the whole")
+        found = mapping(needed(given, "header", ""), "header")
         classes = _classes(found)
         if found.get("kind") == "label":
             names = dict.fromkeys(classes)  # looked up in no time
             pictures = [
                 _picture(one, f"cases.{index}", names)
-                for index, one in enumerate(_list(_needed(whole, "cases", ""), "cases"))
+                for index, one in enumerate(filled_list(needed(given, "cases", ""), "cases"))
             ]
             _refuse_twice((one.case, one.fold, "") for one in pictures)
-            return cls.of_pictures(_header(found, classes, [], {}), pictures, whole.get("calibration"))
+            return cls.of_pictures(_header(found, classes, [], {}), pictures, given.get("calibration"))
         rows = [
             _row(row, f"cases.{index}", classes)
-            for index, row in enumerate(_list(_needed(whole, "cases", ""), "cases"))
+            for index, row in enumerate(filled_list(needed(given, "cases", ""), "cases"))
         ]
         _refuse_twice((row.case, row.fold, row.label) for row in rows)
         aggregations: dict[AggregationName, Aggregation] = {
-            name: _aggregation(whole[name], name, classes) for name in AGGREGATIONS if whole.get(name) is not None
+            name: _aggregation(given[name], name, classes) for name in AGGREGATIONS if given.get(name) is not None
         }
         header = _header(found, classes, rows, aggregations)
-        return cls(header, aggregations, rows, whole.get("confusion"), whole.get("calibration"))
+        return cls(header, aggregations, rows, given.get("confusion"), given.get("calibration"))
 
 
 def _header(
@@ -438,8 +451,8 @@ def _header(
     check_choice("header.kind", kind, KINDS)
     primary = Primary.of_kind(kind)
     if found.get("primary") is not None:
-        given = _mapping(found["primary"], "header.primary")
-        primary = Primary(*(_needed(given, key, "header.primary.") for key in ("aggregation", "metric")))
+        given = mapping(found["primary"], "header.primary")
+        primary = Primary(*(needed(given, key, "header.primary.") for key in ("aggregation", "metric")))
         check_choice("header.primary.aggregation", primary.aggregation, AGGREGATIONS)
         check_choice("header.primary.metric", primary.metric, LABEL_METRICS if kind == "label" else METRICS)
     if kind == "label":
@@ -458,8 +471,8 @@ def _fields(record: type, found: Mapping[str, Any], at: str, apart: Collection[s
 
 def _classes(header: Mapping[str, Any]) -> list[str]:
     names = [
-        _text(name, f"header.classes.{index}")
-        for index, name in enumerate(_list(_needed(header, "classes", "header."), "header.classes"))
+        text(name, f"header.classes.{index}")
+        for index, name in enumerate(filled_list(needed(header, "classes", "header."), "header.classes"))
     ]
     if len(set(names)) < len(names):
         raise ValueError("header.classes: a class is named twice")
@@ -467,53 +480,53 @@ def _classes(header: Mapping[str, Any]) -> list[str]:
 
 
 def _aggregation(given: object, at: str, classes: Sequence[str]) -> Aggregation:
-    found = _mapping(given, at)
-    by_class = _mapping(_needed(found, "classes", f"{at}."), f"{at}.classes")
+    found = mapping(given, at)
+    by_class = mapping(needed(found, "classes", f"{at}."), f"{at}.classes")
     for name in by_class.keys() - {*classes}:
         raise ValueError(f"{at}.classes: {name!r} is none of {', '.join(classes)}")
     scores = {}
     for name in classes:
         here = f"{at}.classes.{name}"
-        values = _mapping(_needed(by_class, name, f"{at}.classes."), here)
-        own = {key: _fraction(values.get(key), f"{here}.{key}") for key in CLASS_SCORES}
-        scores[name] = own | {key: _measured(values[key], f"{here}.{key}") for key in values if key in VOLUME_MEANS}
-    mdsc, miou = (_fraction(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("mDSC", "mIoU"))
-    units, left_out = (_count(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("units", "left_out"))
-    accuracy = _fraction(found.get("accuracy"), f"{at}.accuracy")
+        values = mapping(needed(by_class, name, f"{at}.classes."), here)
+        own = {key: fraction(values.get(key), f"{here}.{key}") for key in CLASS_SCORES}
+        scores[name] = own | {key: measured(values[key], f"{here}.{key}") for key in values if key in VOLUME_MEANS}
+    mdsc, miou = (fraction(needed(found, key, f"{at}."), f"{at}.{key}") for key in ("mDSC", "mIoU"))
+    units, left_out = (count(needed(found, key, f"{at}."), f"{at}.{key}") for key in ("units", "left_out"))
+    accuracy = fraction(found.get("accuracy"), f"{at}.accuracy")
     return {"mDSC": mdsc, "mIoU": miou, "accuracy": accuracy, "units": units, "left_out": left_out, "classes": scores}
 
 
 def _row(given: object, at: str, classes: Sequence[str]) -> Row:
-    row = _mapping(given, at)
-    case = _text(_needed(row, "case", f"{at}."), f"{at}.case")
-    label = _text(_needed(row, "class", f"{at}."), f"{at}.class")
+    row = mapping(given, at)
+    case = text(needed(row, "case", f"{at}."), f"{at}.case")
+    label = text(needed(row, "class", f"{at}."), f"{at}.class")
     if label not in classes:
         raise ValueError(f"{at}: the class {label!r} is none of {', '.join(classes)}")
-    more = {key: _measured(value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
+    more = {key: measured(value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
     group, fold = row.get("group"), row.get("fold")
-    unit = Unit(case, _text(group, f"{at}.group") if group else case)
-    fold = None if fold is None else _whole(fold, f"{at}.fold")
+    unit = Unit(case, text(group, f"{at}.group") if group else case)
+    fold = None if fold is None else whole(fold, f"{at}.fold")
     if "DSC" in row and all(row.get(key) is None for key in COUNTS):
-        return Row.from_dsc(unit, label, _fraction(row["DSC"], f"{at}.DSC"), more, fold)
-    counts = [_count(_needed(row, key, f"{at}."), f"{at}.{key}") for key in COUNTS]
+        return Row.from_dsc(unit, label, fraction(row["DSC"], f"{at}.DSC"), more, fold)
+    counts = [count(needed(row, key, f"{at}."), f"{at}.{key}") for key in COUNTS]
     return Row.from_counts(unit, label, counts, more, fold)
 
 
 def _picture(given: object, at: str, classes: Collection[str]) -> Picture:
-    found = _mapping(given, at)
-    case, *names = (_text(_needed(found, key, f"{at}."), f"{at}.{key}") for key in ("case", "label", "predicted"))
+    found = mapping(given, at)
+    case, *names = (text(needed(found, key, f"{at}."), f"{at}.{key}") for key in ("case", "label", "predicted"))
     for name in names:
         if name not in classes:
             raise ValueError(f"{at}: the class {name!r} is none of {', '.join(classes)}")
     group, fold, top = found.get("group"), found.get("fold"), found.get("top5")
     return Picture(
         case,
-        _text(group, f"{at}.group") if group else case,
+        text(group, f"{at}.group") if group else case,
         names[0],
         names[1],
-        None if top is None else _truth(top, f"{at}.top5"),
-        _fraction(found.get("probability"), f"{at}.probability"),
-        None if fold is None else _whole(fold, f"{at}.fold"),
+        None if top is None else truth(top, f"{at}.top5"),
+        fraction(found.get("probability"), f"{at}.probability"),
+        None if fold is None else whole(fold, f"{at}.fold"),
     )
 
 
@@ -527,96 +540,13 @@ def _refuse_twice(keys: Iterable[tuple[str, int | None, str]]) -> None:
         seen.add(key)
 
 
-def _needed(found: Mapping[str, Any], key: str, at: str) -> Any:
-    if key not in found:
-        raise ValueError(f"{at}{key}: missing")
-    return found[key]
-
-
-def _mapping(value: object, at: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{at}: a mapping is needed, got {_shown(value)}")
-    return value
-
-
-def _list(value: object, at: str) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{at}: a list of one or more is needed, got {_shown(value)}")
-    return value
-
-
-def _text(value: object, at: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{at}: text is needed, got {_shown(value)}")
-    return value
-
-
-def _number(value: object, at: str) -> float:
-    """A number, or the text of one."""
-    if isinstance(value, (int, float, str)):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError(f"{at}: a number is needed, got {_shown(value)}")
-
-
-def _whole(value: object, at: str) -> int:
-    """A whole number, or the text of one."""
-    if isinstance(value, int):
-        return int(value)
-    found = _number(value, at)
-    if not found.is_integer():
-        raise ValueError(f"{at}: a whole number is needed, got {_shown(value)}")
-    return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() else int(found)
-
-
-def _count(value: object, at: str) -> int:
-    found = _whole(value, at)
-    if found < 0:
-        raise ValueError(f"{at}: a number, 0 or more, is needed, got {_shown(value)}")
-    return found
-
-
-def _measured(value: object, at: str) -> float | None:
-    """A number; None where it is undefined, which other programs write as NaN or Infinity."""
-    found = math.nan if value is None else _number(value, at)
-    return found if math.isfinite(found) else None
-
-
-def _fraction(value: object, at: str) -> float | None:
-    found = _measured(value, at)
-    if found is not None and not 0 <= found <= 1:
-        raise ValueError(f"{at}: a fraction of 1 is needed, got {_shown(value)}")
-    return found
-
-
-def _truth(value: object, at: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{at}: true or false is needed, got {_shown(value)}")
-    return value
-
-
-def _window(value: object, at: str) -> list[int]:
-    return [_whole(side, at) for side in _list(value, at)]
-
-
-def _numbers(value: object, at: str) -> list[float]:
-    return [_number(one, f"{at}.{index}") for index, one in enumerate(_list(value, at))]
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 READERS: dict[Any, Callable[[object, str], Any]] = {
-    str: _text,
-    int: _whole,
-    float: _number,
-    bool: _truth,
-    Sequence[int]: _window,
-    Sequence[float]: _numbers,
+    str: text,
+    int: whole,
+    float: number,
+    bool: truth,
+    Sequence[int]: whole_numbers,
+    Sequence[float]: numbers,
     Adjustment: Adjustment.from_json,
 }
 """What reads a key of a header, by its type."""
