@@ -22,10 +22,12 @@ class Networks(NamedTuple):
     Attributes:
         variance: of the mean over groups and seeds, from the networks alone; 0 for one seed, where it cannot be known.
         freedom: its degrees of freedom; 0 where the variance is not known.
+        choices: what of the variance comes from the values that the folds chose.
     """
 
     variance: float
     freedom: float
+    choices: float = 0.0
 
 
 def networks(differences: Floats, folds: NDArray[np.int64], tuned: bool = False) -> Networks:
@@ -70,4 +72,4 @@ def _with_choices(of_seeds: Networks, differences: Floats, folds: NDArray[np.int
         return of_seeds
     seeds = of_seeds.variance**2 / of_seeds.freedom if of_seeds.freedom else 0.0
     whole = of_seeds.variance + added
-    return Networks(whole, whole**2 / (seeds + added**2 / between))
+    return Networks(whole, whole**2 / (seeds + added**2 / between), added)

@@ -87,6 +87,7 @@ def _needed(first: Verdicts, undecided: Sequence[Comparison]) -> str:
     ranges = [one.groups_needed(first.smallest) for one in undecided]
     known = [(low, high) for low, high in ranges if low is not None and high is not None]
     if len(known) < len(ranges):
-        return f"more seeds (more {first.header.units} alone do not suffice)"
+        chosen = any(one.networks.choices > 0 for one in undecided)
+        return f"more seeds{' and folds' if chosen else ''} (more {first.header.units} alone do not suffice)"
     low, high = min(low for low, _ in known), max(high for _, high in known)
     return f"about {low} to {high} {first.header.units}"

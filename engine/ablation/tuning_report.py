@@ -163,8 +163,8 @@ def _at_edges(tunings: Mapping[str, Tuning]) -> Iterator[str]:
                     where = f"fold {', '.join(map(str, folds))}" if len(tuning.folds) > 1 else "the only fold"
                     of = f"{arm}: " if arm else ""
                     yield (
-                        f"{of}{key} {shown(tried[end])} is at the edge, the {side} that was tried, in {where}: a wider "
-                        "range may hold a better one."
+                        f"{of}{key} {shown(tried[end])} is the {side} of the {len(tried)} values that were tried, in "
+                        f"{where}: more trials or a wider range may find a better one."
                     )
 
 

@@ -213,7 +213,7 @@ def test_choices_of_folds_by_hand():
     """
     d, folds = np.array([[0.0], [2], [1], [3], [5], [7]]), np.array([0, 0, 1, 1, 2, 2])
     assert networks(d, folds) == Networks(0.0, 0)
-    assert networks(d, folds, tuned=True) == (pytest.approx(2), pytest.approx(2))
+    assert networks(d, folds, tuned=True) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))
 
 
 def test_choices_and_seeds_together():
@@ -221,8 +221,9 @@ def test_choices_and_seeds_together():
     d = np.repeat(np.array([[0.0], [2], [1], [3], [5], [7]]), 2, axis=1) + np.array([1, -1])
     folds = np.array([0, 0, 1, 1, 2, 2])
     seeds, both = networks(d, folds), networks(d, folds, tuned=True)
-    assert seeds == (pytest.approx(1 / 3), 3)  # a network's variance is 2; over 3 folds and 2 seeds 2/6
+    assert seeds == (pytest.approx(1 / 3), 3, 0)  # a network's variance is 2; over 3 folds and 2 seeds 2/6
     assert both.variance == pytest.approx(2)
+    assert both.choices == pytest.approx(5 / 3)
     assert both.freedom == pytest.approx(2**2 / ((1 / 3) ** 2 / 3 + (5 / 3) ** 2 / 2))
 
 

@@ -39,6 +39,7 @@ from engine.training.probe import Probe
 from engine.verbs import ablate
 from segloss import compare
 from segloss.document import Adjustment, ScoresDocument
+from segloss.networks import Networks
 from segloss_tests import ROOT
 from segloss_tests.grids import grid_yaml, without_hours
 
@@ -476,6 +477,13 @@ def test_the_answer_comes_first():
     )
     assert undecided[1].startswith("One seed: this is about these trained networks")
     assert sum("80 % power" in line for line in undecided) == 1
+    verdicts = compare_arms({"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0, 3)}, "ce", SMALLEST)[0]
+    for networks, what in (
+        (Networks(1.0, 2), "more seeds (more"),
+        (Networks(1.0, 2, 0.5), "more seeds and folds (more"),
+    ):
+        found = {"dfl": dataclasses.replace(verdicts.found["dfl"], networks=networks)}
+        assert what in in_words(dataclasses.replace(verdicts, found=found))[0]
     few = {name: arm(name, shift, cases=4) for name, shift in ARMS.items()}
     assert said(few)[0] == "Undecided: nothing is tested, which needs 6 patients."
 

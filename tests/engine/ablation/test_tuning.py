@@ -210,7 +210,7 @@ def test_the_report_names_choices_edges_and_budget(tmp_path):
         ["ce", "0", "1", "0.001", '"dfl"', "0.7000", "0.5000"],
         ["ce", "1", "0", "0.01", '"ce"', "0.6000", "0.6000"],
     ]
-    assert "ce: optim.lr 0.001 is at the edge, the smallest that was tried, in fold 0" in chosen.lines[1]
+    assert "ce: optim.lr 0.001 is the smallest of the 3 values that were tried, in fold 0" in chosen.lines[1]
     assert chosen.lines[2].startswith("1 trials of ce ended since loss or gradient was not finite: trial 2 fold 1.")
     assert len(chosen.lines) == 3
     assert budget.rows == [["ce", "6", "11", "5.50"]]
