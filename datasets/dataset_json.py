@@ -11,7 +11,7 @@ from typing import Any
 
 from .case import Case
 from .errors import DataError
-from .files import existing, read_json, same_name
+from .files import existing, is_file, read_json, same_name
 from .formats import VOLUMES, is_scan, volume_stem, volume_suffix
 from .labels import LabelMap
 from .listing import Listing
@@ -116,7 +116,7 @@ class DatasetJson:
             mask = self._inside(entry["label"])
             images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
             files = [self._inside(image) for image in images]
-            if len(files) == 1 and not files[0].exists():  # nnU-Net 1 leaves out the channel
+            if len(files) == 1 and not is_file(files[0]):  # nnU-Net 1 leaves out the channel
                 stem = volume_stem(files[0])
                 ending = files[0].name.removeprefix(stem)
                 files = channel_files(files[0].with_name(f"{stem}_0000{ending}"), len(self.channels))
@@ -135,7 +135,7 @@ class DatasetJson:
 
     def _refuse_missing(self, path: Path, name: str) -> None:
         refuse_broken_link(path)
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(f"{path}: no such file, but {self.path} names the case {name!r}; add it or remove that")
 
     def _note_untaken(self, taken: Collection[Path]) -> None:

@@ -73,6 +73,11 @@ def is_there(path: str | Path) -> bool:
     return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path is that of a file; false too where it cannot be asked for, as `is_there`."""
+    return is_there(path) and path.is_file()
+
+
 def existing(path: str) -> str:
     r"""A path, or one that says the same and exists: with `/` for `\`, composed or decomposed letters (NFC, NFD)."""
     slashed = path.replace("\\", "/")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .files import is_file
 from .geometry import LPS_TO_RAS
 from .pixels import refuse_too_large
 from .walk import refuse_broken_link, stays_inside
@@ -242,15 +243,14 @@ def _beside(path: Path, name: str) -> Path:
     data = path.parent / name
     try:
         inside = stays_inside(path.parent, name)
-        there = data.is_file()
     except (OSError, RuntimeError, ValueError):  # a name too long, a link to itself
-        inside, there = True, False
+        inside = True
     if not inside:
         raise DataError(
             f"{path}: its ElementDataFile {name[:200]!r} lies outside its folder; put the data file beside it and its "
             "bare name into the header"
         )
-    if not there:
+    if not is_file(data):
         refuse_broken_link(data)
         raise DataError(f"{path}: its ElementDataFile {name[:200]!r} is missing; it belongs beside the header")
     return data

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .files import is_file
 from .geometry import LPS_TO_RAS, Lacks
 from .pixels import as_array, inflated, refuse_too_large, stored
 
@@ -153,7 +154,7 @@ def _data(path: Path, fields: dict[str, str]) -> Path:
             f"{path}: its data file {name[:200]!r} is not one beside it; put the data there, and its bare name into "
             "the header, or save it as .nrrd"
         )
-    if not data.is_file():
+    if not is_file(data):
         raise DataError(f"{path}: its data file {name[:200]!r} is missing; it belongs beside the header")
     return data
 

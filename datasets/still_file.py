@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ BROKEN = (
     AssertionError,
     MemoryError,
     EOFError,
+    LookupError,
+    OverflowError,
+    struct.error,
     Image.DecompressionBombError,
 )
 """What Pillow raises for damaged files."""

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 from .case import PARTS, Part
 from .errors import DataError
+from .files import is_file
 from .formats import STILLS
 from .walk import stays_inside
 
@@ -110,11 +111,11 @@ def _below(root: Path, name: str, at: str) -> Path:
 def _existing(path: Path, at: str) -> Path:
     """A picture's file, whose suffix may have been left out; a `DataError` where there is none, or several."""
     if path.suffix.lower() in STILLS:
-        if path.is_file():
+        if is_file(path):
             return path
-        raise DataError(f"{at}: {path}: no such file")
-    found = [one for suffix in STILLS for one in [path.with_name(path.name + suffix)] if one.is_file()]
+        raise DataError(f"{at}: {path!s:.200}: no such file")
+    found = [one for suffix in STILLS for one in [path.with_name(path.name + suffix)] if is_file(one)]
     if len(found) != 1:
         what = "several images of this name" if found else "no image of this name"
-        raise DataError(f"{at}: {path}: {what}; expected one of {', '.join(STILLS)}")
+        raise DataError(f"{at}: {path!s:.200}: {what}; expected one of {', '.join(STILLS)}")
     return found[0]

@@ -126,7 +126,7 @@ def tiff_tags(path: Path) -> Mapping[int, Any]:
             file.seek(found.next)
             found.load(file)
             return {tag: found[tag] for tag in (_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA) if tag in found}
-    except (*BROKEN, struct.error, LookupError, OverflowError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
 
 

@@ -45,11 +45,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import datasets
-from datasets import metaimage, still
+from datasets import metaimage, packs, still, table
 from datasets.cache import Cache
 from datasets.case import Case
 from datasets.itk import to_image
 from datasets.normalise import NORMALISATIONS
+from engine.ablation.documents import method
 from engine.configuration.checking import load_config
 from engine.errors import UsageError
 from engine.experiment.run import Run
@@ -195,6 +196,27 @@ def read_bands(folder: Path) -> None:
     still.read_image(folder / "x.tif", 5)
 
 
+def write_two_bands(folder: Path) -> None:
+    write_tiff_bands(folder / "x.tif", [(np.arange(12 * 16 * 2) % 251).astype(np.uint16).reshape(12, 16, 2)])
+
+
+def write_pages(folder: Path) -> None:
+    """A volume of three pages."""
+    write_tiff_bands(folder / "x.tif", list(scan().array))
+
+
+def write_array_volume(folder: Path) -> None:
+    np.save(folder / "x.npy", scan().array)
+
+
+def read_as_volume(folder: Path) -> None:
+    """As scan and as mask."""
+    (path,) = folder.glob("x.*")
+    for read in (datasets.read_volume, datasets.read_mask_volume):
+        with suppress(datasets.DataError):
+            read(path, spacing=(2.0, 1.0, 1.0))
+
+
 def write_npy(folder: Path) -> None:
     np.save(folder / "x.npy", np.arange(12 * 16.0).reshape(12, 16) // 50)
 
@@ -279,6 +301,65 @@ def read_cache(folder: Path) -> None:
         cached.image(0), cached.mask(0), cached.masks()
 
 
+def write_records(folder: Path) -> None:
+    """Files of CIFAR-10 of two pictures each."""
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        records = np.arange(2 * 3073, dtype=np.int64).reshape(2, 3073) % 10
+        (folder / f"{name}.bin").write_bytes(records.astype(np.uint8).tobytes())
+
+
+def read_records(folder: Path) -> None:
+    adapter = datasets.ADAPTERS["cifar10"](root=str(folder))
+    for case in adapter.cases():
+        adapter.read(case)
+
+
+PACKED = [Case(f"{number}", f"{number}", Path("x"), Path("x"), label=number) for number in range(3)]
+
+
+def write_packed(folder: Path) -> None:
+    image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(1, 4, 5, 3)
+    packs.write_pack(folder / SAVED, [packs.Packed(image + n, (n,) * 3, (1.0,) * 3, "ab" * 32) for n in range(3)])
+
+
+def read_packed(folder: Path) -> None:
+    for cached in packs.open_pack(PACKED, folder / SAVED, 3) or ():
+        cached.image(0), cached.mask(0)
+
+
+def write_table(folder: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(b"")
+    (folder / "x.csv").write_text("file,label,part\na.png,cat,train\nb.png,dog,test\n")
+
+
+def read_table(folder: Path) -> None:
+    table.read_table(folder, "x.csv", {})
+
+
+CASES = [{"case": f"p{n}", "class": "gland", "tp": 5 + n, "fp": n, "fn": 1} for n in range(3)]
+
+
+def write_scores(folder: Path) -> None:
+    primary = {"aggregation": "case", "metric": "mDSC"}
+    header = {"classes": ["background", "gland"], "background": "background", "kind": "volume", "primary": primary}
+    (folder / "x.json").write_text(json.dumps({"header": header, "cases": CASES}))
+
+
+def write_score_csv(folder: Path) -> None:
+    (folder / "x.csv").write_text("case,class,DSC,HD95\np0,gland,0.5,3\np1,gland,,\np2,lesion,1,0.5\n")
+
+
+def write_summary(folder: Path) -> None:
+    """Of nnU-Net."""
+    cases = [
+        {"reference_file": f"/r/p{n}.nii.gz", "prediction_file": f"/p/p{n}.nii.gz",
+         "metrics": {"1": {"TP": 5 + n, "FP": n, "FN": 1, "TN": 9, "Dice": 0.9, "IoU": 0.8, "n_pred": 5, "n_ref": 6}}}
+        for n in range(3)
+    ]  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps({"metric_per_case": cases, "mean": {}, "foreground_mean": {}}))
+
+
 def write_split(folder: Path) -> None:
     names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for case in write_cases(folder):
@@ -316,6 +397,9 @@ TARGETS: dict[str, Target] = {
     "jp2": Target(write_still("x.jp2"), read_pictures, ("x.jp2",)),
     "ppm": Target(write_still("x.ppm"), read_pictures, ("x.ppm",)),
     "bands": Target(write_bands, read_bands, ("x.tif",)),
+    "two-bands": Target(write_two_bands, read_pictures, ("x.tif",)),
+    "pages": Target(write_pages, read_as_volume, ("x.tif",)),
+    "npy-volume": Target(write_array_volume, read_as_volume, ("x.npy",)),
     "npy": Target(write_npy, read_arrays, ("x.npy",)),
     "npz": Target(write_npz, read_arrays, ("x.npz",)),
     "mat": Target(write_mat(False), read_arrays, ("x.mat",)),
@@ -340,6 +424,12 @@ TARGETS: dict[str, Target] = {
     "checkpoint": Target(write_checkpoint, lambda folder: Checkpoint.load(folder / SAVED), (SAVED,)),
     "weights": Target(write_checkpoint, lambda folder: read_weights(folder / SAVED), (SAVED,)),
     "cache": Target(write_cache, read_cache, (SAVED,)),
+    "pack": Target(write_packed, read_packed, (SAVED,)),
+    "cifar": Target(write_records, read_records, ("data_batch_1.bin",)),
+    "table": Target(write_table, read_table, ("x.csv",)),
+    "scores": Target(write_scores, lambda folder: method(folder / "x.json"), ("x.json",)),
+    "score-csv": Target(write_score_csv, lambda folder: method(folder / "x.csv"), ("x.csv",)),
+    "summary": Target(write_summary, lambda folder: method(folder / "summary.json"), ("summary.json",)),
     "split": Target(write_split, read_split, ("split.json",)),
     "run": Target(write_run, read_run, ("run/log.jsonl", "run/environment.json", "run/config.yaml")),
 }
