@@ -49,6 +49,7 @@ from .volume_io import place_doubt, read_mask_volume, read_volume, volume_files,
 if TYPE_CHECKING:
     from .augment import TRANSFORMS, Augmentation, build_transform
     from .loaders import end_workers, evaluation_batches, evaluation_loader, training_loader, unwrap_worker_errors
+    from .mixing import Mixing
     from .resident import (
         BatchAugmentation,
         ResidentLoader,
@@ -74,7 +75,7 @@ else:
     _LATER |= dict.fromkeys(("end_workers", "evaluation_batches", "evaluation_loader", "training_loader"), "loaders")
     _LATER |= dict.fromkeys(("BatchAugmentation", "ResidentLoader", "ResidentSamples", "device_form"), "resident")
     _LATER |= dict.fromkeys(("resident_bytes", "why_not_resident"), "resident")
-    _LATER["unwrap_worker_errors"] = "loaders"
+    _LATER |= {"unwrap_worker_errors": "loaders", "Mixing": "mixing"}
 
     def __getattr__(name: str) -> Any:
         """What needs torch or albumentations, which take seconds to import, when it is first asked for."""
@@ -139,6 +140,7 @@ __all__ = [
     "Labels",
     "LeakageWarning",
     "Listing",
+    "Mixing",
     "NiftiFolder",
     "Normalised",
     "Note",

@@ -42,7 +42,8 @@ class Sample(TypedDict):
     """One 2D slice, or with a batch dimension in front, a batch of them.
 
     `image` float32 `(C, H, W)`, `mask` int64 `(H, W)` with 255 where ignored, or `(1, 1)` of a picture with one
-    label, `index` the sample's number or `PADDING`, `case` the case's number, `slice` the slice in its case.
+    label, or float32 `(classes, 1, 1)` of mixed ones; `index` the sample's number or `PADDING`, `case` the case's
+    number, `slice` the slice in its case.
     """
 
     image: Tensor
@@ -55,7 +56,7 @@ class Sample(TypedDict):
 class PackedSample(Sample):
     """A sample, or a batch, as loaders ship it; `unpacked` casts and normalises it, on the device that computes.
 
-    `image` uint8 as decoded, or float32 in [0, 1], `mask` uint8, or int16 of more than 255 classes; `factor` and
+    `image` uint8 as decoded, or float32, `mask` uint8, or int16 of more than 255 classes, or as mixed; `factor` and
     `shift` float32 `(C,)`, of the case: what the network sees is image · factor − shift.
     """
 
@@ -215,9 +216,10 @@ def normalised(image: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
 def unpacked(packed: PackedSample, to_device: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Sample:
     """A sample or a batch, cast and normalised where `to_device` brings it."""
     image, factor, shift = (to_device(tensor) for tensor in (packed["image"], packed["factor"], packed["shift"]))
+    mask = to_device(packed["mask"])
     return {
         "image": normalised(image, factor, shift),
-        "mask": to_device(packed["mask"]).long(),
+        "mask": mask if mask.is_floating_point() else mask.long(),
         "index": packed["index"],
         "case": packed["case"],
         "slice": packed["slice"],

@@ -29,6 +29,7 @@ from .config import (
     SamplerSection,
     ScheduleSection,
     SplitSection,
+    TrainSection,
 )
 from .named import parameters
 from .optim import OPTIMIZERS, SCHEDULES, Groups, Schedule, constant
@@ -124,6 +125,15 @@ def build_augmentation(data: DataSection) -> datasets.Augmentation | None:
 def build_batch_augmentation(data: DataSection) -> datasets.BatchAugmentation | None:
     """The same on the device, for whole batches; a `ValueError` where a transform has no device form."""
     return datasets.BatchAugmentation([section.model_dump() for section in data.augment]) if data.augment else None
+
+
+def build_mixing(
+    train: TrainSection, adapter: datasets.Adapter, to_device: Callable[[torch.Tensor], torch.Tensor]
+) -> datasets.Mixing | None:
+    """What mixes the pictures of a batch, None where nothing does."""
+    if train.mix is None:
+        return None
+    return datasets.Mixing(**train.mix.model_dump(), classes=len(adapter.classes), to_device=to_device)
 
 
 def build_model(

@@ -215,8 +215,8 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt.problems.append(_place(root, ["loss", index], message))
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
-    if adapter is not None and adapter.kind == "label" and train is not None:
-        attempt(["train"], lambda: _check_label_training(train))
+    if adapter is not None and train is not None:
+        attempt(["train"], partial(_check_training, train, adapter))
     if data and (scores := valid.get("scores")):
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
@@ -428,9 +428,15 @@ def _check_label_loss(section: LossSection, loss: build.Loss) -> None:
         raise ValueError("class_weights: median_frequency is 1 for every class where a picture has one label")
 
 
-def _check_label_training(train: TrainSection) -> None:
-    if train.upsampled_loss:
+def _check_training(train: TrainSection, adapter: datasets.Adapter) -> None:
+    """What suits one kind of data alone."""
+    of_labels = adapter.kind == "label"
+    if train.upsampled_loss and of_labels:
         raise ValueError("upsampled_loss: is for masks, but a picture here has one label; leave it out")
+    if train.mix is not None and not of_labels:
+        raise ValueError("mix: is for pictures with one label, but an image here has a mask; leave it out")
+    if train.mix is not None and train.batch_size < 2 * train.devices:
+        raise ValueError(f"batch_size: {train.batch_size} leaves a picture none to be mixed with; use more")
 
 
 def _check_label_scores(scores: ScoresSection) -> None:

@@ -228,6 +228,15 @@ class SwaSection(Strict):
 AverageSection = EmaSection | SwaSection
 
 
+class MixSection(Strict):
+    """How two pictures of a batch are mixed, and their labels in the same shares."""
+
+    kind: Literal["mixup", "cutmix"]
+    """`mixup`: the weighted mean of the two (Zhang 2018); `cutmix`: one with a box of the other (Yun 2019)."""
+    alpha: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """Of Beta(alpha, alpha), which a share is drawn from: small for little mixing, 1 for any share alike."""
+
+
 class TrainSection(Strict):
     """The training loop."""
 
@@ -264,6 +273,8 @@ class TrainSection(Strict):
     average: Annotated[AverageSection, Field(discriminator="kind")] | None = None
     """Keep an average of the weights beside them and save it as the checkpoint `average`, which `scores.checkpoint` may
     choose; the training and its other checkpoints stay as they are, bit for bit. Null for none."""
+    mix: MixSection | None = None
+    """Pictures with one label: mix each picture of a batch with another one; null to show them as they are."""
     upsampled_loss: bool = False
     """Hand the network's small logits to the loss, which upsamples them slab by slab: less memory, the same gradient.
     Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""

@@ -91,12 +91,13 @@ def gather_batches(group: Sequence[datasets.PackedSample]) -> Sequence[datasets.
 
 
 def _interleaved(parts: Sequence[datasets.PackedSample]) -> datasets.PackedSample:
+    parts = [part for part in parts if datasets.PADDING not in torch.as_tensor(part["index"])]  # it is alone
     joined: Any = {}
     for key in parts[0]:
         each: list[Any] = [torch.as_tensor(part[key]).unbind() for part in parts]  # type: ignore[literal-required]
         joined[key] = torch.stack([row for rows in zip_longest(*each) for row in rows if row is not None])
-    there = joined["index"] != datasets.PADDING
-    return {key: rows[there] for key, rows in joined.items()}  # type: ignore[return-value]
+    found: datasets.PackedSample = joined
+    return found
 
 
 def partition(sizes: Sequence[int], number: int, count: int) -> list[int]:

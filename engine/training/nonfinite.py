@@ -164,6 +164,8 @@ def later(flags: Tensor) -> Callable[[], list[bool]]:
 def picture(batch: datasets.Sample, classes: int) -> Figure:
     """The first samples of a batch as the network saw them, their masks below; what is not finite is blank."""
     images, masks = batch["image"][:MOST_DRAWN], batch["mask"][:MOST_DRAWN]
+    if masks.is_floating_point():
+        masks = masks.argmax(1)  # of mixed labels the larger share
     figure = Figure(figsize=(2.2 * len(images), 4.6), layout="constrained")
     rows = figure.subplots(2, len(images), squeeze=False)
     for column, (image, mask) in enumerate(zip(images, masks, strict=True)):

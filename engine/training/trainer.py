@@ -88,6 +88,7 @@ class Trainer:
         self.steps = -(-len(self.batches) // self.config.accumulate)
         self.stepper = Stepper(config, model, loss, fabric, self.steps)
         self.loader = training_loader(config.data, samples, self.batches, fabric.device)
+        self.mixing = build.build_mixing(self.config, experiment.adapter, fabric.to_device)
         probed = -(-self.config.batch_size // fabric.world_size)
         self.validation_loaders: Loaders = {}
         self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
@@ -235,6 +236,8 @@ class Trainer:
         """The batches of an epoch from a micro-batch on, in lists of those of one step; the last may be shorter."""
         self.batches.set_epoch(epoch, start)
         batches = iter(datasets.unwrap_worker_errors(self.loader))
+        if self.mixing is not None:
+            batches = self.mixing.batches(batches, self.experiment.config.seed, epoch, start)
         while group := list(islice(batches, self.config.accumulate)):
             yield group
 

@@ -6,9 +6,11 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from engine.scoring.pooling import pooled
 from segloss.document import ScoresDocument
+from segloss_tests.runs import trainer
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -146,6 +148,7 @@ def test_two_runs_are_compared_image_by_image(folder, module_program):
         ("data.spacing=[1, 1, 1]", "spacing: is for volumes"),
         ("train.upsampled_loss=true", "upsampled_loss: is for masks"),
         ("train.batch_size=1", "train.batch_size: 1 is one label a step"),
+        ("train={mix: {kind: mixup}, batch_size: 1}", "train.batch_size: 1 leaves a picture none to be mixed with"),
         ("data.imbalance={kind: step, factor: 9, largest: 5}", "leaves the rarest class nothing"),
     ],
 )
@@ -163,9 +166,45 @@ def test_what_is_for_one_label_does_not_fit_masks(program, camvid_yaml, tmp_path
         ("scores.primary={metric: accuracy}", "allowed: mDSC, mIoU"),
         ("scores.primary={metric: mIoU}", "aggregation: missing"),
         ("data.imbalance={kind: step, factor: 2}", "imbalance: is for pictures with one label"),
+        ("train.mix={kind: mixup}", "train.mix: is for pictures with one label"),
     ):
         found = program("train", camvid_yaml, override, check=2, cwd=tmp_path)
         assert message in found.stderr + found.stdout
+
+
+def test_mixed_pictures_train_on_bit_for_bit_after_a_stop_within_an_epoch(folder):
+    options = ("train.mix={kind: cutmix}", "loss={name: balanced_softmax}", "data.augment=[{name: HorizontalFlip}]")
+    whole = trainer(folder / "run.yaml", "name=whole", *options)
+    cut = trainer(folder / "run.yaml", "name=cut", *options)
+    for made in (whole, cut):
+        made.stepper.new_epoch(0, None)
+    groups = [*whole.groups(0)]
+    assert len(groups) > 2
+    losses = [float(whole.step(group)) for group in groups]
+    found = [float(cut.step(next(cut.groups(0))))]
+    cut._save_all()
+    resumed = trainer(folder / "run.yaml", "name=cut", *options)
+    resumed._resume(resumed.run.load("last"))
+    resumed.stepper.new_epoch(0, None)
+    found += [float(resumed.step(group)) for group in resumed.groups(0, resumed.state.batch)]
+    assert found == losses
+    for name, tensor in whole.stepper.model.state_dict().items():
+        assert torch.equal(tensor, resumed.stepper.model.state_dict()[name]), name
+
+
+def test_a_step_on_mixed_pictures_has_the_loss_of_the_two_labels_in_their_shares(folder):
+    """Cross-entropy is linear in the target: share · CE(own) + (1 − share) · CE(of the one before)."""
+    made = trainer(folder / "run.yaml", "name=step", "train.mix={kind: mixup}")
+    (batch,) = next(made.groups(0))
+    target = batch["mask"].flatten(1)
+    made.stepper.forward.train()
+    with torch.no_grad():
+        logits = made.stepper.forward(batch["image"]).flatten(1).double()
+    own = made.loader.dataset
+    labels = torch.tensor([int(own[int(index)]["mask"]) for index in batch["index"]])
+    share = target.gather(1, labels[:, None])[labels != labels.roll(1)][0].double()
+    both = [torch.nn.functional.cross_entropy(logits, each).item() for each in (labels, labels.roll(1))]
+    assert float(made.step([batch])) == pytest.approx(share * both[0] + (1 - share) * both[1], rel=1e-5)
 
 
 @pytest.mark.slow
