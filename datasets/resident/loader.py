@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..cached import CachedCase
 from ..case import ignored_label, label_dtype
 from ..errors import DataError
-from ..samples import PADDING, Draw, PackedSample, Samples, packed_image
+from ..samples import PADDING, Draw, PackedSample, Samples, TrainingBatches, packed_image
 from ..slices import neighbours
 from .augment import BatchAugmentation, Plan
 
@@ -135,12 +135,16 @@ class ResidentLoader:
     def __init__(
         self,
         resident: ResidentSamples,
-        batches: Iterable[Sequence[Draw]] | Iterable[Sequence[int]],
+        batches: TrainingBatches | Sequence[Sequence[int]],
         augmentation: BatchAugmentation | None = None,
     ) -> None:
         self.resident, self.batches, self.augmentation = resident, batches, augmentation
         if augmentation is not None:  # said now, not when a run has begun
             augmentation.plan(0, 0, range(TRIED), resident.size, torch.device("cpu"))
+
+    def __len__(self) -> int:
+        """The batches of a whole epoch."""
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[PackedSample]:
         resident, device = self.resident, self.resident.device

@@ -172,6 +172,16 @@ def test_what_is_for_one_label_does_not_fit_masks(program, camvid_yaml, tmp_path
         assert message in found.stderr + found.stdout
 
 
+def test_resident_pictures_validate_as_others_do(folder):
+    found = []
+    for resident in ("true", "false"):
+        made = trainer(folder / "run.yaml", f"name=resident-{resident}", f"data.resident={resident}")
+        entry = {"epoch": 1}
+        made._validate(entry)
+        found.append(entry["validation"])
+    assert found[0] == found[1]
+
+
 def test_mixed_pictures_train_on_bit_for_bit_after_a_stop_within_an_epoch(folder):
     options = ("train.mix={kind: cutmix}", "loss={name: balanced_softmax}", "data.augment=[{name: HorizontalFlip}]")
     whole = trainer(folder / "run.yaml", "name=whole", *options)
