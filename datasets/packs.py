@@ -62,8 +62,10 @@ class PackedCase(CachedCase):
             return np.full((1, 1, 1), self.case.label, label_dtype(len(self.pixels)))[start:stop]
         shape = (*self.shape, len(self.mean))
         size = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
+        if self.start < 0 or size <= 0:
+            raise DataError(f"{self.path}: {DAMAGED}")
         with self._opened(files) as file:
-            stored: NDArray[np.uint8] = file.get_slice("pixels")[max(0, self.start) : max(0, self.start + size)]
+            stored: NDArray[np.uint8] = file.get_slice("pixels")[self.start : self.start + size]
         if len(stored) != size or zlib.crc32(stored.tobytes()) != self.checksums[0][0]:
             raise DataError(f"{self.path}: {DAMAGED}")
         return stored.view(self.dtype).reshape(shape)[start:stop]
