@@ -50,7 +50,7 @@ class BareLoop:
         model, optim = self.config.model.model_dump(), self.config.optim.model_dump()
         self.network = smp.create_model(model["name"], model["encoder"], encoder_weights=None, classes=classes)
         counts = experiment.class_counts(experiment.training_samples())
-        self.loss = build_loss(self.config.loss, classes, counts, self.config.train.epochs)
+        self.loss = build_loss(self.config.loss, classes, counts, self.config.train.epochs or 1)
         self.optimizer = torch.optim.Adam(self.network.parameters(), optim["lr"])
         self.mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         self.deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)

@@ -32,6 +32,9 @@ NOISE_FLOOR = "noise_floor"
 NO_MEMBERS = (
     "scores.ensemble takes the networks of all seeds of another arm, but no other arm has the same training; add it"
 )
+EQUAL_EPOCHS = (
+    "arms are compared after equal epochs, not after what the machine came to do in equal times; set train.epochs"
+)
 OTHER_SEEDS = 10_000
 """The seeds of the noise floor are those of the baseline and so many more."""
 
@@ -165,6 +168,8 @@ class Ablation:
             try:
                 merged = merge(root, changes)
                 arms[name] = check(deepcopy(merged), like=config)
+                if arms[name].train.minutes is not None:
+                    raise ConfigError([f"{merged.find(['train', 'minutes'])[0].at}: train.minutes: {EQUAL_EPOCHS}"])
                 if section.tune is not None:
                     searches[name] = Search.of(merged, arms[name], section.tune, node.value["tune"], own, name)
                 elif own is not None:

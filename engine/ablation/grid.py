@@ -63,8 +63,8 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
     failed: dict[int, str] = {}
     warned: set[str] = set()
     epochs = [
-        0 if cell.training_of else cell.trial or cell.config.train.epochs for cell in cells
-    ]  # what shares a training is only scored
+        0 if cell.training_of else cell.trial or cell.config.train.epochs or 1 for cell in cells
+    ]  # what shares a training is only scored; what trains by the clock counts as a whole
     shown = 0
     with (
         executor.connect(len(cells), display.line) as workers,
@@ -134,7 +134,9 @@ def _finished(cell: Cell, outcome: int | str) -> bool:
 
 
 def _epochs(cell: Cell) -> int:
-    """Epochs that a cell has logged."""
+    """Epochs that a cell has logged; 0 of one by the clock."""
+    if cell.config.train.epochs is None:
+        return 0
     log = cell.run.path / "log.jsonl"
     return log.read_bytes().count(b"\n") if log.is_file() else 0
 

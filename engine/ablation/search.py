@@ -23,7 +23,7 @@ from ..experiment.identity import FREE
 Space = dict[str, RangeSection | Options]
 """By dotted key, what is tried."""
 FIXED = (
-    *("name", "seed", "output", "ablation", "tune", "extends", "train.epochs", "scores"),
+    *("name", "seed", "output", "ablation", "tune", "extends", "train.epochs", "train.minutes", "scores"),
     *("data.split", "data.group", "data.labels", "data.root"),
     *FREE,
 )
@@ -76,6 +76,10 @@ class Search:
         Raises:
             ConfigError: every problem found, one a line.
         """
+        if config.train.epochs is None:
+            raise ConfigError(
+                [f"{node.at}: tune: a trial trains a share of train.epochs, so it needs them in place of train.minutes"]
+            )
         space, places = _space(root, section, node, own, arm)
         epochs = max(1, round(section.epochs * config.train.epochs))
         short = _with_values(root, {"train.epochs": epochs}, {"train.epochs": node})

@@ -32,6 +32,7 @@ from .config import (
     FullConfig,
     LossSection,
     ModelSection,
+    RampSection,
     ScoresSection,
     TrainSection,
 )
@@ -209,10 +210,18 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         if train and train.upsampled_loss and loss is not None:
             attempt(["train"], partial(_check_upsampled, section.name, loss))
         first = None if loss is None else getattr(loss, "from_epoch", None)
-        if train and first is not None and first >= train.epochs:
+        if train and train.epochs and first is not None and first >= train.epochs:
             key = "drw_epoch" if getattr(section, "drw_epoch", None) is not None else "class_weights: from_epoch"
             message = f"{key}: {first} is never reached, train.epochs is {train.epochs} (epochs count from 0)"
             attempt.problems.append(_place(root, ["loss", index], message))
+        if train and train.minutes and isinstance(section.weight, RampSection):
+            message = "weight: from and to are of the first and the last epoch, whose number train.minutes leaves open"
+            attempt.problems.append(_place(root, ["loss", index], message))
+    if train and train.minutes and train.epochs:
+        message = (
+            f"minutes: {train.minutes:g}, but epochs is {train.epochs}; one of them rules, so set the other to null"
+        )
+        attempt.problems.append(_place(root, ["train"], message))
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
     if adapter is not None and train is not None:

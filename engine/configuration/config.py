@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from io import StringIO
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     create_model,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
@@ -240,8 +241,12 @@ class MixSection(Strict):
 class TrainSection(Strict):
     """The training loop."""
 
-    epochs: Annotated[int, Field(ge=1)] = 30
-    """Passes over the training samples."""
+    epochs: Annotated[int, Field(ge=1)] | None = 30
+    """Passes over the training samples; null where `minutes` rules."""
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """In place of `epochs`: train so long by the clock, in all starts together and with every validation; the scores of
+    the test part come on top. The schedule of the learning rate follows the clock, and the last epoch ends early. Such
+    a run does not repeat bit for bit; arms of an ablation and trials of a tuning need `epochs`. Null for epochs."""
     batch_size: Annotated[int, Field(ge=1)] = 4
     """Samples a micro-batch, of all devices together."""
     accumulate: Annotated[int, Field(ge=1)] = 1
@@ -280,6 +285,15 @@ class TrainSection(Strict):
     Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""
     tensorboard: bool = False
     """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        """The default of `epochs` rules where nothing is given; with `minutes` it does not."""
+        if self.minutes is not None and "epochs" not in self.model_fields_set:
+            self.epochs = None
+        elif self.minutes is None and self.epochs is None:
+            self.epochs = TrainSection.model_fields["epochs"].default
+        return self
 
 
 class PrimarySection(Strict):

@@ -14,12 +14,17 @@ from torch.optim import Optimizer
 
 
 class Progress(NamedTuple):
-    """How far a training has come: both run from 0 (first step) towards their total."""
+    """How far a training has come.
 
-    step: int
-    steps: int
+    Attributes:
+        step: steps taken; of a training by the clock, seconds passed.
+        steps: of the whole training, in the same unit.
+        epoch: counted from 0.
+    """
+
+    step: float
+    steps: float
     epoch: int
-    epochs: int
 
 
 Schedule = Callable[[Progress], float]
@@ -185,23 +190,19 @@ def warmup_steps(warmup: int | str, steps_per_epoch: int) -> int:
 
 
 def scheduled(
-    optimizer: Optimizer, schedule: Schedule, steps_per_epoch: int, epochs: int, warmup: int
+    optimizer: Optimizer, schedule: Schedule, progress: Callable[[int], Progress], warmup: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Let a schedule set the learning rate at every step, rising linearly over the first `warmup` steps.
 
     Args:
         optimizer: its groups' learning rates are multiplied.
         schedule: the factor.
-        steps_per_epoch: optimizer steps an epoch.
-        epochs: of the training.
+        progress: how far the training is at a step.
         warmup: steps from 1/(warmup + 1) to the schedule's own factor.
     """
-    steps = steps_per_epoch * epochs
 
     def factor(step: int) -> float:
-        now = min(step, steps - 1)
-        rise = min(1.0, (step + 1) / (warmup + 1))
-        return rise * schedule(Progress(now, steps, now // steps_per_epoch, epochs))
+        return min(1.0, (step + 1) / (warmup + 1)) * schedule(progress(step))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 

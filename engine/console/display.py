@@ -34,7 +34,7 @@ class Display:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+    def bar(self, title: str, total: float, done: float = 0) -> Iterator[Callable[..., None]]:
         """A progress bar; call what it yields with `advance` and a `note`."""
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -45,9 +45,9 @@ class Display:
         )
         shown = self.console.is_terminal
         with Progress(*columns, console=self.console, disable=not shown, transient=True) as progress:
-            task = progress.add_task(title, total=total, completed=done, note="")
+            task = progress.add_task(title, total=total, completed=int(done), note="")
 
-            def step(advance: int = 1, note: str | None = None) -> None:
+            def step(advance: float = 1, note: str | None = None) -> None:
                 progress.advance(task, advance)
                 if note is not None:
                     progress.update(task, note=note)

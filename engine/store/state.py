@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass
@@ -19,6 +21,8 @@ class State:
         log_lines: lines of log.jsonl that belong to this state.
         stopped: whether early stopping has ended the training.
         class_accuracy: recall of each class in the last validation, null where it was absent; null before the first.
+        elapsed: seconds that a training by the clock has taken; 0 of one by epochs.
+        validation_seconds: of them, those of its longest validation.
     """
 
     epoch: int = 0
@@ -30,3 +34,10 @@ class State:
     log_lines: int = 0
     stopped: bool = False
     class_accuracy: list[float | None] | None = None
+    elapsed: float = 0.0
+    validation_seconds: float = 0.0
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take up what a checkpoint says; a `TypeError` where it says something else."""
+        for key, value in asdict(State(**saved)).items():
+            setattr(self, key, value)

@@ -18,15 +18,14 @@ class WeightAverage:
     Args:
         section: which of them.
         model: whose weights they are.
-        epochs: of the whole training.
 
     Attributes:
         count: how many weights are in it; the first is taken as it is.
         weights: the average of each parameter, by name.
     """
 
-    def __init__(self, section: AverageSection, model: nn.Module, epochs: int) -> None:
-        self.section, self.model, self.epochs = section, model, epochs
+    def __init__(self, section: AverageSection, model: nn.Module) -> None:
+        self.section, self.model = section, model
         self.count = 0
         self.weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
@@ -39,9 +38,9 @@ class WeightAverage:
             decay = min(self.section.decay, (1 + self.count) / (10 + self.count))
             self._take(get_ema_multi_avg_fn(decay))
 
-    def after_epoch(self, epoch: int) -> None:
-        """Take in the weights after an epoch, counted from 1."""
-        if isinstance(self.section, SwaSection) and epoch > self.section.start * self.epochs:
+    def after_epoch(self, share: float) -> None:
+        """Take in the weights after an epoch; `share` of the training is done."""
+        if isinstance(self.section, SwaSection) and share > self.section.start:
             self._take(get_swa_multi_avg_fn())
 
     @torch.no_grad()

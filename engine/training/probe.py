@@ -57,8 +57,10 @@ def probe(config: Config, display: Display) -> Probe:
         step = statistics.median(seconds[1:] or seconds)
         scoring = _seconds_an_image(trainer, experiment)
     images = {part: sum(case.original[0] for case in cases) for part, cases in experiment.data.parts.items()}
-    validations = config.train.epochs // config.train.validate_every
-    total = config.train.epochs * trainer.steps * step + scoring * (validations * images["val"] + images["test"])
+    epochs = config.train.epochs
+    assert epochs is not None  # as in every ablation
+    validations = epochs // config.train.validate_every
+    total = epochs * trainer.steps * step + scoring * (validations * images["val"] + images["test"])
     return Probe(norm or 0.0, total)
 
 

@@ -18,6 +18,7 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..configuration.optim import scheduled, warmup_steps
 from ..processes import ranks
+from .budget import Budget
 from .graph import StepGraph
 from .guard import Guard
 
@@ -30,7 +31,7 @@ class Stepper:
         model: the network, on its device.
         loss: what it is trained with.
         fabric: device and precision.
-        steps: optimizer steps an epoch.
+        budget: how long the training is, which the schedule follows.
 
     Attributes:
         forward: the network as Fabric runs it, compiled where that is asked for.
@@ -39,7 +40,9 @@ class Stepper:
         guard: skips the update of a step that is not finite.
     """
 
-    def __init__(self, config: Config, model: SegmentationModel, loss: build.Loss, fabric: Fabric, steps: int) -> None:
+    def __init__(
+        self, config: Config, model: SegmentationModel, loss: build.Loss, fabric: Fabric, budget: Budget
+    ) -> None:
         self.config, self.model, self.loss, self.fabric = config.train, model, loss, fabric
         fabric.to_device(loss)
         optimizer = build.build_optimizer(config.optim, model)
@@ -50,8 +53,8 @@ class Stepper:
         self.graph = StepGraph(self._compute, fabric.device) if captures else None
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
-        warmup = warmup_steps(config.optim.schedule.warmup if config.optim.schedule else 0, steps)
-        self.schedule = scheduled(optimizer, build.build_schedule(config.optim), steps, self.config.epochs, warmup)
+        warmup = warmup_steps(config.optim.schedule.warmup if config.optim.schedule else 0, budget.steps)
+        self.schedule = scheduled(optimizer, build.build_schedule(config.optim), budget.progress, warmup)
         if fabric.device.type == "cuda":
             for options in optimizer.param_groups:  # where a captured step reads it, and others round alike
                 options["lr"] = torch.tensor(options["lr"], device=fabric.device)

@@ -42,6 +42,7 @@ from ..store.state import State
 from ..store.writer import CheckpointWriter
 from . import memory
 from .averaging import WeightAverage
+from .budget import budget_of
 from .events import events
 from .nonfinite import LATE, NonFiniteMonitor
 from .resolve import resolved, training_loader
@@ -82,11 +83,12 @@ class Trainer:
             network = build.build_network(config, experiment.adapter, trained=run.checkpoint("last").is_file())
         model = ranks.share_statistics(to_device(network, fabric), fabric.device)
         ranks.leave_out_unused(model, build.input_channels(config.data, experiment.adapter))
-        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts, self.config.epochs)
+        loss = build.build_loss(config.loss, len(experiment.adapter.classes), counts, self.config.epochs or 1)
         average = self.config.average
-        self.average = None if average is None else WeightAverage(average, model, self.config.epochs)
-        self.steps = -(-len(self.batches) // self.config.accumulate)
-        self.stepper = Stepper(config, model, loss, fabric, self.steps)
+        self.average = None if average is None else WeightAverage(average, model)
+        self.state, self.steps = State(), -(-len(self.batches) // self.config.accumulate)
+        self.budget = budget_of(self.config, self.steps, self.state)
+        self.stepper = Stepper(config, model, loss, fabric, self.budget)
         self.loader = training_loader(config.data, samples, self.batches, fabric.device)
         self.mixing = build.build_mixing(self.config, experiment.adapter, fabric.to_device)
         probed = -(-self.config.batch_size // fabric.world_size)
@@ -111,7 +113,6 @@ class Trainer:
             late=LATE if self.stepper.guard.on_device else 0,
             tell=display.line,
         )
-        self.state = State()
         self.loss_sum = torch.zeros((), device=fabric.device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self.writer = CheckpointWriter()
@@ -133,17 +134,16 @@ class Trainer:
         if self.run.checkpoint("last").is_file():
             self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
-        last = min(epochs or self.config.epochs, self.config.epochs)
-        if self.state.epoch < last:
+        if not self.complete:
             refuse_small_disk(
                 self.run.checkpoints, self.stepper.model, self.stepper.optimizer, self.average is not None
             )
-        total = last * len(self.batches)
-        done = self.state.epoch * len(self.batches) + self.state.batch
+        self.budget.start(self.display.line)
+        total, done = self.budget.bar(len(self.batches), epochs)
         self.saved = time.monotonic()
         tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
         with self.writer, tensorboard as show, self.display.bar("training", total, done) as advance:
-            while self.state.epoch < last and not self.state.stopped:
+            while not self.complete and (epochs is None or self.state.epoch < epochs):
                 if ranks.any_of(self.stop.asked)[0]:
                     self._save_all()
                     raise Stopped
@@ -162,7 +162,7 @@ class Trainer:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to train."""
-        return self.state.stopped or self.state.epoch == self.config.epochs
+        return self.state.stopped or self.budget.is_spent
 
     def epoch(self, advance: Callable[..., None] = lambda *_: None) -> dict[str, Any]:
         """One epoch, or what is left of it: train, validate, log, save when that is due; returns its line of the log.
@@ -171,8 +171,8 @@ class Trainer:
             advance: called after each step with the micro-batches it took and a note.
         """
         speed = self._train(advance)
-        skipped = int(self.skipped)
-        if skipped == self.steps:
+        taken, skipped = -(-self.state.batch // self.config.accumulate), int(self.skipped)
+        if skipped == taken:
             raise NotFiniteError(
                 f"{self.run.path}: no step of epoch {self.state.epoch + 1} had a finite loss and gradient; lower "
                 "optim.lr or set train.clip_norm, and give the run another name"
@@ -181,17 +181,20 @@ class Trainer:
             "epoch": self.state.epoch + 1,
             "step": self.state.step,
             "lr": self.stepper.schedule.base_lrs[0] * self.stepper.schedule.lr_lambdas[0](self.state.step - 1),
-            "loss": float(self.loss_sum) / (self.steps - skipped),
+            "loss": float(self.loss_sum) / (taken - skipped),
             "skipped": skipped,
             "score": None,
             "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
             "shares": None,
             **speed,
         }
+        self.budget.before_validation()
         self._validate(entry)
+        self.budget.after_validation()
+        entry |= self.budget.figures
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         if self.average is not None:
-            self.average.after_epoch(self.state.epoch)
+            self.average.after_epoch(self.budget.share)
         self.loss_sum.zero_()
         self.skipped.zero_()
         self.run.log(entry)
@@ -207,6 +210,8 @@ class Trainer:
         self.stepper.forward.train()
         meter, images, shown = SpeedMeter(self.fabric.device, traced=self.state.epoch == 0), 0, 0.0
         for group in meter.steps(self.groups(self.state.epoch, self.state.batch)):
+            if not self.budget.has_time:
+                break
             loss = self.step(group)
             first = self.state.batch - len(group)
             position = first * self.config.batch_size
@@ -221,7 +226,7 @@ class Trainer:
                 best = f" best {percent(self.state.best)}" if self.state.best is not None else ""
                 speed = f"{images / (now - meter.began):.1f} images/s"
                 note = f"epoch {self.state.epoch + 1} loss {float(loss):.4f}{best} {speed}"
-            advance(len(group), note)
+            advance(self.budget.after_step(len(group)), note)
             every = self.config.checkpoint_steps
             asked, due = ranks.any_of(self.stop.asked, self._save_is_due())
             if due or (every and self.state.step % every == 0):
@@ -269,8 +274,8 @@ class Trainer:
     def _validate(self, entry: dict[str, Any]) -> None:
         """Where it is due, look at the shares of the classes, score the validation part, and keep the best weights."""
         epoch = entry["epoch"]
-        due = epoch % self.config.validate_every == 0 or epoch == self.config.epochs
-        if not due:
+        is_due = epoch % self.config.validate_every == 0 and self.budget.affords_validation
+        if not (is_due or self.budget.is_last):
             return
         ranks.take_statistics_of_first(self.stepper.model)
         with out_of_memory_explained():
@@ -373,7 +378,7 @@ class Trainer:
             self.stepper.schedule.load_state_dict(checkpoint.state["schedule"])
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
-            self.state = State(**checkpoint.state["progress"])
+            self.state.load(checkpoint.state["progress"])
             if self.average is not None:
                 self.average.load(checkpoint.part("average"), checkpoint.state["averaged"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -384,6 +389,6 @@ class Trainer:
         found = f"  val {self.experiment.primary} {percent(entry['score'])}" if self.validates else ""
         mark = " *" if self.validates and self.state.best_epoch == entry["epoch"] else ""
         return (
-            f"epoch {entry['epoch']}/{self.config.epochs}  loss {entry['loss']:.4f}{found}{mark}  "
+            f"{self.budget.describe(entry['epoch'])}  loss {entry['loss']:.4f}{found}{mark}  "
             f"{entry['images_per_second']:.1f} images/s"
         )

@@ -171,7 +171,7 @@ def _estimate(
     trained = [cell for cell in left if cell.training_of is None]
     every = [*trials, *trained]
     if every and all(cell.arm in probes for cell in every):
-        whole = [cell.config.train.epochs / ablation.arms[cell.arm].train.epochs for cell in every]
+        whole = [(cell.config.train.epochs or 1) / (ablation.arms[cell.arm].train.epochs or 1) for cell in every]
         seconds = sum(probes[cell.arm].seconds * share for cell, share in zip(every, whole, strict=True))
         first_trained = f"{len(trials)} trials, then " if trials else ""
         scored = f", {len(left) - len(trained)} to score" if len(left) > len(trained) else ""

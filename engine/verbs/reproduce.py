@@ -44,8 +44,8 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
         Whether log, weights, optimizer and scores are the same bit for bit.
 
     Raises:
-        UsageError: no finished run, one of several processes, or one whose files are damaged; an override that would
-            make it another run; a run NAME-reproduced that is not one of these.
+        UsageError: no finished run, one by the clock, one of several processes, or one whose files are damaged; an
+            override that would make it another run; a run NAME-reproduced that is not one of these.
     """
     if Folds.holds(path):
         same = [reproduce(run.path, overrides, display, stop) for run in Folds(path).runs]
@@ -61,6 +61,11 @@ def reproduce(path: Path, overrides: Sequence[str], display: Display, stop: Stop
     run.history()
     run.read_json("scores.json")
     split = run.read_json("split.json")
+    if (minutes := config.train.minutes) is not None:
+        raise UsageError(
+            f"{path}: trained for {minutes:g} minutes by the clock (train.minutes), so a second run takes other steps; "
+            "only runs of train.epochs repeat bit for bit"
+        )
     if (together := run.environment().get("processes", 1)) != 1:
         raise UsageError(
             f"{path}: trained by {together} processes, whose sums one process rounds otherwise; train it again under "

@@ -181,6 +181,7 @@ def fit(
         parameters = sum(one.numel() for one in trainer.stepper.model.parameters())
         done: dict[str, Any] = {"epochs": trainer.state.epoch, "best_epoch": trainer.state.best_epoch}
         done["parameters"] = parameters
+        done |= trainer.budget.figures
         if experiment.adapter.kind == "label":
             done["class_images"] = experiment.class_images
         run.write_json(TRAINED, done)

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from engine.configuration.optim import OPTIMIZERS, SCHEDULES, scheduled, warmup_steps
+from engine.store.state import State
+from engine.training.budget import EpochBudget
 
 L = torch.optim.lr_scheduler
 
@@ -20,7 +22,8 @@ def rates(make, steps):
 
 def ours(name, steps_per_epoch=4, epochs=5, warmup=0, **parameters):
     schedule = SCHEDULES[name](**parameters)
-    return rates(lambda o: scheduled(o, schedule, steps_per_epoch, epochs, warmup), steps_per_epoch * epochs)
+    progress = EpochBudget(epochs, steps_per_epoch, State()).progress
+    return rates(lambda o: scheduled(o, schedule, progress, warmup), steps_per_epoch * epochs)
 
 
 @pytest.mark.parametrize(

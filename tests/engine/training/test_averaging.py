@@ -26,14 +26,14 @@ def stepped(section, epochs=4, steps=5):
     """An average of a network whose weights change by steps, and the weights after each."""
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
-    average, seen = WeightAverage(section, network, epochs), []
+    average, seen = WeightAverage(section, network), []
     for epoch in range(epochs):
         for _ in range(steps):
             with torch.no_grad():
                 network.weight.add_(torch.randn(2, 3))
             average.after_step()
             seen.append(network.weight.detach().double().numpy().copy())
-        average.after_epoch(epoch + 1)
+        average.after_epoch((epoch + 1) / epochs)
     return average, seen
 
 
@@ -59,7 +59,7 @@ def test_batch_statistics_are_those_of_one_pass():
     """The mean over batches of each batch's mean and unbiased variance, whatever they were before."""
     network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1))
     network[0].running_mean.fill_(7)
-    average = WeightAverage(EmaSection(kind="ema"), network, 1)
+    average = WeightAverage(EmaSection(kind="ema"), network)
     average.after_step()
     batches = [torch.randn(4, 2, 3, 3), 2 + torch.randn(4, 2, 3, 3)]
     average.finish(network, iter(batches))
