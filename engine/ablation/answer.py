@@ -21,6 +21,8 @@ def answer(first: Verdicts, noise_floor: str | None = None) -> str:
     """
     arms = {arm: one for arm, one in first.found.items() if arm != noise_floor}
     tested = {arm: one for arm, one in arms.items() if one.high is not None}
+    if not arms:
+        return f"Undecided: {first.baseline} is compared with itself under other seeds alone."
     if not tested:
         return f"Undecided: nothing is tested, which needs {FEWEST} {first.header.units}."
     better = [arm for arm in tested if first.outcome(arm) == "better"]

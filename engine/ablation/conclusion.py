@@ -103,10 +103,10 @@ class Conclusion:
 
     def journal(self) -> list[Section]:
         """The table for a paper; none where nothing can be compared."""
-        if not self.verdicts:
-            return []
         floor = self.record.noise_floor
-        ranks = next(ranking(self.arms, self.verdicts[0], floor))
+        ranks = next(ranking(self.arms, self.verdicts[0], floor), None) if self.verdicts else None
+        if ranks is None:
+            return []
         return [journal_table(self.verdicts, [ranks.rows[row][0] for row, _ in ranks.bold], floor)]
 
     def tuning(self) -> Iterator[Section]:

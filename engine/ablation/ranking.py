@@ -20,6 +20,8 @@ FAILED = 0.5
 def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None = None) -> Iterator[Section]:
     """Ranks of the arms in the primary metric with their intervals, and the comparison of every pair.
 
+    Nothing where there is no arm beside the baseline and its noise floor.
+
     Args:
         arms: by name.
         first: the verdicts in the primary metric.
@@ -27,6 +29,8 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
     """
     measure, header = first.measure, first.header
     named = {first.baseline: arms[first.baseline]} | {name: arms[name] for name in first.found if name != noise_floor}
+    if len(named) < 2:
+        return
     groups = common_groups([*named.values()], measure)
     keys = [*combinations(named, 2)]
     untested = [compared(named[a], named[b], measure, groups, tested=False) for a, b in keys]

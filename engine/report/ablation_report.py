@@ -75,8 +75,8 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections = [_verdict(found, seed, orders), *_missing(found)]
     sections += [scores_of(found.arms)] if found.arms else []
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
-    if found.verdicts:
-        sections.append(paired_dots(found.verdicts[0], found.arms, found.record.noise_floor))
+    if found.verdicts and (dots := paired_dots(found.verdicts[0], found.arms, found.record.noise_floor)).dots:
+        sections.append(dots)
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
     sections += [*found.tuning(), *_charts("tuning: scores over trials", found, "trials")] if found.arms else []

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from PIL import Image
 from engine.ablation.answer import in_words
 from engine.ablation.arms import Ablation
 from engine.ablation.comparison import SMALLEST, Measure, Method, compared, measures, not_paired
-from engine.ablation.conclusion import verdict_sections
+from engine.ablation.conclusion import Conclusion, verdict_sections
 from engine.ablation.detection import detection
 from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
@@ -524,6 +526,17 @@ def test_ranks_and_pairs():
     assert [row[0] for row in pairs.rows] == [
         "ce - dfl", "ce - adfl", "ce - low", "dfl - adfl", "dfl - low", "adfl - low"
     ]  # fmt: skip
+
+
+def test_the_noise_floor_alone_is_no_comparison():
+    arms = {"ce": noisy("ce", 0, 0), "noise_floor": noisy("noise_floor", 0.01, 1)}
+    verdicts = compare_arms(arms, "ce", noise_floor="noise_floor")
+    first, *rest = verdict_sections(verdicts, arms, "noise_floor")
+    assert first.lines[0] == "Undecided: ce is compared with itself under other seeds alone."
+    assert first.lines[-1].startswith("noise floor: with other seeds the baseline differs by ")
+    assert not [section.title for section in rest if section.title.startswith("ranks")]
+    record = SimpleNamespace(noise_floor="noise_floor")
+    assert Conclusion(Path(), record, arms, [], verdicts).journal() == []
 
 
 def test_the_table_for_a_paper():
