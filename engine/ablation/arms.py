@@ -68,8 +68,10 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing of it is left to do."""
-        return self.run.finished if self.trial is None else self.run.tried(self.trial)
+        """Whether nothing of it is left to do; an ensemble that was scored with other members is to be scored again."""
+        if self.trial is not None:
+            return self.run.tried(self.trial)
+        return self.run.finished and (not self.members or self.run.is_ensemble_of(self.members))
 
 
 def fold_cells(config: Config) -> list[Cell]:

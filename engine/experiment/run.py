@@ -83,6 +83,8 @@ class Run:
     def share(self, config: Config, other: Run | None, members: Sequence[Run] = ()) -> None:
         """Say whose training this run, which is not finished, is scored from, unless it has begun its own.
 
+        Scores of an ensemble of other members are removed.
+
         Args:
             config: of this run.
             other: None for a training of its own.
@@ -92,6 +94,7 @@ class Run:
             (self.path / SHARED).unlink(missing_ok=True)
         elif not self.has_own_training:
             self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "scores.json").unlink(missing_ok=True)
             relative = [os.path.relpath(run.path, self.path) for run in (other, *members)]
             self.write_json(SHARED, {"run": relative[0]} | ({"members": relative[1:]} if members else {}))
             self.create(config)
@@ -147,6 +150,11 @@ class Run:
     def members(self) -> list[Run]:
         """The runs whose networks are scored: its training, or those of an ensemble."""
         return self._shared("members") if self.shares_training else [self]
+
+    def is_ensemble_of(self, members: Sequence[Run]) -> bool:
+        """Whether the networks that are scored are those of some runs, as far as it says whose they are."""
+        wanted = [Path(os.path.normpath(one.path)) for one in members]
+        return not self.shares_training or [one.path for one in self.members] == wanted
 
     def _shared(self, key: str) -> list[Run]:
         found = self.read_json(SHARED)

@@ -177,10 +177,11 @@ def _validation_pixels(model: Any, experiment: Experiment, fabric: Fabric, displ
     return _Pixels(*(torch.cat(each) for each in zip(*ranks.all_gather(merged), strict=True)))
 
 
-def _key(checkpoint: str, config: Config) -> dict[str, Any]:
-    """All that decides what is fitted, beside the training."""
+def _key(run: Run, checkpoint: str, config: Config) -> dict[str, Any]:
+    """All that decides what is fitted, beside the training; of an ensemble also its networks."""
     scores = config.scores.model_dump(mode="json", include={"adjust", "grid", "window", "overlap", "flip"})
-    return {"checkpoint": checkpoint, **scores}
+    networks = {"networks": [one.fingerprint() for one in run.members]} if config.scores.ensemble else {}
+    return {"checkpoint": checkpoint, **scores, **networks}
 
 
 def _entries(run: Run) -> list[dict[str, Any]]:
@@ -189,7 +190,7 @@ def _entries(run: Run) -> list[dict[str, Any]]:
 
 def _known(run: Run, checkpoint: str, config: Config) -> Adjustment | None:
     """What has been fitted before, once the checkpoints are those that stay."""
-    wanted, entries = _key(checkpoint, config), _entries(run) if run.trained else []
+    wanted, entries = _key(run, checkpoint, config), _entries(run) if run.trained else []
     try:
         known = [entry["adjustment"] for entry in entries if entry["of"] == wanted]
         return Adjustment.from_json(known[0], "adjustment") if known else None
@@ -200,6 +201,6 @@ def _known(run: Run, checkpoint: str, config: Config) -> Adjustment | None:
 
 
 def _keep(run: Run, checkpoint: str, config: Config, found: Adjustment) -> None:
-    wanted = _key(checkpoint, config)
+    wanted = _key(run, checkpoint, config)
     others = [entry for entry in _entries(run) if entry.get("of") != wanted]
     run.write_json(FILE, [*others, {"of": wanted, "adjustment": asdict(found)}])

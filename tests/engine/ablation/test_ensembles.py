@@ -74,6 +74,23 @@ def test_ensembles_of_nothing_are_refused(yaml, override, line):
         Ablation.load(yaml, [override])
 
 
+def test_an_ensemble_is_scored_again_where_its_members_change(yaml, tmp_path):
+    def cell(seeds):
+        ablation = Ablation.load(yaml, [f"output={tmp_path}", f"ablation.seeds={seeds}"])
+        return next(one for one in ablation.cells if one.arm == "together")
+
+    first = cell([0, 1])
+    first.run.share(first.config, first.training_of, first.members)
+    (first.run.path / "scores.json").write_text("{}")
+    assert first.finished
+    more = cell([0, 1, 2])
+    assert more.run.path == first.run.path
+    assert not more.finished
+    more.run.share(more.config, more.training_of, more.members)
+    assert not more.run.finished
+    assert [run.path.parts[-2] for run in more.run.members] == ["seed-0", "seed-1", "seed-2"]
+
+
 @pytest.fixture(scope="module")
 def trained(yaml, module_program):
     """All cells, one after the other in this process."""
