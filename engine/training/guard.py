@@ -29,7 +29,7 @@ class Guard:
     Attributes:
         flags: `(2,)` bool of the last step, on the device: the loss is not finite, a gradient is not.
         bad: whether the last step was skipped, a bool on the device.
-        norm: of the gradient of the last step, on its device.
+        norm: of the gradient of the last step before it was clipped, on its device.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, on_device: bool | None = None) -> None:
@@ -50,13 +50,14 @@ class Guard:
         for before, buffers in zip(self.before, self.buffers, strict=True):
             before.copy_(buffers)
 
-    def update(self, loss: Tensor) -> None:
+    def update(self, loss: Tensor, norm: Tensor | None = None) -> None:
         """Take the optimizer's step, unless the loss or a gradient is not finite.
 
         Args:
             loss: of the whole step, detached; the gradients are those of the parameters.
+            norm: of the gradient before it was clipped; None where it was not.
         """
-        self.norm = gradient_norm(self.parameters)
+        self.norm = gradient_norm(self.parameters) if norm is None else norm
         self.flags = ~torch.isfinite(torch.stack([loss.float(), self.norm.to(loss.device).float()]))
         self.bad = self.flags.any()
         if self.on_device:

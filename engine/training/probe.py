@@ -26,7 +26,7 @@ class Probe(NamedTuple):
     """What a few steps tell of a training.
 
     Attributes:
-        gradient_norm: of the first step, over all weights.
+        gradient_norm: of the first step, over all weights, before clipping.
         seconds: that the whole training is about to take, its scoring included.
     """
 

@@ -96,11 +96,12 @@ class Stepper:
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()
         ranks.all_reduce(total)
+        norm = None
         if self.config.clip_norm is not None:
-            self.fabric.clip_gradients(
+            norm = self.fabric.clip_gradients(
                 self.forward, self.optimizer, max_norm=self.config.clip_norm, error_if_nonfinite=False
             )
-        self.guard.update(total)
+        self.guard.update(total, norm)
         self.optimizer.zero_grad()
         return [total, self.guard.flags, self.guard.bad, self.guard.norm]
 

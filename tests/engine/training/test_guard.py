@@ -112,6 +112,20 @@ def test_buffers_of_all_types_come_back_and_stay_those_of_the_network(on_device)
     assert float(statistics.sum()) == pytest.approx(9)  # means of 0 + 1, variances of 1 + 1
 
 
+def test_the_norm_is_of_the_gradient_before_it_is_clipped(camvid_yaml):
+    """Else the first gradient norms of all arms of an ablation would be train.clip_norm."""
+    norms = []
+    for clip in ("null", "1e-6"):
+        made = trainer(
+            camvid_yaml, "model={name: unet2015, width: 4, depth: 1}", f"name=clip-{clip}", f"train.clip_norm={clip}"
+        )
+        made.step(next(made.groups(0)))
+        norms.append(float(made.stepper.guard.norm))
+        made.close()
+    assert norms[0] == pytest.approx(norms[1])
+    assert norms[1] > 1e-3
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
 def test_the_fused_optimizer_computes_the_same(optimizer):
     found = []
