@@ -30,10 +30,11 @@ from .labels import (
     class_index,
     looks_like_background,
 )
-from .listing import Exclude, Listing
+from .listing import Exclude, Labelled, Listing
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .notes import Note, noted
+from .partial_labels import labelled_classes, read_labelled, refuse_unlabelled
 from .phantom import Phantom
 from .pictures import Pictures
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
@@ -137,6 +138,7 @@ __all__ = [
     "Imbalance",
     "Kind",
     "LabelMap",
+    "Labelled",
     "Labels",
     "LeakageWarning",
     "Listing",
@@ -183,14 +185,17 @@ __all__ = [
     "is_still",
     "is_volume",
     "kept_slices",
+    "labelled_classes",
     "list_cases",
     "looks_like_background",
     "noted",
     "place_doubt",
     "prepare",
+    "read_labelled",
     "read_mask_volume",
     "read_volume",
     "refuse_mixed_sizes",
+    "refuse_unlabelled",
     "resident_bytes",
     "training_loader",
     "unpacked",

@@ -62,6 +62,8 @@ class Case:
         drawn: the files of the mask where there are several, or one for each class; otherwise empty.
         valid: the file that is not 0 where pixels count, if there is one.
         label: the index of its class, where a picture has one label in place of a mask; `mask` is then `image`.
+        labelled: the names of the classes that it was labelled for, where those are not all: others are part of what
+            its mask leaves as background.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Case:
     drawn: tuple[Drawn, ...] = ()
     valid: Path | None = None
     label: int | None = None
+    labelled: frozenset[str] | None = None
 
     @property
     def masks(self) -> tuple[Drawn, ...]:

@@ -19,7 +19,8 @@ from .files import refuse_unprintable
 from .imbalance import Imbalance
 from .labels import class_index
 from .leakage import Known, Leak, leaks, refuse
-from .listing import Exclude, Listing
+from .listing import Exclude, Labelled, Listing
+from .partial_labels import refuse_unlabelled
 from .patients import note_beginnings, note_shared, patients_of
 from .remarks import note_remarks
 from .split_file import Recorded
@@ -70,8 +71,8 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
 
     Raises:
         DataError: see the adapter; two cases of one name, an id that `group` does not match; masks that
-            `predict` has written; an entry of `exclude` that fits no case. Where the listing keeps problems, only one
-            for which nothing can be listed.
+            `predict` has written; an entry of `exclude` or `labelled` that fits no case. Where the listing keeps
+            problems, only one for which nothing can be listed.
     """
     listing = listing or Listing()
     cases: dict[str, Case] = {}
@@ -88,6 +89,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
                 raise DataError(
                     f"{case.image}: {twin.image} has the same name, and cases are known by it; rename one of them"
                 )
+            case = replace(case, labelled=listing.labelled_for(case.id))
             cases[case.id] = case if group is None else replace(case, group=_group(case, group))
         except DataError as error:
             listing.refuse(error)
@@ -148,6 +150,7 @@ def prepare(
     exclude: Exclude | None = None,
     track: Track = lambda cases, _: cases,
     imbalance: Imbalance | None = None,
+    labelled: Labelled | None = None,
 ) -> Data:
     """List, decode, divide and check the cases for training.
 
@@ -160,13 +163,18 @@ def prepare(
         exclude: the cases that are left out.
         track: shows progress: is given the decoded cases as they come and their number, and gives them on.
         imbalance: cuts the training part, of a split that is not recorded; None to leave it as it is.
+        labelled: the cases that were labelled for some classes alone.
 
     Raises:
-        DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases.
+        DataError: see the adapter, the cache and the splitter; two cases of one name; a leak; a part without cases; a
+            mask that holds a class which its case was not labelled for.
     """
     recorded = splitter if isinstance(splitter, Recorded) else None
-    cases = list_cases(cache.adapter, group, Listing(None if recorded is None else recorded.ids, exclude))
+    listing = Listing(None if recorded is None else recorded.ids, exclude, labelled=labelled)
+    cases = list_cases(cache.adapter, group, listing)
     decoded = list(track(cache.decode(cases), len(cases)))
+    for cached in decoded:
+        refuse_unlabelled(cached.case, cached.pixels, cache.adapter.classes)
     note_remarks(decoded)
     patients = {} if recorded is not None or group == "case" else patients_of(cache.adapter, cases)
     cut = imbalance if recorded is None else None

@@ -11,7 +11,7 @@ from .division import Fold, Split, check_amount, one_fold, with_drawn_validation
 from .errors import DataError
 from .files import read_json, same_name
 from .formats import without_suffix
-from .listing import Exclude, excluding
+from .listing import Exclude, fitting
 
 
 class FromFile:
@@ -81,7 +81,7 @@ class FromFile:
 
     def _leaves_out(self, name: str) -> bool:
         stem = without_suffix(name.replace("\\", "/"))[0]
-        return any(excluding(one, self.exclude) is not None for one in (name, stem))
+        return any(fitting(one, self.exclude) is not None for one in (name, stem))
 
     def _entry(self) -> Any:
         """The content for the fold."""

@@ -50,28 +50,12 @@ def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
             picture that stands there twice.
     """
     path = _below(root, name, "data.table")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file (data.table)") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a table in UTF-8 ({error}); save it as CSV in UTF-8") from error
-    head = text.split("\n", 1)[0]
-    try:
-        rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=head.count), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path}: not a CSV file ({error})") from error
-    names = [cell.strip() for cell in rows[0]] if rows else []
+    names, rows = read_rows(path, "data.table")
     places = _places(path, names, columns)
     lines: list[Line] = []
     seen: dict[Path, str] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        at = f"{path}:{number}"
-        if len(row) != len(names):
-            raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as in the first line")
-        cells = {key: row[place].strip() for key, place in places.items()}
+    for at, row in rows:
+        cells = {key: row[place] for key, place in places.items()}
         if empty := [key for key, cell in cells.items() if not cell and key != "group"]:
             raise DataError(f"{at}: no {empty[0]} (column {names[places[empty[0]]]!r}); fill it in, or remove the line")
         if cells.get("part", PARTS[0]) not in PARTS:
@@ -82,6 +66,39 @@ def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
         part = cast("Part | None", cells.get("part"))
         lines.append(Line(at, picture, cells["label"], part, cells.get("group") or None))
     return lines
+
+
+def read_rows(path: Path, key: str) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The names of the columns of a CSV file, and its rows, each with file and number of the line, but for empty ones.
+
+    Args:
+        path: a file of UTF-8, with commas, semicolons or tabs between its columns.
+        key: of the YAML, that names the file.
+
+    Raises:
+        DataError: a file that is missing or no table, a row of another length than the first.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file ({key})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a table in UTF-8 ({error}); save it as CSV in UTF-8") from error
+    head = text.split("\n", 1)[0]
+    try:
+        rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=head.count), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from error
+    names = [cell.strip() for cell in rows[0]] if rows else []
+    found = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        at = f"{path}:{number}"
+        if len(row) != len(names):
+            raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as in the first line")
+        found.append((at, [cell.strip() for cell in row]))
+    return names, found
 
 
 def _places(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, int]:

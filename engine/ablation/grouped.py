@@ -26,6 +26,7 @@ class GroupScores:
         group: `(N,)` of each case.
         counts: `(N, C, 3)` true positives, false positives, false negatives; 0 where a document has no row. NaN where
             only scores are known: whether a reference or a prediction holds a class is then known by its score alone.
+        scored: `(N, C)` whether a document has a row; there is none of a class that a case was not labelled for.
         measured: by score `(N, C)` DSC and IoU, and distances in mm and volumes in ml; NaN where undefined.
         counted: the indices of the classes that count in means.
         classes: by name, their indices.
@@ -35,6 +36,7 @@ class GroupScores:
     folds: list[set[int | None]]
     group: NDArray[np.int64]
     counts: Floats
+    scored: NDArray[np.bool_]
     measured: dict[str, Floats]
     counted: list[int]
     classes: dict[str, int]
@@ -57,13 +59,15 @@ class GroupScores:
         given = np.array([(row.tp, row.fp, row.fn) for _, row in every], dtype=np.float64)  # None is NaN
         counts = np.full((len(cases), len(classes), 3), np.nan if np.isnan(given).any() else 0.0)
         counts[case, label] = given
+        scored = np.zeros(counts.shape[:2], dtype=np.bool_)
+        scored[case, label] = True
         measured = {}
         for key in MEASURED:
             values = np.array([row.scores.get(key) for _, row in every], dtype=np.float64)  # None is NaN
             measured[key] = np.full(counts.shape[:2], np.nan)
             measured[key][case, label] = values
         group = np.array([groups[name] for name, _, _ in cases], dtype=np.int64)
-        return cls(names, folds, group, counts, measured, [classes[name] for name in header.counted], classes)
+        return cls(names, folds, group, counts, scored, measured, [classes[name] for name in header.counted], classes)
 
     @cached_property
     def has_counts(self) -> bool:
@@ -124,16 +128,19 @@ class GroupScores:
     def invented(self, name: str) -> Floats:
         """`(G,)` 1 where a case is predicted to hold the class, NaN where the reference of one holds it."""
         index = self.classes[name]
-        known = (self._any(self.held[:, index]) == 0) & self.has_counts
-        return self._any(self.predicted[:, index], known)
+        return self._any(self.predicted[:, index], self._absent(index))
 
     def invented_ml(self, name: str) -> Floats:
         """`(G,)` the predicted volume of the class where no reference of a group holds it; NaN elsewhere."""
         index = self.classes[name]
-        held = self._any(self.held[:, index]) > 0
         of_cases = np.where(self.predicted[:, index], self.measured["volume_ml"][:, index], 0)
         volume = np.bincount(self.group, of_cases, len(self.names))
-        return np.where(held | (not self.has_counts), np.nan, volume)
+        return np.where(self._absent(index), volume, np.nan)
+
+    def _absent(self, index: int) -> NDArray[np.bool_]:
+        """`(G,)` whether references are known to hold nothing of a class."""
+        scored, held = self._any(self.scored[:, index]) > 0, self._any(self.held[:, index]) > 0
+        return scored & ~held & self.has_counts
 
     def folds_of(self, groups: Sequence[str]) -> NDArray[np.int64] | None:
         """`(G,)` a number for the fold that held out each of some groups; None where one is held out in several."""

@@ -46,8 +46,10 @@ def build_adapter(data: DataSection) -> datasets.Adapter:
 
 
 def with_resolved_data(config: Config) -> Config:
-    """The configuration with what a file of the data set, such as `dataset.json`, says of its classes and channels."""
+    """The configuration with what files say: `dataset.json` of classes and channels, a table of `data.labelled`."""
     resolved = build_adapter(config.data).resolved()
+    if isinstance(config.data.labelled, str):
+        resolved = {**resolved, "labelled": labelled(config.data)}
     return config.model_copy(update={"data": config.data.model_copy(update=resolved)}) if resolved else config
 
 
@@ -80,6 +82,11 @@ def build_cache(data: DataSection, output: str, adapter: datasets.Adapter) -> da
 def exclude(data: DataSection) -> datasets.Exclude:
     """The cases that are left out, each with its reason."""
     return {one.case: one.reason for one in data.exclude}
+
+
+def labelled(data: DataSection) -> datasets.Labelled:
+    """The classes that some cases were labelled for; a `DataError` where a table cannot say."""
+    return datasets.read_labelled(Path(data.labelled)) if isinstance(data.labelled, str) else data.labelled
 
 
 def build_splitter(data: DataSection, fold: int | None = None) -> datasets.Splitter:

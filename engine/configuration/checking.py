@@ -186,7 +186,7 @@ class _Attempts:
 def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     """Build what the valid sections name, but for network and transforms: each constructor checks its own ranges."""
     attempt = _Attempts(root)
-    adapter = None
+    adapter = partial_labels = None
     if data := valid.get("data"):
         adapter = attempt(["data"], lambda: _adapter(data))
         attempt(["data", "split"], lambda: build.build_splitter(data))
@@ -196,6 +196,7 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
             attempt(["data", "sampler"], partial(_check_sampler, data, adapter))
             attempt(["data"], partial(_check_volumes, data, adapter))
             attempt(["data"], partial(_check_imbalance, data, adapter))
+            partial_labels = attempt(["data", "labelled"], partial(_check_labelled, data, adapter))
     if optim := valid.get("optim"):
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
@@ -207,6 +208,8 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some, 1))
         if adapter is not None and adapter.kind == "label" and loss is not None:
             attempt(["loss", index], partial(_check_label_loss, section, loss))
+        if partial_labels and adapter is not None and loss is not None:
+            attempt(["loss", index], partial(_check_partial, loss, len(adapter.classes)))
         if train and train.upsampled_loss and loss is not None:
             attempt(["train"], partial(_check_upsampled, section.name, loss))
         first = None if loss is None else getattr(loss, "from_epoch", None)
@@ -230,6 +233,9 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
             attempt(["scores", "primary"], lambda: _check_primary(scores, adapter))
+            if partial_labels and scores.adjust:
+                message = "adjust: is fitted on masks of all classes, which by data.labelled some are not; leave it out"
+                attempt.problems.append(_place(root, ["scores"], message))
             if adapter.kind == "label":
                 attempt(["scores"], lambda: _check_label_scores(scores))
         attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
@@ -422,6 +428,30 @@ def _check_imbalance(data: DataSection, adapter: datasets.Adapter) -> None:
             f"imbalance: factor {data.imbalance.factor:g} leaves the rarest class nothing of largest: "
             f"{data.imbalance.largest}; raise largest, or lower the factor"
         )
+
+
+def _check_labelled(data: DataSection, adapter: datasets.Adapter) -> bool:
+    """Whether cases were labelled for some classes alone: others are part of the first, the background."""
+    labelled = build.labelled(data)
+    if labelled and adapter.kind == "label":
+        raise ValueError("is for masks, but a picture here has one label; leave it out")
+    if labelled and datasets.background_index(adapter.classes) != 0:
+        raise ValueError(
+            "needs a class named background, the first of data.labels: what a case was not labelled for is part of it"
+        )
+    for case, names in labelled.items():
+        if not names:
+            raise ValueError(f"{case}: names no class; leave such cases out with data.exclude")
+        for name in names:
+            if name not in adapter.classes:
+                raise ValueError(f"{case}: {unknown('class', name, adapter.classes)}")
+    return bool(labelled)
+
+
+def _check_partial(loss: build.Loss, classes: int) -> None:
+    """The loss must take partial labels; it says itself where it does not."""
+    known = torch.ones(2, classes, dtype=torch.bool)
+    loss(torch.zeros(2, classes, 2, 2), torch.zeros(2, 2, 2, dtype=torch.long), labelled=known)
 
 
 def _check_label_loss(section: LossSection, loss: build.Loss) -> None:

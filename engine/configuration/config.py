@@ -114,6 +114,9 @@ class DataSection(Strict):
     """A pattern on the case id that names its group, `case` to make every case its own, null for the data set's."""
     exclude: list[ExcludeSection] = Field(default=[])
     """Cases that are left out: a list of ids, of patterns with `*`, or of `{case: pattern, reason: text}`."""
+    labelled: str | dict[str, list[str]] = Field(default={})
+    """Cases that were labelled for some classes alone: by id, or by a pattern with `*`, the names of these classes; or
+    a CSV file with the columns `case` and `classes`, these with `;` between them. Other cases were labelled for all."""
     imbalance: ImbalanceSection | None = None
     """Pictures with one label: cut the training part to a long tail or a step; null to leave it as it is."""
     sampler: SamplerSection | None = None

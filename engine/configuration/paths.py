@@ -14,6 +14,7 @@ PATHS = (
     ("output",),
     ("data", "root"),
     ("data", "cache"),
+    ("data", "labelled"),
     ("data", "split", "path"),
     ("model", "pretrained"),
     ("model", "init_from"),

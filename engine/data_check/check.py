@@ -92,7 +92,7 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
     cache = build.build_cache(config.data, config.output, adapter)
     found = DataCheck(adapter.classes, adapter.kind)
     with datasets.noted() as notes:
-        listing = datasets.Listing(exclude=build.exclude(config.data), keeps_problems=True)
+        listing = datasets.Listing(None, build.exclude(config.data), True, build.labelled(config.data))
         cases = datasets.list_cases(adapter, config.data.group, listing)
         found.problems += map(str, listing.problems)
         for case in track(cases, len(cases)):
@@ -132,6 +132,10 @@ def _check_case(
     except datasets.DataError as error:
         found.problems.append(str(error))
         return
+    try:
+        datasets.refuse_unlabelled(case, facts.pixels, found.classes)
+    except datasets.DataError as error:
+        found.problems.append(str(error))
     if not sum(facts.pixels):
         found.problems.append(f"{case.mask}: every pixel is ignored, so there is nothing to learn or score")
     if facts.is_outdated:

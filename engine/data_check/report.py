@@ -41,6 +41,7 @@ def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
         yield Section("Worth knowing", _first(found.notes))
     yield _overview(found)
     yield from _series(found)
+    yield from _labelled(found)
     yield _classes(found)
     for name, split in found.splits.items():
         yield _split(found, name, split)
@@ -105,6 +106,21 @@ def _series(found: DataCheck) -> Iterator[Section]:
     ]
     if rows:
         yield Section("Series chosen by data.series", columns=["case", "chosen", "fits too"], rows=rows)
+
+
+def _labelled(found: DataCheck) -> Iterator[Section]:
+    """Which classes how many cases were labelled for, where not all were for all."""
+    kinds: dict[str, list[str]] = {}
+    for facts in found.facts:
+        known = datasets.labelled_classes(facts.case, found.classes)
+        of = (
+            "all" if known.all() else ", ".join(name for name, there in zip(found.classes, known, strict=True) if there)
+        )
+        kinds.setdefault(of, []).append(facts.case.id)
+    if len(kinds) > 1 or "all" not in kinds:
+        rows = [[of, f"{len(cases):,}", ", ".join(cases[:3])] for of, cases in kinds.items()]
+        note = "What a case was not labelled for is part of its background, in the losses and in the scores."
+        yield Section("Labelled classes (data.labelled)", [note], ["classes", "cases", "such as"], rows)
 
 
 def _millimetres(found: DataCheck) -> Iterator[str]:

@@ -60,7 +60,8 @@ class Experiment:
         official = config.data.split.kind == "official"
         exclude = build.exclude(config.data)
         imbalance = build.build_imbalance(config.data, adapter)
-        data = datasets.prepare(cache, splitter, config.data.group, official, exclude, track, imbalance)
+        labelled = build.labelled(config.data)
+        data = datasets.prepare(cache, splitter, config.data.group, official, exclude, track, imbalance, labelled)
         return cls(config, adapter, data)
 
     def training_samples(self) -> datasets.Samples:

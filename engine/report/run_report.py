@@ -174,7 +174,7 @@ def _of_classes(document: ScoresDocument, classes: Sequence[str]) -> list[list[s
     means = document.case_means()
     scores = {(row.case, row.fold, row.label): row.scores["DSC"] for row in document.rows}
     order = sorted(means, key=lambda key: _worst_first(means[key]))
-    rows = [[key[0], percent(means[key]), *(percent(scores[*key, name]) for name in classes)] for key in order]
+    rows = [[key[0], percent(means[key]), *(percent(scores.get((*key, name))) for name in classes)] for key in order]
     return [["case", "mDSC", *(f"DSC {name}" for name in classes)], *rows]
 
 

@@ -86,7 +86,14 @@ class PartCounts:
             for index in range(slices)
         ]
         images = self.counts.image_rows(self.classes, units) if document.header.kind == "volume" else []
-        return Scores(document, images)
+        known = {
+            (case.id, name)
+            for case in self.cases
+            for name, there in zip(self.classes, datasets.labelled_classes(case, self.classes), strict=True)
+            if there
+        }
+        rows, images = ([row for row in of if (row.case, row.label) in known] for of in (document.rows, images))
+        return Scores(replace(document, rows=rows), images)
 
 
 class Prediction(NamedTuple):
@@ -94,7 +101,8 @@ class Prediction(NamedTuple):
 
     Attributes:
         case: the case's number.
-        labels: `(slices, H, W)` int64, on the device; a still has one slice.
+        labels: `(slices, H, W)` int64, on the device; a still has one slice. Classes that the case was not labelled for
+            are background.
         reference: `(slices, H, W)` int64, on the device; 255 where ignored.
     """
 
@@ -123,14 +131,17 @@ def predict(
         experiment: its configuration gives grid, batch size and workers.
         fabric: the device and the precision.
         cases: the numbers of the cases wanted, ascending, None for all.
-        calibration: is shown the logits that are compared, and their reference.
+        calibration: is shown the logits that are compared, and their reference, of cases labelled for all classes.
         loaders: see `score`.
     """
     background = datasets.background_index(experiment.adapter.classes)
     for number, logits, reference in case_logits(model, samples, experiment, fabric, cases, loaders):
-        shown = logits if calibration is None else _shown(logits, reference, calibration)
-        labels = labels_of(shown, experiment.config.scores, background)
-        yield Prediction(number, fabric.to_device(labels), reference)
+        known = datasets.labelled_classes(samples.cases[number].case, experiment.adapter.classes)
+        shown = logits if calibration is None or not known.all() else _shown(logits, reference, calibration)
+        labels = fabric.to_device(labels_of(shown, experiment.config.scores, background))
+        if not known.all():
+            labels = torch.where(torch.from_numpy(known).to(labels.device)[labels], labels, 0)
+        yield Prediction(number, labels, reference)
 
 
 @torch.no_grad()
@@ -268,7 +279,8 @@ def score(
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
-            volumes.add(found.labels.cpu().numpy(), found.reference.cpu().numpy(), spacing, voxel_ml)
+            masks = found.labels.cpu().numpy(), found.reference.cpu().numpy()
+            volumes.add(*masks, spacing, voxel_ml, cached.case.labelled)
     if waiting:
         _count(waiting, starts, scores)
     scores, calibration = merged(scores, calibration)

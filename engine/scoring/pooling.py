@@ -28,8 +28,8 @@ def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]])
     if header.kind == "label":
         return _of_pictures(documents)
     rows = [replace(row, fold=fold) for fold, document in enumerate(documents) for row in document.rows]
-    of_cases = _counts(rows, len(header.classes))
-    of_images = _counts([row for of_fold in images for row in of_fold], len(header.classes))
+    of_cases = _counts(rows, header.classes)
+    of_images = _counts([replace(row, fold=fold) for fold, some in enumerate(images) for row in some], header.classes)
     units: dict[AggregationName, torch.Tensor] = {"dataset": of_cases.sum(1, keepdim=True), "case": of_cases}
     units["image"] = of_images if of_images.shape[1] else of_cases
     aggregations: dict[AggregationName, Aggregation] = {}
@@ -89,7 +89,12 @@ def read_images(path: Path) -> list[Row]:
         ]
 
 
-def _counts(rows: Sequence[Row], classes: int) -> torch.Tensor:
-    """`(3, U, C)` of rows that come class by class."""
-    counts = torch.tensor([(row.tp, row.fp, row.fn) for row in rows], dtype=torch.int64)
-    return counts.reshape(-1, classes, 3).permute(2, 0, 1)
+def _counts(rows: Sequence[Row], classes: Sequence[str]) -> torch.Tensor:
+    """`(3, U, C)` of rows; 0 where a unit has none of a class, which it was not labelled for."""
+    units: dict[tuple[Any, ...], int] = {}
+    places = {name: index for index, name in enumerate(classes)}
+    of = [(units.setdefault((row.case, row.fold, row.slice), len(units)), places[row.label]) for row in rows]
+    counts = torch.zeros(len(units), len(classes), 3, dtype=torch.int64)
+    if rows:
+        counts[tuple(torch.tensor(of).T)] = torch.tensor([(row.tp, row.fp, row.fn) for row in rows])
+    return counts.permute(2, 0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,14 @@ class VolumeScores:
         self.classes, self.background, self.tolerance = classes, background, tolerance
         self.rows: list[Measured] = []
 
-    def add(self, labels: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float], voxel_ml: float) -> None:
+    def add(
+        self,
+        labels: NDArray[Any],
+        reference: NDArray[Any],
+        spacing: Sequence[float],
+        voxel_ml: float,
+        labelled: Collection[str] | None = None,
+    ) -> None:
         """Score one volume; its cases come in the order of the document, one row a class.
 
         Args:
@@ -38,10 +45,11 @@ class VolumeScores:
             spacing: millimetres between slices, rows and columns; distances are measured as if they were at right
                 angles, so those of a sheared grid (a tilted gantry) are approximate.
             voxel_ml: millilitres of a voxel.
+            labelled: the classes that are scored; None for all.
         """
         counts = reference != datasets.IGNORE
-        for index in range(len(self.classes)):
-            if index == self.background:
+        for index, name in enumerate(self.classes):
+            if index == self.background or (labelled is not None and name not in labelled):
                 self.rows.append({})
                 continue
             found, wanted = counts & (labels == index), counts & (reference == index)

@@ -12,7 +12,7 @@ import datasets
 
 WARM_UP = 3
 """Steps that are taken as they are before one is captured: they make what a step makes once."""
-ON_DEVICE = ("image", "factor", "shift", "mask")
+ON_DEVICE = ("image", "factor", "shift", "mask", "case")
 """What a step reads of a batch."""
 
 Work = Callable[[Sequence[datasets.PackedSample]], list[Tensor]]

@@ -15,6 +15,7 @@ from segloss.pixelwise import PixelwiseLoss
 from segloss.tensors import full
 
 from ..configuration.build import Loss
+from .targets import Given
 
 
 class ClassSums(NamedTuple):
@@ -31,20 +32,21 @@ class ClassSums(NamedTuple):
     gradient: Tensor
 
 
-def class_sums(logits: Tensor, target: Tensor, loss: Loss, denominator: Tensor) -> ClassSums:
+def class_sums(logits: Tensor, target: Tensor, given: Given, loss: Loss, denominator: Tensor) -> ClassSums:
     """The sums of one batch.
 
     Args:
         logits: `(N, C, H, W)`, where the loss sees them: after an adaptive class-weight layer and the resize.
         target: `(N, H, W)` labels.
+        given: what the loss is called with, of the same.
         loss: a mean; where it draws random numbers, from torch's default generator.
         denominator: of the loss; see `SegmentationLoss.denominator`.
     """
     classes = logits.shape[1]
     logits = full(logits.detach()).requires_grad_()
-    (slope,) = torch.autograd.grad(loss(logits, target, denominator=denominator), logits)
+    (slope,) = torch.autograd.grad(loss(logits, **given, denominator=denominator), logits)
     with torch.no_grad():
-        each = pixel_losses(loss, logits, target, denominator)
+        each = pixel_losses(loss, logits, given, denominator)
     return ClassSums(
         _by_class(torch.ones_like(target), target, classes),
         None if each is None else _by_class(each, target, classes),
@@ -52,22 +54,22 @@ def class_sums(logits: Tensor, target: Tensor, loss: Loss, denominator: Tensor) 
     )
 
 
-def pixel_losses(loss: Loss, logits: Tensor, target: Tensor, denominator: Tensor) -> Tensor | None:
+def pixel_losses(loss: Loss, logits: Tensor, given: Given, denominator: Tensor) -> Tensor | None:
     """What each pixel adds to the loss, `(N, *spatial)`, 0 where ignored; None of a loss that is no sum over pixels.
 
     A weighted sum is one over pixels where all of its parts are.
     """
     if isinstance(loss, segloss.WeightedSum):
-        total: Tensor | None = torch.zeros(target.shape, device=target.device)
+        total: Tensor | None = torch.zeros((), device=logits.device)
         for part, weight, share in zip(loss.losses, loss.weights, denominator, strict=True):
-            each = pixel_losses(cast(Loss, part), logits, target, share)
+            each = pixel_losses(cast(Loss, part), logits, given, share)
             total = None if total is None or each is None else total + weight * each
         return total
     if not isinstance(loss, PixelwiseLoss):
         return None
     by_pixel = copy.copy(loss)
     by_pixel.reduction = "none"
-    found: Tensor = by_pixel(logits, target) / denominator
+    found: Tensor = by_pixel(logits, **given) / denominator
     return found
 
 

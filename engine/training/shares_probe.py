@@ -16,6 +16,7 @@ import datasets
 
 from ..configuration.build import Loss
 from .shares import class_sums, shares
+from .targets import Targets
 
 PROBED = 8
 """Samples: enough to hold rare classes, few enough to cost little."""
@@ -32,13 +33,20 @@ class SharesProbe:
         samples: of the training part.
         batch_size: the most that go through the network at once.
         fabric: the device and the precision.
+        targets: what the loss is called with, from the labels of a batch.
         window: the height and width of what is looked at: the centre of larger images; None for all of them.
     """
 
     def __init__(
-        self, samples: datasets.Samples, batch_size: int, fabric: Fabric, window: tuple[int, int] | None = None
+        self,
+        samples: datasets.Samples,
+        batch_size: int,
+        fabric: Fabric,
+        targets: Targets,
+        window: tuple[int, int] | None = None,
     ) -> None:
         self.samples, self.batch_size, self.fabric, self.window = samples, batch_size, fabric, window
+        self.targets = targets
         self.indices = representative(samples.counts()[0], PROBED)
 
     def shares(self, model: Any, loss: Loss) -> dict[str, list[float] | None]:
@@ -51,28 +59,29 @@ class SharesProbe:
             loss: in its current state.
         """
         was_training, device = model.training, self.fabric.device
-        batches = list(self._batches())
-        denominator = torch.stack([loss.denominator(masks) for _, masks in batches]).sum(0)
+        batches = [(images, masks, self.targets(masks, cases)) for images, masks, cases in self._batches()]
+        denominator = torch.stack([loss.denominator(**given) for _, _, given in batches]).sum(0)
         found = []
         generators = [device] if device.type == "cuda" else []
         model.eval()
         with torch.random.fork_rng(generators):
-            for images, masks in batches:
+            for images, masks, given in batches:
                 with torch.no_grad():
                     logits = model(images)
-                found.append(class_sums(logits, masks, loss, denominator))
+                found.append(class_sums(logits, masks, given, loss, denominator))
         model.train(was_training)
         return shares(found)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images and masks of one size, on the device."""
-        probed = [datasets.centre(self.samples[index], self.window) for index in self.indices]
-        for shape, equal in groupby(probed, key=lambda pair: pair[0].shape[1:]):
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Images and masks of one size, on the device, and the numbers of their cases."""
+        samples = [self.samples[index] for index in self.indices]
+        probed = [(*datasets.centre(one, self.window), torch.tensor(one["case"])) for one in samples]
+        for shape, equal in groupby(probed, key=lambda one: one[0].shape[1:]):
             run, most = list(equal), max(1, min(self.batch_size, PIXELS // shape.numel()))
             for start in range(0, len(run), most):
-                images, masks = map(torch.stack, zip(*run[start : start + most], strict=True))
+                images, masks, cases = map(torch.stack, zip(*run[start : start + most], strict=True))
                 channels_last = self.fabric.to_device(images).contiguous(memory_format=torch.channels_last)
-                yield channels_last, self.fabric.to_device(masks)
+                yield channels_last, self.fabric.to_device(masks), cases
 
 
 def representative(pixels: NDArray[np.int64], most: int) -> list[int]:

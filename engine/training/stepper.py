@@ -21,6 +21,7 @@ from ..processes import ranks
 from .budget import Budget
 from .graph import StepGraph
 from .guard import Guard
+from .targets import Given, Targets
 
 
 class Stepper:
@@ -32,6 +33,7 @@ class Stepper:
         loss: what it is trained with.
         fabric: device and precision.
         budget: how long the training is, which the schedule follows.
+        targets: what the loss is called with, from the labels of a batch.
 
     Attributes:
         forward: the network as Fabric runs it, compiled where that is asked for.
@@ -41,9 +43,15 @@ class Stepper:
     """
 
     def __init__(
-        self, config: Config, model: SegmentationModel, loss: build.Loss, fabric: Fabric, budget: Budget
+        self,
+        config: Config,
+        model: SegmentationModel,
+        loss: build.Loss,
+        fabric: Fabric,
+        budget: Budget,
+        targets: Targets,
     ) -> None:
-        self.config, self.model, self.loss, self.fabric = config.train, model, loss, fabric
+        self.config, self.model, self.loss, self.fabric, self.targets = config.train, model, loss, fabric, targets
         fabric.to_device(loss)
         optimizer = build.build_optimizer(config.optim, model)
         self.guard = Guard(model, optimizer)
@@ -86,13 +94,14 @@ class Stepper:
         batches = [datasets.unpacked(batch, self.fabric.to_device) for batch in group]
         images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
         masks = [batch["mask"] for batch in batches]
-        denominators = [self.loss.denominator(mask) for mask in masks]
+        given = [self.targets(batch["mask"], torch.as_tensor(batch["case"])) for batch in batches]
+        denominators = [self.loss.denominator(**each) for each in given]
         denominator = ranks.global_denominator(denominators, masks, self.loss.ignore_index)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
-        for left, image, mask in zip(reversed(range(len(group))), images, masks, strict=True):
+        for left, image, each in zip(reversed(range(len(group))), images, given, strict=True):
             with self.fabric.no_backward_sync(self.forward) if left else nullcontext():
-                loss = self.loss_of(image, mask, denominator)
+                loss = self.loss_of(image, each, denominator)
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()
         ranks.all_reduce(total)
@@ -110,16 +119,17 @@ class Stepper:
         self.optimizer.zero_grad()  # what the step that failed has left
         room = [] if self.optimizer.state else [torch.zeros_like(p) for p in self.model.parameters() for _ in "mv"]
         there = datasets.unpacked(batch, lambda tensor: self.fabric.to_device(tensor[:samples]))
-        image, mask = there["image"].contiguous(memory_format=torch.channels_last), there["mask"]
-        self.fabric.backward(self.loss_of(image, mask, self.loss.denominator(mask)))
+        image = there["image"].contiguous(memory_format=torch.channels_last)
+        given = self.targets(there["mask"], torch.as_tensor(there["case"])[:samples])
+        self.fabric.backward(self.loss_of(image, given, self.loss.denominator(**given)))
         self.optimizer.zero_grad()
         del room
 
-    def loss_of(self, image: Tensor, mask: Tensor, denominator: Tensor) -> Tensor:
+    def loss_of(self, image: Tensor, given: Given, denominator: Tensor) -> Tensor:
         """The loss of one micro-batch."""
         if self.config.upsampled_loss:
             loss = segloss.upsampled(self.loss, self.model.padded_size(image))
-            value: Tensor = loss(self.forward(image, resize=False), mask, denominator=denominator)
+            value: Tensor = loss(self.forward(image, resize=False), **given, denominator=denominator)
         else:
-            value = (self.compiled or self.loss)(self.forward(image), mask, denominator=denominator)
+            value = (self.compiled or self.loss)(self.forward(image), **given, denominator=denominator)
         return value

@@ -49,6 +49,7 @@ from .resolve import resolved, training_loader
 from .shares_probe import SharesProbe
 from .speed import SpeedMeter
 from .stepper import Stepper
+from .targets import Targets
 
 NOTE_SECONDS = 0.5
 """How often the bar shows a loss: reading it waits for the device."""
@@ -88,12 +89,13 @@ class Trainer:
         self.average = None if average is None else WeightAverage(average, model)
         self.state, self.steps = State(), -(-len(self.batches) // self.config.accumulate)
         self.budget = budget_of(self.config, self.steps, self.state)
-        self.stepper = Stepper(config, model, loss, fabric, self.budget)
+        targets = Targets(samples.cases, experiment.adapter.classes, fabric.device)
+        self.stepper = Stepper(config, model, loss, fabric, self.budget, targets)
         self.loader = training_loader(config.data, samples, self.batches, fabric.device)
         self.mixing = build.build_mixing(self.config, experiment.adapter, fabric.to_device)
         probed = -(-self.config.batch_size // fabric.world_size)
         self.validation_loaders: Loaders = {}
-        self.probe = SharesProbe(samples, probed, fabric, config.scores.window)
+        self.probe = SharesProbe(samples, probed, fabric, targets, config.scores.window)
         validation = experiment.data.parts["val"]
         self.validates = bool(validation)
         held = [any(pixels) for pixels in zip(*(cached.pixels for cached in validation), strict=True)]

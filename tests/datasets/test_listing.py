@@ -48,6 +48,15 @@ def test_what_leaves_nothing_out_is_a_mistake(root):
     assert ids(root, wanted={"case1"}, exclude={"case2": None})[0] == ["case1"]  # a run that has begun without it
 
 
+def test_labelled_classes_of_no_case_are_a_mistake(root):
+    every, _ = ids(root, labelled={"case1": ["organ"], "case[23]": ["lesion"]})
+    assert len(every) == 12
+    ids(root, labelled={"case1": ["organ"]}, exclude={"case1": None})  # a table may hold what is left out
+    with pytest.raises(DataError, match=r"data\.labelled: 'case20' fits no case; did you mean 'case2'\?"):
+        ids(root, labelled={"case20": ["organ"]})
+    ids(root, wanted={"case1"}, labelled={"case2": ["organ"]})
+
+
 def test_other_adapters_leave_out_too(tmp_path):
     camvid = datasets.CamVid(str(make_camvid(tmp_path)))
     every = [case.id for case in camvid.cases()]

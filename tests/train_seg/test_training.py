@@ -287,7 +287,7 @@ def test_a_loss_that_upsamples_trains_the_same(camvid_yaml):
     found = []
     for each in (plain, slabs):
         torch.manual_seed(0)  # of the dropout
-        loss = each.stepper.loss_of(images, masks, count)
+        loss = each.stepper.loss_of(images, {"target": masks}, count)
         loss.backward()
         found.append((loss.detach(), [p.grad for p in each.stepper.model.parameters()]))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)

@@ -406,3 +406,28 @@ def test_a_saved_configuration_with_renamed_keys_is_read(write):
     paper = {"source": "x", "reading": "image", "values": {"a": {"mDSC": 0.5}}}
     write(json.dumps(record | {"paper": paper}), "ablation.json")
     assert Record.read(old.parent).paper == PaperSection(source="x", aggregation="image", values={"a": {"mDSC": 0.5}})
+
+
+def test_labelled_classes_must_be_classes_and_the_loss_must_take_them(write):
+    path, known = write(BASE), "data.labelled={'0001*': [Sky, Car]}"
+    assert problems(path, "data.labelled={a: [Sky]}")[0].endswith(
+        "data.labelled: needs a class named background, the first of data.labels: what a case was not labelled for is "
+        "part of it"
+    )
+    labels = "data.labels={background: [0, 1], Sky: 2, Car: [3, 4]}"
+    assert load_config(path, [labels, known]).data.labelled == {"0001*": ["Sky", "Car"]}
+    table = write("case,classes\n0001*,Sky; Car\n", "labelled.csv")
+    assert load_config(path, [labels, f"data.labelled={table}"]).data.labelled == {"0001*": ["Sky", "Car"]}
+    for wrong, says in {
+        "data.labelled={a: [Skye]}": "data.labelled.a: unknown class 'Skye'; did you mean 'Sky'?",
+        "data.labelled={a: []}": "data.labelled.a: names no class; leave such cases out with data.exclude",
+        "data.labelled=absent.csv": "data.labelled: absent.csv: no such file",
+        "loss.label_smoothing=0.1": "loss.label_smoothing: must be 0 with partial labels",
+        "loss={name: logit_adjusted}": "LogitAdjustedLoss takes no partial labels (labelled)",
+        "loss={name: boundary}": "BoundaryLoss takes no labelled",
+        "scores.adjust={kind: prior}": "scores.adjust: is fitted on masks of all classes",
+    }.items():
+        overrides = [labels, known, wrong] if "labelled=" not in wrong else [labels, wrong]
+        overrides += ["loss.name=ce"] if "smoothing" in wrong else []
+        (found,) = problems(path, *overrides)
+        assert says in found

@@ -1,15 +1,30 @@
-"""A part is counted the same, whatever is worked on at once."""
+"""A part is counted the same, whatever is worked on at once; what a case was not labelled for is not counted."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from datasets import Division
 from engine.configuration.checking import load_config
 from engine.experiment.device import launch
 from engine.experiment.experiment import Experiment
 from engine.scoring import evaluation, inference
 from engine.scoring.evaluation import score
 
+FOLDER = """\
+name: folder
+data:
+  {name: folder, root: ROOT, labels: {background: 0, organ: 1, lesion: 2}, workers: 0, split: {kind: kfold, folds: 2},
+   labelled: {case0: [organ], "case[1-4]": [lesion]}}
+model: {name: unet2015, width: 4, depth: 1}
+loss: [{name: ce}, {name: dice}]
+optim: {name: adam, lr: 1e-3}
+train: {batch_size: 2, device: cpu}
+"""
 YAML = """\
 name: small
 data: {name: phantom, patients: 3, root: phantom, size: [16, 16], workers: 0, split: {kind: holdout, test: 1, val: 1}}
@@ -39,3 +54,44 @@ def test_scores_are_the_same_whatever_is_worked_on_at_once(tmp_path, camvid_yaml
         found.append(score(model, "test", experiment, fabric, thorough=True).scores())
     assert found[0] == found[1] == found[2]
     assert len({tuple(row) for row in found[0].document.confusion}) > 1
+
+
+class Paint(nn.Module):
+    """Says organ in the upper half of an image, and lesion in the lower one."""
+
+    def forward(self, images):
+        logits = torch.zeros(len(images), 3, *images.shape[2:])
+        rows = images.shape[2] // 2
+        logits[:, 1, :rows], logits[:, 2, rows:] = 9, 9
+        return logits
+
+
+def test_what_a_case_was_not_labelled_for_is_not_counted(tmp_path):
+    """Six stills of 8 rows: the upper half is background, the lower one, but in one case, what was labelled."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for index in range(6):
+        mask = np.zeros((8, 8), np.uint8)
+        mask[4:] = {0: 0, 5: 1}.get(index, 2)
+        Image.fromarray(np.full((8, 8, 3), 20 * index, np.uint8)).save(tmp_path / f"images/case{index}.png")
+        Image.fromarray(mask).save(tmp_path / f"masks/case{index}.png")
+    path = tmp_path / "folder.yaml"
+    path.write_text(FOLDER.replace("ROOT", str(tmp_path)))
+    config = load_config(path, [f"output={tmp_path}/runs"])
+    experiment, fabric = Experiment.prepare(config), launch(config.train)
+    cases = [cached for part in experiment.data.parts.values() for cached in part]
+    whole = Division({**experiment.data.parts, "test": cases}, {}, [], [])
+    every = replace(experiment, data=whole)
+    document = score(fabric.setup(Paint()), "test", every, fabric, thorough=True).scores().document
+    rows = {(row.case, row.label): (row.tp, row.fp, row.fn) for row in document.rows}
+    assert rows["case0", "organ"] == (0, 32, 0)  # the lower half, lesion or not, is background
+    assert ("case0", "lesion") not in rows
+    assert rows["case1", "lesion"] == (32, 0, 0)
+    assert rows["case1", "background"] == (32, 0, 0)  # the organ that is found there may be one
+    assert ("case1", "organ") not in rows
+    assert rows["case5", "lesion"] == (0, 32, 0)
+    assert rows["case5", "organ"] == (0, 32, 32)
+    classes = document.aggregations["dataset"]["classes"]
+    assert classes["lesion"]["DSC"] == pytest.approx(2 * 4 * 32 / (2 * 4 * 32 + 32))
+    assert classes["organ"]["DSC"] == 0
+    assert sum(one["count"] for one in document.calibration["bins"]) == 64  # of case5

@@ -25,7 +25,8 @@ def recorded(work):
 def batch(size, start):
     image = torch.arange(start, start + size, dtype=torch.float32).view(size, 1, 1, 1)
     ones = torch.ones(size, 1)
-    return {"image": image, "factor": ones, "shift": ones, "mask": torch.zeros(size, 1, 1, dtype=torch.uint8)}
+    mask, case = torch.zeros(size, 1, 1, dtype=torch.uint8), torch.arange(size)
+    return {"image": image, "factor": ones, "shift": ones, "mask": mask, "case": case}
 
 
 def test_batches_of_one_shape_are_replayed_and_others_taken_as_they_are():

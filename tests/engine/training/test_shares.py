@@ -17,7 +17,7 @@ from segloss_tests.stills import make_camvid
 
 def of(loss, *batches):
     denominator = sum(loss.denominator(target) for _, target in batches)
-    return shares([class_sums(logits, target, loss, denominator) for logits, target in batches])
+    return shares([class_sums(logits, target, {"target": target}, loss, denominator) for logits, target in batches])
 
 
 def test_cross_entropy_by_hand():
@@ -55,7 +55,7 @@ def test_gradients_are_those_of_finite_differences(name):
 def test_the_parts_of_the_loss_add_up_to_it(name):
     logits, target = sample()
     loss = build(name)
-    each = seeded(pixel_losses, loss, logits, target, loss.denominator(target))
+    each = seeded(pixel_losses, loss, logits, {"target": target}, loss.denominator(target))
     assert float(each.sum()) == pytest.approx(float(seeded(loss, logits, target)), rel=1e-5)
     assert loss.reduction == "mean"
 
@@ -63,7 +63,7 @@ def test_the_parts_of_the_loss_add_up_to_it(name):
 def test_weighted_sums_and_losses_of_regions():
     logits, target = sample()
     both = build_loss([{"name": "ce", "weight": 2}, {"name": "focal"}])
-    each = pixel_losses(both, logits, target, both.denominator(target))
+    each = pixel_losses(both, logits, {"target": target}, both.denominator(target))
     assert float(each.sum()) == pytest.approx(float(both(logits, target)), rel=1e-5)
     for loss in (build_loss("dice"), build_loss("topk"), build_loss([{"name": "ce"}, {"name": "dice"}])):
         found = of(loss, (logits, target))
@@ -138,4 +138,4 @@ def test_images_of_two_sizes_are_looked_at_whole(camvid_yaml, camvid):
 
 def test_with_windows_the_centres_are_looked_at(camvid_yaml):
     made = trainer(camvid_yaml, "scores.window=[16, 16]")
-    assert all(masks.shape[1:] == (16, 16) for _, masks in made.probe._batches())
+    assert all(masks.shape[1:] == (16, 16) for _, masks, _ in made.probe._batches())

@@ -1,0 +1,37 @@
+"""From the labels of a batch to what a loss is called with beside the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import datasets
+
+Given = dict[str, Any]
+"""Arguments of a loss, and of its `denominator`."""
+
+
+class Targets:
+    """What a loss is called with beside the logits.
+
+    Args:
+        cases: of the samples; their numbers come with a batch.
+        classes: the names of the classes, the background first where a case was not labelled for all.
+        device: that computes.
+    """
+
+    def __init__(self, cases: Sequence[datasets.CachedCase], classes: Sequence[str], device: torch.device) -> None:
+        self.labelled: Tensor | None = None
+        if any(cached.case.labelled is not None for cached in cases):
+            known = np.stack([datasets.labelled_classes(cached.case, classes) for cached in cases])
+            self.labelled = torch.from_numpy(known).to(device)
+
+    def __call__(self, mask: Tensor, case: Tensor) -> Given:
+        """Of the labels `(N, H, W)` of a batch, on the device, and the numbers of their cases, `(N,)`."""
+        if self.labelled is None:
+            return {"target": mask}
+        return {"target": mask, "labelled": self.labelled[case.to(self.labelled.device, non_blocking=True)]}
