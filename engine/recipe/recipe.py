@@ -72,6 +72,8 @@ def recipe_for(folder: Path, track: Track) -> Recipe:
     if fingerprint.skipped:
         first, total = fingerprint.skipped[0], len(fingerprint.skipped) + fingerprint.read
         questions.append(f"{len(fingerprint.skipped)} of {total} cases cannot be read: {first}")
+    if fingerprint.groups < 2 and not fingerprint.is_official:
+        questions.append("group: all cases are one group, so nothing can be held out; add patients or scenes")
     choices = [
         Choice("data.name", layout.data["name"], layout.what),
         Choice("data.root", str(layout.root), f"{len(layout.cases)} cases; from the folder that commands are typed in"),

@@ -117,7 +117,7 @@ def split(fp: Fingerprint) -> Iterator[Choice]:
     if fp.is_official:
         yield Choice("data.split", {"kind": "official"}, ", ".join(f"{n} {part}" for part, n in fp.parts.items() if n))
         return
-    folds = min(FOLDS, fp.groups)
+    folds = max(2, min(FOLDS, fp.groups))  # of one group nothing can be held out, which is said elsewhere
     val: float = 0 if fp.groups < 3 else 1 if fp.groups < 10 else 0.1
     what = f"{fp.groups} groups" + (f" of {fp.cases} cases" if fp.groups < fp.cases else "")
     reason = f"{what}; fold: all trains each fold in turn" + (

@@ -91,6 +91,7 @@ def test_streets_keep_their_size_and_their_parts():
         ),
         (replace(MRI, clipped={"prostate": 0.6}), "data.normalise", {"name": "percentile", "low": 0, "high": 100}),
         (replace(MRI, groups=2, cases=2), "data.split", {"kind": "kfold", "folds": 2, "fold": 0, "val": 0}),
+        (replace(MRI, groups=1, cases=1), "data.split", {"kind": "kfold", "folds": 2, "fold": 0, "val": 0}),
         (replace(MRI, groups=4, cases=8), "data.split", {"kind": "kfold", "folds": 4, "fold": 0, "val": 1}),
         (replace(STREET, is_grey=True), "data.channels", 1),
         (replace(STREET, images={"road": 1.0, "car": 0.1}), "data.sampler", {"name": "rare", "power": 0.5}),
