@@ -183,16 +183,11 @@ def evaluation_loader(
     cases: Sequence[int] | None,
     loaders: Loaders | None,
 ) -> Any:
-    """A loader, kept among `loaders` for another pass over the same samples; resident where those of training are.
-
-    On a GPU a batch holds more images than in training, since nothing is kept for a backward pass; on the CPU, where
-    that gains nothing, it stays as it is, and with it the last digits of the logits.
-    """
+    """A loader, kept among `loaders` for another pass over the same samples; resident where those of training are."""
     if loaders and (kept := loaders.get("evaluation")) is not None:
         return kept
     config, gpu = experiment.config, fabric.device.type == "cuda"
-    largest = max((case.shape[1] * case.shape[2] for case in samples.cases), default=1)
-    size = max(config.train.batch_size, PIXELS // largest if gpu else 0)
+    size = images_a_batch(samples, experiment, fabric)
     loader: Any
     if loaders is not None and config.data.resident is True:
         batches = datasets.evaluation_batches(samples, size, cases)
@@ -202,6 +197,16 @@ def evaluation_loader(
     if loaders is not None:
         loaders["evaluation"] = loader
     return loader
+
+
+def images_a_batch(samples: datasets.Samples, experiment: Experiment, fabric: Fabric) -> int:
+    """How many images are predicted at once, at most.
+
+    On a GPU more than in training, since nothing is kept for a backward pass; on the CPU, where that gains nothing, as
+    many, and with it the last digits of the logits stay.
+    """
+    largest = max((case.shape[1] * case.shape[2] for case in samples.cases), default=1)
+    return max(experiment.config.train.batch_size, PIXELS // largest if fabric.device.type == "cuda" else 0)
 
 
 def _shown(logits: Iterable[Tensor], reference: Tensor, calibration: Calibration) -> Iterator[Tensor]:

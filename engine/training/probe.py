@@ -10,12 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import datasets
+
 from ..configuration.config import Config
 from ..console.display import Display
 from ..experiment.device import launch
 from ..experiment.experiment import Experiment, prepare
 from ..experiment.run import Run
-from ..scoring.evaluation import predict
+from ..scoring.evaluation import images_a_batch, predict
 from .trainer import Trainer
 
 STEPS = 4
@@ -65,8 +67,10 @@ def probe(config: Config, display: Display) -> Probe:
 
 
 def _seconds_an_image(trainer: Trainer, experiment: Experiment) -> float:
-    """How long it takes to predict an image of the first test case."""
-    samples = experiment.samples("test")
+    """How long it takes to predict an image, by the test cases that are in batches with the first one."""
+    model, fabric, samples = trainer.stepper.forward, trainer.fabric, experiment.samples("test")
+    batches = datasets.evaluation_batches(samples, images_a_batch(samples, experiment, fabric), [0])
+    cases = sorted({samples.slices[index][0] for batch in batches for index in batch})
     started = time.perf_counter()
-    images = sum(len(one.labels) for one in predict(trainer.stepper.forward, samples, experiment, trainer.fabric, [0]))
+    images = sum(len(one.labels) for one in predict(model, samples, experiment, fabric, cases))
     return (time.perf_counter() - started) / images
