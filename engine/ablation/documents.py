@@ -11,7 +11,7 @@ from ..scoring.mask_options import Options
 from ..scoring.nnunet import read_summary, summaries
 from ..scoring.results import read_document
 from ..scoring.score_csv import read_score_csv
-from .comparison import Method
+from .comparison import Method, refuse_different
 from .tuning import BESIDE, TUNED
 
 CSV_KEYS, SUMMARY_KEYS = {"background", "name", "group"}, {"labels", "background", "name", "group"}
@@ -29,12 +29,13 @@ def method(path: Path, options: Options | None = None, name: str | None = None) 
         name: what the method is called; None for the path.
 
     Raises:
-        UsageError: nothing of that kind is there, or the file is of another form.
+        UsageError: nothing of that kind is there, the file is of another form, or files are not scored alike.
     """
     options = options or Options()
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
     read_as: list[str] = []
+    found: list[Path] = []
     if path.is_file() and path.suffix.lower() == ".csv":
         documents, how = read_score_csv(path, options)
         read_as = [how]
@@ -48,6 +49,9 @@ def method(path: Path, options: Options | None = None, name: str | None = None) 
         arms = ", ".join(arms_of(path))
         hint = f"it is an ablation; give one of its arms: {arms}" if arms else FORMS
         raise UsageError(f"{path}: no scores in it; {hint}")
+    alone = [Method(str(file), {None: [document]}) for file, document in zip(found, documents, strict=False)]
+    for other in alone[1:]:
+        refuse_different(other, alone[0])
     by_seed: dict[int | None, list[ScoresDocument]] = {}
     for document in documents:
         by_seed.setdefault(document.header.seed, []).append(document)

@@ -55,6 +55,16 @@ def names(folder, labels):
     (folder / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T2"}, "labels": labels}))
 
 
+def test_folds_of_other_classes_are_no_method(tmp_path):
+    for fold, classes in enumerate((["zone"], ["zone", "tumour"])):
+        rows = [{"case": f"c{fold}", "group": f"c{fold}", "class": name, "tp": 9, "fp": 1, "fn": 2} for name in classes]
+        (tmp_path / f"fold-{fold}").mkdir()
+        content = {"header": {"kind": "volume", "classes": classes, "background": None}, "cases": rows}
+        (tmp_path / f"fold-{fold}/scores.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"fold-1/scores.json and .* are not scored alike: classes"):
+        method(tmp_path)
+
+
 def test_a_summary_of_nnu_net_is_compared_with_ours(tmp_path):
     """The counts are those of the file; the names, three folders up, those of dataset.json."""
     folder = summary(tmp_path / "Dataset005/nnUNetTrainer__nnUNetPlans__2d/fold_0/validation")
