@@ -194,14 +194,14 @@ def _tested(
     tested = dict(zip(keys, compare.together([found[measure][arm] for measure, arm in keys]), strict=True))
     return {
         measure: {
-            arm: _possible(compare.together([one])[0] if arm == noise_floor else tested[measure, arm], measure)
+            arm: possible(compare.together([one])[0] if arm == noise_floor else tested[measure, arm], measure)
             for arm, one in of_arms.items()
         }
         for measure, of_arms in found.items()
     }
 
 
-def _possible(one: Comparison, measure: Measure) -> Comparison:
+def possible(one: Comparison, measure: Measure) -> Comparison:
     """Where scores are fractions their differences lie within ±1, which few seeds do not show; infinite ends stay."""
     if measure.unit or one.low is None or one.high is None:
         return one

@@ -562,15 +562,18 @@ def test_the_table_for_a_paper():
 
 def test_differences_of_fractions_end_at_one():
     """Two seeds that disagree, three classes at once: a t distribution with one degree of freedom would go beyond."""
-    arms = {name: arm(name, shift) for name, shift in (("ce", 0.0), ("dfl", 0.02))}
+    arms = {name: arm(name, shift) for name, shift in (("ce", 0.0), ("dfl", 0.02), ("adfl", 0.01))}
     rows = [row for document in arms["dfl"].documents[1] for row in document.rows]
     assert rows
     for of_seed, sign in zip(arms["dfl"].documents.values(), (-1, 1), strict=True):
         for document in of_seed:
             for row in document.rows:
                 row.scores["DSC"] = 0.5 + 0.4 * sign
-    ends = [end for one in compare_arms(arms, "ce") for found in one.found.values() for end in (found.low, found.high)]
+    verdicts = compare_arms(arms, "ce")
+    ends = [end for one in verdicts for found in one.found.values() for end in (found.low, found.high)]
     assert (min(ends), max(ends)) == (-1, 1)
+    _, pairs = ranking(arms, verdicts[0])
+    assert {row[2] for row in pairs.rows if "dfl" in row[0].split(" - ")} == {"-1.0000 to +1.0000"}
 
 
 def test_the_paragraph_says_what_was_done():
