@@ -15,7 +15,10 @@ SLICES, SIDE = 48, 128
 
 
 def mean_mask(
-    training: Sequence[datasets.CachedCase], test: Sequence[datasets.CachedCase], classes: int, background: int | None
+    training: Sequence[datasets.CachedCase],
+    test: Sequence[datasets.CachedCase],
+    classes: Sequence[str],
+    background: int | None,
 ) -> list[list[float | None]]:
     """The DSC of each test volume and class by the mean training mask: what the place alone gives away.
 
@@ -23,19 +26,22 @@ def mean_mask(
     threshold, it is predicted. The threshold is the one with the best mean DSC on the training volumes.
 
     Args:
-        training: volumes.
+        training: volumes; those that were labelled for a class count for it.
         test: volumes.
-        classes: C.
+        classes: their names.
         background: the class that is not scored, or None.
 
     Returns:
-        For each test volume one number a class; None for the background and where the class is absent from both.
+        For each test volume one number a class; None for the background, where the class is absent from both, and where
+        the volume, or no training volume, was labelled for it.
     """
     grid: Shape = (SLICES, SIDE, SIDE)
-    masks = [resize_mask(case.masks(), grid) for case in training]
+    every = [resize_mask(case.masks(), grid) for case in training]
+    known, asked = ([datasets.labelled_classes(one.case, classes) for one in part] for part in (training, test))
     predicted: list[NDArray[np.bool_] | None] = []
-    for index in range(classes):
-        if index == background:
+    for index in range(len(classes)):
+        masks = [mask for mask, labelled in zip(every, known, strict=True) if labelled[index]]
+        if index == background or not masks:
             predicted.append(None)
             continue
         frequency = np.mean([mask == index for mask in masks], axis=0)
@@ -44,11 +50,14 @@ def mean_mask(
         scores = []
         for mask in masks:
             inside = np.bincount(edges[mask == index], minlength=42)
-            every = np.bincount(edges[mask != datasets.IGNORE], minlength=42)
-            hit, size = inside[::-1].cumsum()[::-1][1:41], every[::-1].cumsum()[::-1][1:41]
+            voxels = np.bincount(edges[mask != datasets.IGNORE], minlength=42)
+            hit, size = inside[::-1].cumsum()[::-1][1:41], voxels[::-1].cumsum()[::-1][1:41]
             scores.append(2 * hit / np.maximum(size + inside.sum(), 1))
         predicted.append(frequency > thresholds[int(np.mean(scores, axis=0).argmax())])
-    return [[_dsc(case, found, index) for index, found in enumerate(predicted)] for case in test]
+    return [
+        [_dsc(case, found, index) if labelled[index] else None for index, found in enumerate(predicted)]
+        for case, labelled in zip(test, asked, strict=True)
+    ]
 
 
 def _dsc(case: datasets.CachedCase, found: NDArray[np.bool_] | None, index: int) -> float | None:

@@ -223,9 +223,8 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
         found["threshold_DSC"] = best_threshold(experiment.samples("test"))
     if adapter.kind == "volume" and experiment.data.parts["train"]:
         parts = experiment.data.parts
-        scores = mean_mask(
-            parts["train"], parts["test"], len(adapter.classes), datasets.background_index(adapter.classes)
-        )
+        background = datasets.background_index(adapter.classes)
+        scores = mean_mask(parts["train"], parts["test"], adapter.classes, background)
         cases = [cached.case.id for cached in parts["test"]]
         found["mean_mask"] = [
             {"case": case, "class": name, "DSC": value}

@@ -1,5 +1,7 @@
 """Surface scores against every distance between every two border voxels, and what a network must beat."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -88,8 +90,13 @@ def test_volumes_in_millilitres_leave_ignored_voxels_out():
 def test_the_mean_mask_is_perfect_where_all_masks_are_equal_and_no_use_where_none_overlap(tmp_path):
     adapter = Phantom(str(tmp_path), patients=4)
     decoded = list(cache(adapter, tmp_path / "cache", (48, 48)).decode(adapter.cases()))
-    same = mean_mask([decoded[0]] * 2, [decoded[0]], 2, 0)
+    same = mean_mask([decoded[0]] * 2, [decoded[0]], adapter.classes, 0)
     assert same[0][0] is None
     assert same[0][1] > 0.9  # but for the two resamplings
-    others = mean_mask(decoded[1:], decoded[:1], 2, 0)
+    others = mean_mask(decoded[1:], decoded[:1], adapter.classes, 0)
     assert 0.3 < others[0][1] < same[0][1]
+    first, *rest = decoded
+    unlabelled = dataclasses.replace(first, case=dataclasses.replace(first.case, labelled=frozenset()))
+    assert mean_mask([unlabelled, *rest], [first], adapter.classes, 0) == others
+    assert mean_mask(rest, [unlabelled], adapter.classes, 0) == [[None, None]]
+    assert mean_mask([unlabelled], [first], adapter.classes, 0) == [[None, None]]
