@@ -62,9 +62,8 @@ def train_cells(cells: Sequence[Cell], executor: Executor, display: Display) -> 
     jobs = jobs_of(cells, executor)
     failed: dict[int, str] = {}
     warned: set[str] = set()
-    epochs = [
-        0 if cell.training_of else cell.trial or cell.config.train.epochs or 1 for cell in cells
-    ]  # what shares a training is only scored; what trains by the clock counts as a whole
+    # what shares a training is only scored; what trains by the clock counts as a whole
+    epochs = [0 if cell.training_of else cell.trial or cell.config.train.epochs or 1 for cell in cells]
     shown = 0
     with (
         executor.connect(len(cells), display.line) as workers,

@@ -52,10 +52,7 @@ class StepGraph:
         given = [cast("Tensor", batch[key]) for batch in group for key in ON_DEVICE]  # type: ignore[literal-required]
         shapes = [(tensor.shape, tensor.dtype) for tensor in given]
         if self.replay is None and _pixels(shapes) > _pixels(self.shapes):
-            self.shapes, self.left = (
-                shapes,
-                self.warm_up,
-            )  # a last batch that is shorter is not the one that is captured
+            self.shapes, self.left = shapes, self.warm_up  # a shorter last batch is not the one that is captured
         if shapes != self.shapes:
             return self.work(group)
         if self.left > 0:
