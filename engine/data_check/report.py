@@ -35,7 +35,8 @@ def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     if found.problems:
         kinds = kinds_of(found.problems)
         total = sum(len(kind.messages) for kind in kinds)
-        of = f" of {len(kinds)} kinds" if len(kinds) < total else ""
+        several = "kind" if len(kinds) == 1 else "kinds"
+        of = f" of {len(kinds)} {several}" if len(kinds) < total else ""
         yield Section(f"{total} problem(s){of}", _first([kind.line for kind in kinds]), bad=True)
     if found.notes:
         yield Section("Worth knowing", _first(found.notes))
