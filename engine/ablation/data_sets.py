@@ -47,7 +47,7 @@ def _differences(verdicts: dict[str, Verdicts], shared: Sequence[str]) -> Iterat
     columns = ["arm", "difference", "95 % CI", "p", "τ", "I²", "p of equal differences", "in a further data set"]
     together = f" They hold for all {len(known)} arms together (Bonferroni)." if len(known) > 1 else ""
     lines = [
-        _answer(first, found, smallest),
+        _answer(first, found, smallest, all_known=len(found) == len(every)),
         "Random effects (DerSimonian and Laird; intervals and p of Knapp and Hartung): the mean difference over data "
         f"sets like these.{together} τ: the standard deviation of the true differences between data sets; I²: the "
         "share of their variance that is not chance; in a further data set: 95 % prediction interval, from three on.",
@@ -69,14 +69,14 @@ def _cells(found: RandomEffects) -> list[str]:
     ]
 
 
-def _answer(first: Verdicts, found: Mapping[str, RandomEffects], smallest: float) -> str:
+def _answer(first: Verdicts, found: Mapping[str, RandomEffects], smallest: float, all_known: bool) -> str:
     """Which arm to use over data sets like these, in one line."""
     better = {arm: one for arm, one in found.items() if one.low >= smallest}
     if better:
         arm = max(better, key=lambda name: better[name].mean)
         one = better[arm]
         return f"Use {arm}: better than {first.baseline} by {one.mean:.3f} (95 % CI {one.low:.3f} to {one.high:.3f})."
-    if found and all(one.high < smallest for one in found.values()):
+    if all_known and all(one.high < smallest for one in found.values()):
         return f"Use {first.baseline}: nothing is better by {smallest:g} {first.measure.score}."
     return f"Undecided: no arm is better than {first.baseline} by {smallest:g} {first.measure.score} beyond chance."
 
