@@ -30,7 +30,7 @@ TENSORS = ("image", "mask", "reference")
 """What a file holds; the reference, the mask on the case's own grid, where that is not the network's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CachedCase:
     """A decoded case: small, picklable, its pixels on disk, memory-mapped when they are read.
 

@@ -49,7 +49,7 @@ class Drawn(NamedTuple):
     label: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """Where a case lies and what it belongs to.
 

@@ -66,5 +66,5 @@ class Imbalance:
                 found = f"{self.classes[index]} has {len(ids)} training pictures, and {size} are to be kept"
                 raise DataError(f"data.imbalance: {found} of it; set data.imbalance.largest, or another factor")
             drawn = np.random.default_rng([self.seed, index]).permutation(len(ids))[:size]
-            kept.update(sorted(ids)[at] for at in drawn)
+            kept.update(np.array(sorted(ids), dtype=object)[drawn])
         return [case.id for case in training if case.id in kept]

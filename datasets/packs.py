@@ -45,7 +45,7 @@ class Packed(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PackedCase(CachedCase):
     """A picture with one label in a file of many.
 
@@ -98,19 +98,18 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
     """
     with suppress(FileNotFoundError, SafetensorError, LookupError, TypeError, ValueError):
         with safe_open(path, framework="np") as file:
-            names = ("starts", "shapes", "dtypes", "means", "deviations", "checksums")
-            columns = [file.get_tensor(name).tolist() for name in names]
-            digests = [row.tobytes().hex() for row in file.get_tensor("digests")]
-        if any(len(column) != len(cases) for column in (*columns, digests)):
+            starts, dtypes, checksums = (file.get_tensor(name).tolist() for name in ("starts", "dtypes", "checksums"))
+            shapes, means, deviations = (_rows(file.get_tensor(name)) for name in ("shapes", "means", "deviations"))
+            digests = file.get_tensor("digests").tobytes().hex(",", 32).split(",")
+        columns = (digests, starts, shapes, dtypes, means, deviations, checksums)
+        if any(len(column) != len(cases) for column in columns):
             return None
         masks = [zlib.crc32(each.tobytes()) for each in np.arange(classes, dtype=label_dtype(classes))]
         one_hot = [tuple(int(index == label) for index in range(classes)) for label in range(classes)]
         counts = [((own,), (own,)) for own in one_hot]
-        shared: dict[Any, Any] = {}  # equal values of many pictures are held once
         found: list[CachedCase] = []
-        for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, digests, *columns, strict=True):
+        for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, *columns, strict=True):
             label = case.label or 0
-            shape, mean, deviation = (shared.setdefault(one, one) for one in map(tuple, (shape, mean, deviation)))
             found.append(
                 PackedCase(
                     case=case,
@@ -133,3 +132,10 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
             )
         return found
     return None
+
+
+def _rows(values: NDArray[Any]) -> list[tuple[Any, ...]]:
+    """The rows of an array `(N, n)`; of equal ones, as is usual, one tuple that thousands of pictures share."""
+    if (values == values[:1]).all():
+        return [tuple(values[0].tolist())] * len(values)
+    return [tuple(row) for row in values.tolist()]

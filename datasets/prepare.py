@@ -79,7 +79,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
     checked: set[Path] = set()
     for case in adapter.cases(listing):
         try:
-            for path in (case.image, *case.references):
+            for path in (case.image, *(case.references if case.label is None else ())):
                 if path in checked:  # one file may hold many cases
                     continue
                 refuse_unprintable(path)
@@ -94,7 +94,8 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
         except DataError as error:
             listing.refuse(error)
     listing.close()
-    drawn = {path: case.id for case in cases.values() for path in case.references if path != case.image}
+    masked = [case for case in cases.values() if case.label is None]
+    drawn = {path: case.id for case in masked for path in case.references if path != case.image}
     own = predictions(drawn)
     try:
         refuse_predictions(own)
@@ -102,7 +103,7 @@ def list_cases(adapter: Adapter, group: str | None, listing: Listing | None = No
         listing.refuse(error)
     predicted = {drawn[path] for path in own}
     found = [case for case in cases.values() if case.id not in predicted]
-    if listing.wanted is None and group is None and all(case.label is None for case in found):
+    if listing.wanted is None and group is None and len(masked) == len(cases):
         note_beginnings(found)
     return found
 
@@ -221,14 +222,19 @@ def _foreground(pixels: Sequence[int], background: int) -> float:
 
 def _rarest(known: Sequence[Known]) -> dict[str, float]:
     """By case how rare the rarest class is that its group holds: a rank, 0 for the class that most groups hold."""
-    held: dict[str, set[int]] = {}
-    for one in known:
-        label = one.case.label
-        own = [index for index, count in enumerate(one.pixels) if count] if label is None else [label]
-        held.setdefault(one.case.group, set()).update(own)
-    groups = Counter(index for classes in held.values() for index in classes)
+    held = {(one.case.group, index) for one in known for index in _held(one)}
+    groups = Counter(index for _, index in held)
     rank = {index: place for place, index in enumerate(sorted(groups, key=lambda index: (-groups[index], index)))}
-    return {one.case.id: float(max((rank[index] for index in held[one.case.group]), default=-1)) for one in known}
+    rarest: dict[str, int] = {}
+    for group, index in held:
+        rarest[group] = max(rank[index], rarest.get(group, -1))
+    return {one.case.id: float(rarest.get(one.case.group, -1)) for one in known}
+
+
+def _held(one: Known) -> Iterable[int]:
+    """The classes of a case."""
+    label = one.case.label
+    return [index for index, count in enumerate(one.pixels) if count] if label is None else [label]
 
 
 def _group(case: Case, pattern: str) -> str:
