@@ -13,9 +13,11 @@ from segloss_tests import ROOT
 NAMES = (
     "cb_table2_cifar10",
     "cb_table2_cifar100",
+    "cb_table3_ilsvrc",
     "cefl_table2_cifar10",
     "cefl_table3_cifar100",
     "cefl_table4_mushroom",
+    "cefl_table5_mushroom",
     "mse_ol_table1_cifar10",
     "mse_ol_table3_cifar100",
     "mse_ol_table5_food101lt",
@@ -71,6 +73,16 @@ def test_the_numbers_are_those_of_the_page():
         assert printed.keys() == values.keys()
         for arm, error in printed.items():
             assert values[arm]["accuracy"] == pytest.approx(1 - error / 100)
+
+
+def test_the_numbers_of_nine_classes_have_the_printed_means():
+    values = arms_of("cefl_table5_mushroom")[1]["paper"]["values"]
+    assert values.keys() == arms_of("cefl_table5_mushroom")[0].keys()
+    for scores in values.values():
+        for score, mean in (("recall", "balanced_accuracy"), ("f1", "f1")):
+            of_classes = [value for name, value in scores.items() if name.startswith(f"{score} ")]
+            assert len(of_classes) == 9
+            assert sum(of_classes) / 9 == pytest.approx(scores[mean], abs=2e-4)
 
 
 def test_the_settings_that_the_papers_give():
