@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -151,28 +152,40 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
     pixels = decoded.image.array
     normalised = cache.normalised(decoded, case)
     classes = len(adapter.classes)
-    histogram = np.bincount(decoded.mask.ravel(), minlength=classes)
     slices, rows, columns = pixels.shape[:3]
     shape = network_shape((slices, rows, columns), decoded.spacing, data.size, data.spacing)
-    masks = decoded.mask if case.label is not None else resize_mask(decoded.mask, shape)
-    counts = slice_counts(masks, classes)
-    kept = datasets.kept_slices(counts[0], build.slice_rule(data), datasets.background_index(adapter.classes))
-    own, there = histogram[:classes].tolist(), counts[0].sum(0).tolist()
+    if case.label is not None:
+        own, kept = _one_label(case.label, classes)
+        there = own
+    else:
+        own = tuple(np.bincount(decoded.mask.ravel(), minlength=classes)[:classes].tolist())
+        counts = slice_counts(resize_mask(decoded.mask, shape), classes)
+        there = tuple(counts[0].sum(0).tolist())
+        rule = build.slice_rule(data)
+        chosen = datasets.kept_slices(counts[0], rule, datasets.background_index(adapter.classes))
+        kept = datasets.add_slices(counts[:, chosen])
     digest, held = digest_of(pixels), cache.held_of(case)
     return Facts(
         case=case,
         size=(rows, columns),
         spacing=decoded.spacing,
         slices=len(decoded.mask),
-        pixels=tuple(own),
+        pixels=own,
         ignored=int((decoded.mask == datasets.ignored_label(classes)).sum()),
         digest=digest,
-        counts=datasets.add_slices(counts[:, kept]),
+        counts=kept,
         remarks=cache.remarks_of(decoded, normalised, Grids(own, there)),
         palette=decoded.palette,
         is_outdated=held is not None and not held.decoded_from(digest, decoded.mask),
         choices=decoded.image.choices,
     )
+
+
+@functools.cache
+def _one_label(label: int, classes: int) -> tuple[tuple[int, ...], datasets.Counts]:
+    """The pixels and the counts of a picture with one label; those of a class are held once."""
+    own = np.arange(classes) == label
+    return tuple(own.astype(int).tolist()), datasets.add_slices(np.array([[own], [own]], dtype=np.int64))
 
 
 def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, patients: Mapping[str, str]) -> None:

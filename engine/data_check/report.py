@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import datasets
 import segloss
 from datasets.counts import add_counts, no_counts
+from segloss.class_weights import effective_number
 
 from ..console.sections import Section
 from ..pictures.gallery import gallery
@@ -26,12 +27,20 @@ from .problems import kinds_of
 
 SHOWN = 8
 """Samples in the picture."""
+BETAS = (0.9, 0.99, 0.999, 0.9999)
+"""Those that Cui 2019 tries."""
 MOST_LINES = 50
 """Kinds of problems, and notes, that are listed; the rest are counted, and stand in `check.json`."""
 
 
-def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
-    """The data check report."""
+def sections(found: DataCheck, picture: Path | None, betas: Path | None) -> Iterator[Section]:
+    """The data check report.
+
+    Args:
+        found: what was found.
+        picture: of samples; None for none.
+        betas: the picture of the effective numbers; None for none.
+    """
     if found.problems:
         kinds = kinds_of(found.problems)
         total = sum(len(kind.messages) for kind in kinds)
@@ -47,6 +56,15 @@ def sections(found: DataCheck, picture: Path | None) -> Iterator[Section]:
     for name, split in found.splits.items():
         yield _split(found, name, split)
     yield from _weights(found)
+    if betas is not None:
+        counts, weights = by_beta(found)
+        rows = [
+            [label, f"{count:,}", *(f"{of_beta[index]:.4g}" for of_beta in weights.values())]
+            for index, (label, count) in enumerate(zip(found.classes, counts, strict=True))
+        ]
+        columns = ["class", "images", *(f"β = {beta:g}" for beta in weights)]
+        yield Section("Class weights by effective_number (image), beta by beta", columns=columns, rows=rows)
+        yield Section("Effective number of images", picture=betas)
     if picture is not None:
         yield Section("Samples", picture=picture)
 
@@ -175,11 +193,26 @@ def _split(found: DataCheck, name: str, split: Mapping[Any, Sequence[str]]) -> S
     return Section(f"Split {name}".strip(), columns=columns, rows=rows)
 
 
+def _training_counts(found: DataCheck) -> datasets.Counts:
+    """What the training part of the first fold holds of each class."""
+    train = {*next(iter(found.splits.values()), {}).get("train", [])}
+    return _counts([one for one in found.facts if one.case.id in train], found.classes)
+
+
+def by_beta(found: DataCheck) -> tuple[Sequence[int], dict[float, list[float]]]:
+    """The training images of each class, and the weights of the effective number by beta; none for fewer than two."""
+    counts = _training_counts(found)
+    if sum(map(bool, counts["images"])) < 2:
+        return counts["images"], {}
+    every = segloss.ClassCounts(**counts, names=list(found.classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", segloss.ClassWeightWarning)  # of saturation, which the numbers show
+        return counts["images"], {beta: effective_number(every, beta, "image").tolist() for beta in BETAS}
+
+
 def _weights(found: DataCheck) -> Iterator[Section]:
     """The weights of each scheme on the training part of the first fold."""
-    train = next(iter(found.splits.values()), {}).get("train", [])
-    facts = [one for one in found.facts if one.case.id in set(train)]
-    counts = _counts(facts, found.classes)
+    counts = _training_counts(found)
     if sum(1 for count in counts["pixels"] if count) < 2:
         return
     every = segloss.ClassCounts(**counts, names=list(found.classes))
@@ -220,9 +253,11 @@ def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
     chosen: list[Facts] = []
     rarest_first = np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist()
     for index in rarest_first * SHOWN:
-        rest = [facts for facts in found.facts if facts not in chosen and facts.pixels[index]]
-        if rest and len(chosen) < SHOWN:
+        rest = [facts for facts in found.facts if facts.pixels[index] and facts not in chosen]
+        if rest:
             chosen.append(max(rest, key=lambda facts: facts.pixels[index] / sum(facts.pixels)))
+        if len(chosen) == SHOWN:
+            break
     if found.kind == "label":
         images = [_best_slice(adapter.read(facts.case), adapter)[0] for facts in chosen]
         titles = [[found.classes[facts.pixels.index(1)]] for facts in chosen]

@@ -15,12 +15,13 @@ from ..console.display import Display
 from ..console.sections import Subject
 from ..data_check.check import DataCheck, check_data
 from ..data_check.problems import kinds_of
-from ..data_check.report import document, samples_picture, sections
+from ..data_check.report import by_beta, document, samples_picture, sections
+from ..pictures.effective import effective_picture
 from ..report.page import page
 from ..scoring.results import command
 from ..store.outputs import Outputs, left_over
 
-PICTURE, PAGE, DOCUMENT = "samples.png", "check.html", "check.json"
+PICTURE, BETAS, PAGE, DOCUMENT = "samples.png", "effective_number.png", "check.html", "check.json"
 
 
 def check(
@@ -51,14 +52,19 @@ def check(
         return True
     folder = Path(config.output) / f"{config.name}-check"
     outputs = Outputs(folder, "check", "choose another name or output")
-    earlier = outputs.claim([DOCUMENT, PICTURE, *([PAGE] if html else [])])
+    earlier = outputs.claim([DOCUMENT, PICTURE, BETAS, *([PAGE] if html else [])])
     found = check_data(config, display.track("reading"))
     picture = None
     if any(sum(facts.pixels) for facts in found.facts):
         picture = folder / PICTURE
         with outputs.writing(PICTURE):
             samples_picture(found, build.build_adapter(config.data)).savefig(picture, dpi=90)
-    report = list(sections(found, picture))
+    images, weights = by_beta(found)
+    betas = folder / BETAS if weights else None
+    if betas is not None:
+        with outputs.writing(BETAS):
+            effective_picture(images, found.classes, weights).savefig(betas, dpi=90)
+    report = list(sections(found, picture, betas))
     for section in report:
         display.section(section)
     if html:

@@ -79,6 +79,8 @@ def test_tells_what_is_there(data, program):
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http-equiv", "")
     assert (data / "runs/look-check/samples.png").stat().st_size > 5000
+    assert "effective_number (image), beta by beta" in done.stdout
+    assert (data / "runs/look-check/effective_number.png").stat().st_size > 5000
 
 
 def cut(root):
