@@ -14,7 +14,7 @@ from segloss.aggregation import LABEL_METRICS
 from segloss.document import Primary
 
 from .chart import plain_ticks
-from .palette import OKABE_ITO, palette
+from .palette import MOST_NAMED, OKABE_ITO, palette
 
 Entry = dict[str, Any]
 MARKED = 40
@@ -50,14 +50,17 @@ def class_curves(history: Sequence[Entry], classes: Sequence[str], primary: Prim
         return None
     columns = len(panels) if len(panels) < 4 else 2
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns + 1.8, max(3.6 * lines, 0.2 * len(classes))), layout="constrained")
+    named = len(classes) <= MOST_NAMED
+    height = max(3.6 * lines, 0.2 * len(classes) if named else 0)
+    figure = Figure(figsize=(5.2 * columns + 1.8, height), layout="constrained")
     axes = np.ravel(figure.subplots(lines, columns, squeeze=False))
     for axis, panel in zip(axes, panels, strict=False):
         _draw(axis, panel, classes, "images" if primary.metric in LABEL_METRICS else "pixels")
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    if named:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
     return figure
 
 

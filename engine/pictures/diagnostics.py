@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .palette import OKABE_ITO, palette
+from .palette import MOST_NAMED, OKABE_ITO, palette
 
 MARKS = "os^Dv"
 NUMBERED = 40
@@ -23,14 +23,16 @@ def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str], c
 
     Args:
         matrix: `(C, C)` numbers, rows the reference, columns the prediction.
-        classes: the names of the C classes; of more than `NUMBERED` the shares are colours alone.
+        classes: the names of the C classes; of more than `NUMBERED` the shares are colours alone, of more than
+            `MOST_NAMED` without names.
         counted: what is counted.
     """
     counts = np.array(matrix, dtype=np.float64)
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     many = len(classes) > NUMBERED
-    side = max(3.6, 1.6 + (0.16 if many else 0.45) * len(classes))
+    named = len(classes) <= MOST_NAMED
+    side = max(3.6, 1.6 + (0.16 if many else 0.45) * len(classes)) if named else 10.0
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -39,9 +41,10 @@ def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str], c
         text = f"{share:.1f}" if share >= 0.05 else "0" if counts[row, column] == 0 else "<.1"
         axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if share > 55 else "#333333")
     size = 6 if many else 8
-    axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    places = range(len(classes) if named else 0)
+    axis.set_xticks(places, classes[: len(places)], rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     percent = [f"{name}  {100 * total / counts.sum():.2g} %" for name, total in zip(classes, totals[:, 0], strict=True)]
-    axis.set_yticks(range(len(classes)), percent if counts.any() else classes, fontsize=size)
+    axis.set_yticks(places, (percent if counts.any() else classes)[: len(places)], fontsize=size)
     axis.set(xlabel="prediction", ylabel=f"reference, and its share of the {counted}")
     figure.colorbar(shown, label=f"% of the reference's {counted}", shrink=0.8)
     return figure
@@ -58,7 +61,9 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") ->
     """
     classes = calibration["classes"]
     many = len(classes) > len(OKABE_ITO)
-    figure = Figure(figsize=(10.5 + 1.5 * many, max(4.4, 0.2 * len(classes))), layout="constrained")
+    named = len(classes) <= MOST_NAMED
+    height = max(4.4, 0.2 * len(classes) if named else 0)
+    figure = Figure(figsize=(10.5 + 1.5 * many, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     _curve(left, calibration["bins"], color=OKABE_ITO[5], marker="o", markersize=4)
     counts = np.array([one["count"] for one in calibration["bins"]], dtype=np.float64)
@@ -77,7 +82,8 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") ->
     right.set(
         title="each class against the rest", xlabel="probability of the class", ylabel="how often it is that class"
     )
-    figure.legend(title="ECE", loc="outside right upper", fontsize=8, frameon=False)
+    if named:
+        figure.legend(title="ECE", loc="outside right upper", fontsize=8, frameon=False)
     for axis in (left, right):
         axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.8, linestyle=":")
         axis.set(xlim=(0, 1), ylim=(0, 1.02))
@@ -121,5 +127,6 @@ def features_picture(
         ylabel=f"principal component 2 ({100 * shares[1]:.0f} %)",
     )
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    if len(classes) <= MOST_NAMED:
+        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     return figure

@@ -14,6 +14,9 @@ import datasets
 OKABE_ITO = ["#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"]
 """Eight colours that colour-blind readers can tell apart."""
 
+MOST_NAMED = 150
+"""Classes that a figure has room to name; of more it shows the curves, or the shares, alone."""
+
 
 def palette(classes: int) -> NDArray[np.float64]:
     """One RGB colour a class, `(classes, 3)` in [0, 1]."""

@@ -194,3 +194,15 @@ def test_matrix_reliability_and_features_are_drawn(count):
     figure.savefig(io.BytesIO())
     drawn = {points.get_label(): len(points.get_offsets()) for points in figure.axes[0].collections}
     assert drawn == {name: int((labels == index).sum()) for index, name in enumerate(classes)}
+
+
+def test_figures_of_many_classes_stay_of_a_size_and_name_none():
+    names = [f"class {index}" for index in range(200)]
+    confusion = confusion_picture(np.eye(200, dtype=int).tolist(), names, "images")
+    assert max(confusion.get_size_inches()) < 12
+    assert not confusion.axes[0].get_xticklabels()
+    scores = {"dataset": {"classes": {name: {"recall": 0.5} for name in names}}}
+    history = [{"epoch": 1, "score": 0.5, "loss": 1.0, "validation": scores}]
+    curves_of_classes = class_curves(history, names, Primary("dataset", "accuracy"))
+    assert max(curves_of_classes.get_size_inches()) < 12
+    assert not curves_of_classes.legends
