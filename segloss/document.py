@@ -24,6 +24,7 @@ from .aggregation import (
     label_scores,
 )
 from .json_values import (
+    amount,
     count,
     filled_list,
     fraction,
@@ -52,7 +53,6 @@ DISTANCES = ("HD95", "ASSD")
 VOLUME_MEANS = (*DISTANCES, "surface_DSC", "volume_error_ml", "relative_volume_error")
 """What a row of a volume may hold beside the scores of its counts, and of which there are means by case."""
 COUNTS = ("tp", "fp", "fn")
-MEASURED = {*VOLUME_MEANS, "volume_ml", "reference_ml"}
 
 
 @dataclass(frozen=True)
@@ -502,7 +502,7 @@ def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     label = text(needed(row, "class", f"{at}."), f"{at}.class")
     if label not in classes:
         raise ValueError(f"{at}: the class {label!r} is none of {', '.join(classes)}")
-    more = {key: measured(value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
+    more = {key: MEASURED[key](value, f"{at}.{key}") for key, value in row.items() if key in MEASURED}
     group, fold = row.get("group"), row.get("fold")
     unit = Unit(case, text(group, f"{at}.group") if group else case)
     fold = None if fold is None else whole(fold, f"{at}.fold")
@@ -550,3 +550,9 @@ READERS: dict[Any, Callable[[object, str], Any]] = {
     Adjustment: Adjustment.from_json,
 }
 """What reads a key of a header, by its type."""
+MEASURED: dict[str, Callable[[object, str], float | None]] = {
+    **dict.fromkeys(VOLUME_MEANS, measured),  # errors of volumes have signs
+    **dict.fromkeys((*DISTANCES, "volume_ml", "reference_ml"), amount),
+    "surface_DSC": fraction,
+}
+"""What reads a score of a row that is measured, not counted, by its key."""

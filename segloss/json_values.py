@@ -73,6 +73,14 @@ def measured(value: object, at: str) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def amount(value: object, at: str) -> float | None:
+    """A number, 0 or more, or None; see `measured`."""
+    found = measured(value, at)
+    if found is not None and found < 0:
+        raise ValueError(f"{at}: a number, 0 or more, is needed, got {shown(value)}")
+    return found
+
+
 def fraction(value: object, at: str) -> float | None:
     """A fraction of 1, or None; see `measured`."""
     found = measured(value, at)

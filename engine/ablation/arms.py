@@ -230,7 +230,7 @@ class Ablation:
         return None if first.training_of is None else first.training_of.path.relative_to(self.path).parts[0]
 
     def changed(self, arm: str) -> list[str]:
-        """In what of data, model and batch size an arm differs from the baseline: its batches or first weights do too.
+        """In what of data, model, batch size and mixing an arm differs from the baseline: what its batches follow from.
 
         Adaptive class weights draw no random number, so they are not counted.
         """
@@ -265,7 +265,9 @@ def _training_key(config: Config) -> str:
 def _parts(config: Config) -> dict[str, Any]:
     document = config.document()
     document["model"].pop("acw")
-    return {"data": document["data"], "model": document["model"], "batch size": document["train"]["batch_size"]}
+    train = document["train"]
+    parts = {"data": document["data"], "model": document["model"], "batch size": train["batch_size"]}
+    return parts | {"mix": train["mix"]}
 
 
 def _ensemble_problems(section: AblationSection, node: Node, arms: Mapping[str, Config]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -363,6 +364,8 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
             f"{section.name} has batch normalisation over one value an image and cannot train with "
             "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
         )
+    if config.data.size is not None and config.train.batch_size == 1:
+        _check_single(network, config.data.size, channels)
 
 
 def _check_upsampled(name: str, loss: build.Loss) -> None:
@@ -385,6 +388,18 @@ def _check_size(network: models.SegmentationModel, size: tuple[int, int], channe
         reason = " ".join(str(error).split())
         raise ValueError(
             f"the network cannot take images of data.size {list(size)}: {reason}; use another encoder"
+        ) from error
+
+
+def _check_single(network: models.SegmentationModel, size: tuple[int, int], channels: int) -> None:
+    """Pass one image through the network as it trains, shapes only."""
+    try:
+        with suppress(NotImplementedError):  # an operation that has no shapes-only form
+            network.train().to("meta")(torch.zeros(1, channels, *size, device="meta"))
+    except ValueError as error:  # of batch normalisation
+        raise ValueError(
+            f"at data.size {list(size)} the network has batch normalisation over one value an image and cannot train "
+            "with train.batch_size: 1; use 2 or more, larger images, or a network of less depth"
         ) from error
 
 

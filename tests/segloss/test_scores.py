@@ -177,6 +177,15 @@ def test_the_kind_is_that_of_the_header_or_follows_from_the_rest(header, row, mo
     assert (found.rows[0].group, found.rows[0].scores["DSC"]) == ("x", pytest.approx(6 / 7))
 
 
+@pytest.mark.parametrize("key", ["HD95", "ASSD", "volume_ml", "surface_DSC"])
+def test_what_cannot_be_negative_is_refused(key):
+    document = {**FOREIGN, "cases": [FOREIGN["cases"][0] | {key: -2.0}]}
+    with pytest.raises(ValueError, match=rf"^cases\.0\.{key}: a .* is needed, got -2\.0$"):
+        ScoresDocument.from_json(document)
+    document["cases"] = [FOREIGN["cases"][0] | {"volume_error_ml": -2.0}]
+    assert ScoresDocument.from_json(document).rows[0].scores["volume_error_ml"] == -2
+
+
 def test_a_foreign_label_is_never_silent():
     scores = SegmentationScores(2)
     scores.update(torch.tensor([[0, 1]]), torch.tensor([[0, 7]]), image=[0], case=[0])

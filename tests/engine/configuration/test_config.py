@@ -318,6 +318,11 @@ def test_adfl_is_dfl_and_acw(write):
 def test_deeplab_cannot_train_on_one_sample(write):
     found = problems(write(BASE), "model.name=deeplabv3plus", "train.batch_size=1")
     assert "train.batch_size: 1" in found[0]
+    deep = ["model={name: unet, encoder: resnet18, depth: 5}", "data.size=[32, 32]"]
+    (found,) = problems(write(BASE), *deep, "train.batch_size=1")
+    assert "at data.size [32, 32] the network has batch normalisation over one value an image" in found
+    assert load_config(write(BASE), [*deep, "train.batch_size=2"]).train.batch_size == 2
+    assert load_config(write(BASE), [deep[0], "data.size=[64, 64]", "train.batch_size=1"]).train.batch_size == 1
 
 
 def test_schema_describes_what_is_accepted(write):
