@@ -24,6 +24,7 @@ REFERENCES = {
     "He 2015": "Delving deep into rectifiers, ICCV",
     "He 2016": "Deep residual learning for image recognition, CVPR",
     "Hossain 2019": "Adaptive class weight based dual focal loss for improved semantic segmentation, preprint; withdrawn by its author in 2020",
+    "Isensee 2024": "nnU-Net revisited: a call for rigorous validation in 3D medical image segmentation, MICCAI",
     "Kirillov 2019": "Panoptic feature pyramid networks, CVPR",
     "Li 2018": "Pyramid attention network for semantic segmentation, BMVC",
     "Long 2015": "Fully convolutional networks for semantic segmentation, CVPR",
@@ -72,6 +73,15 @@ each class the probability 1/C under a sigmoid, so that the many negatives of `s
 none), or another name that segmentation-models-pytorch knows for the encoder, is downloaded once. The path of a `.safetensors` file may
 hold the whole network or its encoder alone, by the names of `state_dict()`; a head of other classes and an encoder's classifier are left out,
 and a line says so. The first tensor that is missing, foreign or of another shape is an error. Nothing is unpickled from a file that is given.
+
+**gradient_checkpointing** stores the inputs of the stages alone and computes the rest again in the backward pass. `resenc_unet` has it, and every encoder of timm that offers it (`tu-…`, those of `dpt` too);
+batch normalisation counts each batch twice in its running statistics then.
+
+**Deep supervision**: `resenc_unet` is trained at several resolutions by `segloss.DeepSupervision`, whatever the loss; the loss of the log is the weighted sum. Validation, scores and
+predictions are those of the finest. It does not go with `train.upsampled_loss`.
+
+**Encoders**: stages below `depth` are not kept: they are neither counted nor saved. `optim.layer_decay: 0.8` lowers the learning rate of the encoder from layer to layer towards the
+image; a layer is a numbered block (`layer1.0`, `blocks.11`), and the stem is the first.
 
 **init_from**: `runs/NAME` starts from that run's best checkpoint, a path from that checkpoint. Head and class weights are left out where they
 differ, as with another number of classes, and a line says so. Optimizer, schedule and epochs start anew.

@@ -7,6 +7,7 @@ from .build import LABEL_MODELS, MODELS, build, check_pretrained
 from .heads import CosineHead, Head, HeadBias
 from .network import Network
 from .segmentation import Decay, SegmentationModel
+from .unused import without_left_out
 from .weights import WeightsError, WeightsWarning, is_file, load_weights
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "check_pretrained",
     "is_file",
     "load_weights",
+    "without_left_out",
 ]

@@ -18,7 +18,9 @@ from .architectures import FACTORIES
 from .classifier import classifier
 from .fastfcn import fastfcn
 from .heads import Head, HeadBias, set_heads
+from .layers import recompute_activations
 from .network import Network
+from .resenc_unet import resenc_unet
 from .resnet_cifar import resnet_cifar
 from .segmentation import SegmentationModel
 from .smp import weights_of
@@ -29,6 +31,7 @@ from .weights import WeightsError, is_file, load_file
 MODELS: dict[str, Callable[..., Network]] = {
     **FACTORIES,
     "unet2015": unet2015,
+    "resenc_unet": resenc_unet,
     "vgg19_fcn": vgg19_fcn,
     "fastfcn": fastfcn,
     "resnet_cifar": resnet_cifar,
@@ -36,7 +39,7 @@ MODELS: dict[str, Callable[..., Network]] = {
 }
 LABEL_MODELS = ("resnet_cifar", "classifier")
 """The networks for pictures with one label."""
-WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": [], "resnet_cifar": []}
+WITHOUT_CHOICE = {"vgg19_fcn": ["imagenet"], "unet2015": [], "resenc_unet": [], "resnet_cifar": []}
 """The published weights of the networks that have no choice of encoder."""
 
 
@@ -78,6 +81,7 @@ def build(
     head: Head = "linear",
     head_bias: HeadBias | None = None,
     pretrained: str | None = None,
+    gradient_checkpointing: bool = False,
     shapes_only: bool = False,
     **parameters: Any,
 ) -> SegmentationModel:
@@ -95,12 +99,13 @@ def build(
         head_bias: where the bias of a linear head starts; None for the network's own way.
         pretrained: the name of published weights of the encoder, a .safetensors file of the encoder or the whole
             network, or None.
+        gradient_checkpointing: compute stages again in the backward pass, in place of keeping what they gave.
         shapes_only: on torch's device `meta`, where tensors have shapes and no values: fast, and enough to check what
             is asked for, files of weights included.
         **parameters: the network's own.
 
     Raises:
-        ValueError: an unknown name, a parameter out of its range.
+        ValueError: an unknown name, a parameter out of its range, a network that cannot recompute.
         WeightsError: pretrained weights are out of reach, or of another network.
     """
     if name not in MODELS:
@@ -121,6 +126,8 @@ def build(
                 f"({type(error).__name__}); connect to the network once, or set pretrained: null"
             ) from error
     set_heads(network, head, head_bias)
+    if gradient_checkpointing:
+        recompute_activations(network, name)
     if pretrained is not None and published is None:
         load_file(network, Path(pretrained))
     return SegmentationModel(network, acw)

@@ -72,12 +72,13 @@ def set_heads(network: Network, head: Head, head_bias: HeadBias | None) -> None:
         check_choice("head_bias", head_bias, get_args(HeadBias))
     if head == "cosine" and head_bias is not None:
         raise ValueError(f"head_bias: {head_bias}, but a cosine head has no bias; leave it out, or use head: linear")
-    for index, name in enumerate(network.heads):
+    for index, name in enumerate([*network.heads, *network.coarse_heads]):
         layer = cast(nn.Conv2d, network.module.get_submodule(name))
+        is_summed = index < len(network.heads)
         if head == "cosine":
-            network.module.set_submodule(name, CosineHead(layer, len(network.heads)))
+            network.module.set_submodule(name, CosineHead(layer, len(network.heads) if is_summed else 1))
         elif head_bias is not None:
             bias = cast(Tensor, layer.bias)
             nn.init.zeros_(bias)
-            if head_bias == "prior" and index == 0:
+            if head_bias == "prior" and (index == 0 or not is_summed):
                 prior_bias_(bias)

@@ -18,6 +18,8 @@ class Network(NamedTuple):
         pools_image: it has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
         smallest: the least H and W it works with; smaller images are padded to it.
         whole_image: its logits are of the image as a whole, `(N, C, 1, 1)`, for pictures with one label.
+        coarse_heads: the names of the last linear convolutions of further logits that are trained and do not predict,
+            those of half the resolution first; called with `supervised=True` the module gives a list of all.
     """
 
     module: nn.Module
@@ -27,3 +29,4 @@ class Network(NamedTuple):
     pools_image: bool = False
     smallest: int = 1
     whole_image: bool = False
+    coarse_heads: tuple[str, ...] = ()

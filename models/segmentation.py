@@ -13,6 +13,7 @@ from segloss.adjustment import LogitAdjustment
 from segloss.resize import interpolate
 from segloss.tensors import full
 
+from .layers import layer_scales
 from .network import Network
 from .repeatable import make_repeatable
 
@@ -35,6 +36,8 @@ class SegmentationModel(nn.Module):
     Attributes:
         adjustment: what is done to the logits once the network is trained; None for nothing.
         heads: the names of the last linear or cosine layers, whose outputs, summed, are the logits before `acw`.
+        coarse_heads: those of further logits that are trained and do not predict, at half the resolution first.
+        encoder: the name of the part that may have pretrained weights; None where there is none.
         pools_image: the network has batch normalisation on 1×1 maps, so it cannot train on a batch of one.
         whole_image: its logits are of the image as a whole.
     """
@@ -48,6 +51,8 @@ class SegmentationModel(nn.Module):
         self.stride, self.smallest, self.pools_image = network.stride, network.smallest, network.pools_image
         self.whole_image = network.whole_image
         self.heads = [f"network.{name}" for name in network.heads]
+        self.coarse_heads = [f"network.{name}" for name in network.coarse_heads]
+        self.encoder = None if network.encoder is None else f"network.{network.encoder}"
 
     def padded_size(self, images: Tensor) -> tuple[int, int]:
         """The height and width that images are padded to, which `low_resolution` logits stand for."""
@@ -56,15 +61,34 @@ class SegmentationModel(nn.Module):
 
     def low_resolution(self, images: Tensor) -> Tensor:
         """The logits before the resize, `(N, C, h, w)` float32, of the padded input."""
+        return self._weighted(self.network(self._padded(images)))
+
+    def supervised_sizes(self, images: Tensor) -> list[tuple[int, int]]:
+        """The height and width of each level of `forward` with `supervised`, the finest first."""
+        height, width = images.shape[-2:]
+        return [(-(-height // 2**level), -(-width // 2**level)) for level in range(1 + len(self.coarse_heads))]
+
+    def _padded(self, images: Tensor) -> Tensor:
         rows, columns = (more - size for more, size in zip(self.padded_size(images), images.shape[-2:], strict=True))
-        if rows or columns:
-            images = F.pad(images, (0, columns, 0, rows))
-        logits = full(self.network(images))
+        return F.pad(images, (0, columns, 0, rows)) if rows or columns else images
+
+    def _weighted(self, logits: Tensor) -> Tensor:
+        logits = full(logits)
         logits = logits if self.acw is None else self.acw(logits)
         return logits if self.adjustment is None else self.adjustment(logits)
 
-    def forward(self, images: Tensor, resize: bool = True) -> Tensor:
-        """Logits `(N, C, H, W)`, or `(N, C, 1, 1)`, for images of any size; without `resize`, `low_resolution`."""
+    def forward(self, images: Tensor, resize: bool = True, supervised: bool = False) -> Tensor | list[Tensor]:
+        """Logits `(N, C, H, W)`, or `(N, C, 1, 1)`, for images of any size; without `resize`, `low_resolution`.
+
+        With `supervised`, those of a network with `coarse_heads` at every level, a list as `segloss.DeepSupervision`
+        takes it.
+        """
+        if supervised:
+            found = self.network(self._padded(images), supervised=True)
+            sizes = self.supervised_sizes(images)
+            return [
+                self._weighted(one)[..., :rows, :columns] for one, (rows, columns) in zip(found, sizes, strict=True)
+            ]
         height, width = images.shape[-2:]
         padded = self.padded_size(images)
         logits = self.low_resolution(images)
@@ -82,27 +106,48 @@ class SegmentationModel(nn.Module):
         """
         other = copy.deepcopy(self)
         if self.acw is not None:
-            for name in self.heads:
+            for name in (*self.heads, *self.coarse_heads):
                 other.set_submodule(name, self.acw.fold(cast(nn.Conv2d, self.get_submodule(name))))
             other.acw = None
         return other
 
-    def parameter_groups(self, weight_decay: float, decay: Decay = "kernels") -> list[dict[str, object]]:
+    def parameter_groups(
+        self, weight_decay: float, decay: Decay = "kernels", layer_decay: float | None = None
+    ) -> list[dict[str, object]]:
         """Groups for an optimizer: what decays, what does not, and the ACW weights, which never do.
 
         Args:
             weight_decay: of the first group.
             decay: `kernels` and matrices, but no biases and norms; `all`; `all_but_head_bias`.
+            layer_decay: with it each layer of the encoder has groups of its own, whose `lr_scale` is that of the next
+                layer times so much; the rest has 1, and comes first.
+
+        Raises:
+            ValueError: a layer decay for a network without encoder.
         """
+        if layer_decay is not None and self.encoder is None:
+            raise ValueError(
+                "optim.layer_decay: is of the layers of an encoder, which this network has not; leave it out"
+            )
         acw = [] if self.acw is None else list(self.acw.parameters())
         rest = list(self.network.parameters())
         spared = {id(p) for p in rest if p.dim() <= 1} if decay == "kernels" else set[int]()
         if decay == "all_but_head_bias":
             biases = (getattr(self.get_submodule(name), "bias", None) for name in self.heads)
             spared = {id(bias) for bias in biases if bias is not None}
-        groups = [
-            ("decay", [p for p in rest if id(p) not in spared], weight_decay),
-            ("no_decay", [p for p in rest if id(p) in spared], 0.0),
-            ("acw", acw, 0.0),
-        ]
-        return [{"name": name, "params": params, "weight_decay": decay} for name, params, decay in groups if params]
+        scales = {} if layer_decay is None else layer_scales(self.get_submodule(self.encoder or ""), layer_decay)
+        found: list[dict[str, object]] = []
+        for scale in sorted({scales.get(p, 1.0) for p in rest}, reverse=True):
+            own = [p for p in rest if scales.get(p, 1.0) == scale]
+            rate = {} if layer_decay is None else {"lr_scale": scale}
+            found += [
+                {
+                    "name": "decay",
+                    "params": [p for p in own if id(p) not in spared],
+                    "weight_decay": weight_decay,
+                    **rate,
+                },
+                {"name": "no_decay", "params": [p for p in own if id(p) in spared], "weight_decay": 0.0, **rate},
+            ]
+        found.append({"name": "acw", "params": acw, "weight_decay": 0.0})
+        return [group for group in found if group["params"]]

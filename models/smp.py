@@ -11,12 +11,19 @@ from difflib import get_close_matches
 from inspect import Parameter
 from typing import Any, NamedTuple
 
+import torch
+
 from segloss.names import check_range
 
 from .network import Network
 from .ranges import Range
+from .unused import leave_out_unused
 
 ENCODER = "an encoder of segmentation-models-pytorch, such as resnet18, resnet50, timm-efficientnet-b0."
+DEEPEST = 5
+"""How often every encoder can halve an image."""
+TRIED = 64
+"""Pixels in height and width on which any encoder works."""
 GIVEN = {"num_classes": (int, "C."), "channels": (int, "of the images.")}
 """The keyword-only parameters of every factory, with their types and descriptions."""
 
@@ -125,6 +132,8 @@ def _network(
     )
     stride: int = module.encoder.output_stride
     smallest = max(1, row.least_strides * stride)
+    if values.get("depth", DEEPEST) < DEEPEST:
+        leave_out_unused(module, module.encoder, torch.zeros(1, channels, TRIED, TRIED))
     return row.finish(Network(module, stride, ("segmentation_head.0",), "encoder", row.pools_image, smallest))
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .network import Network
+from .unused import without_left_out
 
 CLASSIFIERS = ("fc.", "classifier.", "head.", "last_linear.")
 """What an encoder's file may hold beyond the encoder: the layer that names ImageNet's classes."""
@@ -50,7 +51,8 @@ def load_weights(
 
     Args:
         module: changed in place.
-        weights: by name, as in `module.state_dict()`; counters of batch normalisation may be missing.
+        weights: by name, as in `module.state_dict()`; counters of batch normalisation may be missing, and there may be
+            those of stages that the network does not run.
         source: where they come from, for errors.
         optional: groups of parts by name; a group that differs is left as it is, whole.
 
@@ -60,6 +62,7 @@ def load_weights(
     Raises:
         WeightsError: the first tensor that is missing, foreign or of another shape; nothing is changed.
     """
+    weights = without_left_out(module, weights)
     own = {k: v for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked") or k in weights}
     left: list[str] = []
     for group in optional:
@@ -97,7 +100,7 @@ def load_file(network: Network, path: Path) -> None:
     weights = read_weights(path)
     part, own = network.encoder, network.module.state_dict()
     if part is None or any(key in own for key in weights):
-        left = load_weights(network.module, weights, str(path), [network.heads])
+        left = load_weights(network.module, weights, str(path), [[*network.heads, *network.coarse_heads]])
     else:
         encoder = network.module.get_submodule(part)
         names = {key for key in weights if key.startswith(CLASSIFIERS)} - encoder.state_dict().keys()

@@ -157,6 +157,7 @@ def build_model(
         head=section.head,
         head_bias=section.head_bias,
         pretrained=section.pretrained,
+        gradient_checkpointing=section.gradient_checkpointing,
         shapes_only=shapes_only,
         **parameters(section, ModelSection),
     )
@@ -209,7 +210,10 @@ def activation(sections: Sequence[LossSection], num_classes: int) -> Activation:
 def build_optimizer(optim: OptimSection, model: models.SegmentationModel) -> Optimizer:
     """The optimizer over the model's parameter groups."""
     own = parameters(optim, OptimSection)
-    groups: Groups = model.parameter_groups(own["weight_decay"], optim.decay)
+    groups: Groups = model.parameter_groups(own["weight_decay"], optim.decay, optim.layer_decay)
+    for group in groups:
+        if (scale := group.pop("lr_scale", None)) is not None:
+            group["lr"] = scale * own["lr"]
     return OPTIMIZERS[optim.name](groups=groups, **own)
 
 

@@ -120,7 +120,7 @@ def _typed(root: Node) -> tuple[dict[str, Any], list[str]]:
 
 def _built_from(config: Config) -> Any:
     """All that decides whether network and transforms can be built."""
-    return config.data, config.model, config.train.batch_size
+    return config.data, config.model, config.train.batch_size, config.train.upsampled_loss, config.optim.layer_decay
 
 
 @cache
@@ -355,6 +355,12 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
         network = build.build_model(section, len(adapter.classes), channels, seed=0, shapes_only=True)
     except (models.WeightsError, UsageError) as error:
         raise ValueError(f"{source}: {error}") from error
+    if config.optim.layer_decay is not None and network.encoder is None:
+        raise ValueError(
+            f"optim.layer_decay: is of the layers of an encoder, which {section.name} has not; leave it out"
+        )
+    if config.train.upsampled_loss and network.coarse_heads:
+        raise ValueError("train.upsampled_loss: does not go with deep supervision; set deep_supervision: false")
     if config.data.size is not None:
         _check_size(network, config.data.size, channels)
     if network.whole_image and config.train.batch_size == 1:

@@ -159,6 +159,9 @@ class ModelSection(Strict):
     weights, null for random ones."""
     init_from: str | None = None
     """Start from the weights of another run: its folder, for its best checkpoint, or a checkpoint."""
+    gradient_checkpointing: bool = False
+    """Compute the stages of `resenc_unet`, or of an encoder of timm, again in the backward pass: less memory, more
+    time, the same gradient."""
 
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -211,6 +214,9 @@ class OptimSection(Strict):
     decay: models.Decay = "kernels"
     """What weight decay pulls at: `kernels` and matrices, `all` parameters, or `all_but_head_bias`, all but the bias of
     the last layer; never at the weights of an adaptive class-weight layer."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The learning rate of the encoder's layers falls by this factor from each to the one before it, towards the image,
+    as suits pretrained encoders (0.65 to 0.9); null for one learning rate."""
 
 
 class EmaSection(Strict):

@@ -138,7 +138,10 @@ def leave_out_unused(model: SegmentationModel, channels: int) -> None:
     """Mark the parameters that no logit depends on as not trained: the processes would wait for their gradients."""
     if world_size() == 1:
         return
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    coarse = tuple(
+        f"{name}." for name in model.coarse_heads
+    )  # no logit of a prediction depends on them, but a loss does
+    wanted = [one for name, one in model.named_parameters() if one.requires_grad and not name.startswith(coarse)]
     model.eval()
     images = torch.zeros(1, channels, 8, 8, device=wanted[0].device)
     slopes = torch.autograd.grad(model(images).sum(), wanted, allow_unused=True)

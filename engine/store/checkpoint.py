@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from datasets.files import write_atomically
+from models import without_left_out
 
 from ..errors import UsageError
 
@@ -181,7 +182,7 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Put a checkpoint's weights into a model; a `UsageError` where they belong to another."""
-    weights, own = checkpoint.part("model"), model.state_dict()
+    weights, own = without_left_out(model, checkpoint.part("model")), model.state_dict()
     missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     other = [name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape]
     if missing or foreign or other:

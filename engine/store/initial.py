@@ -36,6 +36,6 @@ def start_from(model: SegmentationModel, source: str) -> None:
     if not has_acw:
         ignored = [key for key in weights if key.startswith("acw.")]
         weights = {key: tensor for key, tensor in weights.items() if key not in ignored}
-    left = load_weights(model, weights, str(path), [model.heads, ["acw"] if has_acw else []])
+    left = load_weights(model, weights, str(path), [[*model.heads, *model.coarse_heads], ["acw"] if has_acw else []])
     if left:
         warnings.warn(f"model.init_from: {path}: not taken: {', '.join(left)}", WeightsWarning, stacklevel=2)

@@ -37,7 +37,8 @@ class Stepper:
 
     Attributes:
         forward: the network as Fabric runs it, compiled where that is asked for.
-        compiled: the loss, compiled where that is asked for; else None.
+        objective: the loss, of every level of a network with deep supervision.
+        compiled: the objective, compiled where that is asked for; else None.
         graph: replays captured steps where that is asked for, on one GPU; else None.
         guard: skips the update of a step that is not finite.
     """
@@ -52,11 +53,12 @@ class Stepper:
         targets: Targets,
     ) -> None:
         self.config, self.model, self.loss, self.fabric, self.targets = config.train, model, loss, fabric, targets
-        fabric.to_device(loss)
+        self.objective = segloss.DeepSupervision(loss) if model.coarse_heads else loss
+        fabric.to_device(self.objective)
         optimizer = build.build_optimizer(config.optim, model)
         self.guard = Guard(model, optimizer)
         network: Any = torch.compile(model) if self.config.step == "compiled" else model
-        self.compiled: Any = torch.compile(loss) if self.config.step == "compiled" else None
+        self.compiled: Any = torch.compile(self.objective) if self.config.step == "compiled" else None
         captures = self.config.step == "graph" and fabric.device.type == "cuda" and fabric.world_size == 1
         self.graph = StepGraph(self._compute, fabric.device) if captures else None
         self.forward: Any
@@ -95,7 +97,7 @@ class Stepper:
         images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
         masks = [batch["mask"] for batch in batches]
         given = [self.targets(batch["mask"], torch.as_tensor(batch["case"])) for batch in batches]
-        denominators = [self.loss.denominator(**each) for each in given]
+        denominators = [self.denominator(image, each) for image, each in zip(images, given, strict=True)]
         denominator = ranks.global_denominator(denominators, masks, self.loss.ignore_index)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
@@ -121,7 +123,7 @@ class Stepper:
         there = datasets.unpacked(batch, lambda tensor: self.fabric.to_device(tensor[:samples]))
         image = there["image"].contiguous(memory_format=torch.channels_last)
         given = self.targets(there["mask"], torch.as_tensor(there["case"])[:samples])
-        self.fabric.backward(self.loss_of(image, given, self.loss.denominator(**given)))
+        self.fabric.backward(self.loss_of(image, given, self.denominator(image, given)))
         self.optimizer.zero_grad()
         del room
 
@@ -131,5 +133,13 @@ class Stepper:
             loss = segloss.upsampled(self.loss, self.model.padded_size(image))
             value: Tensor = loss(self.forward(image, resize=False), **given, denominator=denominator)
         else:
-            value = (self.compiled or self.loss)(self.forward(image), **given, denominator=denominator)
+            supervised = {"supervised": True} if self.model.coarse_heads else {}
+            logits = self.forward(image, **supervised)
+            value = (self.compiled or self.objective)(logits, **given, denominator=denominator)
         return value
+
+    def denominator(self, image: Tensor, given: Given) -> Tensor:
+        """What the loss of one micro-batch is divided by, at every level."""
+        if isinstance(self.objective, segloss.DeepSupervision):
+            return self.objective.denominator(**given, sizes=self.model.supervised_sizes(image))
+        return self.objective.denominator(**given)

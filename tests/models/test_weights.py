@@ -49,7 +49,7 @@ def test_an_encoder_s_classifier_is_left_and_named(file):
     assert torch.equal(found.network.encoder.conv1.weight, tensors["conv1.weight"])
 
 
-@pytest.mark.parametrize("name", ["unet", "vgg19_fcn"])
+@pytest.mark.parametrize("name", ["unet", "vgg19_fcn", "resenc_unet"])
 def test_a_head_of_other_classes_is_left_and_named(name, file):
     other = build(name, seed=1, num_classes=7)
     with pytest.warns(WeightsWarning, match="not taken: ") as caught:
