@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 
 from segloss.compare import FEWEST
 from segloss.document import ScoresDocument
@@ -13,6 +14,7 @@ from ..configuration.config import LossSection, RampSection, TuneSection
 from ..console.sections import Section
 from ..pictures.chart import save
 from ..scoring import results
+from ..scoring.floors import floor_section, read_floors
 from .adjusted import adjusted
 from .answer import in_words
 from .comparison import DETECTION, SMALLEST, Method
@@ -24,7 +26,7 @@ from .journal import journal_table
 from .paragraph import statistical_analysis
 from .ranking import ranking
 from .record import Record
-from .score_tables import beside_paper, scores_of
+from .score_tables import beside_paper, score_by_seed, scores_of
 from .tuning_report import TRIALS_CAPTION, trials_picture, tuned_beside_untuned, tuning_sections
 from .verdicts import COLUMNS, METHOD, Verdicts, compare_arms
 
@@ -91,6 +93,8 @@ class Conclusion:
 
     def sections(self) -> Iterator[Section]:
         """The tables, as they are printed and written to files."""
+        if (floors := self.floors()) is not None:
+            yield floors
         yield scores_of(self.arms)
         yield from verdict_sections(self.verdicts, self.arms, self.record.noise_floor, self.differs, self.record.tune)
         yield from self.tuning()
@@ -100,6 +104,19 @@ class Conclusion:
             yield section
         if self.record.paper is not None:
             yield beside_paper(self.arms, self.record.paper)
+
+    def floors(self) -> Section | None:
+        """What no network is needed for, beside the arms, and arms that find nothing of a class; None if not known."""
+        if not self.arms:
+            return None
+        primary = next(iter(self.arms.values())).header.primary
+        runs = {arm: self.record.runs(self.folder, arm, self.record.seeds[0]) for arm in self.arms}
+        floors = read_floors(next(iter(runs.values())), primary)
+        means = {arm: score_by_seed(one, primary.aggregation, primary.metric) for arm, one in self.arms.items()}
+        reached = {arm: mean(values) if values else None for arm, values in means.items()}
+        section = floor_section(floors, reached, primary)
+        lines = missed_lines(self.arms)
+        return section if section is None else replace(section, lines=[*lines, *section.lines])
 
     def journal(self) -> list[Section]:
         """The table for a paper; none where nothing can be compared."""
@@ -153,6 +170,19 @@ class Conclusion:
         """A picture by its caption; nothing where it has not been drawn."""
         path = self.figures / f"{name}.svg"
         return {CAPTIONS[name]: path} if path.is_file() else {}
+
+
+def missed_lines(arms: Mapping[str, Method]) -> list[str]:
+    """A line for each arm and class that it misses in a quarter of the cases or more, with its first seed."""
+    lines = []
+    for arm, method in arms.items():
+        for name in method.header.counted if method.has_counts else ():
+            rows = [row for _, row in method.rows(next(iter(method.documents))) if row.label == name]
+            held = [row for row in rows if row.tp or row.fn]
+            missed = sum(not row.tp and not row.fp for row in held)
+            if missed and missed >= len(held) / 4:
+                lines.append(f"{arm} finds no {name} in {missed} of {len(held)} cases that have it")
+    return lines
 
 
 def loss_in_words(sections: Sequence[LossSection]) -> str:

@@ -73,6 +73,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     if tables:
         tables[0] = replace(tables[0], lines=())  # they stand at the top
     sections = [_verdict(found, seed, orders), *_missing(found)]
+    sections += [floors] if (floors := found.floors()) is not None else []
     sections += [scores_of(found.arms)] if found.arms else []
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
     if found.verdicts and (dots := paired_dots(found.verdicts[0], found.arms, found.record.noise_floor)).dots:

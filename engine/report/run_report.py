@@ -15,6 +15,7 @@ from ..console.sections import Section, Subject
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
+from ..scoring.floors import FILE
 from ..scoring.tables import by_fold, rules, score_tables
 from ..store.files import read_json
 from .settings import settings
@@ -51,6 +52,8 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
     title, order = _title(path.resolve()), [] if of_labels else scored(finished)
     sections = [_result(_unfinished(path, runs), finished, document, order)]
     if document is not None:
+        if (floors := results.floors_beside(document, finished)) is not None:
+            sections.append(floors)
         sections += score_tables(document, f"scores of the held-out {'images' if of_labels else 'cases'}")
         if len(documents) > 1:
             sections.append(by_fold(documents, document.header.primary.aggregation))
@@ -115,7 +118,6 @@ def _summary(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Scor
             f"By case, mDSC: mean {mean(values):.4f}, standard deviation {stdev(values):.4f}, median "
             f"{median(values):.4f}, from {values[0]:.4f} ({order[0].case}) to {values[-1]:.4f} ({order[-1].case})."
         )
-    lines += _compared(runs)
     if order:
         why = reason(order[0], runs, header)
         lines.append(f"Worst case: {order[0].case}, mDSC {order[0].score:.3f}{f'; {why}' if why else ''}.")
@@ -134,14 +136,6 @@ def _label_summary(document: ScoresDocument, pictures: Sequence[Picture], runs: 
         sure = "" if wrong[0].probability is None else f", with probability {wrong[0].probability:.3f}"
         lines.append(f"Surest mistake: {wrong[0].case}, {wrong[0].label}, is given {wrong[0].predicted}{sure}.")
     return lines
-
-
-def _compared(runs: Sequence[Run]) -> Iterator[str]:
-    """What no network is needed for."""
-    if masks := _mean_masks(runs):
-        yield f"For comparison, the mean training mask reaches a mean DSC of {mean(row['DSC'] for row in masks):.4f}."
-    if thresholds := [one["threshold_DSC"] for one in _baselines(runs) if "threshold_DSC" in one]:
-        yield f"The best global threshold, chosen in hindsight, reaches a DSC of {mean(thresholds):.4f}."
 
 
 def _cases(document: ScoresDocument, runs: Sequence[Run]) -> Section:
@@ -194,7 +188,7 @@ def _mean_masks(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _baselines(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [read_json(run.path / "baseline.json") for run in runs if (run.path / "baseline.json").is_file()]
+    return [read_json(run.path / FILE) for run in runs if (run.path / FILE).is_file()]
 
 
 def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:

@@ -1,96 +1,144 @@
-"""What no network is needed for: the score a network has to beat to have learnt anything."""
+"""What no network is needed for: predictions that a network has to beat to have learnt anything.
+
+Each is a table from the cell that a pixel falls into (its place in the image, or its grey value or colour) to a class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import datasets
 from datasets.grid import Shape, resize_mask
+from segloss.aggregation import AggregationName
+from segloss.scores import SegmentationScores
+
+from ..experiment.experiment import Experiment
 
 SLICES, SIDE = 48, 128
-"""The grid on which masks of different scans are averaged."""
+"""The grid on which masks of different cases are averaged; a still has one slice."""
+LEVELS = {1: 256, 3: 16}
+"""By the number of channels, how finely the values of each are told apart."""
+MOST = 128
+"""Training cases that are read, evenly spaced."""
+THRESHOLDS = np.linspace(0, 1, 41)[:-1]
 
 
-def mean_mask(
-    training: Sequence[datasets.CachedCase],
-    test: Sequence[datasets.CachedCase],
-    classes: Sequence[str],
-    background: int | None,
-) -> list[list[float | None]]:
-    """The DSC of each test volume and class by the mean training mask: what the place alone gives away.
+class Floor(NamedTuple):
+    """A prediction without a network.
 
-    The training masks are laid over each other, field of view on field of view; where a class is more frequent than a
-    threshold, it is predicted. The threshold is the one with the best mean DSC on the training volumes.
+    Attributes:
+        labels: the class of each cell, `(cells,)`.
+        cells: of a case, the cell of each pixel, `(slices, rows, columns)`.
+    """
+
+    labels: NDArray[np.uint8]
+    cells: Callable[[datasets.CachedCase], NDArray[np.int64]]
+
+    def predict(self, case: datasets.CachedCase, shape: Shape) -> NDArray[np.uint8]:
+        """The labels of a case on a grid."""
+        return resize_mask(self.labels[self.cells(case)], shape)
+
+
+def floors(
+    training: Sequence[datasets.CachedCase], classes: Sequence[str], ground: int, pooled: bool
+) -> dict[str, Floor]:
+    """The mean training mask, the best rule of grey values or colours, and the commonest class.
 
     Args:
-        training: volumes; those that were labelled for a class count for it.
-        test: volumes.
+        training: cases; the rules are made of these alone, that of a class of those that were labelled for it.
         classes: their names.
-        background: the class that is not scored, or None.
-
-    Returns:
-        For each test volume one number a class; None for the background, where the class is absent from both, and where
-        the volume, or no training volume, was labelled for it.
+        ground: the class of what no rule gives another: the background, or the commonest.
+        pooled: whether a score counts the pixels of all cases together, or is a mean over cases.
     """
-    grid: Shape = (SLICES, SIDE, SIDE)
-    every = [resize_mask(case.masks(), grid) for case in training]
-    known, asked = ([datasets.labelled_classes(one.case, classes) for one in part] for part in (training, test))
-    predicted: list[NDArray[np.bool_] | None] = []
-    for index in range(len(classes)):
-        masks = [mask for mask, labelled in zip(every, known, strict=True) if labelled[index]]
-        if index == background or not masks:
-            predicted.append(None)
+    chosen = [training[place] for place in datasets.evenly_spaced(len(training), MOST)]
+    known = [datasets.labelled_classes(case.case, classes) for case in chosen]
+    slices = 1 if all(case.shape[0] == 1 for case in chosen) else SLICES
+    grid = (slices, SIDE, SIDE)
+    places = np.arange(np.prod(grid)).reshape(grid)
+    masks = [(places, resize_mask(case.masks(), grid)) for case in chosen]
+    found = {"mean_mask": Floor(_best(masks, known, places.size, ground, pooled), lambda _: places)}
+    channels = chosen[0].image(0).shape[-1]
+    if channels in LEVELS:
+        coloured = [(_colours(case), case.masks()) for case in chosen]
+        size = LEVELS[channels] ** channels
+        found["colours"] = Floor(_best(coloured, known, size, ground, pooled), _colours)
+    pixels = np.sum([case.pixels for case in training], axis=0)
+    found["commonest"] = Floor(np.array([pixels.argmax()], np.uint8), lambda _: np.zeros((1, 1, 1), np.int64))
+    return found
+
+
+def _colours(case: datasets.CachedCase) -> NDArray[np.int64]:
+    """The cell of each pixel by its value in each channel."""
+    image = np.stack([case.image(index) for index in range(case.shape[0])])
+    levels = LEVELS[image.shape[-1]]
+    scaled = image / 255 if image.dtype == np.uint8 else image
+    steps = (scaled * levels).astype(np.int64).clip(0, levels - 1)
+    return np.asarray(steps @ (levels ** np.arange(image.shape[-1])))
+
+
+def _best(
+    every: Sequence[tuple[NDArray[np.int64], NDArray[np.uint8]]],
+    known: Sequence[NDArray[np.bool_]],
+    size: int,
+    ground: int,
+    pooled: bool,
+) -> NDArray[np.uint8]:
+    """The class of each cell, `(size,)`: of those more frequent in it than a threshold the one that is so most clearly.
+
+    The threshold of each class is that with the best DSC on the training cases themselves.
+    """
+    lead, labels = np.ones(size), np.full(size, ground, np.uint8)
+    for index in range(len(known[0])):
+        cases = [one for one, labelled in zip(every, known, strict=True) if labelled[index]]
+        if index == ground or not cases:
             continue
-        frequency = np.mean([mask == index for mask in masks], axis=0)
-        thresholds = np.linspace(0, 1, 41)[:-1]
-        edges = np.digitize(frequency, thresholds, right=True)  # voxel > thresholds[i] for the first `edges` of them
-        scores = []
-        for mask in masks:
-            inside = np.bincount(edges[mask == index], minlength=42)
-            voxels = np.bincount(edges[mask != datasets.IGNORE], minlength=42)
-            hit, size = inside[::-1].cumsum()[::-1][1:41], voxels[::-1].cumsum()[::-1][1:41]
-            scores.append(2 * hit / np.maximum(size + inside.sum(), 1))
-        predicted.append(frequency > thresholds[int(np.mean(scores, axis=0).argmax())])
-    return [
-        [_dsc(case, found, index) if labelled[index] else None for index, found in enumerate(predicted)]
-        for case, labelled in zip(test, asked, strict=True)
-    ]
+        there, counted = np.zeros(size), np.zeros(size)
+        for cells, mask in cases:
+            there += np.bincount(cells[mask == index], minlength=size)
+            counted += np.bincount(cells[mask != datasets.IGNORE], minlength=size)
+        frequency = there / counted.clip(1)
+        edges = np.digitize(frequency, THRESHOLDS, right=True)  # > THRESHOLDS[i] for the first `edges` of them
+        hits, sizes = [], []
+        for cells, mask in cases:
+            inside = _above(edges[cells[mask == index]])
+            hits.append(inside[1:])
+            sizes.append(_above(edges[cells[mask != datasets.IGNORE]])[1:] + inside[0])
+        hit, of = np.array(hits), np.array(sizes)
+        scores = 2 * hit.sum(0) / of.sum(0).clip(1) if pooled else (2 * hit / of.clip(1)).mean(0)
+        clearly = frequency / max(THRESHOLDS[int(scores.argmax())], 1e-9)
+        is_best = clearly > lead
+        labels[is_best], lead = index, np.where(is_best, clearly, lead)
+    return labels
 
 
-def _dsc(case: datasets.CachedCase, found: NDArray[np.bool_] | None, index: int) -> float | None:
-    if found is None:
-        return None
-    reference = case.references()
-    labels = (resize_mask(found.astype(np.uint8), case.original) == 1) & (reference != datasets.IGNORE)
-    wanted = reference == index
-    size = int(labels.sum()) + int(wanted.sum())
-    return 2 * int((labels & wanted).sum()) / size if size else None
+def _above(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many are at least 0, 1, … as large."""
+    counted = np.bincount(edges, minlength=len(THRESHOLDS) + 1)
+    return np.asarray(counted[::-1].cumsum()[::-1])
 
 
-def best_threshold(samples: datasets.Samples, bins: int = 512) -> float:
-    """The DSC of class 1 by the best single intensity threshold, above or below, chosen in hindsight.
-
-    One threshold for all cases, on the normalised intensities of a single channel; the mean of the cases' DSC.
-
-    Args:
-        samples: with one channel and two classes.
-        bins: how finely thresholds are tried.
-    """
-    found = [samples[index] for index in range(len(samples))]
-    low = min(float(sample["image"].min()) for sample in found)
-    high = max(float(sample["image"].max()) for sample in found)
-    counts = np.zeros((len(samples.cases), 2, bins + 1), dtype=np.int64)  # pixels below each edge, by case and label
-    for sample in found:
-        image, mask = sample["image"][0].numpy(), sample["mask"].numpy()
-        for label in (0, 1):
-            below = np.histogram(image[mask == label], bins, (low, high))[0].cumsum()
-            counts[sample["case"], label, 1:] += below
-    total = counts[:, :, -1:]
-    scores = []
-    for chosen in (counts, total - counts):
-        size = chosen.sum(1) + total[:, 1]
-        scores.append((2 * chosen[:, 1] / np.maximum(size, 1)).mean(0).max())
-    return float(max(scores))
+def score_floors(experiment: Experiment) -> Iterator[tuple[str, SegmentationScores]]:
+    """The name of each floor, and its counts on the test part, on the grid that is scored; see `floors`."""
+    adapter, parts = experiment.adapter, experiment.data.parts
+    training, classes = parts["train"], adapter.classes
+    ground = datasets.background_index(classes)
+    if ground is None:
+        ground = int(np.sum([case.pixels for case in training], axis=0).argmax())
+    aggregation: AggregationName = experiment.primary.aggregation
+    original = experiment.config.scores.grid == "original"
+    for name, floor in floors(training, classes, ground, aggregation == "dataset").items():
+        scores, images = SegmentationScores(len(classes), datasets.IGNORE, experiment.background), 0
+        for number, case in enumerate(parts["test"]):
+            reference = case.references() if original else case.masks()
+            labels = floor.predict(case, (reference.shape[0], reference.shape[1], reference.shape[2]))
+            labels = np.where(datasets.labelled_classes(case.case, classes)[labels], labels, 0)
+            ids = range(images, images + len(labels))
+            images += len(labels)
+            found, wanted = (torch.from_numpy(np.ascontiguousarray(each)) for each in (labels, reference))
+            scores.update(found, wanted, image=list(ids), case=[number] * len(labels))
+        yield name, scores

@@ -13,12 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import datasets
+from segloss.aggregation import METRICS
 from segloss.document import Picture, Primary, ScoresDocument
 
 from ..configuration import build
 from ..configuration.config import Config, ScoresSection
 from ..console.display import Display
+from ..console.sections import Section
 from ..errors import UsageError
 from ..experiment.experiment import Experiment, primary_of
 from ..experiment.folds import Folds
@@ -31,9 +32,10 @@ from ..pictures.diagnostics import confusion_picture, features_picture, reliabil
 from ..pictures.gallery import gallery
 from ..store.files import read_json, write_csv, write_json
 from ..store.scores import read_scores
-from .baseline import best_threshold, mean_mask
+from .baseline import score_floors
 from .evaluation import Scores
 from .features import features, principal_components
+from .floors import FILE, floor_section, read_floors
 from .inference import Ensemble
 from .labels import majority
 from .overlays import save_overlays
@@ -213,25 +215,26 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
 
 
 def baselines(experiment: Experiment) -> dict[str, Any]:
-    """What no network is needed for: a threshold, the mean training mask of volumes, the commonest class of labels."""
-    adapter = experiment.adapter
-    found: dict[str, Any] = {}
+    """What no network is needed for: of masks the floors, and of volumes one by case; the commonest class of labels."""
+    adapter, parts = experiment.adapter, experiment.data.parts
+    if not parts["train"]:
+        return {}
     if adapter.kind == "label":
-        parts = experiment.data.parts
-        return {"majority": majority(parts["train"], parts["test"], adapter.classes)} if parts["train"] else {}
-    if adapter.channels == 1 and len(adapter.classes) == 2 and not experiment.config.data.context:
-        found["threshold_DSC"] = best_threshold(experiment.samples("test"))
-    if adapter.kind == "volume" and experiment.data.parts["train"]:
-        parts = experiment.data.parts
-        background = datasets.background_index(adapter.classes)
-        scores = mean_mask(parts["train"], parts["test"], adapter.classes, background)
-        cases = [cached.case.id for cached in parts["test"]]
-        found["mean_mask"] = [
-            {"case": case, "class": name, "DSC": value}
-            for case, values in zip(cases, scores, strict=True)
-            for name, value in zip(adapter.classes, values, strict=True)
-            if name != adapter.background
-        ]
+        return {"majority": majority(parts["train"], parts["test"], adapter.classes)}
+    found: dict[str, Any] = {"floors": {}}
+    cases = [cached.case for cached in parts["test"]]
+    for name, counts in score_floors(experiment):
+        kept = counts.aggregations(adapter.classes)
+        found["floors"][name] = {way: {metric: one.get(metric) for metric in METRICS} for way, one in kept.items()}
+        if name == "mean_mask" and adapter.kind == "volume":
+            ids, groups = [case.id for case in cases], [case.group for case in cases]
+            rows = counts.document(adapter.classes, ids, groups, kind=adapter.kind).rows
+            labelled = {case.id: case.labelled for case in cases}
+            found["mean_mask"] = [
+                {"case": row.case, "class": row.label, "DSC": row.scores["DSC"]}
+                for row in rows
+                if row.label != adapter.background and row.label in (labelled[row.case] or adapter.classes)
+            ]
     return found
 
 
@@ -245,14 +248,20 @@ def show_scores(document: ScoresDocument, title: str, display: Display) -> None:
 
 def show(folder: Path, display: Display) -> None:
     """The scores of a run that has been trained."""
-    show_scores(read(folder), f"{folder}: test part, best checkpoint", display)
-    found = read_json(folder / "baseline.json") if (folder / "baseline.json").is_file() else {}
-    _show_cases(read(folder), found.get("mean_mask", []), display)
-    if "threshold_DSC" in found:
-        threshold = found["threshold_DSC"]
-        display.line(f"for comparison, the best global threshold (chosen in hindsight): case DSC {threshold:.4f}")
+    document = read(folder)
+    show_scores(document, f"{folder}: test part, best checkpoint", display)
+    found = read_json(folder / FILE) if (folder / FILE).is_file() else {}
+    _show_cases(document, found.get("mean_mask", []), display)
+    if (floors := floors_beside(document, [Run(folder)])) is not None:
+        display.section(floors)
     if "majority" in found:
         display.line(majority_line(found["majority"]))
+
+
+def floors_beside(document: ScoresDocument, runs: Sequence[Run]) -> Section | None:
+    """The score of some runs beside what no network is needed for; None where that is not known."""
+    primary = document.header.primary
+    return floor_section(read_floors(runs, primary), {"this training": document.primary}, primary)
 
 
 def majority_line(found: Mapping[str, Any]) -> str:
@@ -267,12 +276,14 @@ def show_folds(folds: Folds, display: Display) -> None:
     """The scores of every fold, and of all held-out cases together."""
     documents, found = [read(run.path) for run in folds.runs], []
     for run in folds.runs:
-        if (run.path / "baseline.json").is_file():
-            found += read_json(run.path / "baseline.json").get("mean_mask", [])
+        if (run.path / FILE).is_file():
+            found += read_json(run.path / FILE).get("mean_mask", [])
     document = read(folds.path)
     show_scores(document, f"{folds.path}: the held-out cases of all {len(documents)} folds", display)
     display.section(by_fold(documents, document.header.primary.aggregation))
     _show_cases(document, found, display)
+    if (floors := floors_beside(document, folds.runs)) is not None:
+        display.section(floors)
     display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
 
 

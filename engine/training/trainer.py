@@ -43,6 +43,7 @@ from ..store.writer import CheckpointWriter
 from . import memory
 from .averaging import WeightAverage
 from .budget import budget_of
+from .collapse import only_class, remedies
 from .events import events
 from .nonfinite import LATE, NonFiniteMonitor
 from .resolve import resolved, training_loader
@@ -294,6 +295,12 @@ class Trainer:
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = scores
+        if (name := only_class(scores["dataset"])) is not None:
+            helps = " or ".join(remedies(self.experiment.config, self.experiment.adapter, self.stepper.loss))
+            self.display.line(
+                f"warning: epoch {epoch}: {name} is all that is predicted of the validation part; if that stays so, "
+                f"try {helps}"
+            )
         primary = self.experiment.primary
         if not self.ranks_epochs:
             return  # the reference holds no class that counts: 0 is a false positive, and a right epoch is undefined

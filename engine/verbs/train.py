@@ -32,6 +32,7 @@ from ..report.run_report import run_subject
 from ..scoring import results
 from ..scoring.adjustment import parts_needed, refuse_unfit
 from ..scoring.checkpoint import score_checkpoint
+from ..scoring.floors import FILE
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
 from ..store.lock import Lock
@@ -221,7 +222,7 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
                 snapshots.write(run.path, [case for case, _ in ranked(scores.document)], config.scores.grid)
     if fabric.is_global_zero:
         if baselines := results.baselines(experiment):
-            run.write_json("baseline.json", baselines)
+            run.write_json(FILE, baselines)
         run.write_json("split.json", run.training.read_json("split.json"))
         results.write(run.path, scores)
     ranks.barrier()  # all is written

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets import Phantom
-from engine.scoring.baseline import mean_mask
+from engine.scoring.baseline import floors
 from engine.scoring.volumes import VolumeScores
 from segloss.surface import surface_scores
 from segloss_tests.cases import cache
@@ -90,13 +90,17 @@ def test_volumes_in_millilitres_leave_ignored_voxels_out():
 def test_the_mean_mask_is_perfect_where_all_masks_are_equal_and_no_use_where_none_overlap(tmp_path):
     adapter = Phantom(str(tmp_path), patients=4)
     decoded = list(cache(adapter, tmp_path / "cache", (48, 48)).decode(adapter.cases()))
-    same = mean_mask([decoded[0]] * 2, [decoded[0]], adapter.classes, 0)
-    assert same[0][0] is None
-    assert same[0][1] > 0.9  # but for the two resamplings
-    others = mean_mask(decoded[1:], decoded[:1], adapter.classes, 0)
-    assert 0.3 < others[0][1] < same[0][1]
+    reference = decoded[0].references() == 1
+
+    def dsc(training):
+        rule = floors(training, adapter.classes, 0, pooled=False)["mean_mask"]
+        labels = rule.predict(decoded[0], decoded[0].original) == 1
+        return 2 * (labels & reference).sum() / (labels.sum() + reference.sum())
+
+    same = dsc([decoded[0]] * 2)
+    assert same > 0.9  # but for the two resamplings
     first, *rest = decoded
+    assert 0.3 < dsc(rest) < same
     unlabelled = dataclasses.replace(first, case=dataclasses.replace(first.case, labelled=frozenset()))
-    assert mean_mask([unlabelled, *rest], [first], adapter.classes, 0) == others
-    assert mean_mask(rest, [unlabelled], adapter.classes, 0) == [[None, None]]
-    assert mean_mask([unlabelled], [first], adapter.classes, 0) == [[None, None]]
+    assert dsc([unlabelled, *rest]) == dsc(rest)
+    assert dsc([unlabelled]) == 0
