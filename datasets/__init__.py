@@ -39,6 +39,7 @@ from .phantom import Phantom
 from .pictures import Pictures
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
+from .regions import Regions
 from .samplers import SAMPLERS, Sampler
 from .shapes import Shapes
 from .slices import SliceRule, evenly_spaced, kept_slices
@@ -153,6 +154,7 @@ __all__ = [
     "Pixels",
     "Promise12",
     "Recorded",
+    "Regions",
     "ResidentLoader",
     "ResidentSamples",
     "Sample",

@@ -127,7 +127,8 @@ LABELS = """\
 
 **Overlapping classes**, as the regions of BraTS (whole tumour, core, enhancing): targets `(N, C, *spatial)` of bool, integers or floats, 1 for every class that a pixel is of, and one
 logit a class. `sigmoid_ce`, `sigmoid_focal`, and `dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice` with `sigmoid: true`; start with `[{name: dice, sigmoid: true}, {name: sigmoid_ce}]`.
-`ignore_index` leaves out one class at one pixel, and so does a mask `(N, C, *spatial)`. All other losses refuse such targets.
+`ignore_index` leaves out one class at one pixel, and so does a mask `(N, C, *spatial)`. All other losses refuse such targets. In YAML: `data.regions`
+(docs/data.md).
 
 **Partial labels**, where an image was labelled for some classes alone: `loss(logits, target, labelled=…)`, `(N, C)` bool. Softmax losses add the probabilities of the other classes to the
 background's, class 0, of which their pixels were labelled (the marginal loss); losses with sigmoid leave the other classes out; overlap losses leave them out of the mean. Not for

@@ -78,6 +78,18 @@ def class_counts(matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return tp, matrices.sum(1) - tp, matrices.sum(2) - tp
 
 
+def region_counts(matrices: Tensor, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """True positives, false positives and false negatives, each `(U, R)`, of regions that are unions of classes.
+
+    Args:
+        matrices: `(U, C, C)`, rows the reference, columns the prediction.
+        regions: `(R, C)` bool, whether a class is in a region.
+    """
+    members = regions.to(matrices.device, matrices.dtype)
+    tp = ((members @ matrices) * members).sum(2)
+    return tp, matrices.sum(1) @ members.T - tp, matrices.sum(2) @ members.T - tp
+
+
 Counts = TypeVar("Counts", int, Tensor)
 
 
@@ -92,7 +104,12 @@ def class_ratios(tp: Counts, fp: Counts, fn: Counts) -> dict[str, tuple[Counts, 
 
 
 def aggregate(
-    tp: Tensor, fp: Tensor, fn: Tensor, classes: Sequence[str], left_out: Collection[int | None]
+    tp: Tensor,
+    fp: Tensor,
+    fn: Tensor,
+    classes: Sequence[str],
+    left_out: Collection[int | None],
+    overlapping: bool = False,
 ) -> Aggregation:
     """The scores of some units, averaged over them.
 
@@ -102,6 +119,7 @@ def aggregate(
         fn: false negatives, as `tp`.
         classes: the names of the C classes.
         left_out: indices left out of mDSC and mIoU.
+        overlapping: a pixel may be in several classes; there is no pixel accuracy of such.
     """
     ratios = class_ratios(tp.double(), fp.double(), fn.double())
     scores = {name: part / whole for name, (part, whole) in ratios.items()}  # 0/0 is NaN in floating arithmetic
@@ -111,7 +129,7 @@ def aggregate(
     return {
         "mDSC": _number(dsc.nanmean()),
         "mIoU": _number(iou.nanmean()),
-        "accuracy": _number(accuracy.nanmean()),
+        "accuracy": None if overlapping else _number(accuracy.nanmean()),
         "units": len(tp),
         "left_out": int(dsc.isnan().sum()),
         "classes": {

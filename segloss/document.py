@@ -144,6 +144,8 @@ class Header:
         primary: the score that counts.
         classes: the names of the C classes, in the order of the confusion matrix.
         background: the class that is left out of the means over classes.
+        mask_classes: the names of the classes of the masks, where `classes` are regions, unions of these that may
+            overlap; None where they are the classes themselves.
         ignore_index: the label that does not count.
         rule: what becomes of absent classes.
         grid: `original`, or the `network`'s.
@@ -171,6 +173,7 @@ class Header:
     primary: Primary
     classes: Sequence[str]
     background: str | None = None
+    mask_classes: Sequence[str] | None = None
     ignore_index: int | None = None
     rule: str = RULE
     grid: str | None = None
@@ -192,6 +195,11 @@ class Header:
     class_images: Sequence[int] | None = None
     grouped: bool | None = None
     format: int = FORMAT
+
+    @property
+    def pictured(self) -> Sequence[str]:
+        """The names of the classes of masks."""
+        return self.classes if self.mask_classes is None else self.mask_classes
 
     @property
     def counted(self) -> list[str]:
@@ -405,7 +413,7 @@ class ScoresDocument:
         """
         given = mapping(document, "the whole")
         found = mapping(needed(given, "header", ""), "header")
-        classes = _classes(found)
+        classes = class_names(needed(found, "classes", "header."), "header.classes")
         if found.get("kind") == "label":
             names = dict.fromkeys(classes)  # looked up in no time
             pictures = [
@@ -469,14 +477,12 @@ def _fields(record: type, found: Mapping[str, Any], at: str, apart: Collection[s
     return {key: read(found[key], f"{at}{key}") for key, read in readers.items() if found.get(key) is not None}
 
 
-def _classes(header: Mapping[str, Any]) -> list[str]:
-    names = [
-        text(name, f"header.classes.{index}")
-        for index, name in enumerate(filled_list(needed(header, "classes", "header."), "header.classes"))
-    ]
-    if len(set(names)) < len(names):
-        raise ValueError("header.classes: a class is named twice")
-    return names
+def class_names(value: object, at: str) -> list[str]:
+    """Names, all different; a `ValueError` that begins with `at` where they are none."""
+    found = [text(name, f"{at}.{index}") for index, name in enumerate(filled_list(value, at))]
+    if len(set(found)) < len(found):
+        raise ValueError(f"{at}: a class is named twice")
+    return found
 
 
 def _aggregation(given: object, at: str, classes: Sequence[str]) -> Aggregation:
@@ -545,6 +551,7 @@ READERS: dict[Any, Callable[[object, str], Any]] = {
     int: whole,
     float: number,
     bool: truth,
+    Sequence[str]: class_names,
     Sequence[int]: whole_numbers,
     Sequence[float]: numbers,
     Adjustment: Adjustment.from_json,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from .aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate, class_counts
+from .aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate, class_counts, region_counts
 from .document import Header, Kind, Primary, Row, ScoresDocument, Unit
 
 
@@ -45,6 +45,8 @@ class SegmentationScores(Metric):
         num_classes: C.
         ignore_index: the label that does not count.
         background: an index left out of the means over classes, or None.
+        regions: `(R, C)` bool, which classes are in which region: the scores are then those of the regions, which may
+            overlap, in place of the classes; None for the classes.
         **options: of `torchmetrics.Metric`.
 
     Raises:
@@ -64,14 +66,22 @@ class SegmentationScores(Metric):
     cases: list[Tensor]
 
     def __init__(
-        self, num_classes: int, ignore_index: int = 255, background: int | None = None, **options: Any
+        self,
+        num_classes: int,
+        ignore_index: int = 255,
+        background: int | None = None,
+        regions: Tensor | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         if num_classes < 1:
             raise ValueError(f"num_classes must be ≥ 1, got {num_classes}")
         if background is not None and not 0 <= background < num_classes:
             raise ValueError(f"background must be None or in 0..{num_classes - 1}, got {background}")
+        if regions is not None and (regions.dim() != 2 or regions.shape[1] != num_classes or background is not None):
+            raise ValueError(f"regions must be (R, {num_classes}), without a background, got {tuple(regions.shape)}")
         self.num_classes, self.ignore_index, self.background = num_classes, ignore_index, background
+        self.regions = regions
         for state in ("matrices", "images", "cases"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -106,21 +116,22 @@ class SegmentationScores(Metric):
         Raises:
             ValueError: a label or a prediction was no class.
         """
-        return self.aggregations([str(index) for index in range(self.num_classes)])
+        scored = self.num_classes if self.regions is None else len(self.regions)
+        return self.aggregations([str(index) for index in range(scored)])
 
     def aggregations(self, classes: Sequence[str]) -> dict[AggregationName, Aggregation]:
         """The three aggregations by name.
 
         Args:
-            classes: the names of the C classes.
+            classes: the names of the C classes, or R regions; so in the other methods.
 
         Raises:
             ValueError: a label or a prediction was no class.
         """
         matrices: dict[AggregationName, Tensor] = {"case": self._units("case")[1], "image": self._units("image")[1]}
         matrices["dataset"] = matrices["case"].sum(0, keepdim=True)
-        left_out = {self.background, self.ignore_index}
-        return {name: aggregate(*class_counts(matrices[name]), classes, left_out) for name in AGGREGATIONS}
+        left_out, overlapping = {self.background, self.ignore_index}, self.regions is not None
+        return {name: aggregate(*self._counts(matrices[name]), classes, left_out, overlapping) for name in AGGREGATIONS}
 
     def document(
         self,
@@ -153,8 +164,8 @@ class SegmentationScores(Metric):
                 **header,
             ),
             self.aggregations(classes),
-            _rows(matrices, classes, [Unit(cases[case], groups[case]) for case in ids]),
-            matrices.sum(0).tolist(),
+            self._rows(matrices, classes, [Unit(cases[case], groups[case]) for case in ids]),
+            matrices.sum(0).tolist() if self.regions is None else None,
         )
 
     def image_rows(self, classes: Sequence[str], units: Sequence[Unit]) -> list[Row]:
@@ -165,7 +176,19 @@ class SegmentationScores(Metric):
             units: case, group and slice of image id 0, 1, …
         """
         ids, matrices = self._units("image")
-        return _rows(matrices, classes, [units[image] for image in ids])
+        return self._rows(matrices, classes, [units[image] for image in ids])
+
+    def _counts(self, matrices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return class_counts(matrices) if self.regions is None else region_counts(matrices, self.regions)
+
+    def _rows(self, matrices: Tensor, classes: Sequence[str], units: Sequence[Unit]) -> list[Row]:
+        """One row a unit and class."""
+        counts = torch.stack(self._counts(matrices), 2).tolist()
+        return [
+            Row.from_counts(unit, label, of_class)
+            for unit, of_unit in zip(units, counts, strict=True)
+            for label, of_class in zip(classes, of_unit, strict=True)
+        ]
 
     def _units(self, kind: str) -> tuple[list[int], Tensor]:
         """The ids of the units, ascending, and their matrices `(U, C, C)`, on the CPU."""
@@ -178,16 +201,6 @@ class SegmentationScores(Metric):
         names, unit = torch.unique(ids, return_inverse=True)
         summed = torch.zeros(len(names), rows.shape[1], dtype=torch.int64).index_add_(0, unit, rows)
         return names.tolist(), summed[:, :-2].view(-1, classes, classes)
-
-
-def _rows(matrices: Tensor, classes: Sequence[str], units: Sequence[Unit]) -> list[Row]:
-    """One row a unit and class."""
-    counts = torch.stack(class_counts(matrices), 2).tolist()
-    return [
-        Row.from_counts(unit, label, of_class)
-        for unit, of_unit in zip(units, counts, strict=True)
-        for label, of_class in zip(classes, of_unit, strict=True)
-    ]
 
 
 def _sent(ids: Tensor, device: torch.device) -> Tensor:

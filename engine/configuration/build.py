@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim import Optimizer
 
@@ -87,6 +88,28 @@ def exclude(data: DataSection) -> datasets.Exclude:
 def labelled(data: DataSection) -> datasets.Labelled:
     """The classes that some cases were labelled for; a `DataError` where a table cannot say."""
     return datasets.read_labelled(Path(data.labelled)) if isinstance(data.labelled, str) else data.labelled
+
+
+def build_regions(data: DataSection, adapter: datasets.Adapter) -> datasets.Regions | None:
+    """The regions of the masks, None where a network tells classes apart; a `ValueError` where there are none such."""
+    if not data.regions:
+        return None
+    classes = list(adapter.classes)
+    values = adapter.labels.values_of(np.arange(len(classes))).tolist()
+    found: dict[str, list[int]] = {}
+    for region, entries in data.regions.items():
+        for entry in entries:
+            if entry not in (classes if isinstance(entry, str) else values):
+                known = ", ".join(f"{name} ({value})" for name, value in zip(classes, values, strict=True))
+                raise ValueError(f"{region}: {entry!r} is no class and no mask value of one; the classes are {known}")
+        own = [classes.index(entry) if isinstance(entry, str) else values.index(entry) for entry in entries]
+        found[region] = own
+    return datasets.Regions(found, len(classes))
+
+
+def outputs(data: DataSection, adapter: datasets.Adapter) -> int:
+    """The channels of the network's logits: one a region, or one a class."""
+    return len(data.regions) or len(adapter.classes)
 
 
 def build_splitter(data: DataSection, fold: int | None = None) -> datasets.Splitter:
@@ -175,7 +198,7 @@ def build_network(config: Config, adapter: datasets.Adapter, trained: bool = Fal
         trained: weights of a checkpoint will replace them, so none are fetched or read.
     """
     section = without_files(config.model) if trained else config.model
-    return build_model(section, len(adapter.classes), input_channels(config.data, adapter), config.seed)
+    return build_model(section, outputs(config.data, adapter), input_channels(config.data, adapter), config.seed)
 
 
 def without_files(section: ModelSection) -> ModelSection:

@@ -202,14 +202,17 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
     train = valid.get("train") if "train" in root.value else TrainSection()
-    classes = None if adapter is None else len(adapter.classes)  # unknown where the data section is wrong
+    classes = None if adapter is None or not data else build.outputs(data, adapter)  # unknown where data is wrong
     ones = [1.0] * (classes or 2)
-    some = segloss.ClassCounts(ones, ones, ones, ones)
+    regions = attempt(["data", "regions"], partial(_check_regions, data, adapter)) if adapter and data else None
+    some = segloss.ClassCounts(ones, None if regions else ones, ones, None if regions else ones)
     for index, section in enumerate(valid.get("loss", [])):
         loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some, 1))
         if adapter is not None and adapter.kind == "label" and loss is not None:
             attempt(["loss", index], partial(_check_label_loss, section, loss))
-        if partial_labels and adapter is not None and loss is not None:
+        if regions and loss is not None:
+            attempt(["loss", index], partial(_check_region_loss, section, loss, len(regions.names)))
+        if partial_labels and adapter is not None and loss is not None and data and not data.regions:
             attempt(["loss", index], partial(_check_partial, loss, len(adapter.classes)))
         if train and train.upsampled_loss and loss is not None:
             attempt(["train"], partial(_check_upsampled, section.name, loss))
@@ -234,6 +237,10 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         if adapter is not None:
             attempt(["scores"], lambda: _check_background(scores, adapter))
             attempt(["scores", "primary"], lambda: _check_primary(scores, adapter))
+            for key in ("adjust", "largest_component", "background") if regions else ():
+                if getattr(scores, key):
+                    message = f"{key}: is for classes, but data.regions are scored; leave it out"
+                    attempt.problems.append(_place(root, ["scores"], message))
             if partial_labels and scores.adjust:
                 message = "adjust: is fitted on masks of all classes, which by data.labelled some are not; leave it out"
                 attempt.problems.append(_place(root, ["scores"], message))
@@ -352,7 +359,7 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
     if section.pretrained is not None and not models.is_file(section.pretrained):
         section = build.without_files(section)
     try:
-        network = build.build_model(section, len(adapter.classes), channels, seed=0, shapes_only=True)
+        network = build.build_model(section, build.outputs(config.data, adapter), channels, 0, shapes_only=True)
     except (models.WeightsError, UsageError) as error:
         raise ValueError(f"{source}: {error}") from error
     if config.optim.layer_decay is not None and network.encoder is None:
@@ -467,6 +474,26 @@ def _check_labelled(data: DataSection, adapter: datasets.Adapter) -> bool:
             if name not in adapter.classes:
                 raise ValueError(f"{case}: {unknown('class', name, adapter.classes)}")
     return bool(labelled)
+
+
+def _check_regions(data: DataSection, adapter: datasets.Adapter) -> datasets.Regions | None:
+    """Build the regions; what does not go together with them is refused."""
+    if data.regions and adapter.kind == "label":
+        raise ValueError("is for masks, but a picture here has one label; leave it out")
+    if data.regions and data.labelled:
+        raise ValueError("does not go together with data.labelled; leave one of them out")
+    return build.build_regions(data, adapter)
+
+
+def _check_region_loss(section: LossSection, loss: build.Loss, regions: int) -> None:
+    """The loss must take each region by itself."""
+    if loss.activation != "sigmoid":
+        raise ValueError(
+            f"name: {section.name} is for classes that exclude each other, but data.regions overlap; use sigmoid_ce or "
+            "sigmoid_focal, or dice, iou or tversky with sigmoid: true"
+        )
+    target = torch.zeros(2, regions, 2, 2, dtype=torch.bool)
+    loss(torch.zeros(2, regions, 2, 2), target, mask=torch.ones(2, 2, 2, dtype=torch.bool))
 
 
 def _check_partial(loss: build.Loss, classes: int) -> None:

@@ -117,6 +117,9 @@ class DataSection(Strict):
     labelled: str | dict[str, list[str]] = Field(default={})
     """Cases that were labelled for some classes alone: by id, or by a pattern with `*`, the names of these classes; or
     a CSV file with the columns `case` and `classes`, these with `;` between them. Other cases were labelled for all."""
+    regions: dict[str, list[int | str]] = Field(default={})
+    """Overlapping regions, each of some classes, by their names or mask values, larger regions first: the network gives
+    one logit a region, and regions are scored in place of classes. Empty: the classes themselves, one a pixel."""
     imbalance: ImbalanceSection | None = None
     """Pictures with one label: cut the training part to a long tail or a step; null to leave it as it is."""
     sampler: SamplerSection | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
+import torch
 
 import datasets
 import models
@@ -98,6 +99,8 @@ class Experiment:
     def class_counts(self, samples: datasets.Samples) -> segloss.ClassCounts:
         """What the training samples hold of each class; a `DataError` where one class is all there is."""
         counts = datasets.add_slices(samples.counts())
+        if self.regions is not None:
+            return self._region_counts(samples)
         present = [name for name, pixels in zip(self.adapter.classes, counts["pixels"], strict=True) if pixels]
         if len(present) < 2:
             raise datasets.DataError(
@@ -105,6 +108,31 @@ class Experiment:
                 "check the masks or labels, data.split and data.group"
             )
         return segloss.ClassCounts(**counts, names=self.adapter.classes)
+
+    def _region_counts(self, samples: datasets.Samples) -> segloss.ClassCounts:
+        """What the training samples hold of each region; a `DataError` where one holds nothing, or everything."""
+        regions = self.regions
+        assert regions is not None
+        of_classes = torch.from_numpy(samples.counts()[0])
+        pixels = regions.counts(of_classes)
+        for name, count in zip(regions.names, pixels.sum(0).tolist(), strict=True):
+            if count in (0, int(of_classes.sum())):
+                held = "no pixel" if not count else "nothing but pixels"
+                raise datasets.DataError(
+                    f"the training part holds {held} of the region {name}, so there is nothing to learn; check the "
+                    "masks, data.regions and data.split"
+                )
+        return segloss.ClassCounts(pixels.sum(0).tolist(), images=(pixels > 0).sum(0).tolist(), names=regions.names)
+
+    @cached_property
+    def regions(self) -> datasets.Regions | None:
+        """The regions that the network has a logit for; None where it has one for each class."""
+        return build.build_regions(self.config.data, self.adapter)
+
+    @property
+    def scored(self) -> Sequence[str]:
+        """The names of what is scored, and of the network's logits: the regions, or the classes."""
+        return self.adapter.classes if self.regions is None else self.regions.names
 
     @property
     def class_images(self) -> list[int] | None:
@@ -121,7 +149,7 @@ class Experiment:
     @property
     def activation(self) -> Activation:
         """What makes probabilities of the network's logits: `softmax`, `sigmoid`, or `none`."""
-        return build.activation(self.config.loss, len(self.adapter.classes))
+        return build.activation(self.config.loss, len(self.scored))
 
     @property
     def primary(self) -> Primary:

@@ -172,7 +172,7 @@ def _cases(seed: Seed, orders: Mapping[str, Sequence[Scored]], most_bytes: int) 
     ]
     folders = {arm: [run.path for run in runs] for arm, runs in seed.runs.items()}
     shown = viewer(
-        folders, case_entries(orders, seed.lead), seed.header.classes, background(seed.header), lines, most_bytes
+        folders, case_entries(orders, seed.lead), seed.header.pictured, background(seed.header), lines, most_bytes
     )
     if shown is None:
         return Section("cases", ["No pictures of cases: none that every arm has kept."])

@@ -274,7 +274,7 @@ def _looked_at(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Sc
     shown = viewer(
         folders,
         case_entries({"prediction": order}, "prediction"),
-        header.classes,
+        header.pictured,
         background(header),
         lines,
         most_bytes,

@@ -42,14 +42,14 @@ def scored(runs: Sequence[Run]) -> list[Scored]:
 
 def background(header: Header) -> int | None:
     """The index of the class that is no foreground, by the header of a scores document, or None."""
-    return datasets.background_index(header.classes)
+    return datasets.background_index(header.pictured)
 
 
 def reason(one: Scored, runs: Sequence[Run], header: Header) -> str:
     """The mistakes in a case in words, as far as its run has kept that; else nothing."""
     for kept in snapshots.read(runs[one.fold].path):
         if kept.case == one.case:
-            return kept.mistakes.describe(header.classes, background(header))
+            return kept.mistakes.describe(header.pictured, background(header))
     return ""
 
 

@@ -138,7 +138,7 @@ def predict(
     for number, logits, reference in case_logits(model, samples, experiment, fabric, cases, loaders):
         known = datasets.labelled_classes(samples.cases[number].case, experiment.adapter.classes)
         shown = logits if calibration is None or not known.all() else _shown(logits, reference, calibration)
-        labels = fabric.to_device(labels_of(shown, experiment.config.scores, background))
+        labels = fabric.to_device(labels_of(shown, experiment.config.scores, background, experiment.regions))
         if not known.all():
             labels = torch.where(torch.from_numpy(known).to(labels.device)[labels], labels, 0)
         yield Prediction(number, labels, reference)
@@ -264,11 +264,15 @@ def score(
             them.
     """
     samples, config = experiment.samples(part), experiment.config
-    classes = experiment.adapter.classes
-    activation = experiment.activation if thorough else "none"
+    classes, regions = experiment.scored, experiment.regions
+    masks = experiment.adapter.classes
+    activation = experiment.activation if thorough and regions is None else "none"
     calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
-    scores = SegmentationScores(len(classes), datasets.IGNORE, experiment.background).to(fabric.device)
-    volumes = VolumeScores(classes, datasets.background_index(experiment.adapter.classes), config.scores.tolerance)
+    background = experiment.background if regions is None else None
+    scores = SegmentationScores(len(masks), datasets.IGNORE, background, None if regions is None else regions.members)
+    scores = scores.to(fabric.device)
+    ground = datasets.background_index(masks) if regions is None else None
+    volumes = VolumeScores(classes, ground, config.scores.tolerance, regions)
     lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
@@ -284,8 +288,8 @@ def score(
             shape = found.labels.shape
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
-            masks = found.labels.cpu().numpy(), found.reference.cpu().numpy()
-            volumes.add(*masks, spacing, voxel_ml, cached.case.labelled)
+            pair = found.labels.cpu().numpy(), found.reference.cpu().numpy()
+            volumes.add(*pair, spacing, voxel_ml, cached.case.labelled)
     if waiting:
         _count(waiting, starts, scores)
     scores, calibration = merged(scores, calibration)
@@ -295,6 +299,7 @@ def score(
     header = {
         "kind": experiment.adapter.kind,
         "primary": experiment.primary,
+        "mask_classes": None if regions is None else list(masks),
         "grid": section.grid,
         "window": section.window,
         "overlap": None if section.window is None else section.overlap,

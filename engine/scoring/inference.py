@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+import datasets
 from datasets.grid import between_slices
 from segloss.adjustment import LogitAdjustment
 
@@ -103,13 +104,17 @@ def between(chunks: Iterable[Tensor], count: int, slices: int) -> Iterator[Tenso
         yield torch.lerp(held[low], held[high], part)[None]
 
 
-def labels_of(logits: Iterable[Tensor], scores: ScoresSection, background: int | None) -> Tensor:
+def labels_of(
+    logits: Iterable[Tensor], scores: ScoresSection, background: int | None, regions: datasets.Regions | None = None
+) -> Tensor:
     """The labels `(slices, rows, columns)` int64 of a case, on the device of its logits `(n, C, rows, columns)` each.
+
+    Those of regions become the labels of classes; see `datasets.Regions.labels`.
 
     With `scores.largest_component` every class but the background keeps its largest connected part (26 neighbours, 8
     in a still); the rest becomes background.
     """
-    labels = torch.cat([chunk.argmax(1) for chunk in logits])
+    labels = torch.cat([chunk.argmax(1) if regions is None else regions.labels(chunk) for chunk in logits])
     if not scores.largest_component:
         return labels
     kept = labels.cpu().numpy().copy()

@@ -35,7 +35,7 @@ def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]])
     aggregations: dict[AggregationName, Aggregation] = {}
     for name in AGGREGATIONS:
         tp, fp, fn = units[name]
-        aggregations[name] = aggregate(tp, fp, fn, header.classes, header.left_out)
+        aggregations[name] = aggregate(tp, fp, fn, header.classes, header.left_out, header.mask_classes is not None)
     if "HD95" in rows[0].scores:
         aggregations["case"] = with_means(aggregations["case"], rows)
     confusion = [document.confusion for document in documents if document.confusion is not None]

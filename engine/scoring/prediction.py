@@ -158,7 +158,8 @@ def predict_file(
     logits = between(chunks, shape[0], slices)
     if activation is not None:
         logits = map(partial(_keep, into=kept, activation=activation), logits)
-    labels = labels_of(logits, config.scores, datasets.background_index(adapter.classes))
+    regions = build.build_regions(config.data, adapter)
+    labels = labels_of(logits, config.scores, datasets.background_index(adapter.classes), regions)
     return Predicted(image, scaled.image, labels.cpu().numpy(), np.concatenate(kept) if kept else None)
 
 

@@ -57,7 +57,7 @@ def draw(run: Run, experiment: Experiment, fabric: Any, model: Any, scores: Scor
         display: where a log is reported that is damaged, of which no curve is drawn.
     """
     try:
-        draw_history(run.figures, run.history(), experiment.adapter.classes, scores.header.primary)
+        draw_history(run.figures, run.history(), experiment.scored, scores.header.primary)
     except UsageError as error:
         display.line(f"warning: no curves are drawn: {error}")
     draw_scores(run.figures, scores)
@@ -217,7 +217,7 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
 def baselines(experiment: Experiment) -> dict[str, Any]:
     """What no network is needed for: of masks the floors, and of volumes one by case; the commonest class of labels."""
     adapter, parts = experiment.adapter, experiment.data.parts
-    if not parts["train"]:
+    if not parts["train"] or experiment.regions is not None:
         return {}
     if adapter.kind == "label":
         return {"majority": majority(parts["train"], parts["test"], adapter.classes)}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 import datasets
@@ -20,13 +21,22 @@ class VolumeScores:
     """Collects the rows of the volumes of a part, to be laid into its scores document.
 
     Args:
-        classes: their names.
+        classes: the names of what is scored.
         background: the class without surface, or None.
         tolerance: of the surface DSC, in mm.
+        regions: what `classes` are, where they are not the classes of the masks.
     """
 
-    def __init__(self, classes: Sequence[str], background: int | None, tolerance: float) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        background: int | None,
+        tolerance: float,
+        regions: datasets.Regions | None = None,
+    ) -> None:
         self.classes, self.background, self.tolerance = classes, background, tolerance
+        every = [[index] for index in range(len(classes))]
+        self.members = every if regions is None else [row.nonzero().flatten().tolist() for row in regions.members]
         self.rows: list[Measured] = []
 
     def add(
@@ -52,7 +62,7 @@ class VolumeScores:
             if index == self.background or (labelled is not None and name not in labelled):
                 self.rows.append({})
                 continue
-            found, wanted = counts & (labels == index), counts & (reference == index)
+            found, wanted = (counts & np.isin(mask, self.members[index]) for mask in (labels, reference))
             ours, theirs = int(found.sum()) * voxel_ml, int(wanted.sum()) * voxel_ml
             self.rows.append(
                 surface_scores(found, wanted, spacing, self.tolerance)

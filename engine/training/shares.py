@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+import datasets
 import segloss
 from segloss.pixelwise import PixelwiseLoss
 from segloss.tensors import full
@@ -32,7 +33,14 @@ class ClassSums(NamedTuple):
     gradient: Tensor
 
 
-def class_sums(logits: Tensor, target: Tensor, given: Given, loss: Loss, denominator: Tensor) -> ClassSums:
+def class_sums(
+    logits: Tensor,
+    target: Tensor,
+    given: Given,
+    loss: Loss,
+    denominator: Tensor,
+    regions: datasets.Regions | None = None,
+) -> ClassSums:
     """The sums of one batch.
 
     Args:
@@ -41,17 +49,19 @@ def class_sums(logits: Tensor, target: Tensor, given: Given, loss: Loss, denomin
         given: what the loss is called with, of the same.
         loss: a mean; where it draws random numbers, from torch's default generator.
         denominator: of the loss; see `SegmentationLoss.denominator`.
+        regions: whose pixels are added up in place of those of the classes.
     """
-    classes = logits.shape[1]
     logits = full(logits.detach()).requires_grad_()
     (slope,) = torch.autograd.grad(loss(logits, **given, denominator=denominator), logits)
     with torch.no_grad():
         each = pixel_losses(loss, logits, given, denominator)
-    return ClassSums(
-        _by_class(torch.ones_like(target), target, classes),
-        None if each is None else _by_class(each, target, classes),
-        _by_class(slope.abs().sum(1), target, classes),
-    )
+    classes = logits.shape[1] if regions is None else regions.members.shape[1]
+    maps = (torch.ones_like(target), each, slope.abs().sum(1))
+    found = [None if one is None else _by_class(one, target, classes) for one in maps]
+    pixels, of_loss, gradient = (one if one is None or regions is None else regions.counts(one) for one in found)
+    assert pixels is not None
+    assert gradient is not None
+    return ClassSums(pixels, of_loss, gradient)
 
 
 def pixel_losses(loss: Loss, logits: Tensor, given: Given, denominator: Tensor) -> Tensor | None:

@@ -68,7 +68,7 @@ class SharesProbe:
             for images, masks, given in batches:
                 with torch.no_grad():
                     logits = model(images)
-                found.append(class_sums(logits, masks, given, loss, denominator))
+                found.append(class_sums(logits, masks, given, loss, denominator, self.targets.regions))
         model.train(was_training)
         return shares(found)
 

@@ -22,9 +22,17 @@ class Targets:
         cases: of the samples; their numbers come with a batch.
         classes: the names of the classes, the background first where a case was not labelled for all.
         device: that computes.
+        regions: what the network has a logit for; None where it has one for each class.
     """
 
-    def __init__(self, cases: Sequence[datasets.CachedCase], classes: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self,
+        cases: Sequence[datasets.CachedCase],
+        classes: Sequence[str],
+        device: torch.device,
+        regions: datasets.Regions | None = None,
+    ) -> None:
+        self.regions = regions
         self.labelled: Tensor | None = None
         if any(cached.case.labelled is not None for cached in cases):
             known = np.stack([datasets.labelled_classes(cached.case, classes) for cached in cases])
@@ -32,6 +40,8 @@ class Targets:
 
     def __call__(self, mask: Tensor, case: Tensor) -> Given:
         """Of the labels `(N, H, W)` of a batch, on the device, and the numbers of their cases, `(N,)`."""
+        if self.regions is not None:
+            return {"target": self.regions.targets(mask).float(), "mask": mask != datasets.IGNORE}
         if self.labelled is None:
             return {"target": mask}
         return {"target": mask, "labelled": self.labelled[case.to(self.labelled.device, non_blocking=True)]}

@@ -69,7 +69,7 @@ def predict(
         return
     files = {one: Files.of(one, adapter.kind, suffix).written(probabilities) for one in wanted}
     earlier = outputs.claim([CLASSES, *chain.from_iterable(files.values())])
-    activation = _activation(config, len(adapter.classes)) if probabilities else None
+    activation = _activation(config, build.outputs(config.data, adapter)) if probabilities else None
     fabric = launch(config.train)
     model = _model(path, runs, checkpoint, config, adapter, fabric, display, overrides)
     with outputs.writing(CLASSES):

@@ -215,3 +215,26 @@ def test_bad_arguments():
         SegmentationScores(2).update(torch.zeros(1, 2).long(), torch.zeros(1, 3).long(), [0], [0])
     with pytest.raises(ValueError, match="one id an image"):
         SegmentationScores(2).update(torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), [0], [0])
+
+
+def test_regions_are_scored_as_unions_of_classes():
+    """Against NumPy: each region by itself, as a binary mask."""
+    rng = np.random.default_rng(0)
+    prediction, target = rng.integers(0, 4, (2, 3, 6, 6))
+    target[0, :2] = 255
+    members = torch.tensor([[False, True, True, True], [False, False, True, True]])
+    scores = SegmentationScores(4, regions=members)
+    scores.update(torch.from_numpy(prediction), torch.from_numpy(target), image=[0, 1, 2], case=[0, 0, 1])
+    document = scores.document(["whole", "core"], ["p", "q"], ["p", "q"], kind="volume")
+    counts = target != 255
+    for name, own in {"whole": [1, 2, 3], "core": [2, 3]}.items():
+        ours, theirs = counts & np.isin(prediction, own), counts & np.isin(target, own)
+        dsc = 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum())
+        assert document.aggregations["dataset"]["classes"][name]["DSC"] == pytest.approx(dsc)
+        (row,) = [row for row in document.rows if (row.case, row.label) == ("q", name)]
+        tp = (ours & theirs)[2].sum()
+        assert (row.tp, row.fp, row.fn) == (tp, ours[2].sum() - tp, theirs[2].sum() - tp)
+    assert document.confusion is None
+    assert document.aggregations["dataset"]["accuracy"] is None
+    with pytest.raises(ValueError, match=r"regions must be \(R, 4\), without a background, got \(2, 3\)"):
+        SegmentationScores(4, regions=members[:, :3])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datasets import Phantom
+from datasets import Phantom, Regions
 from engine.scoring.baseline import floors
 from engine.scoring.volumes import VolumeScores
 from segloss.surface import surface_scores
@@ -85,6 +85,19 @@ def test_volumes_in_millilitres_leave_ignored_voxels_out():
     row = scores.rows[1]
     assert (row["volume_ml"], row["reference_ml"], row["volume_error_ml"]) == pytest.approx((10.0, 5.0, 5.0))
     assert row["relative_volume_error"] == pytest.approx(1.0)
+
+
+def test_surfaces_and_volumes_of_regions_are_those_of_their_unions():
+    reference = np.zeros((2, 10, 10), np.uint8)
+    reference[0, :5, :2], reference[0, :5, 2:] = 1, 2
+    labels = reference[:, ::-1].copy()
+    regions = Regions({"whole": [1, 2], "core": [2]}, 3)
+    scores = VolumeScores(regions.names, None, 1.0, regions)
+    scores.add(labels, reference, (4.0, 5.0, 5.0), 0.1)
+    assert [row["reference_ml"] for row in scores.rows] == pytest.approx([5.0, 4.0])
+    alone = VolumeScores(["background", "whole"], 0, 1.0)
+    alone.add((labels > 0).astype(np.uint8), (reference > 0).astype(np.uint8), (4.0, 5.0, 5.0), 0.1)
+    assert scores.rows[0] == alone.rows[1]
 
 
 def test_the_mean_mask_is_perfect_where_all_masks_are_equal_and_no_use_where_none_overlap(tmp_path):

@@ -436,3 +436,29 @@ def test_labelled_classes_must_be_classes_and_the_loss_must_take_them(write):
         overrides += ["loss.name=ce"] if "smoothing" in wrong else []
         (found,) = problems(path, *overrides)
         assert says in found
+
+
+def test_regions_are_unions_of_classes_and_the_loss_must_take_each_by_itself(write):
+    path = write(BASE)
+    given = [
+        "data.labels={background: [0, 1], Sky: 2, Car: [3, 4], Tree: 5}",
+        "data.regions={all: [2, 3, Tree], cars: [Car]}",
+        "loss={name: dice, sigmoid: true}",
+    ]
+    config = load_config(path, given)
+    adapter = build.build_adapter(config.data)
+    regions = build.build_regions(config.data, adapter)
+    assert regions.members.int().tolist() == [[0, 1, 1, 1], [0, 0, 1, 0]]
+    assert build.outputs(config.data, adapter) == 2
+    for wrong, says in {
+        "loss={name: ce}": "loss.name: ce is for classes that exclude each other, but data.regions overlap",
+        "loss={name: dice}": "loss.name: dice is for classes that exclude each other",
+        "data.regions={a: [2], b: [9]}": "data.regions.b: 9 is no class and no mask value of one; the classes are",
+        "data.regions={a: [2], b: []}": "data.regions.b: has no class",
+        "data.labelled={a: [Sky]}": "data.regions: does not go together with data.labelled; leave one of them out",
+        "scores.largest_component=true": "scores.largest_component: is for classes, but data.regions are scored",
+        "scores.adjust={kind: temperature}": "scores.adjust: is for classes, but data.regions are scored",
+    }.items():
+        key = wrong.split("=")[0]
+        (found,) = problems(path, *(one for one in given if not one.startswith(f"{key}=")), wrong)
+        assert says in found

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
-from datasets import Case
+from datasets import IGNORE, Case, Regions
 from engine.training.targets import Targets
-from segloss import build_loss
+from segloss import SegmentationScores, build_loss
 
 CPU = torch.device("cpu")
 
@@ -27,3 +27,25 @@ def test_each_image_has_the_classes_that_its_case_was_labelled_for():
 def test_where_every_case_was_labelled_for_all_the_labels_are_the_target():
     mask = torch.zeros(1, 2, 2, dtype=torch.long)
     assert Targets(cases(None, None), ["ground", "a"], CPU)(mask, torch.tensor([0])) == {"target": mask}
+
+
+def test_nested_regions_are_learnt_to_dice_1():
+    """A linear network on one image whose grey values say the class; what is ignored has the grey value of another."""
+    torch.manual_seed(0)
+    regions = Regions({"whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}, 4)
+    mask = torch.randint(0, 4, (1, 16, 16))
+    image = torch.nn.functional.one_hot(mask, 4).movedim(3, 1).float()
+    mask[0, 0] = IGNORE
+    network = torch.nn.Conv2d(4, 3, 1)
+    loss = build_loss([{"name": "dice", "sigmoid": True}, {"name": "sigmoid_ce"}], num_classes=3)
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
+    given = Targets(cases(None), ["0", "1", "2", "3"], CPU, regions)(mask, torch.tensor([0]))
+    denominator = loss.denominator(**given)
+    assert denominator.tolist() == [1, 15 * 16]
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(network(image), **given, denominator=denominator).backward()
+        optimizer.step()
+    scores = SegmentationScores(4, regions=regions.members)
+    scores.update(regions.labels(network(image)), mask, image=[0], case=[0])
+    assert scores.compute()["dataset"]["mDSC"] == 1
