@@ -51,12 +51,13 @@ class Regions:
                 raise ValueError(f"{name} has the classes of {twin}; leave one of them out")
         if self.members.any(0).all():
             raise ValueError("every class is in a region; leave the background out of them")
-        self._classes = torch.tensor([self._class_of(code) for code in range(2**count)])
-        self._targets = torch.nn.functional.pad(self.members, (0, IGNORE + 1 - classes))
+        by_code = torch.tensor([self._class_of(code) for code in range(2**count)])
+        by_label = torch.nn.functional.pad(self.members, (0, IGNORE + 1 - classes))
+        self._tables = {torch.device("cpu"): (by_code, by_label)}
 
     def targets(self, mask: Tensor) -> Tensor:
         """Whether each pixel is in each region, `(N, R, *)` bool, of labels `(N, *)`; false where ignored."""
-        return self._targets.to(mask.device)[:, mask].movedim(0, 1)
+        return self._on(mask.device)[1][:, mask].movedim(0, 1)
 
     def labels(self, logits: Tensor) -> Tensor:
         """Labels `(N, *)` int64 of logits `(N, R, *)`: a pixel is in a region where its probability is above 0.5.
@@ -66,11 +67,18 @@ class Regions:
         nnU-Net's `regions_class_order`: what is painted later stands.
         """
         bits = 2 ** torch.arange(len(self.names), device=logits.device).view(-1, *[1] * (logits.dim() - 2))
-        return self._classes.to(logits.device)[((logits > 0) * bits).sum(1)]
+        return self._on(logits.device)[0][((logits > 0) * bits).sum(1)]
 
     def counts(self, pixels: Tensor) -> Tensor:
         """`(…, R)` of each region what `(…, C)` counts of each class."""
         return pixels @ self.members.to(pixels.device, pixels.dtype).T
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The class of each code, and the regions of each label; sent to a device once: no step waits for it."""
+        if device not in self._tables:
+            by_code, by_label = self._tables[torch.device("cpu")]
+            self._tables[device] = by_code.to(device), by_label.to(device)
+        return self._tables[device]
 
     def _class_of(self, code: int) -> int:
         """The class of a pixel that is in the regions whose bits are set."""

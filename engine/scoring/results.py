@@ -309,12 +309,12 @@ def hint(path: Path, overrides: Sequence[str], run: Run, config: Config, display
     of_labels = build.build_adapter(config.data).kind == "label"
     last = "mistakes.png" if of_labels else "overlays/"
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
-    display.line(
-        f"pictures: {run.figures / 'curves.png'}, class_curves.png, confusion.png and others beside it, {last}"
-    )
+    beside = "class_curves.png" if config.data.regions else "class_curves.png, confusion.png"
+    display.line(f"pictures: {run.figures / 'curves.png'}, {beside} and others beside it, {last}")
     kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
     acw = ["model.acw=true"] if config.model.acw is True else []
-    other = "ce" if config.loss[0].name == "focal" else "focal"
+    pair = ("sigmoid_focal", "sigmoid_ce") if config.data.regions else ("focal", "ce")
+    other = next(name for name in pair if name != config.loss[0].name)
     again = [*dict.fromkeys([*kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw])]
     display.line("next: the same training with another loss, and the scores of the last epoch:")
     display.line(f"  {command('train', path, *again)}")

@@ -23,7 +23,7 @@ def logits_of(inside):
     return torch.tensor(inside).float().mul(2).sub(1).view(1, -1, 1)
 
 
-@pytest.mark.parametrize("inside", itertools.product([False, True], repeat=3))
+@pytest.mark.parametrize("inside", list(itertools.product([False, True], repeat=3)))
 def test_nested_regions_are_painted_one_over_the_other(inside):
     assert NESTED.labels(logits_of(inside)).item() == painted(inside)
 
