@@ -76,11 +76,11 @@ def measure(path, name, together):
         made = trainer(path, f"name={name}-{case}", NETWORK, *overrides, together=together)
         update = made.stepper.guard.update
 
-        def caught(loss, made=made, case=case, update=update):
+        def caught(loss, *more, made=made, case=case, update=update):
             tensors[f"{case}.loss"] = loss.clone()
             for key, parameter in made.stepper.model.named_parameters():
                 tensors[f"{case}.{key}"] = parameter.grad.clone(memory_format=torch.contiguous_format)
-            update(loss)
+            update(loss, *more)
 
         made.stepper.guard.update = caught
         made.step(next(made.groups(0)))
@@ -101,7 +101,7 @@ def gradient(path, name, together):
     )
     found = {}
     named = list(made.stepper.model.named_parameters())
-    made.stepper.guard.update = lambda _: found.update(
+    made.stepper.guard.update = lambda *_: found.update(
         {k: p.grad.cpu().contiguous() for k, p in named if p.grad is not None}
     )
     made.step(next(made.groups(0)))
