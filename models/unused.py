@@ -27,6 +27,7 @@ def leave_out_unused(module: nn.Module, encoder: nn.Module, images: Tensor) -> N
         encoder: a part of it, changed in place.
         images: that the network can be run on.
     """
+    module.to(images.device)  # of shapes alone smp makes the first convolution of other than three channels on the CPU
     parameters, training = list(encoder.parameters()), module.training
     module.eval()
     slopes = torch.autograd.grad(module(images).sum(), parameters, allow_unused=True)

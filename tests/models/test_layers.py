@@ -5,6 +5,7 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import save_file
 
+import models
 from engine.configuration import build as engine_build
 from engine.configuration.config import FullConfig
 from engine.store.checkpoint import Checkpoint, load_model, prefixed
@@ -44,6 +45,13 @@ def test_the_optimizer_has_them():
     plain = model.parameter_groups(0.01)
     assert [group["name"] for group in plain] == ["decay", "no_decay", "acw"]
     assert all("lr_scale" not in group for group in plain)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_a_shallow_network_of_shapes_alone_is_on_their_device(channels):
+    network = models.build("unet", num_classes=2, channels=channels, seed=0, depth=4, decoder_channels=[8, 8, 8, 8],
+                           shapes_only=True)  # fmt: skip
+    assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize(
