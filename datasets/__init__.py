@@ -39,7 +39,6 @@ from .phantom import Phantom
 from .pictures import Pictures
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
 from .promise12 import Promise12
-from .regions import Regions
 from .samplers import SAMPLERS, Sampler
 from .shapes import Shapes
 from .slices import SliceRule, evenly_spaced, kept_slices
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from .augment import TRANSFORMS, Augmentation, build_transform
     from .loaders import end_workers, evaluation_batches, evaluation_loader, training_loader, unwrap_worker_errors
     from .mixing import Mixing
+    from .regions import Regions
     from .resident import (
         BatchAugmentation,
         ResidentLoader,
@@ -77,7 +77,7 @@ else:
     _LATER |= dict.fromkeys(("end_workers", "evaluation_batches", "evaluation_loader", "training_loader"), "loaders")
     _LATER |= dict.fromkeys(("BatchAugmentation", "ResidentLoader", "ResidentSamples", "device_form"), "resident")
     _LATER |= dict.fromkeys(("resident_bytes", "why_not_resident"), "resident")
-    _LATER |= {"unwrap_worker_errors": "loaders", "Mixing": "mixing"}
+    _LATER |= {"unwrap_worker_errors": "loaders", "Mixing": "mixing", "Regions": "regions"}
 
     def __getattr__(name: str) -> Any:
         """What needs torch or albumentations, which take seconds to import, when it is first asked for."""

@@ -30,8 +30,13 @@ def leave_out_unused(module: nn.Module, encoder: nn.Module, images: Tensor) -> N
     module.to(images.device)  # of shapes alone smp makes the first convolution of other than three channels on the CPU
     parameters, training = list(encoder.parameters()), module.training
     module.eval()
-    slopes = torch.autograd.grad(module(images).sum(), parameters, allow_unused=True)
-    module.train(training)
+    try:
+        with torch.enable_grad():
+            slopes = torch.autograd.grad(module(images).sum(), parameters, allow_unused=True)
+    except AssertionError:  # of an encoder for images of one other size: it is kept whole
+        return
+    finally:
+        module.train(training)
     unused = {parameter for parameter, slope in zip(parameters, slopes, strict=True) if slope is None}
     _leave_out(encoder, unused)
 

@@ -81,7 +81,9 @@ def test_head_bias(name):
         model = build(name, head_bias=choice)
         biases = [model.get_submodule(head).bias for head in model.heads]
         assert sum(biases).tolist() == pytest.approx([expected] * 4)
-        names = {f"{head}.bias" for head in model.heads}
+        further = [model.get_submodule(head).bias for head in model.coarse_heads]
+        assert all(bias.tolist() == pytest.approx([expected] * 4) for bias in further)
+        names = {f"{head}.bias" for head in (*model.heads, *model.coarse_heads)}
         for key, tensor in model.state_dict().items():
             assert key in names or torch.equal(tensor, own[key]), key
 

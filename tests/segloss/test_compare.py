@@ -190,7 +190,7 @@ def test_variance_components_of_a_balanced_table():
     ss_groups = s * ((d.mean(1) - d.mean()) ** 2).sum()
     ms_rest = (((d - d.mean()) ** 2).sum() - ss_seeds - ss_groups) / ((g - 1) * (s - 1))
     expected = (ss_seeds / (s - 1) - ms_rest) / g / s
-    assert networks(d, np.zeros(g, dtype=int)) == (pytest.approx(expected), s - 1)
+    assert networks(d, np.zeros(g, dtype=int)) == (pytest.approx(expected), s - 1, 0)
     assert networks(d[:, :1], np.zeros(g, dtype=int)) == Networks(0.0, 0)
     assert networks(np.ones((5, 3)), np.zeros(g, dtype=int)).variance == 0
 

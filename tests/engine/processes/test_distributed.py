@@ -315,8 +315,8 @@ def test_an_ablation_refuses_cells_of_several_devices(program, camvid_yaml):
 
 
 def test_what_no_logit_depends_on_is_not_waited_for(voids, monkeypatch):
-    """The deepest stages of an encoder that is cut off at depth 3."""
     made = trainer(voids)
+    made.stepper.model.register_parameter("spare", torch.nn.Parameter(torch.ones(1)))
     parameters, without = dict(made.stepper.model.named_parameters()), []
     zero = made.stepper.optimizer.zero_grad
     made.stepper.optimizer.zero_grad = lambda: (

@@ -28,9 +28,9 @@ class Poison(nn.Module):
         self.denominator, self.new_epoch, self.follows_validation = loss.denominator, loss.new_epoch, False
         self.ignore_index = loss.ignore_index
 
-    def forward(self, logits, mask, denominator=None):
+    def forward(self, logits, target, denominator=None):
         self.done += logits.grad_fn is not None  # a step's, not the probe's of the shares
-        loss = self.loss(logits, mask, denominator=denominator)
+        loss = self.loss(logits, target, denominator=denominator)
         if logits.grad_fn is None or self.done not in self.calls:
             return loss
         if self.gradient:
