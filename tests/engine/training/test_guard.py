@@ -41,7 +41,7 @@ class Poison(nn.Module):
 
 def poisoned(path, calls, *overrides, gradient=False):
     made = trainer(path, *overrides)
-    made.stepper.loss = Poison(made.stepper.loss, calls, gradient)
+    made.stepper.loss = made.stepper.objective = Poison(made.stepper.loss, calls, gradient)
     return made
 
 
