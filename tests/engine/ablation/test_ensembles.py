@@ -136,12 +136,13 @@ def test_an_ensemble_is_adjusted_as_one(trained):
 def test_the_tables_count_an_ensemble_once(trained):
     found = Conclusion.of(trained)
     assert found.missing == []
-    scores, *others = found.sections()
+    sections = {section.title: section for section in found.sections()}
+    (scores,) = [section for title, section in sections.items() if title.startswith("scores of the held-out")]
     rows = {row[0]: row for row in scores.rows}
     assert rows["together"][1] == "all in one"
     assert "±" not in rows["together"][2]
     assert "±" in rows["ce"][2]
-    costs = {row[0]: row for row in next(one for one in others if one.title == "cost of training").rows}
+    costs = {row[0]: row for row in sections["cost of training"].rows}
     assert costs["together"][3] == f"{costs['ce'][3]} (those of ce)"
 
 
