@@ -7,7 +7,7 @@ from .build import LABEL_MODELS, MODELS, build, check_pretrained
 from .heads import CosineHead, Head, HeadBias
 from .network import Network
 from .segmentation import Decay, SegmentationModel
-from .unused import without_left_out
+from .unused import unused_parameters, without_left_out
 from .weights import WeightsError, WeightsWarning, is_file, load_weights
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "check_pretrained",
     "is_file",
     "load_weights",
+    "unused_parameters",
     "without_left_out",
 ]

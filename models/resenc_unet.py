@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from segloss.names import check_range
 
 from .network import Network
-from .ranges import WIDTH
+from .ranges import UNPUBLISHED, WIDTH
 
 NORM = ("INSTANCE", {"affine": True})
 ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
@@ -116,7 +116,7 @@ def resenc_unet(
     counts = list(BLOCKS[: depth + 1]) if blocks is None else blocks
     if len(counts) != depth + 1 or min(counts) < 1:
         raise ValueError(f"blocks must hold {depth + 1} numbers ≥ 1 (depth + 1 stages), got {counts}")
-    check_range("pretrained", pretrained, "null or a .safetensors file", lambda v: v is None)
+    check_range("pretrained", pretrained, *UNPUBLISHED)
     widths = [min(width * 2**level, max(width, WIDEST)) for level in range(depth + 1)]
     levels = depth - 1 if deep_supervision else 1
     module = ResEncUNet(channels, num_classes, widths, counts, levels)

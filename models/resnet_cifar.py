@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from segloss.names import check_range
 
 from .network import Network
+from .ranges import UNPUBLISHED
 
 WIDTHS = (16, 32, 64)
 
@@ -82,6 +83,6 @@ def resnet_cifar(depth: int = 32, *, num_classes: int, channels: int, pretrained
         ValueError: a parameter out of its range.
     """
     check_range("depth", depth, "6n + 2, such as 20, 32, 44, 56 or 110", lambda v: 8 <= v <= 1202 and v % 6 == 2)
-    check_range("pretrained", pretrained, "null or a .safetensors file", lambda v: v is None)
+    check_range("pretrained", pretrained, *UNPUBLISHED)
     module = ResNetCifar(channels, num_classes, (depth - 2) // 6)
     return Network(module, stride=1, heads=("head",), whole_image=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from segloss.names import check_range
 
 from .network import Network
-from .ranges import DROPOUT, WIDTH
+from .ranges import DROPOUT, UNPUBLISHED, WIDTH
 
 
 class UNet2015(nn.Module):
@@ -98,6 +98,6 @@ def unet2015(
     check_range("width", width, *WIDTH)
     check_range("depth", depth, "in 1..6", lambda v: 1 <= v <= 6)
     check_range("dropout", dropout, *DROPOUT)
-    check_range("pretrained", pretrained, "null or a .safetensors file", lambda v: v is None)
+    check_range("pretrained", pretrained, *UNPUBLISHED)
     module = UNet2015(channels, num_classes, width, depth, batch_norm, dropout)
     return Network(module, stride=2**depth, heads=("head",))

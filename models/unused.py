@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -28,17 +28,29 @@ def leave_out_unused(module: nn.Module, encoder: nn.Module, images: Tensor) -> N
         images: that the network can be run on.
     """
     module.to(images.device)  # of shapes alone smp makes the first convolution of other than three channels on the CPU
-    parameters, training = list(encoder.parameters()), module.training
+    try:
+        unused = unused_parameters(module, list(encoder.parameters()), images)
+    except AssertionError:  # of an encoder for images of one other size: it is kept whole
+        return
+    _leave_out(encoder, unused)
+
+
+def unused_parameters(module: nn.Module, parameters: Sequence[nn.Parameter], images: Tensor) -> set[nn.Parameter]:
+    """Those of some parameters that the logits do not depend on.
+
+    Args:
+        module: the network; its mode is put back.
+        parameters: of it, that have gradients.
+        images: that the network can be run on.
+    """
+    training = module.training
     module.eval()
     try:
         with torch.enable_grad():
             slopes = torch.autograd.grad(module(images).sum(), parameters, allow_unused=True)
-    except AssertionError:  # of an encoder for images of one other size: it is kept whole
-        return
     finally:
         module.train(training)
-    unused = {parameter for parameter, slope in zip(parameters, slopes, strict=True) if slope is None}
-    _leave_out(encoder, unused)
+    return {parameter for parameter, slope in zip(parameters, slopes, strict=True) if slope is None}
 
 
 def _leave_out(parent: nn.Module, unused: set[nn.Parameter]) -> None:

@@ -62,8 +62,7 @@ def whole(value: object, at: str) -> int:
 def count(value: object, at: str) -> int:
     """A whole number, 0 or more."""
     found = whole(value, at)
-    if found < 0:
-        raise ValueError(f"{at}: a number, 0 or more, is needed, got {shown(value)}")
+    _refuse_negative(found, value, at)
     return found
 
 
@@ -76,8 +75,7 @@ def measured(value: object, at: str) -> float | None:
 def amount(value: object, at: str) -> float | None:
     """A number, 0 or more, or None; see `measured`."""
     found = measured(value, at)
-    if found is not None and found < 0:
-        raise ValueError(f"{at}: a number, 0 or more, is needed, got {shown(value)}")
+    _refuse_negative(found, value, at)
     return found
 
 
@@ -104,6 +102,11 @@ def whole_numbers(value: object, at: str) -> list[int]:
 def numbers(value: object, at: str) -> list[float]:
     """A list of numbers."""
     return [number(one, f"{at}.{index}") for index, one in enumerate(filled_list(value, at))]
+
+
+def _refuse_negative(found: float | None, value: object, at: str) -> None:
+    if found is not None and found < 0:
+        raise ValueError(f"{at}: a number, 0 or more, is needed, got {shown(value)}")
 
 
 def shown(value: object) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import datasets
-from models import SegmentationModel
+from models import SegmentationModel, unused_parameters
 
 from ..errors import UsageError
 
@@ -142,12 +142,9 @@ def leave_out_unused(model: SegmentationModel, channels: int) -> None:
         f"{name}." for name in model.coarse_heads
     )  # no logit of a prediction depends on them, but a loss does
     wanted = [one for name, one in model.named_parameters() if one.requires_grad and not name.startswith(coarse)]
-    model.eval()
     images = torch.zeros(1, channels, 8, 8, device=wanted[0].device)
-    slopes = torch.autograd.grad(model(images).sum(), wanted, allow_unused=True)
-    model.train()
-    for parameter, slope in zip(wanted, slopes, strict=True):
-        parameter.requires_grad_(slope is not None)
+    for parameter in unused_parameters(model, wanted, images):
+        parameter.requires_grad_(False)
 
 
 def has_batch_statistics(model: nn.Module) -> bool:
