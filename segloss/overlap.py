@@ -47,6 +47,8 @@ class Overlap(NamedTuple):
 
 OfOverlap = Callable[[Overlap], Tensor]
 """The loss of each unit and class, `(units, C)`, or of each unit as a whole, `(units, 1)`."""
+OverRanks = Callable[[Tensor], Tensor]
+"""The sum over ranks of a tensor of this rank."""
 
 
 def overlap_loss(
@@ -67,6 +69,7 @@ def overlap_loss(
     size: tuple[int, int] | None = None,
     weight: Tensor | None = None,
     labelled: Tensor | None = None,
+    over_ranks: OverRanks | None = None,
 ) -> Tensor:
     """Reduce a loss of overlaps over classes and units; see `segloss.region.region_loss` for the rest.
 
@@ -89,12 +92,16 @@ def overlap_loss(
         size: see `segloss.upsampled`.
         weight: see `segloss.SegmentationLoss.forward`.
         labelled: see `segloss.SegmentationLoss.forward`.
+        over_ranks: see `OverlapLoss`; not used per image.
     """
     num_classes = num_classes if class_weights is None else len(class_weights)
     found, seen, labels = overlap_sums(
         logits, target, mask, squared=squared, sigmoid=sigmoid, per_image=per_image, ignore_index=ignore_index,
         num_classes=num_classes, size=size, weight=weight, labelled=labelled,
     )  # fmt: skip
+    if over_ranks is not None and not per_image:
+        both = over_ranks(torch.cat([found, seen.expand(found.shape[:2]).unsqueeze(2).to(found.dtype)], 2))
+        found, seen = both[..., :3], both[..., 3] > 0
     result = loss_of_sums(loss, found, seen, per_image, classes, class_weights, reduction, denominator)
     return refuse_foreign(result, logits.shape[1], labels)
 
@@ -282,15 +289,20 @@ class OverlapLoss(RegionLoss):
             target is `(N, C, *spatial)`, and for a single logit of the foreground (C = 1).
         class_weights, **options: see `RegionLoss`.
 
+    Attributes:
+        over_ranks: adds up what the ranks that share a batch have summed, and passes the gradient to the summands of
+            this rank; each rank then has the loss of the whole batch. None: a batch is of one rank.
+
     Raises:
         ValueError: smooth < 0.
     """
 
     upsamples: ClassVar[bool] = True
-    options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared", "sigmoid")
+    options: ClassVar[tuple[str, ...]] = (*RegionLoss.options, "squared", "sigmoid", "over_ranks")
     restrictions: ClassVar[tuple[str, ...]] = ("weight", "labelled")
     without: ClassVar[str] = "that is for boundary alone"
     squared: bool = False
+    over_ranks: OverRanks | None = None
 
     def __init__(self, *, smooth: float = 0.0, sigmoid: bool = False, **options: Unpack[RegionOptions]) -> None:
         check_range("smooth", smooth, *NOT_NEGATIVE)

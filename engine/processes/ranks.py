@@ -65,24 +65,6 @@ def seed_rank(seed: int, step: int) -> None:
         torch.manual_seed(int(np.random.SeedSequence([seed, step, rank()]).generate_state(1)[0]))
 
 
-def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor], ignore_index: int) -> Tensor:
-    """What the losses of all micro-batches and processes are divided by.
-
-    Args:
-        denominators: of the micro-batches of this process, `loss.denominator`.
-        masks: of the same.
-        ignore_index: the label that does not count.
-
-    Returns:
-        Their sum; over several processes without those batches that hold no pixel which counts, and 1 where none does.
-    """
-    if world_size() == 1:
-        return torch.stack(list(denominators)).sum(0)
-    counted = [d * (mask != ignore_index).any() for d, mask in zip(denominators, masks, strict=True)]
-    total = all_reduce(torch.stack(counted).sum(0))
-    return torch.where(total == 0, 1, total)
-
-
 def gather_batches(group: Sequence[datasets.PackedSample]) -> Sequence[datasets.PackedSample]:
     """Batches that processes have divided among them, as `datasets.TrainingBatches` does, put together again."""
     if world_size() == 1:

@@ -18,6 +18,7 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..configuration.optim import scheduled, warmup_steps
 from ..processes import ranks
+from ..processes.whole_batch import exact_over_ranks, global_denominator
 from .budget import Budget
 from .graph import StepGraph
 from .guard import Guard
@@ -98,11 +99,12 @@ class Stepper:
         masks = [batch["mask"] for batch in batches]
         given = [self.targets(batch["mask"], torch.as_tensor(batch["case"])) for batch in batches]
         denominators = [self.denominator(image, each) for image, each in zip(images, given, strict=True)]
-        denominator = ranks.global_denominator(denominators, masks, self.loss.ignore_index)
+        denominator = global_denominator(denominators, masks, self.loss)
         total = torch.zeros((), device=self.fabric.device)
         self.guard.begin()
         for left, image, each in zip(reversed(range(len(group))), images, given, strict=True):
-            with self.fabric.no_backward_sync(self.forward) if left else nullcontext():
+            last = nullcontext() if left == 0 else self.fabric.no_backward_sync(self.forward)
+            with last, exact_over_ranks(self.loss):
                 loss = self.loss_of(image, each, denominator)
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()

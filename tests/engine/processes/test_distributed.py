@@ -30,6 +30,7 @@ CASES = {
     "in_parts": ["loss.name=focal", "train.batch_size=2", "train.accumulate=3"],
     "weighted": ["loss={name: ce, class_weights: inverse_sqrt, normalize: weights}", "train.batch_size=5"],
     "listed": ["loss=[{name: dfl, weight: 0.3}, {name: sigmoid_focal}]", "train.batch_size=5", "train.clip_norm=1e-2"],
+    "overlaps": ["loss=[{name: dice}, {name: ce}, {name: iou, weight: 0.5}]", "train.batch_size=5"],
     "upsampled": ["loss.name=ce", "train.batch_size=4", "train.upsampled_loss=true"],
 }
 """Batches of five on two processes: three samples and two."""
