@@ -59,15 +59,19 @@ class Regions:
         """Whether each pixel is in each region, `(N, R, *)` bool, of labels `(N, *)`; false where ignored."""
         return self._on(mask.device)[1][:, mask].movedim(0, 1)
 
+    def inside(self, logits: Tensor) -> Tensor:
+        """Whether each pixel is in each region, bool, of logits `(N, R, *)`: where its probability is above 0.5."""
+        return logits > 0
+
     def labels(self, logits: Tensor) -> Tensor:
-        """Labels `(N, *)` int64 of logits `(N, R, *)`: a pixel is in a region where its probability is above 0.5.
+        """Labels `(N, *)` int64 of logits `(N, R, *)`, from the regions that each pixel is in, see `inside`.
 
         It gets the first class that is in just these regions. Where none is, the last of them decides: the class of it
         that is in most of the others and in fewest besides. Of nested regions, the larger ones first, that is
         nnU-Net's `regions_class_order`: what is painted later stands.
         """
         bits = 2 ** torch.arange(len(self.names), device=logits.device).view(-1, *[1] * (logits.dim() - 2))
-        return self._on(logits.device)[0][((logits > 0) * bits).sum(1)]
+        return self._on(logits.device)[0][(self.inside(logits) * bits).sum(1)]
 
     def counts(self, pixels: Tensor) -> Tensor:
         """`(…, R)` of each region what `(…, C)` counts of each class."""

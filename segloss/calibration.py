@@ -24,11 +24,16 @@ class Calibration:
     eq. 3; one against the rest: Kull 2019). Of a rare class nearly all pixels lie in the first bin and keep its ECE
     small: look at its other bins.
 
+    Of overlapping classes no single one is right. There a pixel has a decision for each class, in it where its
+    probability p is above 0.5; the confidence is max(p, 1 − p), and all decisions are counted together.
+
     Args:
         num_classes: C.
         activation: what makes probabilities of the logits: `softmax`, or `sigmoid`, whose C need not sum to 1.
         ignore_index: the label that does not count.
         bins: B.
+        regions: `(C, K)` bool, which of the labels 0..K−1 are in each class, where classes overlap; None where each
+            label is a class.
 
     >>> seen = Calibration(num_classes=2)
     >>> seen.update(torch.tensor([[[0.75, 0.75], [0.25, 0.25]]]).log(), torch.tensor([[0, 1]]))
@@ -42,7 +47,9 @@ class Calibration:
         activation: Literal["softmax", "sigmoid"] = "softmax",
         ignore_index: int = 255,
         bins: int = BINS,
+        regions: Tensor | None = None,
     ) -> None:
+        self.regions = regions
         self.num_classes, self.activation, self.ignore_index, self.bins = num_classes, activation, ignore_index, bins
         self.sums = torch.zeros(num_classes + 1, 3, bins + 1, dtype=torch.int64)
 
@@ -51,17 +58,23 @@ class Calibration:
 
         Args:
             logits: `(N, C, *spatial)`; a pixel whose probabilities are no numbers counts as wrong, of confidence 0.
-            target: `(N, *spatial)` labels.
+            target: `(N, *spatial)` labels; with `regions` each must be in 0..K−1 or `ignore_index`.
         """
         shares = logits.float().sigmoid() if self.activation == "sigmoid" else logits.float().softmax(1)
-        by_class = shares.nan_to_num(0.0).movedim(1, 0).flatten(1)
-        labels = target.flatten()
+        by_class, labels = shares.movedim(1, 0).flatten(1), target.flatten()
         ignored = labels == self.ignore_index
         self.sums = self.sums.to(labels.device)
-        top, guess = by_class.max(0)
-        self._add(0, top, (guess == labels) & (top > 0), ignored)
-        for index, confidence in enumerate(by_class):  # all at once would need 8 bytes a logit, several times
-            self._add(1 + index, confidence, labels == index, ignored)
+        if self.regions is None:
+            top, guess = by_class.nan_to_num(0.0).max(0)
+            self._add(0, top, (guess == labels) & (top > 0), ignored)
+        else:
+            labels, members = labels.masked_fill(ignored, 0), self.regions.to(labels.device)
+        for index, p in enumerate(by_class):  # all at once would need 8 bytes a logit, several times
+            there = labels == index if self.regions is None else members[index][labels]
+            self._add(1 + index, p.nan_to_num(0.0), there, ignored)
+            if self.regions is not None:
+                sure = torch.maximum(p, 1 - p).nan_to_num(0.0)
+                self._add(0, sure, ((p > 0.5) == there) & (sure > 0), ignored)
 
     def _add(self, row: int, confidence: Tensor, right: Tensor, ignored: Tensor) -> None:
         """Count pixels, each given as `(pixels,)`, in the bins of a row."""

@@ -480,6 +480,9 @@ def _check_regions(data: DataSection, adapter: datasets.Adapter) -> datasets.Reg
     """Build the regions; what does not go together with them is refused."""
     if data.regions and adapter.kind == "label":
         raise ValueError("is for masks, but a picture here has one label; leave it out")
+    for name in data.regions:
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"{name!r} cannot name a folder, which `predict` makes for its masks; rename the region")
     if data.regions and data.labelled:
         raise ValueError("does not go together with data.labelled; leave one of them out")
     return build.build_regions(data, adapter)

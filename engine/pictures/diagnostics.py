@@ -50,16 +50,19 @@ def confusion_picture(matrix: Sequence[Sequence[int]], classes: Sequence[str], c
     return figure
 
 
-def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") -> Figure:
+def reliability_picture(calibration: dict[str, Any], counted: str = "pixels", regions: bool = False) -> Figure:
     """Reliability curves: accuracy by confidence, of the top class, and of each class against the rest.
+
+    Of regions, which overlap, in place of the top class all decisions whether a pixel is in one.
 
     Bins of fewer than `FEW` are not drawn.
 
     Args:
         calibration: see `segloss.calibration.Calibration.document`.
         counted: what is counted.
+        regions: whether the classes are regions.
     """
-    classes = calibration["classes"]
+    classes, kind = calibration["classes"], "region" if regions else "class"
     many = len(classes) > len(OKABE_ITO)
     named = len(classes) <= MOST_NAMED
     height = max(4.4, 0.2 * len(classes) if named else 0)
@@ -70,7 +73,7 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") ->
     edges = np.linspace(0, 1, len(counts) + 1)
     left.bar(edges[:-1], counts / max(counts.sum(), 1), 1 / len(counts), align="edge", color=OKABE_ITO[5], alpha=0.2)
     left.set(
-        title=f"most probable class: ECE {_number(calibration['ece'])}",
+        title=f"{'in or out of a region' if regions else 'most probable class'}: ECE {_number(calibration['ece'])}",
         xlabel=f"confidence (bars: share of the {counted})",
         ylabel="accuracy",
     )
@@ -80,7 +83,9 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels") ->
         label = f"{name}: {_number(of_class['ece'])}"
         _curve(right, of_class["bins"], color=colours[index], marker=".", linestyle=style, label=label)
     right.set(
-        title="each class against the rest", xlabel="probability of the class", ylabel="how often it is that class"
+        title=f"each {kind} against the rest",
+        xlabel=f"probability of the {kind}",
+        ylabel=f"how often it is {'in that region' if regions else 'that class'}",
     )
     if named:
         figure.legend(title="ECE", loc="outside right upper", fontsize=8, frameon=False)

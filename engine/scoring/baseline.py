@@ -45,15 +45,22 @@ class Floor(NamedTuple):
 
 
 def floors(
-    training: Sequence[datasets.CachedCase], classes: Sequence[str], ground: int, pooled: bool
+    training: Sequence[datasets.CachedCase],
+    classes: Sequence[str],
+    ground: int,
+    pooled: bool,
+    regions: datasets.Regions | None = None,
 ) -> dict[str, Floor]:
     """The mean training mask, the best rule of grey values or colours, and the commonest class.
+
+    Of regions each has its rule, and a cell the class of the regions that it is in.
 
     Args:
         training: cases; the rules are made of these alone, that of a class of those that were labelled for it.
         classes: their names.
         ground: the class of what no rule gives another: the background, or the commonest.
         pooled: whether a score counts the pixels of all cases together, or is a mean over cases.
+        regions: what is scored in place of the classes.
     """
     chosen = [training[place] for place in datasets.evenly_spaced(len(training), MOST)]
     known = [datasets.labelled_classes(case.case, classes) for case in chosen]
@@ -61,12 +68,12 @@ def floors(
     grid = (slices, SIDE, SIDE)
     places = np.arange(np.prod(grid)).reshape(grid)
     masks = [(places, resize_mask(case.masks(), grid)) for case in chosen]
-    found = {"mean_mask": Floor(_best(masks, known, places.size, ground, pooled), lambda _: places)}
+    found = {"mean_mask": Floor(_best(masks, known, places.size, ground, pooled, regions), lambda _: places)}
     channels = chosen[0].image(0).shape[-1]
     if channels in LEVELS:
         coloured = [(_colours(case), case.masks()) for case in chosen]
         size = LEVELS[channels] ** channels
-        found["colours"] = Floor(_best(coloured, known, size, ground, pooled), _colours)
+        found["colours"] = Floor(_best(coloured, known, size, ground, pooled, regions), _colours)
     pixels = np.sum([case.pixels for case in training], axis=0)
     found["commonest"] = Floor(np.array([pixels.argmax()], np.uint8), lambda _: np.zeros((1, 1, 1), np.int64))
     return found
@@ -87,33 +94,40 @@ def _best(
     size: int,
     ground: int,
     pooled: bool,
+    regions: datasets.Regions | None,
 ) -> NDArray[np.uint8]:
     """The class of each cell, `(size,)`: of those more frequent in it than a threshold the one that is so most clearly.
 
-    The threshold of each class is that with the best DSC on the training cases themselves.
+    The threshold of each class is that with the best DSC on the training cases themselves. Of regions a cell is in all
+    that are more frequent in it than their thresholds.
     """
-    lead, labels = np.ones(size), np.full(size, ground, np.uint8)
-    for index in range(len(known[0])):
-        cases = [one for one, labelled in zip(every, known, strict=True) if labelled[index]]
-        if index == ground or not cases:
+    members = np.eye(len(known[0]), dtype=bool) if regions is None else regions.members.numpy()
+    members = np.pad(members, ((0, 0), (0, datasets.IGNORE + 1 - members.shape[1])))
+    lead, labels, regions_of = np.ones(size), np.full(size, ground, np.uint8), np.zeros((len(members), size), bool)
+    for index, own in enumerate(members):
+        cases = [one for one, labelled in zip(every, known, strict=True) if labelled[own[: len(labelled)]].all()]
+        if (regions is None and index == ground) or not cases:
             continue
         there, counted = np.zeros(size), np.zeros(size)
         for cells, mask in cases:
-            there += np.bincount(cells[mask == index], minlength=size)
+            there += np.bincount(cells[own[mask]], minlength=size)
             counted += np.bincount(cells[mask != datasets.IGNORE], minlength=size)
         frequency = there / counted.clip(1)
         edges = np.digitize(frequency, THRESHOLDS, right=True)  # > THRESHOLDS[i] for the first `edges` of them
         hits, sizes = [], []
         for cells, mask in cases:
-            inside = _above(edges[cells[mask == index]])
+            inside = _above(edges[cells[own[mask]]])
             hits.append(inside[1:])
             sizes.append(_above(edges[cells[mask != datasets.IGNORE]])[1:] + inside[0])
         hit, of = np.array(hits), np.array(sizes)
         scores = 2 * hit.sum(0) / of.sum(0).clip(1) if pooled else (2 * hit / of.clip(1)).mean(0)
         clearly = frequency / max(THRESHOLDS[int(scores.argmax())], 1e-9)
+        if regions is not None:
+            regions_of[index] = clearly > 1
+            continue
         is_best = clearly > lead
         labels[is_best], lead = index, np.where(is_best, clearly, lead)
-    return labels
+    return labels if regions is None else regions.labels(torch.from_numpy(regions_of)[None])[0].numpy().astype(np.uint8)
 
 
 def _above(edges: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -130,9 +144,11 @@ def score_floors(experiment: Experiment) -> Iterator[tuple[str, SegmentationScor
     if ground is None:
         ground = int(np.sum([case.pixels for case in training], axis=0).argmax())
     aggregation: AggregationName = experiment.primary.aggregation
+    regions = experiment.regions
+    background, members = (experiment.background, None) if regions is None else (None, regions.members)
     original = experiment.config.scores.grid == "original"
-    for name, floor in floors(training, classes, ground, aggregation == "dataset").items():
-        scores, images = SegmentationScores(len(classes), datasets.IGNORE, experiment.background), 0
+    for name, floor in floors(training, classes, ground, aggregation == "dataset", regions).items():
+        scores, images = SegmentationScores(len(classes), datasets.IGNORE, background, members), 0
         for number, case in enumerate(parts["test"]):
             reference = case.references() if original else case.masks()
             labels = floor.predict(case, (reference.shape[0], reference.shape[1], reference.shape[2]))

@@ -266,10 +266,13 @@ def score(
     samples, config = experiment.samples(part), experiment.config
     classes, regions = experiment.scored, experiment.regions
     masks = experiment.adapter.classes
-    activation = experiment.activation if thorough and regions is None else "none"
-    calibration = None if activation == "none" else Calibration(len(classes), activation, datasets.IGNORE)
+    members = None if regions is None else regions.members
+    activation = experiment.activation if thorough else "none"
+    calibration = None
+    if activation != "none":
+        calibration = Calibration(len(classes), activation, datasets.IGNORE, regions=members)
     background = experiment.background if regions is None else None
-    scores = SegmentationScores(len(masks), datasets.IGNORE, background, None if regions is None else regions.members)
+    scores = SegmentationScores(len(masks), datasets.IGNORE, background, members)
     scores = scores.to(fabric.device)
     ground = datasets.background_index(masks) if regions is None else None
     volumes = VolumeScores(classes, ground, config.scores.tolerance, regions)

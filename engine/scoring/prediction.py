@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -33,7 +33,7 @@ from ..pictures.montage import montage
 from ..pictures.palette import palette
 from .inference import between, infer, labels_of, resized
 
-OUTPUTS = ("masks", "preview", "probabilities")
+OUTPUTS = ("masks", "preview", "probabilities", "regions")
 """The folders that predictions are written to."""
 WRITTEN = {".hdr": ".nii", **dict.fromkeys((".hdr.gz", ".nrrd", ".nhdr", *UNPLACED), ".nii.gz")}
 """The suffix of a mask by that of its volume, where it is another."""
@@ -89,27 +89,34 @@ class Files(NamedTuple):
         mask: in the data set's own values.
         preview: a picture.
         probabilities: of the classes.
-        data: what `mask` and `probabilities` keep in files of their own.
+        regions: a mask of each region, where there are some.
+        data: what masks and `probabilities` keep in files of their own.
     """
 
     mask: str
     preview: str
     probabilities: str
+    regions: tuple[str, ...]
     data: tuple[str, ...]
 
     @classmethod
-    def of(cls, one: Input, kind: datasets.Kind, wanted: str | None) -> Files:
+    def of(cls, one: Input, kind: datasets.Kind, wanted: str | None, regions: Sequence[str] = ()) -> Files:
         """The files of an image; of a volume in the wanted format, or in its own."""
         suffix = ".png"
         if kind == "volume":
             suffix = f".{wanted}" if wanted else WRITTEN.get(one.suffix, one.suffix)
         shares = {".png": ".npy", ".dcm": ".nii.gz"}.get(suffix, suffix)
-        data = tuple(f"{folder}/{one.name}.zraw" for folder in ("masks", "probabilities") if suffix == ".mhd")
-        return cls(f"masks/{one.name}{suffix}", f"preview/{one.name}.png", f"probabilities/{one.name}{shares}", data)
+        inside = {".dcm": ".nii.gz"}.get(suffix, suffix)
+        folders = [f"regions/{region}" for region in regions]
+        data = [f"{folder}/{one.name}.zraw" for folder in ("masks", "probabilities", *folders) if suffix == ".mhd"]
+        return cls(
+            f"masks/{one.name}{suffix}", f"preview/{one.name}.png", f"probabilities/{one.name}{shares}",
+            tuple(f"{folder}/{one.name}{inside}" for folder in folders), tuple(data),
+        )  # fmt: skip
 
     def written(self, probabilities: bool) -> list[str]:
         """Those that are written, with or without probabilities."""
-        every = [self.mask, self.preview, self.probabilities, *self.data]
+        every = [self.mask, self.preview, self.probabilities, *self.regions, *self.data]
         return [name for name in every if probabilities or not name.startswith("probabilities/")]
 
 
@@ -121,12 +128,14 @@ class Predicted(NamedTuple):
         shown: `(slices, rows, columns, channels)`, the same pixels scaled to uint8 or to [0, 1].
         labels: `(slices, rows, columns)` class indices.
         probabilities: `(slices, C, rows, columns)` float32, or None.
+        regions: `(slices, rows, columns)` bool of each region, whether a pixel is in it; None where there are none.
     """
 
     image: datasets.Pixels
     shown: NDArray[Any]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32] | None
+    regions: dict[str, NDArray[np.bool_]] | None = None
 
 
 @torch.no_grad()
@@ -154,13 +163,17 @@ def predict_file(
     shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
     seen = resize_image(scaled.image, shape)
     chunks = _chunks(seen, (rows, columns), scaled, model, config, fabric)
-    kept: list[NDArray[np.float32]] = []
+    shares: list[NDArray[Any]] = []
+    inside: list[NDArray[Any]] = []
     logits = between(chunks, shape[0], slices)
     if activation is not None:
-        logits = map(partial(_keep, into=kept, activation=activation), logits)
-    regions = build.build_regions(config.data, adapter)
+        logits = map(partial(_keep, into=shares, of=partial(_probabilities, activation=activation)), logits)
+    if (regions := build.build_regions(config.data, adapter)) is not None:
+        logits = map(partial(_keep, into=inside, of=partial(_inside, regions=regions)), logits)
     labels = labels_of(logits, config.scores, datasets.background_index(adapter.classes), regions)
-    return Predicted(image, scaled.image, labels.cpu().numpy(), np.concatenate(kept) if kept else None)
+    masks = None if regions is None else dict(zip(regions.names, np.concatenate(inside, 1), strict=True))
+    probabilities = np.concatenate(shares) if shares else None
+    return Predicted(image, scaled.image, labels.cpu().numpy(), probabilities, masks)
 
 
 def _chunks(
@@ -177,10 +190,18 @@ def _chunks(
         yield from resized(infer(model, normalised(*packed), config.scores), size)
 
 
-def _keep(logits: Tensor, into: list[NDArray[np.float32]], activation: str) -> Tensor:
-    shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
-    into.append(shares.cpu().numpy())
+def _keep(logits: Tensor, into: list[NDArray[Any]], of: Callable[[Tensor], Tensor]) -> Tensor:
+    """The logits, of which something is kept."""
+    into.append(of(logits).cpu().numpy())
     return logits
+
+
+def _probabilities(logits: Tensor, activation: str) -> Tensor:
+    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
+
+
+def _inside(logits: Tensor, regions: datasets.Regions) -> Tensor:
+    return regions.inside(logits).movedim(1, 0)
 
 
 def write_prediction(
@@ -191,16 +212,17 @@ def write_prediction(
     wanted: str | None = None,
     anonymous: bool = False,
 ) -> None:
-    """Write the mask in the data set's own values, a preview, and the probabilities where there are some.
+    """Write the mask in the data set's own values, a preview, and where there are some, probabilities and regions.
 
     A still becomes `masks/NAME.png`, with a coloured `preview/NAME.png`. A volume becomes `masks/NAME` of the wanted
     format, or its own, on its own grid; its preview is a montage of slices, its probabilities have
     the same format and one channel a class. Those of a still are `probabilities/NAME.npy`, `(1, C, rows, columns)`.
-    DICOM's own format is SEG, which holds the patient's name, ID and birth date unless it is to be `anonymous`; its
-    probabilities are NIfTI.
+    The mask of a region is `regions/REGION/NAME`, 1 inside and 0 outside. DICOM's own format is SEG, which holds the
+    patient's name, ID and birth date unless it is to be `anonymous`; its probabilities and regions are NIfTI.
     """
     values = adapter.labels.values_of(found.labels)
-    files = Files.of(one, adapter.kind, wanted)
+    regions = found.regions or {}
+    files = Files.of(one, adapter.kind, wanted, tuple(regions))
     mask, preview, probabilities = out / files.mask, out / files.preview, out / files.probabilities
     for name in files.written(found.probabilities is not None):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +249,11 @@ def write_prediction(
     else:
         _write(mask, Image.fromarray(values[0]))
         _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
+    for path, inside in zip(files.regions, regions.values(), strict=True):
+        if adapter.kind == "volume":
+            datasets.write_volume(in_file(inside.astype(np.uint8), found.image), out / path, one.path)
+        else:
+            _write(out / path, Image.fromarray(inside[0].astype(np.uint8)))
     if found.probabilities is not None and adapter.kind == "volume":
         datasets.write_volume(in_file(np.moveaxis(found.probabilities, 1, -1), found.image), probabilities, one.path)
     elif found.probabilities is not None:

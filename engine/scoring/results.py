@@ -91,7 +91,10 @@ def draw_scores(folder: Path, scores: ScoresDocument) -> None:
     if scores.confusion is not None:
         save(confusion_picture(scores.confusion, scores.header.classes, counted), folder / "confusion")
     if scores.calibration is not None:
-        save(reliability_picture(scores.calibration, counted), folder / "calibration")
+        save(
+            reliability_picture(scores.calibration, counted, scores.header.mask_classes is not None),
+            folder / "calibration",
+        )
 
 
 def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any) -> None:
@@ -217,18 +220,18 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
 def baselines(experiment: Experiment) -> dict[str, Any]:
     """What no network is needed for: of masks the floors, and of volumes one by case; the commonest class of labels."""
     adapter, parts = experiment.adapter, experiment.data.parts
-    if not parts["train"] or experiment.regions is not None:
+    if not parts["train"]:
         return {}
     if adapter.kind == "label":
         return {"majority": majority(parts["train"], parts["test"], adapter.classes)}
     found: dict[str, Any] = {"floors": {}}
     cases = [cached.case for cached in parts["test"]]
     for name, counts in score_floors(experiment):
-        kept = counts.aggregations(adapter.classes)
+        kept = counts.aggregations(experiment.scored)
         found["floors"][name] = {way: {metric: one.get(metric) for metric in METRICS} for way, one in kept.items()}
         if name == "mean_mask" and adapter.kind == "volume":
             ids, groups = [case.id for case in cases], [case.group for case in cases]
-            rows = counts.document(adapter.classes, ids, groups, kind=adapter.kind).rows
+            rows = counts.document(experiment.scored, ids, groups, kind=adapter.kind).rows
             labelled = {case.id: case.labelled for case in cases}
             found["mean_mask"] = [
                 {"case": row.case, "class": row.label, "DSC": row.scores["DSC"]}

@@ -67,7 +67,8 @@ def predict(
     if adapter.kind == "label":
         _predict_labels(path, runs, wanted, out, checkpoint, config, adapter, outputs, display, overrides)
         return
-    files = {one: Files.of(one, adapter.kind, suffix).written(probabilities) for one in wanted}
+    regions = tuple(config.data.regions)
+    files = {one: Files.of(one, adapter.kind, suffix, regions).written(probabilities) for one in wanted}
     earlier = outputs.claim([CLASSES, *chain.from_iterable(files.values())])
     activation = _activation(config, build.outputs(config.data, adapter)) if probabilities else None
     fabric = launch(config.train)
@@ -83,6 +84,7 @@ def predict(
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
+    kept += f", and masks of each region in {out / 'regions'}" if regions else ""
     display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside")
     display.line(f"values and colours of the classes: {out / CLASSES}")
     if earlier:

@@ -82,6 +82,24 @@ def test_order_and_batches_change_nothing():
     assert pooled_calibration([whole])["classes"].keys() == whole["classes"].keys()
 
 
+def test_regions_by_hand():
+    """Whole holds labels 1 and 2, core 2 alone; a decision for each of them at every pixel that counts."""
+    whole = torch.tensor([[False, True, True], [False, False, True]])
+    seen = Calibration(2, "sigmoid", bins=2, regions=whole)
+    p = torch.tensor([[0.9, 0.4], [0.8, 0.7], [0.1, 0.1], [torch.nan, 0.5]])
+    seen.update(p.logit(), torch.tensor([1, 2, 0, 2]))
+    seen.update(torch.zeros(1, 2), torch.tensor([255]))
+    found = seen.document(["whole", "core"])
+    low, high = found["bins"]  # a broken one, and the 0.5 of core, which is none: both wrong
+    assert (low["count"], low["confidence"], low["accuracy"]) == (2, pytest.approx(0.25), 0)
+    assert (high["count"], high["accuracy"]) == (6, 1)
+    assert high["confidence"] == pytest.approx((0.9 + 0.6 + 0.8 + 0.7 + 0.9 + 0.9) / 6)
+    low, high = found["classes"]["core"]["bins"]
+    assert (low["count"], low["confidence"], low["accuracy"]) == (3, pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert (high["count"], high["confidence"], high["accuracy"]) == (1, pytest.approx(0.7), 1)
+    assert found["classes"]["whole"]["bins"][1]["accuracy"] == 1
+
+
 def test_certainty_nothing_and_no_numbers():
     sure = torch.tensor([[1e4, -1e4, -1e4]])
     found = document((sure, torch.tensor([0])))

@@ -186,6 +186,9 @@ def test_matrix_reliability_and_features_are_drawn(count):
     figure.savefig(io.BytesIO())
     bins = [one for one in document["bins"] if one["count"] >= FEW]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [one["accuracy"] for one in bins])
+    left, right = reliability_picture(document, regions=True).axes[:2]
+    assert left.get_title().startswith("in or out of a region: ECE")
+    assert right.get_xlabel() == "probability of the region"
     nothing = Calibration(count).document(classes)
     reliability_picture(nothing).savefig(io.BytesIO())
 
