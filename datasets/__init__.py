@@ -34,7 +34,7 @@ from .listing import Exclude, Labelled, Listing
 from .nifti_folder import NiftiFolder
 from .normalise import NORMALISATIONS, Normalised
 from .notes import Note, noted
-from .partial_labels import labelled_classes, read_labelled, refuse_unlabelled
+from .partial_labels import labelled_classes, labelled_parts, read_labelled, refuse_unlabelled
 from .phantom import Phantom
 from .pictures import Pictures
 from .prepare import Data, Division, LeakageWarning, Track, divide, list_cases, prepare, refuse_mixed_sizes
@@ -188,6 +188,7 @@ __all__ = [
     "is_volume",
     "kept_slices",
     "labelled_classes",
+    "labelled_parts",
     "list_cases",
     "looks_like_background",
     "noted",

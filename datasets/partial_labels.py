@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .case import Case
 from .errors import DataError
+from .regions import Regions
 from .table import read_rows
 
 COLUMNS = ("case", "classes")
@@ -42,6 +43,15 @@ def labelled_classes(case: Case, classes: Sequence[str]) -> NDArray[np.bool_]:
     """Whether a case was labelled for each class, `(C,)`; for the first, the background, every case was."""
     known = case.labelled
     return np.array([known is None or index == 0 or name in known for index, name in enumerate(classes)])
+
+
+def labelled_parts(case: Case, classes: Sequence[str], regions: Regions | None) -> NDArray[np.bool_]:
+    """Whether a case was labelled for each of what is scored: the regions, `(R,)`, or the classes, `(C,)`.
+
+    For a region it was where it was for all of its classes.
+    """
+    known = labelled_classes(case, classes)
+    return known if regions is None else (known | ~regions.members.numpy()).all(1)
 
 
 def refuse_unlabelled(case: Case, pixels: Sequence[int], classes: Sequence[str]) -> None:

@@ -205,13 +205,17 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     classes = None if adapter is None or not data else build.outputs(data, adapter)  # unknown where data is wrong
     ones = [1.0] * (classes or 2)
     regions = attempt(["data", "regions"], partial(_check_regions, data, adapter)) if adapter and data else None
+    if regions and partial_labels and adapter and data:
+        attempt(["data", "labelled"], partial(_check_labelled_regions, data, adapter, regions))
     some = segloss.ClassCounts(ones, None if regions else ones, ones, None if regions else ones)
     for index, section in enumerate(valid.get("loss", [])):
         loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some, 1))
         if adapter is not None and adapter.kind == "label" and loss is not None:
             attempt(["loss", index], partial(_check_label_loss, section, loss))
         if regions and loss is not None:
-            attempt(["loss", index], partial(_check_region_loss, section, loss, len(regions.names)))
+            attempt(
+                ["loss", index], partial(_check_region_loss, section, loss, len(regions.names), bool(partial_labels))
+            )
         if partial_labels and adapter is not None and loss is not None and data and not data.regions:
             attempt(["loss", index], partial(_check_partial, loss, len(adapter.classes)))
         if train and train.upsampled_loss and loss is not None:
@@ -483,20 +487,32 @@ def _check_regions(data: DataSection, adapter: datasets.Adapter) -> datasets.Reg
     for name in data.regions:
         if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"{name!r} cannot name a folder, which `predict` makes for its masks; rename the region")
-    if data.regions and data.labelled:
-        raise ValueError("does not go together with data.labelled; leave one of them out")
     return build.build_regions(data, adapter)
 
 
-def _check_region_loss(section: LossSection, loss: build.Loss, regions: int) -> None:
-    """The loss must take each region by itself."""
+def _check_labelled_regions(data: DataSection, adapter: datasets.Adapter, regions: datasets.Regions) -> None:
+    """A case must be labelled for all classes of a region, or for none: of a part nothing is known of the whole."""
+    for case, names in build.labelled(data).items():
+        for region, members in zip(regions.names, regions.members.tolist(), strict=True):
+            own = [name for name, inside in zip(adapter.classes, members, strict=True) if inside]
+            lacking = [name for name in own if name not in names]
+            if 0 < len(lacking) < len(own):
+                raise ValueError(
+                    f"{case}: lacks {', '.join(lacking)} of the region {region}, which a case is labelled for as a "
+                    "whole; name all of its classes, or none"
+                )
+
+
+def _check_region_loss(section: LossSection, loss: build.Loss, regions: int, partial_labels: bool) -> None:
+    """The loss must take each region by itself, and leave out those that an image was not labelled for."""
     if loss.activation != "sigmoid":
         raise ValueError(
             f"name: {section.name} is for classes that exclude each other, but data.regions overlap; use sigmoid_ce or "
             "sigmoid_focal, or dice, iou or tversky with sigmoid: true"
         )
     target = torch.zeros(2, regions, 2, 2, dtype=torch.bool)
-    loss(torch.zeros(2, regions, 2, 2), target, mask=torch.ones(2, 2, 2, dtype=torch.bool))
+    labelled = torch.ones(2, regions, dtype=torch.bool) if partial_labels else None
+    loss(torch.zeros(2, regions, 2, 2), target, mask=torch.ones(2, 2, 2, dtype=torch.bool), labelled=labelled)
 
 
 def _check_partial(loss: build.Loss, classes: int) -> None:

@@ -63,7 +63,7 @@ def floors(
         regions: what is scored in place of the classes.
     """
     chosen = [training[place] for place in datasets.evenly_spaced(len(training), MOST)]
-    known = [datasets.labelled_classes(case.case, classes) for case in chosen]
+    known = [datasets.labelled_parts(case.case, classes, regions) for case in chosen]
     slices = 1 if all(case.shape[0] == 1 for case in chosen) else SLICES
     grid = (slices, SIDE, SIDE)
     places = np.arange(np.prod(grid)).reshape(grid)
@@ -105,7 +105,7 @@ def _best(
     members = np.pad(members, ((0, 0), (0, datasets.IGNORE + 1 - members.shape[1])))
     lead, labels, regions_of = np.ones(size), np.full(size, ground, np.uint8), np.zeros((len(members), size), bool)
     for index, own in enumerate(members):
-        cases = [one for one, labelled in zip(every, known, strict=True) if labelled[own[: len(labelled)]].all()]
+        cases = [one for one, labelled in zip(every, known, strict=True) if labelled[index]]
         if (regions is None and index == ground) or not cases:
             continue
         there, counted = np.zeros(size), np.zeros(size)

@@ -10,8 +10,10 @@ from math import prod
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -56,6 +58,7 @@ class PartCounts:
         calibration: None where it was not measured.
         volumes: surfaces and volumes, where they were measured.
         header: what the document's header says beside classes and background.
+        known: of each case, which of the classes it was labelled for.
     """
 
     classes: Sequence[str]
@@ -65,6 +68,7 @@ class PartCounts:
     calibration: Calibration | None
     volumes: VolumeScores
     header: dict[str, Any]
+    known: Sequence[NDArray[np.bool_]]
 
     def aggregations(self) -> dict[AggregationName, Aggregation]:
         """The three aggregations."""
@@ -88,8 +92,8 @@ class PartCounts:
         images = self.counts.image_rows(self.classes, units) if document.header.kind == "volume" else []
         known = {
             (case.id, name)
-            for case in self.cases
-            for name, there in zip(self.classes, datasets.labelled_classes(case, self.classes), strict=True)
+            for case, known in zip(self.cases, self.known, strict=True)
+            for name, there in zip(self.classes, known, strict=True)
             if there
         }
         rows, images = ([row for row in of if (row.case, row.label) in known] for of in (document.rows, images))
@@ -278,6 +282,7 @@ def score(
     volumes = VolumeScores(classes, ground, config.scores.tolerance, regions)
     lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
+    known = [datasets.labelled_parts(cached.case, masks, regions) for cached in samples.cases]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
     predictions = predict(model, samples, experiment, fabric, mine, calibration, loaders)
     waiting: list[Prediction] = []
@@ -292,7 +297,7 @@ def score(
             spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
             voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
             pair = found.labels.cpu().numpy(), found.reference.cpu().numpy()
-            volumes.add(*pair, spacing, voxel_ml, cached.case.labelled)
+            volumes.add(*pair, spacing, voxel_ml, known[found.case])
     if waiting:
         _count(waiting, starts, scores)
     scores, calibration = merged(scores, calibration)
@@ -315,7 +320,7 @@ def score(
         "fold": getattr(split, "fold", None),
     }
     cases = [cached.case for cached in samples.cases]
-    return PartCounts(classes, cases, lengths, scores, calibration, volumes, header)
+    return PartCounts(classes, cases, lengths, scores, calibration, volumes, header, known)
 
 
 def _fits(found: Prediction, waiting: Sequence[Prediction]) -> bool:

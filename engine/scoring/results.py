@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+import datasets
 from segloss.aggregation import METRICS
 from segloss.document import Picture, Primary, ScoresDocument
 
@@ -232,11 +233,12 @@ def baselines(experiment: Experiment) -> dict[str, Any]:
         if name == "mean_mask" and adapter.kind == "volume":
             ids, groups = [case.id for case in cases], [case.group for case in cases]
             rows = counts.document(experiment.scored, ids, groups, kind=adapter.kind).rows
-            labelled = {case.id: case.labelled for case in cases}
+            scored, regions = experiment.scored, experiment.regions
+            known = {case.id: datasets.labelled_parts(case, adapter.classes, regions) for case in cases}
             found["mean_mask"] = [
                 {"case": row.case, "class": row.label, "DSC": row.scores["DSC"]}
                 for row in rows
-                if row.label != adapter.background and row.label in (labelled[row.case] or adapter.classes)
+                if row.label != adapter.background and known[row.case][scored.index(row.label)]
             ]
     return found
 

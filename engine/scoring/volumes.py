@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ class VolumeScores:
         reference: NDArray[Any],
         spacing: Sequence[float],
         voxel_ml: float,
-        labelled: Collection[str] | None = None,
+        labelled: NDArray[np.bool_] | None = None,
     ) -> None:
         """Score one volume; its cases come in the order of the document, one row a class.
 
@@ -55,11 +55,11 @@ class VolumeScores:
             spacing: millimetres between slices, rows and columns; distances are measured as if they were at right
                 angles, so those of a sheared grid (a tilted gantry) are approximate.
             voxel_ml: millilitres of a voxel.
-            labelled: the classes that are scored; None for all.
+            labelled: which of the classes are scored; None for all.
         """
         counts = reference != datasets.IGNORE
-        for index, name in enumerate(self.classes):
-            if index == self.background or (labelled is not None and name not in labelled):
+        for index in range(len(self.classes)):
+            if index == self.background or (labelled is not None and not labelled[index]):
                 self.rows.append({})
                 continue
             found, wanted = (counts & np.isin(mask, self.members[index]) for mask in (labels, reference))

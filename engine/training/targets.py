@@ -35,13 +35,14 @@ class Targets:
         self.regions = regions
         self.labelled: Tensor | None = None
         if any(cached.case.labelled is not None for cached in cases):
-            known = np.stack([datasets.labelled_classes(cached.case, classes) for cached in cases])
+            known = np.stack([datasets.labelled_parts(cached.case, classes, regions) for cached in cases])
             self.labelled = torch.from_numpy(known).to(device)
 
     def __call__(self, mask: Tensor, case: Tensor) -> Given:
         """Of the labels `(N, H, W)` of a batch, on the device, and the numbers of their cases, `(N,)`."""
+        given: Given = {"target": mask}
         if self.regions is not None:
-            return {"target": self.regions.targets(mask).float(), "mask": mask != datasets.IGNORE}
-        if self.labelled is None:
-            return {"target": mask}
-        return {"target": mask, "labelled": self.labelled[case.to(self.labelled.device, non_blocking=True)]}
+            given = {"target": self.regions.targets(mask).float(), "mask": mask != datasets.IGNORE}
+        if self.labelled is not None:
+            given["labelled"] = self.labelled[case.to(self.labelled.device, non_blocking=True)]
+        return given

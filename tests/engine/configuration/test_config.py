@@ -455,10 +455,15 @@ def test_regions_are_unions_of_classes_and_the_loss_must_take_each_by_itself(wri
         "loss={name: dice}": "loss.name: dice is for classes that exclude each other",
         "data.regions={a: [2], b: [9]}": "data.regions.b: 9 is no class and no mask value of one; the classes are",
         "data.regions={a: [2], b: []}": "data.regions.b: has no class",
-        "data.labelled={a: [Sky]}": "data.regions: does not go together with data.labelled; leave one of them out",
+        "data.regions={a/b: [2], c: [Tree]}": "data.regions: 'a/b' cannot name a folder, which `predict` makes",
         "scores.largest_component=true": "scores.largest_component: is for classes, but data.regions are scored",
         "scores.adjust={kind: temperature}": "scores.adjust: is for classes, but data.regions are scored",
     }.items():
         key = wrong.split("=")[0]
         (found,) = problems(path, *(one for one in given if not one.startswith(f"{key}=")), wrong)
         assert says in found
+    known = "data.labelled={'0001*': [Sky, Car, Tree], '0002*': [Sky, Tree]}"
+    (found,) = problems(path, *given, known)
+    assert "data.labelled: 0002*: lacks Car of the region all, which a case is labelled for as a whole" in found
+    apart = [given[0], "data.regions={cars: [Car], rest: [Sky, Tree]}", given[2], known]
+    assert not problems(path, *apart)

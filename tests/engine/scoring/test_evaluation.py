@@ -14,6 +14,7 @@ from engine.experiment.device import launch
 from engine.experiment.experiment import Experiment
 from engine.scoring import evaluation, inference
 from engine.scoring.evaluation import score
+from engine.scoring.results import baselines
 
 FOLDER = """\
 name: folder
@@ -95,3 +96,46 @@ def test_what_a_case_was_not_labelled_for_is_not_counted(tmp_path):
     assert classes["lesion"]["DSC"] == pytest.approx(2 * 4 * 32 / (2 * 4 * 32 + 32))
     assert classes["organ"]["DSC"] == 0
     assert sum(one["count"] for one in document.calibration["bins"]) == 64  # of case5
+
+
+class PaintRegions(nn.Module):
+    """Says whole in the upper half of an image, lesion in its upper quarter, and tube in the lower half."""
+
+    def forward(self, images):
+        logits = torch.full((len(images), 3, *images.shape[2:]), -9.0)
+        logits[:, 0, :4], logits[:, 1, :2], logits[:, 2, 4:] = 9, 9, 9
+        return logits
+
+
+def test_regions_that_a_case_was_not_labelled_for_are_not_counted(tmp_path):
+    """The masks hold just what the network says, but for the case that was labelled for the tube alone."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for index in range(6):
+        mask = np.zeros((8, 8), np.uint8)
+        mask[:2], mask[2:4] = (2, 1) if index else (0, 0)
+        mask[4:] = 3
+        Image.fromarray(np.full((8, 8, 3), 20 * index, np.uint8)).save(tmp_path / f"images/case{index}.png")
+        Image.fromarray(mask).save(tmp_path / f"masks/case{index}.png")
+    path = tmp_path / "folder.yaml"
+    path.write_text(FOLDER.replace("ROOT", str(tmp_path)))
+    given = [
+        "data.labels={background: 0, organ: 1, lesion: 2, tube: 3}",
+        "data.labelled={case0: [tube]}",
+        "data.regions={whole: [organ, lesion], lesion: [lesion], tube: [tube]}",
+        "loss={name: sigmoid_ce}",
+    ]
+    config = load_config(path, [f"output={tmp_path}/runs", *given])
+    experiment, fabric = Experiment.prepare(config), launch(config.train)
+    cases = [cached for part in experiment.data.parts.values() for cached in part]
+    every = replace(experiment, data=Division({**experiment.data.parts, "test": cases}, {}, [], []))
+    document = score(fabric.setup(PaintRegions()), "test", every, fabric, thorough=True).scores().document
+    rows = {(row.case, row.label): (row.tp, row.fp, row.fn) for row in document.rows}
+    assert [label for case, label in rows if case == "case0"] == ["tube"]
+    assert rows["case0", "tube"] == rows["case1", "whole"] == (32, 0, 0)
+    assert rows["case1", "lesion"] == (16, 0, 0)
+    assert document.aggregations["dataset"]["mDSC"] == document.aggregations["case"]["mDSC"] == 1
+    assert document.calibration["ece"] == pytest.approx(1 - 1 / (1 + np.exp(-9)), abs=1e-6)
+    assert sum(one["count"] for one in document.calibration["bins"]) == 3 * 5 * 64
+    found = baselines(every)
+    assert found["floors"]["mean_mask"]["dataset"]["mDSC"] == 1

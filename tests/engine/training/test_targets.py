@@ -29,6 +29,15 @@ def test_where_every_case_was_labelled_for_all_the_labels_are_the_target():
     assert Targets(cases(None, None), ["ground", "a"], CPU)(mask, torch.tensor([0])) == {"target": mask}
 
 
+def test_an_image_has_the_regions_of_whose_classes_its_case_was_labelled_for_all():
+    regions = Regions({"whole": [1, 2], "core": [2], "other": [3]}, 4)
+    targets = Targets(cases(frozenset("12"), frozenset("3"), None), ["0", "1", "2", "3"], CPU, regions)
+    given = targets(torch.zeros(3, 1, 1, dtype=torch.long), torch.tensor([0, 1, 2]))
+    assert given["labelled"].tolist() == [[True, True, False], [False, False, True], [True, True, True]]
+    loss = build_loss("sigmoid_ce", reduction="none")(torch.zeros(3, 3, 1, 1), **given)
+    torch.testing.assert_close(loss.flatten().exp(), torch.tensor([4.0, 2.0, 8.0]))
+
+
 def test_nested_regions_are_learnt_to_dice_1():
     """A linear network on one image whose grey values say the class; what is ignored has the grey value of another."""
     torch.manual_seed(0)
