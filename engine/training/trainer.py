@@ -295,7 +295,7 @@ class Trainer:
             raise
         self.state.class_accuracy = [found["recall"] for found in scores["dataset"]["classes"].values()]
         entry["validation"] = scores
-        if (name := only_class(scores["dataset"])) is not None:
+        if (name := only_class(scores["dataset"], self.experiment.regions is not None)) is not None:
             helps = " or ".join(remedies(self.experiment.config, self.experiment.adapter, self.stepper.loss))
             self.display.line(
                 f"warning: epoch {epoch}: {name} is all that is predicted of the validation part; if that stays so, "

@@ -84,8 +84,8 @@ def predict(
         except datasets.DataError as error:
             refused.append(str(error))
     kept = " and probabilities" if probabilities else ""
-    kept += f", and masks of each region in {out / 'regions'}" if regions else ""
-    display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside")
+    each = f"; a mask of each region in {out / 'regions'}" if regions else ""
+    display.line(f"{len(wanted) - len(refused)} masks in {out / 'masks'}, previews{kept} beside{each}")
     display.line(f"values and colours of the classes: {out / CLASSES}")
     if earlier:
         display.line(left_over(earlier, out, PREDICTS))
