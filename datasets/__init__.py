@@ -11,7 +11,7 @@ from .camvid701 import CamVid701
 from .case import IGNORE, PARTS, Adapter, Case, Decoded, Kind, Part, Pixels, ignored_label
 from .cifar import Cifar10, Cifar100
 from .cityscapes import Cityscapes
-from .counts import Counts, add_slices
+from .counts import Counts, add_slices, total_pixels
 from .dicom_folder import Dicom, Trus
 from .dicom_options import SegRule
 from .division import Split, Splitter
@@ -200,6 +200,7 @@ __all__ = [
     "refuse_mixed_sizes",
     "refuse_unlabelled",
     "resident_bytes",
+    "total_pixels",
     "training_loader",
     "unpacked",
     "unwrap_worker_errors",

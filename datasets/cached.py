@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,7 +43,7 @@ class CachedCase:
         voxel_ml: millilitres of a voxel of its own grid; None for a still.
         mean: one number a channel, to be subtracted from the image scaled to [0, 1].
         deviation: one number a channel, to divide by.
-        pixels: pixels of each class on its own grid, in the order of the classes.
+        pixels: pixels of each class on its own grid, in the order of the classes; of a picture with one label bytes.
         digest: SHA-256 of the image's decoded pixels.
         counts: pixels and components of each class in each slice of the network's grid; see `slice_counts`.
         remarks: what one should know of it.
@@ -61,9 +61,9 @@ class CachedCase:
     voxel_ml: float | None
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    pixels: tuple[int, ...]
+    pixels: Sequence[int]
     digest: str
-    counts: tuple[Rows, Rows]
+    counts: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
     checksums: Rows
     remarks: tuple[Remark, ...]
     palette: Mapping[int, str]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from .leakage import Known
 
 KEYS: tuple[Literal["pixels", "pixels_of_images", "images", "components"], ...]
 KEYS = ("pixels", "pixels_of_images", "images", "components")
@@ -48,12 +51,27 @@ def slice_counts(masks: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64
     return counts
 
 
-def add_slices(counts: NDArray[np.int64]) -> Counts:
-    """What some slices hold together; see `slice_counts`."""
-    pixels, components = counts
+def add_slices(pixels: Any, components: Any) -> Counts:
+    """What some slices hold together.
+
+    Args:
+        pixels: `(slices, classes)` of each class in each slice, an array or a sparse one.
+        components: of the same, as `pixels`.
+    """
+    held = pixels > 0
     return {
         "pixels": pixels.sum(0).tolist(),
-        "pixels_of_images": ((pixels > 0) * pixels.sum(1, keepdims=True)).sum(0).tolist(),
-        "images": (pixels > 0).sum(0).tolist(),
+        "pixels_of_images": (held.T @ pixels.sum(1)).tolist(),
+        "images": held.sum(0).tolist(),
         "components": components.sum(0).tolist(),
     }
+
+
+def total_pixels(cases: Sequence[Known], classes: int) -> list[int]:
+    """The pixels of each of C classes over some cases, on their own grids."""
+    labels = [one.case.label for one in cases]
+    if labels and labels[0] is not None:
+        found = np.bincount(np.array(labels, np.int64), minlength=classes)
+    else:
+        found = np.array([one.pixels for one in cases], np.int64).reshape(-1, classes).sum(0)
+    return [int(count) for count in found]

@@ -105,7 +105,7 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
         if any(len(column) != len(cases) for column in columns):
             return None
         masks = [zlib.crc32(each.tobytes()) for each in np.arange(classes, dtype=label_dtype(classes))]
-        one_hot = [tuple(int(index == label) for index in range(classes)) for label in range(classes)]
+        one_hot = [bytes(label) + b"\1" + bytes(classes - 1 - label) for label in range(classes)]
         counts = [((own,), (own,)) for own in one_hot]
         found: list[CachedCase] = []
         for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, *columns, strict=True):

@@ -56,6 +56,8 @@ def labelled_parts(case: Case, classes: Sequence[str], regions: Regions | None) 
 
 def refuse_unlabelled(case: Case, pixels: Sequence[int], classes: Sequence[str]) -> None:
     """Raise a `DataError` where a mask holds a class which its case was not labelled for."""
+    if case.labelled is None:
+        return
     for name, count, known in zip(classes, pixels, labelled_classes(case, classes), strict=True):
         if count and not known:
             raise DataError(

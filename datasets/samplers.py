@@ -8,12 +8,15 @@ augmentation; class counts and weights are not changed by a sampler.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Order = Callable[[np.random.Generator], NDArray[np.int64]]
 """The sample numbers of an epoch, in order, by a generator."""
@@ -29,13 +32,13 @@ class Sampler(Protocol):
     needs_background: bool
 
     def __call__(
-        self, rng: np.random.Generator, pixels: NDArray[np.int64], background: int | None, batch_size: int, /
+        self, rng: np.random.Generator, pixels: sparse.csr_array, background: int | None, batch_size: int, /
     ) -> NDArray[np.int64]:
         """Sample numbers, as many as there are samples.
 
         Args:
             rng: the generator of the epoch.
-            pixels: `(samples, classes)`, the pixels of each class in each sample.
+            pixels: `(samples, classes)`, the pixels of each class in each sample, sparse.
             background: the index of the background, if there is one.
             batch_size: samples a batch.
         """
@@ -46,9 +49,9 @@ class Uniform:
 
     needs_background = False
 
-    def __call__(self, rng: np.random.Generator, pixels: NDArray[np.int64], *_: Any) -> NDArray[np.int64]:
+    def __call__(self, rng: np.random.Generator, pixels: sparse.csr_array, *_: Any) -> NDArray[np.int64]:
         """See `Sampler`."""
-        return rng.permutation(len(pixels))
+        return rng.permutation(pixels.shape[0])
 
 
 class Foreground:
@@ -72,18 +75,19 @@ class Foreground:
         self.share = share
 
     def __call__(
-        self, rng: np.random.Generator, pixels: NDArray[np.int64], background: int | None, batch_size: int
+        self, rng: np.random.Generator, pixels: sparse.csr_array, background: int | None, batch_size: int
     ) -> NDArray[np.int64]:
         """See `Sampler`; a `DataError` where no sample holds foreground."""
         if background is None:
             raise DataError("data.sampler: foreground needs a class named background; use rare")
-        holds = np.delete(pixels, background, axis=1).any(axis=1)
+        count, classes = pixels.shape
+        holds = (pixels > 0) @ (np.arange(classes) != background)
         if not holds.any():
             raise DataError("data.sampler: foreground, but no training image holds any; check the masks and data.split")
-        with_foreground, all_of_them = _deck(rng, np.flatnonzero(holds)), _deck(rng, np.arange(len(pixels)))
+        with_foreground, all_of_them = _deck(rng, np.flatnonzero(holds)), _deck(rng, np.arange(count))
         order = []
-        for start in range(0, len(pixels), batch_size):
-            size = min(batch_size, len(pixels) - start)
+        for start in range(0, count, batch_size):
+            size = min(batch_size, count - start)
             forced = int(np.ceil(self.share * size - 1e-9))
             order += [next(with_foreground) for _ in range(forced)]
             order += [next(all_of_them) for _ in range(size - forced)]
@@ -110,20 +114,21 @@ class Rare:
             raise ValueError(f"power must be ≥ 0, got {power}")
         self.power = power
 
-    def weights(self, pixels: NDArray[np.int64]) -> NDArray[np.float64]:
+    def weights(self, pixels: sparse.csr_array) -> NDArray[np.float64]:
         """One weight ≥ 1 a sample, `(samples,)`; 1 for a sample without any class."""
         holds = pixels > 0
-        rarity = len(pixels) / np.maximum(holds.sum(axis=0), 1)
-        rarest = np.where(holds, rarity, 1.0).max(axis=1)
+        rarity = pixels.shape[0] / np.maximum(holds.sum(axis=0), 1)
+        rarest = np.maximum(holds.multiply(rarity).max(axis=1).toarray(), 1.0)
         return np.asarray(rarest**self.power, dtype=np.float64)
 
-    def __call__(self, rng: np.random.Generator, pixels: NDArray[np.int64], *_: Any) -> NDArray[np.int64]:
+    def __call__(self, rng: np.random.Generator, pixels: sparse.csr_array, *_: Any) -> NDArray[np.int64]:
         """See `Sampler`."""
-        samples = rng.permutation(len(pixels))
+        count = pixels.shape[0]
+        samples = rng.permutation(count)
         weights = self.weights(pixels)[samples]
-        edges = np.cumsum(weights) / weights.sum() * len(pixels)
-        edges[-1] = len(pixels)
-        drawn = samples[np.searchsorted(edges, np.arange(len(pixels)) + rng.random(), side="right")]
+        edges = np.cumsum(weights) / weights.sum() * count
+        edges[-1] = count
+        drawn = samples[np.searchsorted(edges, np.arange(count) + rng.random(), side="right")]
         return rng.permutation(drawn)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -128,11 +129,20 @@ class Samples(Dataset[Sample]):
             "slice": slice_index,
         }
 
-    def counts(self) -> NDArray[np.int64]:
-        """The pixels and components of each class in each sample, `(2, samples, classes)`, not augmented."""
-        if not self.slices:
-            return np.zeros((2, 0, 0), dtype=np.int64)
-        return np.array([[self.cases[number].counts[kind][index] for number, index in self.slices] for kind in (0, 1)])
+    def counts(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """The pixels and components of each class in each sample, each `(samples, classes)` int64, not augmented.
+
+        They are sparse: of pictures with one label they take a few numbers a picture, whatever the number of classes.
+        """
+        classes = len(self.cases[0].pixels) if self.cases else 0
+        labels = [self.cases[number].case.label for number, _ in self.slices]
+        if labels and labels[0] is not None:
+            ends = np.arange(len(labels) + 1)
+            own = sparse.csr_array((np.ones(len(labels), np.int64), labels, ends), shape=(len(labels), classes))
+            return own, own
+        dense = [[self.cases[number].counts[kind][index] for number, index in self.slices] for kind in (0, 1)]
+        pixels, components = (sparse.csr_array(np.array(one, np.int64).reshape(-1, classes)) for one in dense)
+        return pixels, components
 
 
 class TrainingBatches(Sampler[list[Draw]]):

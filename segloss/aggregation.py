@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Literal, NotRequired, TypedDict, TypeVar
 
+import torch
 from torch import Tensor
 
 RULE = (
@@ -161,8 +162,8 @@ def label_scores(
         "units": total,
         "left_out": 0,
         "classes": {
-            name: {score: _number(values[index]) for score, values in scores.items()}
-            for index, name in enumerate(classes)
+            name: dict(zip(scores, map(_defined, of_class), strict=True))
+            for name, of_class in zip(classes, torch.stack([*scores.values()], 1).tolist(), strict=True)
         },
     }
     for shot in SHOTS if class_images is not None else ():
@@ -178,5 +179,9 @@ def shot_of(images: int) -> Literal["many", "medium", "few"]:
 
 def _number(value: Tensor) -> float | None:
     """A scalar as a Python float, None for NaN."""
-    result = float(value)
-    return None if math.isnan(result) else result
+    return _defined(float(value))
+
+
+def _defined(value: float) -> float | None:
+    """A number, None for NaN."""
+    return None if math.isnan(value) else value

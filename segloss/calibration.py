@@ -10,6 +10,8 @@ from torch import Tensor
 
 BINS = 15
 """Of equal width, as in Guo 2017."""
+LOGITS = 2**20
+"""Counted at once: of few pixels many classes."""
 UNIT = 2**24
 """Confidences are added as whole numbers of 1/UNIT, float32's own step below 1, so that their order cannot matter."""
 
@@ -66,24 +68,33 @@ class Calibration:
         self.sums = self.sums.to(labels.device)
         if self.regions is None:
             top, guess = by_class.nan_to_num(0.0).max(0)
-            self._add(0, top, (guess == labels) & (top > 0), ignored)
+            self._add(self.sums[:1], top[None], ((guess == labels) & (top > 0))[None], ignored)
         else:
             labels, members = labels.masked_fill(ignored, 0), self.regions.to(labels.device)
-        for index, p in enumerate(by_class):  # all at once would need 8 bytes a logit, several times
-            there = labels == index if self.regions is None else members[index][labels]
-            self._add(1 + index, p.nan_to_num(0.0), there, ignored)
+        most = max(1, LOGITS // max(1, len(labels)))
+        indices = torch.arange(self.num_classes, device=labels.device)[:, None]
+        for index, sums, p in zip(indices.split(most), self.sums[1:].split(most), by_class.split(most), strict=True):
+            there = labels == index if self.regions is None else members[index[:, 0]][:, labels]
+            self._add(sums, p.nan_to_num(0.0), there, ignored)
             if self.regions is not None:
                 sure = torch.maximum(p, 1 - p).nan_to_num(0.0)
-                self._add(0, sure, ((p > 0.5) == there) & (sure > 0), ignored)
+                right = ((p > 0.5) == there) & (sure > 0)
+                self._add(self.sums[:1], sure.reshape(1, -1), right.reshape(1, -1), ignored.repeat(len(p)))
 
-    def _add(self, row: int, confidence: Tensor, right: Tensor, ignored: Tensor) -> None:
-        """Count pixels, each given as `(pixels,)`, in the bins of a row."""
+    def _add(self, sums: Tensor, confidence: Tensor, right: Tensor, ignored: Tensor) -> None:
+        """Count pixels in the bins of some rows.
+
+        Args:
+            sums: `(rows, 3, bins + 1)` of `self.sums`.
+            confidence: `(rows, pixels)`.
+            right: `(rows, pixels)`.
+            ignored: `(pixels,)`.
+        """
         places = (confidence * self.bins).ceil_().long().sub_(1).clamp_(0, self.bins - 1)
         places = places.masked_fill_(ignored, self.bins)
-        sums = self.sums[row]
-        sums[0].scatter_add_(0, places, torch.ones_like(places))
-        sums[1].scatter_add_(0, places, (confidence * UNIT).round_().long())
-        sums[2].scatter_add_(0, places, right.long())
+        sums[:, 0].scatter_add_(1, places, torch.ones_like(places))
+        sums[:, 1].scatter_add_(1, places, (confidence * UNIT).round_().long())
+        sums[:, 2].scatter_add_(1, places, right.long())
 
     def document(self, classes: Sequence[str]) -> dict[str, Any]:
         """What `scores.json` holds.

@@ -291,6 +291,10 @@ class Row:
         return {**begin, **counts, **self.scores, **({} if self.fold is None else {"fold": self.fold})}
 
 
+SCORES = {one: Row.from_counts(Unit("", ""), "", one).scores for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+"""Of a row of a picture with one label, by its true positives, false positives and false negatives."""
+
+
 class Picture(NamedTuple):
     """A picture with one label, and the one it is given.
 
@@ -314,9 +318,12 @@ class Picture(NamedTuple):
 
     def rows(self) -> list[Row]:
         """A row of its class, and where it is given another a row of that: all others hold nothing."""
-        unit, right = Unit(self.case, self.group), self.label == self.predicted
-        own = Row.from_counts(unit, self.label, (int(right), 0, int(not right)), fold=self.fold)
-        return [own] if right else [own, Row.from_counts(unit, self.predicted, (0, 1, 0), fold=self.fold)]
+        if self.label == self.predicted:
+            return [Row(self.case, self.group, self.label, 1, 0, 0, SCORES[1, 0, 0], self.fold)]
+        return [
+            Row(self.case, self.group, self.label, 0, 0, 1, SCORES[0, 0, 1], self.fold),
+            Row(self.case, self.group, self.predicted, 0, 1, 0, SCORES[0, 1, 0], self.fold),
+        ]
 
     def flat(self) -> dict[str, Any]:
         """As it is written, to JSON or CSV."""
@@ -383,11 +390,14 @@ class ScoresDocument:
         return {key: sum(values) / len(values) if values else None for key, values in found.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The document as JSON writes it; the rows are `cases`."""
+        """The document as JSON writes it; the rows are `cases`.
+
+        Of pictures with one label the confusion matrix is not written: it follows from their rows.
+        """
         return {
             "header": asdict(self.header),
             **{name: self.aggregations[name] for name in self.aggregations},
-            "confusion": self.confusion,
+            **({"confusion": self.confusion} if self.pictures is None else {}),
             "cases": self.flat_cases(),
             "calibration": self.calibration,
         }
@@ -415,11 +425,7 @@ class ScoresDocument:
         found = mapping(needed(given, "header", ""), "header")
         classes = class_names(needed(found, "classes", "header."), "header.classes")
         if found.get("kind") == "label":
-            names = dict.fromkeys(classes)  # looked up in no time
-            pictures = [
-                _picture(one, f"cases.{index}", names)
-                for index, one in enumerate(filled_list(needed(given, "cases", ""), "cases"))
-            ]
+            pictures = _pictures(filled_list(needed(given, "cases", ""), "cases"), dict.fromkeys(classes))
             _refuse_twice((one.case, one.fold, "") for one in pictures)
             return cls.of_pictures(_header(found, classes, [], {}), pictures, given.get("calibration"))
         rows = [
@@ -518,21 +524,32 @@ def _row(given: object, at: str, classes: Sequence[str]) -> Row:
     return Row.from_counts(unit, label, counts, more, fold)
 
 
-def _picture(given: object, at: str, classes: Collection[str]) -> Picture:
-    found = mapping(given, at)
-    case, *names = (text(needed(found, key, f"{at}."), f"{at}.{key}") for key in ("case", "label", "predicted"))
-    for name in names:
+def _pictures(rows: Sequence[object], classes: Collection[str]) -> list[Picture]:
+    pictures = []
+    for index, row in enumerate(rows):
+        try:
+            pictures.append(_picture(row, classes))
+        except ValueError as error:
+            raise ValueError(f"cases.{index}{error}") from error
+    return pictures
+
+
+def _picture(given: object, classes: Collection[str]) -> Picture:
+    """A row; a `ValueError` that begins with where in it something is wrong, such as `.label: `."""
+    found = mapping(given, "")
+    case, label, predicted = (text(needed(found, key, "."), f".{key}") for key in ("case", "label", "predicted"))
+    for name in (label, predicted):
         if name not in classes:
-            raise ValueError(f"{at}: the class {name!r} is none of {', '.join(classes)}")
+            raise ValueError(f": the class {name!r} is none of {', '.join(classes)}")
     group, fold, top = found.get("group"), found.get("fold"), found.get("top5")
     return Picture(
         case,
-        text(group, f"{at}.group") if group else case,
-        names[0],
-        names[1],
-        None if top is None else truth(top, f"{at}.top5"),
-        fraction(found.get("probability"), f"{at}.probability"),
-        None if fold is None else whole(fold, f"{at}.fold"),
+        text(group, ".group") if group else case,
+        label,
+        predicted,
+        None if top is None else truth(top, ".top5"),
+        fraction(found.get("probability"), ".probability"),
+        None if fold is None else whole(fold, ".fold"),
     )
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from .comparison import Comparison
 from .multiplicity import aligned
 from .networks import Floats
-from .sign_flip import PART, equal_rows
+from .sign_flip import PART
 
 
 def mean_ranks(scores: ArrayLike) -> tuple[Floats, float | None]:
@@ -61,14 +61,14 @@ def share_best(comparisons: Sequence[Comparison], draws: int = 2_000) -> Floats:
     values, shares = aligned(comparisons)
     differences = np.array([0.0, *(one.difference for one in comparisons)])
     deviations = np.pad(values - shares * differences[1:], ((0, 0), (1, 0)))
-    cells, sizes = equal_rows(deviations)
     groups, generator = len(values), np.random.default_rng(0)
     best = np.zeros(len(differences))
-    part = max(1, PART // len(cells))
+    part = max(1, PART // groups)
     for start in range(0, draws, part):
         number = min(part, draws - start)
-        times = generator.multinomial(groups, sizes / groups, number)  # how often a group equal to each is drawn
-        found = differences + times.astype(np.float64) @ cells
+        drawn = generator.integers(0, groups, (number, groups)) + groups * np.arange(number)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=number * groups).reshape(number, groups)  # how often each is
+        found = differences + times.astype(np.float64) @ deviations
         for index, one in enumerate(comparisons, start=1):
             if one.networks.variance:
                 noise = generator.standard_t(one.networks.freedom, number)

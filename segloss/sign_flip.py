@@ -41,14 +41,16 @@ def subset_sums(values: Floats, draws: int = DRAWS) -> Floats:
         signs = np.arange(2 ** (len(values) - 1))[:, None] >> np.arange(len(values)) & 1
         return np.asarray(signs.astype(np.float64) @ values)
     cells, sizes = equal_rows(values)
-    generator, single = np.random.default_rng(0), sizes == 1
-    part = max(1, PART // len(sizes))
+    single = np.count_nonzero(sizes == 1)
+    order = np.argsort(sizes > 1, kind="stable")  # those of one group first
+    cells, sizes = cells[order], sizes[order]
+    generator, part = np.random.default_rng(0), max(1, PART // len(sizes))
     found = [np.zeros((1, values.shape[1]))]
     for start in range(0, draws, part):
         number = min(part, draws - start)
         flipped = np.empty((number, len(sizes)))
-        flipped[:, single] = generator.integers(0, 2, (number, int(single.sum())), dtype=np.int8)
-        flipped[:, ~single] = generator.binomial(sizes[~single], 0.5, (number, int((~single).sum())))
+        flipped[:, :single] = generator.integers(0, 2, (number, single), dtype=np.int8)
+        flipped[:, single:] = generator.binomial(sizes[single:], 0.5, (number, len(sizes) - single))
         found.append(flipped @ cells)
     return np.concatenate(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from sys import intern
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class GroupScores:
         """Read rows, each after its fold."""
         every = list(rows)
         classes = {name: index for index, name in enumerate(header.classes)}
-        names = sorted({row.group for _, row in every})
+        names = sorted({intern(row.group) for _, row in every})  # those of two documents are compared in no time
         groups = {name: index for index, name in enumerate(names)}
         folds: list[set[int | None]] = [set() for _ in names]
         cases: dict[tuple[str, str, int | None], int] = {}
@@ -63,9 +64,10 @@ class GroupScores:
         scored[case, label] = True
         measured = {}
         for key in MEASURED:
-            values = np.array([row.scores.get(key) for _, row in every], dtype=np.float64)  # None is NaN
-            measured[key] = np.full(counts.shape[:2], np.nan)
-            measured[key][case, label] = values
+            measured[key] = np.broadcast_to(np.nan, counts.shape[:2])
+            if any(key in row.scores for _, row in every):
+                measured[key] = np.full(counts.shape[:2], np.nan)
+                measured[key][case, label] = [np.nan if (v := row.scores.get(key)) is None else v for _, row in every]
         group = np.array([groups[name] for name, _, _ in cases], dtype=np.int64)
         return cls(names, folds, group, counts, scored, measured, [classes[name] for name in header.counted], classes)
 
@@ -163,6 +165,8 @@ class GroupScores:
     def pooled(self) -> Floats:
         """`(G, C, 3)` the counts of each group."""
         order = np.argsort(self.group, kind="stable")
+        if len(order) == len(self.names):  # a case a group
+            return self.counts[order]
         first = np.flatnonzero(np.diff(self.group[order], prepend=-1))  # every group has a case
         return np.asarray(np.add.reduceat(self.counts[order], first))
 

@@ -163,7 +163,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
         there = tuple(counts[0].sum(0).tolist())
         rule = build.slice_rule(data)
         chosen = datasets.kept_slices(counts[0], rule, datasets.background_index(adapter.classes))
-        kept = datasets.add_slices(counts[:, chosen])
+        kept = datasets.add_slices(*counts[:, chosen])
     digest, held = digest_of(pixels), cache.held_of(case)
     return Facts(
         case=case,
@@ -185,7 +185,7 @@ def _facts(case: datasets.Case, adapter: datasets.Adapter, cache: datasets.Cache
 def _one_label(label: int, classes: int) -> tuple[tuple[int, ...], datasets.Counts]:
     """The pixels and the counts of a picture with one label; those of a class are held once."""
     own = np.arange(classes) == label
-    return tuple(own.astype(int).tolist()), datasets.add_slices(np.array([[own], [own]], dtype=np.int64))
+    return tuple(own.astype(int).tolist()), datasets.add_slices(*np.array([[own], [own]], dtype=np.int64))
 
 
 def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, patients: Mapping[str, str]) -> None:
@@ -209,7 +209,7 @@ def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, pa
         for leak in division.leaks:  # of several folds the first one that has it
             leaks.setdefault(leak.about, f"{where}{leak.line}")
         for part, facts in division.parts.items():
-            pixels = total_pixels(facts, len(found.classes))
+            pixels = datasets.total_pixels(facts, len(found.classes))
             absent = [label for label, count in zip(found.classes, pixels, strict=True) if not count]
             if absent and facts:
                 line = f"{where}no {held} of {', '.join(absent)} in the {part} part"
@@ -231,8 +231,3 @@ def _note_copies(found: DataCheck, leaks: Collection[frozenset[str]]) -> None:
             f"{len(copies)} case(s) have the pixels of another one in the same part: {first_of(copies)}; data.exclude "
             "leaves them out"
         )
-
-
-def total_pixels(facts: Sequence[Facts], classes: int) -> list[int]:
-    """The pixels of each class over some cases, on their own grids."""
-    return [sum(one.pixels[index] for one in facts) for index in range(classes)]

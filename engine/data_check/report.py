@@ -22,7 +22,7 @@ from ..console.sections import Section
 from ..pictures.gallery import gallery
 from ..pictures.montage import shortened
 from ..pictures.palette import coloured, palette
-from .check import DataCheck, Facts, total_pixels
+from .check import DataCheck, Facts
 from .problems import kinds_of
 
 SHOWN = 8
@@ -71,7 +71,7 @@ def sections(found: DataCheck, picture: Path | None, betas: Path | None) -> Iter
 
 def document(found: DataCheck, next_step: str) -> dict[str, Any]:
     """The data check for programs: what `check.json` holds."""
-    pixels, counts = total_pixels(found.facts, len(found.classes)), _counts(found.facts, found.classes)
+    pixels, counts = datasets.total_pixels(found.facts, len(found.classes)), _counts(found.facts, found.classes)
     return {
         "problems": [
             {"count": len(kind.messages), "line": kind.line, "names": kind.names, "messages": kind.messages}
@@ -107,7 +107,7 @@ def _overview(found: DataCheck) -> Section:
     groups = len({facts.case.group for facts in found.facts})
     images = sum(facts.slices for facts in found.facts)
     lines = [f"{len(found.facts)} cases in {groups} groups, {images} images; columns x rows: {shown}{more}."]
-    pixels = [count for count in total_pixels(found.facts, len(found.classes)) if count]
+    pixels = [count for count in datasets.total_pixels(found.facts, len(found.classes)) if count]
     if len(pixels) > 1:
         ratio = max(pixels) / min(pixels)
         held = "images" if found.kind == "label" else "pixels"
@@ -159,7 +159,7 @@ def _millimetres(found: DataCheck) -> Iterator[str]:
 
 
 def _classes(found: DataCheck) -> Section:
-    pixels = total_pixels(found.facts, len(found.classes))
+    pixels = datasets.total_pixels(found.facts, len(found.classes))
     ignored = sum(facts.ignored for facts in found.facts)
     total, counts = sum(pixels), _counts(found.facts, found.classes)
     if found.kind == "label":
@@ -186,7 +186,7 @@ def _split(found: DataCheck, name: str, split: Mapping[Any, Sequence[str]]) -> S
     if found.kind == "label":
         rows = rows[1:]
     for part in parts:
-        pixels = total_pixels(part, len(found.classes))
+        pixels = datasets.total_pixels(part, len(found.classes))
         shares.append([f"{n:,}" if found.kind == "label" else _share(n, sum(pixels)) for n in pixels])
     what = "images" if found.kind == "label" else "share"
     rows += [[f"{what} of {label}", *(share[index] for share in shares)] for index, label in enumerate(found.classes)]
@@ -251,7 +251,7 @@ def _share(part: int, whole: int) -> str:
 def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
     """Images and masks side by side: for each class in turn, rarest first, the case with most of it that is left."""
     chosen: list[Facts] = []
-    rarest_first = np.argsort(total_pixels(found.facts, len(found.classes)), kind="stable").tolist()
+    rarest_first = np.argsort(datasets.total_pixels(found.facts, len(found.classes)), kind="stable").tolist()
     for index in rarest_first * SHOWN:
         rest = [facts for facts in found.facts if facts.pixels[index] and facts not in chosen]
         if rest:

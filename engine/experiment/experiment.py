@@ -98,7 +98,7 @@ class Experiment:
 
     def class_counts(self, samples: datasets.Samples) -> segloss.ClassCounts:
         """What the training samples hold of each class; a `DataError` where one class is all there is."""
-        counts = datasets.add_slices(samples.counts())
+        counts = datasets.add_slices(*samples.counts())
         if self.regions is not None:
             return self._region_counts(samples)
         present = [name for name, pixels in zip(self.adapter.classes, counts["pixels"], strict=True) if pixels]
@@ -113,7 +113,7 @@ class Experiment:
         """What the training samples hold of each region; a `DataError` where one holds nothing, or everything."""
         regions = self.regions
         assert regions is not None
-        of_classes = torch.from_numpy(samples.counts()[0])
+        of_classes = torch.from_numpy(samples.counts()[0].toarray())
         pixels = regions.counts(of_classes)
         for name, count in zip(regions.names, pixels.sum(0).tolist(), strict=True):
             if count in (0, int(of_classes.sum())):
@@ -138,7 +138,7 @@ class Experiment:
     def class_images(self) -> list[int] | None:
         """Of pictures with one label, how many of each class are trained on; None where that part is not read."""
         cases = self.data.parts["train"]
-        return [sum(each) for each in zip(*(cached.pixels for cached in cases), strict=True)] if cases else None
+        return datasets.total_pixels(cases, len(self.adapter.classes)) if cases else None
 
     @property
     def background(self) -> int | None:

@@ -55,12 +55,11 @@ def features(
         fabric: the device and the precision.
         window: the height and width of what goes through the network at once: the centre of larger images.
     """
-    holds = samples.counts()[0].T > 0
+    by_class = samples.counts()[0].tocsc()
+    holds = np.split(by_class.indices, by_class.indptr[1:-1])
     most = min(PIXELS, max(1, POINTS // len(holds)))
     wanted = most if network.whole_image else SAMPLES
-    looked = sorted(
-        {int(found[at]) for found in map(np.flatnonzero, holds) for at in datasets.evenly_spaced(len(found), wanted)}
-    )
+    looked = sorted({int(found[at]) for found in holds for at in datasets.evenly_spaced(len(found), wanted)})
     rng = np.random.default_rng(0)
     kept = [_Drawn(most) for _ in holds]
     was_training = model.training

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 import datasets
@@ -84,15 +84,15 @@ class SharesProbe:
                 yield channels_last, self.fabric.to_device(masks), cases
 
 
-def representative(pixels: NDArray[np.int64], most: int) -> list[int]:
+def representative(pixels: sparse.csr_array, most: int) -> list[int]:
     """Up to `most` samples, ascending: evenly spaced in the order of how much they hold of rare classes.
 
     So the sample that holds most is among them, and one that holds least. Evenly spaced in the order of the files, all
     might be the first slices of volumes.
 
     Args:
-        pixels: `(samples, C)` pixels of each class in each sample.
+        pixels: `(samples, C)` pixels of each class in each sample, sparse.
         most: samples wanted.
     """
-    held = (pixels / pixels.sum(0).clip(1)).sum(1)
-    return sorted(np.argsort(held, kind="stable")[datasets.evenly_spaced(len(pixels), most)].tolist())
+    held = pixels @ (1 / pixels.sum(0).clip(1))
+    return sorted(np.argsort(held, kind="stable")[datasets.evenly_spaced(len(held), most)].tolist())

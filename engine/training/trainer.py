@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -99,8 +100,8 @@ class Trainer:
         self.probe = SharesProbe(samples, probed, fabric, targets, config.scores.window)
         validation = experiment.data.parts["val"]
         self.validates = bool(validation)
-        held = [any(pixels) for pixels in zip(*(cached.pixels for cached in validation), strict=True)]
-        self.ranks_epochs = any(there for index, there in enumerate(held) if index != experiment.background)
+        held = np.flatnonzero(datasets.total_pixels(validation, len(experiment.adapter.classes)))
+        self.ranks_epochs = bool(np.any(held != experiment.background))
         plain = config.scores.model_copy(update={"flip": False, "largest_component": False})
         self.validated = replace(experiment, config=config.model_copy(update={"scores": plain}))
         if loss.follows_validation and not self.validates:

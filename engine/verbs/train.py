@@ -295,7 +295,7 @@ def lacking_classes(experiment: Experiment) -> list[str]:
     classes, lines = experiment.adapter.classes, []
     for part in ("val", "test"):
         cases = experiment.data.parts[part]
-        pixels = [sum(each) for each in zip(*(cached.pixels for cached in cases), strict=True)]
+        pixels = datasets.total_pixels(cases, len(classes))
         counted = [index for index in range(len(classes)) if index != experiment.background]
         absent = [classes[index] for index in counted if cases and not pixels[index]]
         if absent:

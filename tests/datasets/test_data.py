@@ -386,7 +386,7 @@ def test_an_empty_part_is_refused(camvid, tmp_path):
 def test_counts_are_those_of_a_slow_loop(camvid, tmp_path):
     adapter = CamVid(str(camvid))
     decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
-    found = datasets.add_slices(datasets.Samples(decoded).counts())
+    found = datasets.add_slices(*datasets.Samples(decoded).counts())
     for c in range(11):
         masks = [cached.mask(0) for cached in decoded]
         assert found["pixels"][c] == sum(int((m == c).sum()) for m in masks)
@@ -401,6 +401,6 @@ def test_components_by_hand(tmp_path):
     Image.fromarray(mask).save(root / "trainannot" / "A_000.png")
     adapter = CamVid(str(root))
     found = datasets.add_slices(
-        datasets.Samples([next(cache(adapter, tmp_path / "cache").decode([adapter.cases()[0]]))]).counts()
+        *datasets.Samples([next(cache(adapter, tmp_path / "cache").decode([adapter.cases()[0]]))]).counts()
     )
     assert (found["components"][0], found["components"][5], found["components"][1]) == (1, 2, 0)

@@ -285,7 +285,7 @@ def test_decoded_pictures_keep_their_label_and_their_size(tmp_path):
     assert (cached.shape, cached.original) == ((1, 6, 6), (1, 1, 1))
     assert cached.mask(0).tolist() == [[1]]
     assert cached.references().tolist() == [[[1]]]
-    assert cached.pixels == (0, 1)
+    assert [*cached.pixels] == [0, 1]
     sample = datasets.Samples(data.parts["train"])[5]
     assert sample["image"].shape == (3, 6, 6)
     assert sample["mask"].tolist() == [[1]]
@@ -306,7 +306,11 @@ def test_the_class_of_the_number_255_counts(tmp_path):
     resident = datasets.ResidentSamples(samples, torch.device("cpu"))
     assert resident.batch(chosen, torch.tensor(chosen))["mask"].flatten().tolist() == chosen
     assert samples[datasets.Draw(0, 0, 0, 255, padding=True)]["mask"].tolist() == [[-1]]
-    assert np.flatnonzero(samples.counts()[0, 255]).tolist() == [255]
+    pixels, components = samples.counts()
+    assert pixels.nnz == components.nnz == 300
+    assert pixels.toarray().tolist() == components.toarray().tolist() == np.eye(300, dtype=int).tolist()
+    assert datasets.total_pixels(samples.cases[:299], 300) == [1] * 299 + [0]
+    assert datasets.total_pixels([], 300) == [0] * 300
     loss = build_loss([LossSection(name="ce")], 300, None, 1)
     logits = torch.zeros(5, 300)
     target = torch.tensor([*chosen, datasets.ignored_label(300)])
@@ -339,7 +343,7 @@ def test_the_training_part_is_cut_and_no_other(tmp_path):
     splitter = datasets.SPLITS["official"](val=0)
     data = prepare(cache_of(tmp_path / "cache", adapter), splitter, official=True, imbalance=imbalance)
     counts = {
-        part: np.sum([cached.pixels for cached in cases], 0).tolist() for part, cases in data.parts.items() if cases
+        part: np.sum([[*cached.pixels] for cached in cases], 0).tolist() for part, cases in data.parts.items() if cases
     }
     assert counts == {"train": [4, 1], "test": [4, 4]}
     assert data.split["train"] == [cached.case.id for cached in data.parts["train"]]

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import sparse
 
 from datasets import SAMPLERS, DataError, Folder, Samples, TrainingBatches, training_loader
 from datasets.samplers import Foreground, Rare, Uniform
@@ -18,7 +19,7 @@ from segloss_tests.runs import assert_same_run, trainer
 from segloss_tests.stills import blocks, photograph, save
 
 # Ten samples, three classes: all hold class 0, four class 1, one class 2.
-PIXELS = np.array([[9, 0, 0]] * 6 + [[6, 3, 0]] * 3 + [[5, 3, 1]])
+PIXELS = sparse.csr_array([[9, 0, 0]] * 6 + [[6, 3, 0]] * 3 + [[5, 3, 1]])
 
 
 def epochs(sampler, count=400, batch_size=4, pixels=PIXELS):
@@ -38,7 +39,7 @@ def test_weights_by_hand():
     """10/10, 10/4 and 10/1 for the rarest class of each; a sample without any class weighs 1."""
     assert Rare().weights(PIXELS).tolist() == [1] * 6 + [2.5] * 3 + [10]
     assert Rare(0.5).weights(PIXELS)[-1] == pytest.approx(10**0.5)
-    assert Rare().weights(np.array([[0, 0], [1, 0]])).tolist() == [1, 2]
+    assert Rare().weights(sparse.csr_array([[0, 0], [1, 0]])).tolist() == [1, 2]
 
 
 def test_rare_images_come_as_often_as_they_weigh():
@@ -85,9 +86,9 @@ def test_foreground_by_hand():
     seed=st.integers(0, 99),
 )
 def test_any_data_set(holds, batch_size, share, power, seed):
-    pixels = holds.astype(np.int64)
-    length = len(pixels)
-    foreground = pixels[:, 1:].any(1)
+    pixels = sparse.csr_array(holds.astype(np.int64))
+    length = len(holds)
+    foreground = holds[:, 1:].any(1)
     orders = {"rare": Rare(power), "uniform": Uniform()} | (
         {"foreground": Foreground(share)} if foreground.any() else {}
     )
@@ -155,7 +156,7 @@ train: {{epochs: 2, batch_size: 2, device: cpu, checkpoint_steps: 1}}
 def test_what_samples_hold_is_counted(lesions, tmp_path):
     adapter = Folder(str(tmp_path / "data"), {"background": 0, "lesion": 1})
     decoded = list(cache(adapter, tmp_path / "cache").decode(adapter.cases()))
-    pixels = Samples(decoded).counts()[0]
+    pixels = Samples(decoded).counts()[0].toarray()
     assert pixels.shape == (12, 2)
     assert (pixels.sum(1) == 24 * 32).all()
     assert np.flatnonzero(pixels[:, 1]).tolist() == [0, 4, 8]

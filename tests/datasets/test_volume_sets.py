@@ -426,7 +426,7 @@ def test_context_stacks_neighbours_as_channels(tmp_path):
     assert torch.equal(wide[3]["image"], torch.cat([plain[index]["image"] for index in (2, 3, 3)]))
     few = Samples(decoded, keep=lambda case: kept_slices(np.array(case.counts[0]), "foreground", 0))
     assert [index for _, index in few.slices] == [1, 2]
-    assert datasets.add_slices(few.counts())["pixels"] == [2 * 30 - 18, 18]
+    assert datasets.add_slices(*few.counts())["pixels"] == [2 * 30 - 18, 18]
 
 
 # The cache

@@ -100,6 +100,14 @@ def test_regions_by_hand():
     assert found["classes"]["whole"]["bins"][1]["accuracy"] == 1
 
 
+def test_classes_counted_one_by_one_or_together_are_the_same(monkeypatch):
+    found = []
+    for logits in (1, 2 * 17 * 13 * 2, 2**20):
+        monkeypatch.setattr("segloss.calibration.LOGITS", logits)
+        found.append(document(batch(4)))
+    assert found[0] == found[1] == found[2]
+
+
 def test_certainty_nothing_and_no_numbers():
     sure = torch.tensor([[1e4, -1e4, -1e4]])
     found = document((sure, torch.tensor([0])))

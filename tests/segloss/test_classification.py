@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from segloss import ClassificationScores
-from segloss.document import ScoresDocument
+from segloss.calibration import Calibration
+from segloss.document import Header, Picture, Primary, ScoresDocument
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -148,12 +149,28 @@ def test_a_picture_that_stands_there_twice_is_refused():
         ScoresDocument.from_json({"header": {"kind": "label", "classes": ["a", "b"]}, "cases": [row, row]})
 
 
-def test_ten_thousand_pictures_of_a_hundred_classes_are_a_small_document():
+@pytest.mark.parametrize("count", [100, 1000])
+def test_ten_thousand_pictures_are_a_small_document(count):
     rng = np.random.default_rng(0)
-    labels = torch.from_numpy(rng.integers(0, 100, 10_000))
-    scores = ClassificationScores(100)
-    scores.update(torch.from_numpy(rng.normal(size=(10_000, 100))), labels, range(10_000))
-    classes = [f"class {n}" for n in range(100)]
+    classes = [f"class {n}" for n in range(count)]
+    pairs = rng.integers(0, count, (10_000, 2)).tolist()
     names = [f"test/test_batch/{n:05d}" for n in range(10_000)]
-    written = json.dumps(scores.document(classes, names, names).to_json(), indent=1)
-    assert len(written) < 3_000_000
+    pictures = [
+        Picture(name, name, classes[label], classes[guess], top5=False, probability=1 / 3)
+        for name, (label, guess) in zip(names, pairs, strict=True)
+    ]
+    calibration = Calibration(count)
+    calibration.update(torch.from_numpy(rng.normal(size=(100, count))), torch.arange(100))
+    header = Header(kind="label", primary=Primary.of_kind("label"), classes=classes)
+    document = ScoresDocument.of_pictures(header, pictures, calibration.document(classes))
+    assert len(json.dumps(document.to_json(), indent=1)) < 3_000_000
+
+
+def test_the_confusion_follows_from_the_pictures_and_is_read_past():
+    """It is in documents of earlier versions, where it says the same."""
+    rows = [{"case": str(n), "label": "ab"[n > 2], "predicted": "ab"[n % 2]} for n in range(5)]
+    written = {"header": {"kind": "label", "classes": ["a", "b"]}, "cases": rows}
+    document = ScoresDocument.from_json(written)
+    assert document.confusion == [[2, 1], [1, 1]]
+    assert "confusion" not in document.to_json()
+    assert ScoresDocument.from_json(written | {"confusion": document.confusion}) == document

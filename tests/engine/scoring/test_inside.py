@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 from sklearn.decomposition import PCA
 from torch import nn
 
@@ -30,7 +31,7 @@ class Stills:
 
     def counts(self):
         pixels = np.array([[int((mask == index).sum()) for index in range(self.classes)] for mask in self.masks])
-        return np.stack([pixels, pixels])
+        return sparse.csr_array(pixels), sparse.csr_array(pixels)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 import datasets
 from engine.training.shares import class_sums, pixel_losses, shares
@@ -98,8 +99,8 @@ def test_the_probe_holds_what_is_rare():
     gland = [0, 5, 9, 2] * 3
     pixels = np.array([[100 - n, n, 0] for n in gland])
     pixels[9, 2] = 1
-    assert representative(pixels, 3) == [0, 1, 9]
-    assert representative(pixels, 20) == list(range(12))
+    assert representative(sparse.csr_array(pixels), 3) == [0, 1, 9]
+    assert representative(sparse.csr_array(pixels), 20) == list(range(12))
 
 
 def test_a_run_logs_them_where_it_validates(camvid_yaml):
