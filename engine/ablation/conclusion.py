@@ -12,6 +12,7 @@ from segloss.document import ScoresDocument
 
 from ..configuration.config import LossSection, RampSection, TuneSection
 from ..console.sections import Section
+from ..experiment.identity import flat
 from ..pictures.chart import save
 from ..scoring import results
 from ..scoring.floors import floor_section, read_floors
@@ -27,6 +28,7 @@ from .paragraph import statistical_analysis
 from .ranking import ranking
 from .record import Record
 from .score_tables import beside_paper, score_by_seed, scores_of
+from .sweep import sweep_picture
 from .tuning_report import TRIALS_CAPTION, trials_picture, tuned_beside_untuned, tuning_sections
 from .verdicts import COLUMNS, METHOD, Verdicts, compare_arms
 
@@ -35,6 +37,7 @@ CAPTIONS = {
     "classes": "every class by every arm",
     "learning_curves": "validation score and training loss by arm",
     "acw_curves": "adaptive class weights",
+    "sweep": "arms that differ in one value alone: mean over seeds and standard deviation",
     "trials": TRIALS_CAPTION,
 }
 
@@ -144,10 +147,12 @@ class Conclusion:
         runs = {
             arm: [run for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
             for arm in self.arms
-            if self.record.arms[arm].shares is None  # else it has no training of its own
         }
-        histories = {arm: [run.history() for run in of_arm] for arm, of_arm in runs.items()}
-        losses = {arm: loss_in_words(of_arm[0].config().loss) for arm, of_arm in runs.items()}
+        trained = {arm: of_arm for arm, of_arm in runs.items() if self.record.arms[arm].shares is None}
+        histories = {arm: [run.history() for run in of_arm] for arm, of_arm in trained.items()}
+        configs = {arm: of_arm[0].config() for arm, of_arm in runs.items()}
+        losses = {arm: loss_in_words(configs[arm].loss) for arm in trained}
+        values = {arm: dict(flat(config.document())) for arm, config in configs.items()}
         pictures = {
             "forest": forest([one for one in self.verdicts if one.measure.score not in DETECTION])
             if self.verdicts
@@ -155,6 +160,7 @@ class Conclusion:
             "classes": class_bars(self.arms),
             "learning_curves": learning_curves(histories, str(header.primary), losses),
             "acw_curves": acw_curves(histories, header.classes),
+            "sweep": sweep_picture(values, self.arms),
             "trials": trials_picture(self.record.tunings(self.folder), str(header.primary)),
         }
         for name, figure in pictures.items():

@@ -13,10 +13,10 @@ TIMES = ("seconds", "images_per_second", "speed")
 
 
 def log_difference(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> str | None:
-    """The first epoch and number in which two logs differ, but for times; None where they do not."""
+    """The first epoch and number in which two logs differ, but for times and what the first does not say; or None."""
     done = 0
     for a, b in zip(one, other, strict=False):
-        for where, here, there in differences(_timeless(a), _timeless(b)):
+        for where, here, there in differences(_timeless(a), without_new_keys(_timeless(b), a)):
             return f"epoch {a.get('epoch')} (steps {done + 1} to {a.get('step')}): {where} was {here!r}, is {there!r}"
         done = a.get("step", done)
     if len(one) != len(other):

@@ -106,32 +106,50 @@ def _number(value: float | None) -> str:
 
 
 def features_picture(
-    points: NDArray[np.float64], labels: NDArray[np.int64], shares: NDArray[np.float64], classes: Sequence[str]
+    points: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    embedding: tuple[NDArray[np.intp], NDArray[np.float64]],
+    classes: Sequence[str],
 ) -> Figure:
-    """Pixels or images by the first two principal components of their features.
+    """Pixels or images by the first two principal components of their features, and beside it by t-SNE.
 
     Args:
         points: `(P, 2)`.
-        labels: `(P,)` true classes.
         shares: `(2,)` the share of the variance that each component explains.
+        labels: `(P,)` true classes.
+        embedding: the numbers of those that t-SNE was given, and where it puts them; see `engine.scoring.features`.
         classes: the names of the C classes.
     """
-    figure = Figure(figsize=(7.4, 5.2), layout="constrained")
-    axis = figure.subplots()
-    colours = palette(len(classes))
-    for index, name in enumerate(classes):
-        chosen = points[labels == index]
-        if len(chosen):
-            mark = MARKS[index // 4 % len(MARKS)] if len(classes) > len(OKABE_ITO) else "o"
-            axis.scatter(
-                chosen[:, 0], chosen[:, 1], s=14, color=colours[index], marker=mark, alpha=0.6, linewidths=0, label=name
-            )
-    axis.set(
+    chosen, neighbours = embedding
+    figure = Figure(figsize=(12.4 if len(chosen) else 7.4, 5.2), layout="constrained")
+    axes = figure.subplots(1, 2 if len(chosen) else 1, squeeze=False)[0]
+    _scatter(axes[0], points, labels, classes)
+    axes[0].set(
         title="penultimate features, evenly drawn per class",
         xlabel=f"principal component 1 ({100 * shares[0]:.0f} % of the variance)",
         ylabel=f"principal component 2 ({100 * shares[1]:.0f} %)",
     )
-    axis.grid(alpha=0.3)
+    for axis in axes[1:]:
+        _scatter(axis, neighbours, labels[chosen], classes)
+        some = f", {len(chosen)} of {len(points)}" if len(chosen) < len(points) else ""
+        axis.set(
+            title=f"the same by t-SNE{some}", xlabel="distances and sizes of clusters mean little", xticks=[], yticks=[]
+        )
     if len(classes) <= MOST_NAMED:
-        figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
     return figure
+
+
+def _scatter(axis: Axes, points: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> None:
+    """Points `(P, 2)` with the colour and the mark of their class."""
+    colours = palette(len(classes))
+    for index, name in enumerate(classes):
+        own = points[labels == index]
+        if len(own):
+            mark = MARKS[index // 4 % len(MARKS)] if len(classes) > len(OKABE_ITO) else "o"
+            axis.scatter(
+                own[:, 0], own[:, 1], s=14, color=colours[index], marker=mark, alpha=0.6, linewidths=0, label=name
+            )
+    axis.grid(alpha=0.3)

@@ -18,7 +18,10 @@ from .palette import OKABE_ITO, coloured, palette
 
 
 def curves(history: Sequence[dict[str, Any]], primary: str) -> Figure:
-    """Loss and primary metric over the epochs; `engine.pictures.class_curves` has the curves of the classes."""
+    """Loss and primary metric over the epochs; `engine.pictures.class_curves` has the curves of the classes.
+
+    Of pictures with one label the accuracy on the training part beside it, where the log holds that.
+    """
     epochs = [entry["epoch"] for entry in history]
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
@@ -26,10 +29,21 @@ def curves(history: Sequence[dict[str, Any]], primary: str) -> Figure:
     axes[0].set(title="training loss", xlabel="epoch")
     scored = [(entry["epoch"], entry["score"]) for entry in history if entry["score"] is not None]
     if scored:
-        axes[1].plot(*zip(*scored, strict=True), color=OKABE_ITO[6], marker=".")
+        axes[1].plot(*zip(*scored, strict=True), color=OKABE_ITO[6], marker=".", label=f"validation {primary}")
         best = max(scored, key=lambda pair: pair[1])
         axes[1].annotate(f"{best[1]:.3f}", best, textcoords="offset points", xytext=(0, 6), ha="center")
     axes[1].set(title=f"validation {primary}", xlabel="epoch", ylim=(0, 1.05))
+    seen = [(entry["epoch"], one) for entry in history if (one := entry.get("train_accuracy")) is not None]
+    if seen:
+        label = "accuracy on the training part, while it trains"
+        axes[1].plot(*zip(*seen, strict=True), color=OKABE_ITO[5], marker=".", linestyle="--", label=label)
+        validated = [
+            (entry["epoch"], entry["validation"]["dataset"]["accuracy"]) for entry in history if "validation" in entry
+        ]
+        if validated and primary != "accuracy":
+            axes[1].plot(*zip(*validated, strict=True), color=OKABE_ITO[2], marker=".", label="validation accuracy")
+        axes[1].set(title="training and validation" if scored else "training")
+        axes[1].legend(fontsize=8, frameon=False)
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)

@@ -81,6 +81,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
     sections += [*found.tuning(), *_charts("tuning: scores over trials", found, "trials")] if found.arms else []
+    sections += _charts("scores over the values of a key", found, "sweep")
     sections += _charts("classes", found, "classes")
     sections += _charts("curves", found, "learning_curves", "acw_curves")
     if seed:

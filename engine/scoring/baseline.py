@@ -74,8 +74,8 @@ def floors(
         coloured = [(_colours(case), case.masks()) for case in chosen]
         size = LEVELS[channels] ** channels
         found["colours"] = Floor(_best(coloured, known, size, ground, pooled, regions), _colours)
-    commonest = np.argmax(datasets.total_pixels(training, len(classes)))
-    found["commonest"] = Floor(np.array([commonest], np.uint8), lambda _: np.zeros((1, 1, 1), np.int64))
+    pixels = np.sum([case.pixels for case in training], axis=0)
+    found["commonest"] = Floor(np.array([pixels.argmax()], np.uint8), lambda _: np.zeros((1, 1, 1), np.int64))
     return found
 
 
@@ -142,7 +142,7 @@ def score_floors(experiment: Experiment) -> Iterator[tuple[str, SegmentationScor
     training, classes = parts["train"], adapter.classes
     ground = datasets.background_index(classes)
     if ground is None:
-        ground = int(np.argmax(datasets.total_pixels(training, len(classes))))
+        ground = int(np.sum([case.pixels for case in training], axis=0).argmax())
     aggregation: AggregationName = experiment.primary.aggregation
     regions = experiment.regions
     background, members = (experiment.background, None) if regions is None else (None, regions.members)

@@ -1,4 +1,4 @@
-"""What the last layer sees: features of pixels of each class, brought to two dimensions (Kato's Figs. 3, 6 and 7)."""
+"""What the last layer sees: features of pixels of each class, brought to two dimensions (Kato's Figs. 3, 6 to 8)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ PIXELS = 200
 """The most of a class: what a scatter plot can show."""
 POINTS = 2000
 """The most of all classes together: the decomposition takes seconds, not minutes."""
+EMBEDDED = 1000
+"""The most that t-SNE takes, some seconds."""
 SAMPLES = 8
 """Of each class, the samples that hold it that are looked at; of pictures with one label as many as are drawn."""
 
@@ -140,3 +142,26 @@ def principal_components(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float
     shares[:known] = lengths[:known] ** 2 / (lengths**2).sum()
     farthest = found[np.abs(found).argmax(0), [0, 1]]
     return found * np.where(farthest < 0, -1, 1), shares
+
+
+def embedded(points: NDArray[np.float64], vectors: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Features in two dimensions by t-SNE (van der Maaten 2008), which keeps neighbours together; always seeded alike.
+
+    Args:
+        points: `(P, 2)` the first two principal components, which it begins with.
+        vectors: `(P, K)`.
+
+    Returns:
+        Which of the features, evenly spaced and `EMBEDDED` at most, `(E,)`; and their coordinates `(E, 2)`. None where
+        they are fewer than four or all alike.
+    """
+    chosen = np.array(datasets.evenly_spaced(len(vectors), EMBEDDED), dtype=np.intp)
+    spread = points[chosen, 0].std() if len(chosen) else 0.0
+    if len(chosen) < 4 or not spread:
+        return chosen[:0], np.zeros((0, 2))
+    from sklearn.manifold import TSNE  # takes a second to import
+
+    start = (1e-4 * points[chosen] / spread).astype(np.float32)
+    perplexity = min(30.0, (len(chosen) - 1) / 3)
+    found = TSNE(2, perplexity=perplexity, init=start, random_state=0).fit_transform(vectors[chosen].astype(np.float32))
+    return chosen, found.astype(np.float64)

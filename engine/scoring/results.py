@@ -35,7 +35,7 @@ from ..store.files import read_json, write_csv, write_json
 from ..store.scores import read_scores
 from .baseline import score_floors
 from .evaluation import Scores
-from .features import features, principal_components
+from .features import embedded, features, principal_components
 from .floors import FILE, floor_section, read_floors
 from .inference import Ensemble
 from .labels import majority
@@ -104,12 +104,17 @@ def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any
     model = model.networks[0] if isinstance(model, Ensemble) else model
     found = features(model.module, model, samples, fabric, experiment.config.scores.window)
     points, shares = principal_components(found.vectors)
-    features_picture(points, found.labels, shares, classes).savefig(folder / "features.png", dpi=DPI)
+    chosen, neighbours = embedded(points, found.vectors)
+    features_picture(points, shares, found.labels, (chosen, neighbours), classes).savefig(
+        folder / "features.png", dpi=DPI
+    )
     places = [samples.slices[index] for index in found.samples]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"case": samples.cases[case].case.id, "slice": index, "class": classes[label], "pc1": x, "pc2": y}
         for (case, index), label, (x, y) in zip(places, found.labels, points.tolist(), strict=True)
     ]
+    for row, (x, y) in zip(chosen.tolist(), neighbours.tolist(), strict=True):
+        rows[row] |= {"tsne1": x, "tsne2": y}
     write_csv(folder / "features.csv", rows)
 
 

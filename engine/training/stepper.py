@@ -42,6 +42,8 @@ class Stepper:
         compiled: the objective, compiled where that is asked for; else None.
         graph: replays captured steps where that is asked for, on one GPU; else None.
         guard: skips the update of a step that is not finite.
+        counts_right: whether a step counts the pictures that its network gives their one label.
+        right: how many they were in the last step, of all processes.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class Stepper:
         fabric.to_device(self.objective)
         optimizer = build.build_optimizer(config.optim, model)
         self.guard = Guard(model, optimizer)
+        self.counts_right = model.whole_image and self.config.mix is None
+        self.right = torch.zeros((), dtype=torch.int64, device=fabric.device)
         network: Any = torch.compile(model) if self.config.step == "compiled" else model
         self.compiled: Any = torch.compile(self.objective) if self.config.step == "compiled" else None
         captures = self.config.step == "graph" and fabric.device.type == "cuda" and fabric.world_size == 1
@@ -88,12 +92,12 @@ class Stepper:
         Of several processes each has its share of the micro-batches; the loss is that of all of them.
         """
         found = self._compute(group) if self.graph is None else self.graph(group)
-        total, self.guard.flags, self.guard.bad, self.guard.norm = found
+        total, self.guard.flags, self.guard.bad, self.guard.norm, self.right = found
         self.schedule.step()
         return total
 
     def _compute(self, group: Sequence[datasets.PackedSample]) -> list[Tensor]:
-        """A step up to the update of the weights: the loss, and what the guard says of it."""
+        """A step up to the update of the weights: the loss, what the guard says of it, and `right`."""
         batches = [datasets.unpacked(batch, self.fabric.to_device) for batch in group]
         images = [batch["image"].contiguous(memory_format=torch.channels_last) for batch in batches]
         masks = [batch["mask"] for batch in batches]
@@ -101,14 +105,19 @@ class Stepper:
         denominators = [self.denominator(image, each) for image, each in zip(images, given, strict=True)]
         denominator = global_denominator(denominators, masks, self.loss)
         total = torch.zeros((), device=self.fabric.device)
+        right = torch.zeros((), dtype=torch.int64, device=self.fabric.device)
         self.guard.begin()
         for left, image, each in zip(reversed(range(len(group))), images, given, strict=True):
             last = nullcontext() if left == 0 else self.fabric.no_backward_sync(self.forward)
             with last, exact_over_ranks(self.loss):
-                loss = self.loss_of(image, each, denominator)
+                loss, logits = self.loss_of(image, each, denominator)
                 self.fabric.backward(loss * self.fabric.world_size)  # DDP takes the mean over processes
             total = total + loss.detach()
+            if self.counts_right:
+                right = right + (logits.detach().argmax(1) == each["target"]).sum()
         ranks.all_reduce(total)
+        if self.counts_right:
+            ranks.all_reduce(right)
         norm = None
         if self.config.clip_norm is not None:
             norm = self.fabric.clip_gradients(
@@ -116,7 +125,7 @@ class Stepper:
             )
         self.guard.update(total, norm)
         self.optimizer.zero_grad()
-        return [total, self.guard.flags, self.guard.bad, self.guard.norm]
+        return [total, self.guard.flags, self.guard.bad, self.guard.norm, right]
 
     def probe(self, batch: datasets.PackedSample, samples: int) -> None:
         """What a step on some samples of a batch holds at once, without changing a weight."""
@@ -125,20 +134,21 @@ class Stepper:
         there = datasets.unpacked(batch, lambda tensor: self.fabric.to_device(tensor[:samples]))
         image = there["image"].contiguous(memory_format=torch.channels_last)
         given = self.targets(there["mask"], torch.as_tensor(there["case"])[:samples])
-        self.fabric.backward(self.loss_of(image, given, self.denominator(image, given)))
+        self.fabric.backward(self.loss_of(image, given, self.denominator(image, given))[0])
         self.optimizer.zero_grad()
         del room
 
-    def loss_of(self, image: Tensor, given: Given, denominator: Tensor) -> Tensor:
-        """The loss of one micro-batch."""
+    def loss_of(self, image: Tensor, given: Given, denominator: Tensor) -> tuple[Tensor, Any]:
+        """The loss of one micro-batch, and the logits that it is of."""
         if self.config.upsampled_loss:
             loss = segloss.upsampled(self.loss, self.model.padded_size(image))
-            value: Tensor = loss(self.forward(image, resize=False), **given, denominator=denominator)
+            logits = self.forward(image, resize=False)
+            value: Tensor = loss(logits, **given, denominator=denominator)
         else:
             supervised = {"supervised": True} if self.model.coarse_heads else {}
             logits = self.forward(image, **supervised)
             value = (self.compiled or self.objective)(logits, **given, denominator=denominator)
-        return value
+        return value, logits
 
     def denominator(self, image: Tensor, given: Given) -> Tensor:
         """What the loss of one micro-batch is divided by, at every level."""

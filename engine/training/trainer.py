@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -119,6 +120,7 @@ class Trainer:
         )
         self.loss_sum = torch.zeros((), device=fabric.device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
+        self.right = torch.zeros((), dtype=torch.float64, device=fabric.device)
         self.writer = CheckpointWriter()
         self.best: Snapshot | None = None  # goes to the disk with the next `last`, before it
         self.unsaved, self.saved = False, time.monotonic()
@@ -190,6 +192,7 @@ class Trainer:
             "score": None,
             "acw": None if self.stepper.model.acw is None else self.stepper.model.acw.weight.tolist(),
             "shares": None,
+            **self._accuracy(),
             **speed,
         }
         self.budget.before_validation()
@@ -201,12 +204,20 @@ class Trainer:
             self.average.after_epoch(self.budget.share)
         self.loss_sum.zero_()
         self.skipped.zero_()
+        self.right.zero_()
         self.run.log(entry)
         self.state.log_lines += 1
         self.unsaved = True
         if ranks.any_of(self._save_is_due())[0]:
             self._save()
         return entry
+
+    def _accuracy(self) -> dict[str, float | None]:
+        """What the log says of the pictures of the epoch that were right; nothing where a step does not count them."""
+        if not self.stepper.counts_right:
+            return {}
+        seen, right = sum(map(self.batches.size, range(self.state.batch))), float(self.right)
+        return {"train_accuracy": None if math.isnan(right) else right / seen}  # of an older checkpoint it is not known
 
     def _train(self, advance: Callable[..., None]) -> dict[str, Any]:
         """The steps that are left of this epoch; returns what the log says of their speed."""
@@ -222,6 +233,7 @@ class Trainer:
             self.watch.add(self.state.step, self.state.epoch + 1, position, group, self.stepper.guard.flags)
             self.loss_sum += torch.where(self.stepper.guard.bad, 0.0, loss)
             self.skipped += self.stepper.guard.bad
+            self.right += self.stepper.right
             images += sum(map(self.batches.size, range(first, self.state.batch)))
             now = time.monotonic()
             note = None
@@ -342,6 +354,7 @@ class Trainer:
             **prefixed("random", random_state()),
             "loss_sum": self.loss_sum,
             "skipped": self.skipped,
+            "right": self.right,
         }
         state: dict[str, Any] = {
             "run": self.run.fingerprint(),
@@ -389,6 +402,7 @@ class Trainer:
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
             self.state.load(checkpoint.state["progress"])
+            self.right.copy_(checkpoint.tensors.get("right", torch.tensor(math.nan if self.state.batch else 0.0)))
             if self.average is not None:
                 self.average.load(checkpoint.part("average"), checkpoint.state["averaged"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -6,8 +6,10 @@ import re
 import pytest
 from ruamel.yaml import YAML
 
+from engine.ablation.sweep import sweeps
 from engine.configuration.checking import load_config
 from engine.configuration.source import Node, load, merge
+from engine.experiment.identity import flat
 from segloss_tests import ROOT
 
 NAMES = (
@@ -61,6 +63,17 @@ def test_every_loss_is_a_valid_arm(name, tmp_path):
         assert config.loss[0].name in ("ce", plain["loss"]["name"])
     (tmp_path / "whole.yaml").write_text(json.dumps({**plain, "name": "whole", "ablation": ablation}))
     load_config(tmp_path / "whole.yaml")
+
+
+def test_every_loss_of_the_figure_is_a_curve_over_beta():
+    arms, ablation = arms_of("cb_fig5_cifar10")
+    found = sweeps({arm: dict(flat(plain)) for arm, plain in arms.items()})
+    assert {one.key for one in found} == {"loss.beta", "loss.gamma"}
+    curves = [one for one in found if one.key == "loss.beta"]
+    assert [list(one.arms) for one in curves] == 5 * [[0, 0.9, 0.99, 0.999, 0.9999]]
+    assert {arm for one in curves for arm in one.arms.values()} == arms.keys()
+    assert next(iter(curves[0].arms.values())) == ablation["baseline"]
+    assert "| 75 |" in re.search(r"^\| `cb_fig5_cifar10`.*", PAGE, re.MULTILINE)[0]
 
 
 def test_the_numbers_are_those_of_the_page():

@@ -33,7 +33,7 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     for name in ("class_curves.png", "class_curves.svg", "confusion.png", "calibration.png", "features.png"):
         assert (run / "figures" / name).stat().st_size > 1000, name
     rows = list(csv.DictReader((run / "figures/features.csv").open()))
-    assert rows[0].keys() == {"case", "slice", "class", "pc1", "pc2"}
+    assert rows[0].keys() == {"case", "slice", "class", "pc1", "pc2", "tsne1", "tsne2"}
     assert {row["case"] for row in rows} == {"C_000", "C_001", "C_002"}
     assert len(list((run / "figures/overlays").glob("*.png"))) == 3
     assert len(log(run)) == 2
@@ -287,7 +287,7 @@ def test_a_loss_that_upsamples_trains_the_same(camvid_yaml):
     found = []
     for each in (plain, slabs):
         torch.manual_seed(0)  # of the dropout
-        loss = each.stepper.loss_of(images, {"target": masks}, count)
+        loss, _ = each.stepper.loss_of(images, {"target": masks}, count)
         loss.backward()
         found.append((loss.detach(), [p.grad for p in each.stepper.model.parameters()]))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)

@@ -14,7 +14,7 @@ from engine.experiment.device import launch
 from engine.pictures.class_curves import class_curves
 from engine.pictures.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
 from engine.pictures.figures import curves
-from engine.scoring.features import POINTS, _Drawn, _head_input, features, principal_components
+from engine.scoring.features import POINTS, _Drawn, _head_input, embedded, features, principal_components
 from segloss.calibration import Calibration
 from segloss.document import Primary
 from segloss_tests.networks import build
@@ -110,9 +110,27 @@ def test_principal_components_are_scikit_learn_s():
     assert (found[np.abs(found).argmax(0), [0, 1]] > 0).all()
 
 
+def test_t_sne_keeps_clusters_apart_that_principal_components_lay_upon_each_other():
+    """Twelve clusters around orthogonal axes: the nearest neighbour is of the same one. Drawn alike each time."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(12), 10)
+    vectors = 5 * np.eye(12)[labels] + 0.5 * rng.normal(size=(120, 12))
+    points, _ = principal_components(vectors)
+    chosen, found = embedded(points, vectors)
+    assert chosen.tolist() == [*range(120)]
+    shares = []
+    for places in (points, found):
+        apart = ((places[:, None] - places) ** 2).sum(-1) + np.diag(np.full(120, np.inf))
+        shares.append((labels[apart.argmin(1)] == labels).mean())
+    assert shares[0] < 0.8
+    assert shares[1] == 1
+    np.testing.assert_array_equal(embedded(points, vectors)[1], found)
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (1, 5), (4, 1), (3, 2)])
 def test_few_and_equal_features_have_components_too(shape):
     points, shares = principal_components(np.ones(shape))
+    assert len(embedded(points, np.ones(shape))[0]) == 0
     assert points.shape == (shape[0], 2)
     assert not points.any()
     assert not shares.any()
@@ -194,10 +212,31 @@ def test_matrix_reliability_and_features_are_drawn(count):
     reliability_picture(nothing).savefig(io.BytesIO())
 
     labels = np.random.default_rng(0).integers(0, count, 300)
-    figure = features_picture(np.random.default_rng(0).normal(size=(300, 2)), labels, np.array([0.5, 0.2]), classes)
+    points, every = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300)
+    for chosen in (every, every[::2], every[:0]):
+        figure = features_picture(points, np.array([0.5, 0.2]), labels, (chosen, points[chosen]), classes)
+        assert len(figure.axes) == (2 if len(chosen) else 1)
+        for axis, shown in zip(figure.axes, (labels, labels[chosen]), strict=False):
+            drawn = {points.get_label(): len(points.get_offsets()) for points in axis.collections}
+            assert drawn == {name: int((shown == index).sum()) for index, name in enumerate(classes)}
     figure.savefig(io.BytesIO())
-    drawn = {points.get_label(): len(points.get_offsets()) for points in figure.axes[0].collections}
-    assert drawn == {name: int((labels == index).sum()) for index, name in enumerate(classes)}
+
+
+def test_the_accuracy_of_the_training_part_is_drawn_beside_that_of_validation():
+    scores = [{"accuracy": 0.4 + 0.1 * epoch, "f1": 0.3} for epoch in range(3)]
+    history = [
+        {"epoch": n + 1, "loss": 1.0, "score": one["f1"], "train_accuracy": 0.2 * n, "validation": {"dataset": one}}
+        for n, one in enumerate(scores)
+    ]
+    history.append({"epoch": 4, "loss": 1.0, "score": None, "train_accuracy": None})
+    for primary, names in (("macro F1", 3), ("accuracy", 2)):
+        axis = curves(history, primary).axes[1]
+        lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+        assert len(lines) == names
+        np.testing.assert_allclose(lines["accuracy on the training part, while it trains"], [0, 0.2, 0.4])
+        np.testing.assert_allclose(lines[f"validation {primary}"], [0.3] * 3)
+    np.testing.assert_allclose(axis.lines[0].get_xdata(), [1, 2, 3])
+    np.testing.assert_allclose(curves(history, "macro F1").axes[1].lines[2].get_ydata(), [0.4, 0.5, 0.6])
 
 
 def test_figures_of_many_classes_stay_of_a_size_and_name_none():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import datasets
 from engine.scoring.pooling import pooled
 from segloss.document import ScoresDocument
 from segloss_tests.runs import trainer
@@ -180,6 +181,37 @@ def test_resident_pictures_validate_as_others_do(folder):
         made._validate(entry)
         found.append(entry["validation"])
     assert found[0] == found[1]
+
+
+def test_pictures_that_a_step_gets_right_are_counted_over_the_epoch_and_over_a_stop(folder):
+    options = ("data.augment=[{name: HorizontalFlip}]", "train.accumulate=2", "train.batch_size=8")
+    whole = trainer(folder / "run.yaml", "name=counted", *options)
+    cut = trainer(folder / "run.yaml", "name=counted-cut", *options)
+    for made in (whole, cut):
+        made.stepper.new_epoch(0, None)
+        made.stepper.forward.train()
+    right = 0
+    for group in whole.groups(0):
+        with torch.no_grad():
+            guesses = [whole.stepper.forward(datasets.unpacked(batch)["image"]).flatten(1).argmax(1) for batch in group]
+        before = right
+        right += sum(int((guess == batch["mask"].flatten()).sum()) for guess, batch in zip(guesses, group, strict=True))
+        whole.step(group)
+        assert int(whole.stepper.right) == right - before
+    whole.right += right
+    assert whole._accuracy()["train_accuracy"] == right / sum(len(batch) for batch in whole.batches) > 0
+    cut.step(next(cut.groups(0)))
+    cut.right += 7
+    cut._save_all()
+    resumed = trainer(folder / "run.yaml", "name=counted-cut", *options)
+    checkpoint = resumed.run.load("last")
+    resumed._resume(checkpoint)
+    assert float(resumed.right) == 7
+    del checkpoint.tensors["right"]
+    resumed._resume(checkpoint)
+    assert resumed._accuracy()["train_accuracy"] is None
+    mixed = trainer(folder / "run.yaml", "name=counted-mixed", "train.mix={kind: mixup}")
+    assert "train_accuracy" not in mixed._accuracy()
 
 
 def test_mixed_pictures_train_on_bit_for_bit_after_a_stop_within_an_epoch(folder):
