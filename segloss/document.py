@@ -202,6 +202,11 @@ class Header:
         return self.classes if self.mask_classes is None else self.mask_classes
 
     @property
+    def scored(self) -> Literal["class", "region"]:
+        """What `classes` are, one of them in words."""
+        return "class" if self.mask_classes is None else "region"
+
+    @property
     def counted(self) -> list[str]:
         """The classes that count in means."""
         return [name for name in self.classes if name != self.background]

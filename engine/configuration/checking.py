@@ -494,7 +494,7 @@ def _check_labelled_regions(data: DataSection, adapter: datasets.Adapter, region
     """A case must be labelled for all classes of a region, or for none: of a part nothing is known of the whole."""
     for case, names in build.labelled(data).items():
         for region, members in zip(regions.names, regions.members.tolist(), strict=True):
-            own = [name for name, inside in zip(adapter.classes, members, strict=True) if inside]
+            own = [name for name, inside in zip(adapter.classes[1:], members[1:], strict=True) if inside]
             lacking = [name for name in own if name not in names]
             if 0 < len(lacking) < len(own):
                 raise ValueError(

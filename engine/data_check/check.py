@@ -107,6 +107,11 @@ def check_data(config: Config, track: Track = lambda cases, _: cases) -> DataChe
             f"no class is named background, so {ground!r} counts as foreground in means and samplers; if it is none, "
             "call it background in data.labels"
         )
+    if config.data.regions:
+        found.notes.append(
+            "pixels and class weights here are those of the classes; with data.regions a loss is weighted by those "
+            "of the regions"
+        )
     doubts = {facts.case.image: why for facts in found.facts if (why := datasets.place_doubt(facts.case.image))}
     if doubts:
         first = next(iter(doubts))

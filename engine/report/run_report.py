@@ -204,11 +204,11 @@ def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:
         if found:
             yield Section(title, charts=found, folded=len(runs) > 1)
     figures = path / "figures"
-    end = {CHARTS[name]: figures / f"{name}.svg" for name in ("confusion", "calibration")}
-    end = {caption: file for caption, file in end.items() if file.is_file()}
+    drawn_at_end = [name for name in ("confusion", "calibration") if (figures / f"{name}.svg").is_file()]
     features = figures / "features.png"
-    if end:
-        yield Section("confusion and calibration", charts=end)
+    if drawn_at_end:
+        end = {CHARTS[name]: figures / f"{name}.svg" for name in drawn_at_end}
+        yield Section(" and ".join(drawn_at_end), charts=end)
     if features.is_file():
         yield Section("features of the last layer", picture=features)
 

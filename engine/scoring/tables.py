@@ -40,7 +40,7 @@ def score_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
     aggregation = header.primary.aggregation
     classes = document.aggregations[aggregation]["classes"]
     rows = [[name, *(percent(values[key]) for key in CLASS_SCORES)] for name, values in classes.items()]
-    yield Section(f"by class, aggregation: {aggregation}", columns=["class", *CLASS_SCORES], rows=rows)
+    yield Section(f"by {header.scored}, aggregation: {aggregation}", columns=[header.scored, *CLASS_SCORES], rows=rows)
     if header.surface_rule is not None:
         yield _surfaces(document)
 
@@ -72,7 +72,8 @@ def rules(document: ScoresDocument) -> list[str]:
     header = document.header
     if header.kind == "label":
         return [f"{header.rule} Many-shot: classes with more than 100 training images, few-shot: with fewer than 20."]
-    left_out = f"without {header.background}" if header.background else "over all classes"
+    every = "classes" if header.scored == "class" else "regions"
+    left_out = f"without {header.background}" if header.background else f"over all {every}"
     lines = [f"means {left_out}; grid: {header.grid}. {header.rule}"]
     lines += [] if header.adjust is None else [f"scores.adjust: {header.adjust.in_words(header.classes)}."]
     return lines if header.surface_rule is None else [*lines, header.surface_rule]
@@ -91,8 +92,8 @@ def _surfaces(document: ScoresDocument) -> Section:
         for name, values in document.aggregations["case"]["classes"].items()
         if any(values[key] is not None for key in columns)
     ]
-    title = "surfaces and volumes by class, mean over cases"
-    return Section(title, columns=["class", *columns.values()], rows=rows)
+    title = f"surfaces and volumes by {document.header.scored}, mean over cases"
+    return Section(title, columns=[document.header.scored, *columns.values()], rows=rows)
 
 
 def by_fold(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Section:

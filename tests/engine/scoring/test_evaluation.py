@@ -15,6 +15,7 @@ from engine.experiment.experiment import Experiment
 from engine.scoring import evaluation, inference
 from engine.scoring.evaluation import score
 from engine.scoring.results import baselines
+from engine.scoring.tables import rules, score_tables
 
 FOLDER = """\
 name: folder
@@ -96,6 +97,7 @@ def test_what_a_case_was_not_labelled_for_is_not_counted(tmp_path):
     assert classes["lesion"]["DSC"] == pytest.approx(2 * 4 * 32 / (2 * 4 * 32 + 32))
     assert classes["organ"]["DSC"] == 0
     assert sum(one["count"] for one in document.calibration["bins"]) == 64  # of case5
+    assert rules(document)[0].startswith("means over all classes; ")
 
 
 class PaintRegions(nn.Module):
@@ -138,5 +140,7 @@ def test_regions_that_a_case_was_not_labelled_for_are_not_counted(tmp_path):
     assert document.aggregations["dataset"]["mDSC"] == document.aggregations["case"]["mDSC"] == 1
     assert document.calibration["ece"] == pytest.approx(1 - 1 / (1 + np.exp(-9)), abs=1e-6)
     assert sum(one["count"] for one in document.calibration["bins"]) == 3 * 5 * 64
+    assert [table.columns[0] for table in score_tables(document, "")] == ["aggregation", "region"]
+    assert rules(document)[0].startswith("means over all regions; ")
     found = baselines(every)
     assert found["floors"]["mean_mask"]["dataset"]["mDSC"] == 1
