@@ -12,7 +12,7 @@ from torch import Tensor
 from .closed_form import applies, derivative, recompute, save, twice_differentiable
 from .pixelwise import PixelwiseLoss
 from .tensors import at_class, pick, put
-from .true_class import log_not, true_class
+from .true_class import log_not, margin
 
 NEAR = 0.5
 """Distances |P−p| below this are squared, above they are taken from their complement."""
@@ -20,9 +20,11 @@ NEAR = 0.5
 
 def dual_focal_terms(logits: Tensor, target: Tensor) -> Tensor:
     """−Σ_i log(1 − (P_i − p_i)²) (Hossain 2019, eq. 7), right at any logits: nothing is clamped."""
-    if not target.is_floating_point() and logits.shape[1] == 2:  # both terms are of the distance 1 − p_y
-        log_p, log_rest = true_class(logits, target)
-        return -2 * _log_not_square(log_rest, log_p)
+    if not target.is_floating_point() and logits.shape[1] == 2:
+        # Both terms are −log(p_y (2 − p_y)), which is log(1 + e^(−m)/(2 + e^m)), m the margin of the true class.
+        found = margin(logits, target)
+        log_denominator = math.log(2) + F.softplus(found - math.log(2), threshold=40)
+        return 2 * F.softplus(-found - log_denominator, threshold=40)
     if target.is_floating_point() or not applies():
         return dual_focal_definition(logits, target)
     terms: Tensor = _DualFocal.apply(logits, target)
@@ -83,8 +85,8 @@ class _DualFocal(torch.autograd.Function):
         log_others = F.softplus(log_rest, threshold=40)
         # log p_y and log(1−p_y) from the margin of the true class, as in `true_class`; then log p_k and log(1−p_k), the
         # latter from the sum of the true class and the rest.
-        margin = (pick(logits, target).unsqueeze(1) - high) - log_others
-        log_true, log_false = F.logsigmoid(margin), F.logsigmoid(-margin)
+        found = (pick(logits, target).unsqueeze(1) - high) - log_others
+        log_true, log_false = F.logsigmoid(found), F.logsigmoid(-found)
         log_top = log_false - log_others
         log_not_top = torch.logaddexp(log_true, log_top + log_rest)
         log_scale = log_top + (low - high)  # p_i = scale · share_i for the rest

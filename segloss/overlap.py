@@ -267,8 +267,8 @@ class _OverlapsOfTwo(torch.autograd.Function):
             return derivative(definition, logits, target, grad), None, None
         tp, fp, fn = grad.unbind(2)
         slope = (tp - fn - fp.flip(1)).view(-1, 2, *[1] * (logits.dim() - 2))  # by p_y, of each class
-        by_margin = (true * wrong) * torch.addcmul(slope[:, 0], second, slope[:, 1] - slope[:, 0])
-        by_second = by_margin * (2 * second - 1)
+        by_margin = (true * wrong).mul_(torch.addcmul(slope[:, 0], second, slope[:, 1] - slope[:, 0]))
+        by_second = by_margin.mul_((2 * second).sub_(1))
         return torch.stack([-by_second, by_second], 1), None, None
 
 

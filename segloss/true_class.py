@@ -75,7 +75,7 @@ def margin(
     """
     if logits.shape[1] == 2:
         first, second = _affine(logits, scale, shift).unbind(1)
-        found = (second - first) * (2 * target.to(first.dtype) - 1)
+        found = (second - first) * target.to(first.dtype).mul_(2).sub_(1)
     elif applies(scale, shift):
         found = _Margin.apply(logits, target, scale, shift)
     else:
