@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from segloss.aggregation import LABEL_METRICS
 from segloss.document import Primary
@@ -33,7 +35,7 @@ class Panel(NamedTuple):
 
     title: str
     epochs: list[int]
-    values: np.ndarray[Any, np.dtype[np.float64]]
+    values: NDArray[np.float64]
     pixels: list[float] | None = None
 
 
@@ -90,8 +92,10 @@ def _panel(title: str, entries: Sequence[Entry], values: Sequence[Sequence[float
 
 def _draw(axis: Axes, panel: Panel, classes: Sequence[str], counted: str) -> None:
     colours = palette(len(classes))
+    if len(classes) > MOST_NAMED:
+        _draw_unnamed(axis, panel, colours)
     many, mark = len(classes) > len(OKABE_ITO), "." if len(panel.epochs) <= MARKED else None
-    for index, name in enumerate(classes):
+    for index, name in enumerate(classes if len(classes) <= MOST_NAMED else ()):
         values, style = panel.values[:, index], "--" if many and index % 2 else "-"
         if panel.pixels is not None:
             values = np.where(values > 0, values, np.nan)
@@ -106,3 +110,20 @@ def _draw(axis: Axes, panel: Panel, classes: Sequence[str], counted: str) -> Non
         axis.set(ylim=(0, 1.05))
     axis.grid(alpha=0.3)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_unnamed(axis: Axes, panel: Panel, colours: NDArray[np.float64]) -> None:
+    """The curves of so many classes that none is named, as one: a thousand by themselves take half a minute."""
+    values = panel.values if panel.pixels is None else np.where(panel.values > 0, panel.values, np.nan)
+    if panel.pixels is not None:
+        known = np.array(panel.pixels) > 0
+        at = np.zeros(int(known.sum()))
+        axis.scatter(
+            at, np.array(panel.pixels)[known], c=colours[known], marker=">", s=20, clip_on=False, rasterized=True
+        )
+    if len(panel.epochs) <= MARKED:
+        epochs = np.repeat(panel.epochs, len(colours))
+        axis.scatter(epochs, values.ravel(), c=np.tile(colours, (len(panel.epochs), 1)), s=6, rasterized=True)
+    lines = [np.column_stack([panel.epochs, of_class]) for of_class in values.T]
+    axis.add_collection(LineCollection(lines, colors=colours, linewidths=1.2, rasterized=True))
+    axis.autoscale_view()

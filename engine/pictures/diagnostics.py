@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -78,7 +79,10 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels", re
         ylabel="accuracy",
     )
     colours = palette(len(classes))
-    for index, (name, of_class) in enumerate(classes.items()):
+    if not named:  # as one, which takes a second where a thousand curves take half a minute
+        lines = [_points(of_class["bins"]) for of_class in classes.values()]
+        right.add_collection(LineCollection(lines, colors=colours, linewidths=1.2))
+    for index, (name, of_class) in enumerate(classes.items() if named else ()):
         style = "--" if many and index % 2 else "-"
         label = f"{name}: {_number(of_class['ece'])}"
         _curve(right, of_class["bins"], color=colours[index], marker=".", linestyle=style, label=label)
@@ -97,8 +101,13 @@ def reliability_picture(calibration: dict[str, Any], counted: str = "pixels", re
 
 
 def _curve(axis: Axes, bins: Sequence[dict[str, Any]], **style: Any) -> None:
-    full = [one for one in bins if one["count"] >= FEW]
-    axis.plot([one["confidence"] for one in full], [one["accuracy"] for one in full], linewidth=1.2, **style)
+    axis.plot(*_points(bins).T, linewidth=1.2, **style)
+
+
+def _points(bins: Sequence[dict[str, Any]]) -> NDArray[np.float64]:
+    """Confidence and accuracy of the bins that are drawn, `(n, 2)`."""
+    full = [(one["confidence"], one["accuracy"]) for one in bins if one["count"] >= FEW]
+    return np.array(full, dtype=np.float64).reshape(-1, 2)
 
 
 def _number(value: float | None) -> str:
@@ -145,11 +154,12 @@ def features_picture(
 def _scatter(axis: Axes, points: NDArray[np.float64], labels: NDArray[np.int64], classes: Sequence[str]) -> None:
     """Points `(P, 2)` with the colour and the mark of their class."""
     colours = palette(len(classes))
-    for index, name in enumerate(classes):
+    style: dict[str, Any] = {"s": 14, "alpha": 0.6, "linewidths": 0}
+    for index, name in enumerate(classes if len(classes) <= MOST_NAMED else ()):
         own = points[labels == index]
         if len(own):
             mark = MARKS[index // 4 % len(MARKS)] if len(classes) > len(OKABE_ITO) else "o"
-            axis.scatter(
-                own[:, 0], own[:, 1], s=14, color=colours[index], marker=mark, alpha=0.6, linewidths=0, label=name
-            )
+            axis.scatter(*own.T, color=colours[index], marker=mark, label=name, **style)
+    if len(classes) > MOST_NAMED:
+        axis.scatter(*points.T, color=colours[labels], **style)
     axis.grid(alpha=0.3)

@@ -18,8 +18,8 @@ PIXELS = 200
 """The most of a class: what a scatter plot can show."""
 POINTS = 2000
 """The most of all classes together: the decomposition takes seconds, not minutes."""
-EMBEDDED = 1000
-"""The most that t-SNE takes, some seconds."""
+EMBEDDED, ITERATIONS = 500, 500
+"""The most that t-SNE takes, and its steps: a second or two."""
 SAMPLES = 8
 """Of each class, the samples that hold it that are looked at; of pictures with one label as many as are drawn."""
 
@@ -73,8 +73,8 @@ def features(
         vectors = found[0].flatten(1).T.cpu()
         labels = np.where(vectors.isfinite().all(1).numpy(), labels, -1)
         tickets = rng.random(len(labels))
-        for label, drawn in enumerate(kept):
-            drawn.add(np.flatnonzero(labels == label), tickets, vectors, index)
+        for label in np.unique(labels[(labels >= 0) & (labels < len(kept))]).tolist():
+            kept[label].add(np.flatnonzero(labels == label), tickets, vectors, index)
     model.train(was_training)
     rows = [(label, sample, vector) for label, drawn in enumerate(kept) for _, sample, vector in drawn.best]
     width = len(rows[0][2]) if rows else 0
@@ -163,5 +163,5 @@ def embedded(points: NDArray[np.float64], vectors: NDArray[np.float64]) -> tuple
 
     start = (1e-4 * points[chosen] / spread).astype(np.float32)
     perplexity = min(30.0, (len(chosen) - 1) / 3)
-    found = TSNE(2, perplexity=perplexity, init=start, random_state=0).fit_transform(vectors[chosen].astype(np.float32))
-    return chosen, found.astype(np.float64)
+    tsne = TSNE(2, perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=0)
+    return chosen, tsne.fit_transform(vectors[chosen].astype(np.float32)).astype(np.float64)

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from scipy import sparse
 from sklearn.decomposition import PCA
 from torch import nn
@@ -14,6 +15,8 @@ from engine.experiment.device import launch
 from engine.pictures.class_curves import class_curves
 from engine.pictures.diagnostics import FEW, confusion_picture, features_picture, reliability_picture
 from engine.pictures.figures import curves
+from engine.pictures.gallery import gallery
+from engine.pictures.palette import palette
 from engine.scoring.features import POINTS, _Drawn, _head_input, embedded, features, principal_components
 from segloss.calibration import Calibration
 from segloss.document import Primary
@@ -249,3 +252,29 @@ def test_figures_of_many_classes_stay_of_a_size_and_name_none():
     curves_of_classes = class_curves(history, names, Primary("dataset", "accuracy"))
     assert max(curves_of_classes.get_size_inches()) < 12
     assert not curves_of_classes.legends
+    axis = curves_of_classes.axes[0]
+    assert not axis.lines  # a thousand take half a minute
+    (lines,) = [one for one in axis.collections if isinstance(one, LineCollection)]
+    assert [one.tolist() for one in lines.get_segments()] == [[[1, 0.5]]] * 200
+    labels, every = np.arange(300) % 200, np.arange(300)
+    places = np.random.default_rng(0).normal(size=(300, 2))
+    axis = features_picture(places, np.ones(2), labels, (every[:0], places[:0]), names).axes[0]
+    (drawn,) = axis.collections
+    np.testing.assert_array_equal(drawn.get_offsets(), places)
+    np.testing.assert_allclose(drawn.get_facecolors()[:, :3], palette(200)[labels])
+
+
+def test_pictures_lie_in_rows_each_under_its_text():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (20, 40, 3), dtype=np.uint8) for _ in range(11)] + [rng.random((30, 10, 1))]
+    figure = gallery(images, [[f"class {index}", "→ other"] for index in range(12)], "all")
+    (axis,) = figure.axes
+    assert [text.get_text().splitlines()[0] for text in axis.texts] == [f"class {index}" for index in range(12)]
+    extents = np.array([one.get_extent() for one in axis.images])  # left, right, bottom, top; downwards
+    sides = np.stack([extents[:, 2] - extents[:, 3], extents[:, 1] - extents[:, 0]], 1)
+    np.testing.assert_allclose(sides[:, 0] / sides[:, 1], [one.shape[0] / one.shape[1] for one in images])
+    np.testing.assert_allclose(sides.max(1), sides.max())
+    rows = extents[:, 2].round(6)
+    assert len({*rows[:10]}) == len({*rows[10:]}) == 1
+    assert (extents[1:10, 0] > extents[:9, 1]).all()
+    assert extents[10:, 3].min() > rows[0]
