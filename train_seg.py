@@ -10,6 +10,7 @@ python train_seg.py reproduce runs/demo                           run it again, 
 python train_seg.py evaluate runs/demo --checkpoint last          score a trained run again
 python train_seg.py evaluate --pred theirs/ --ref masks/          score the masks of any other program
 python train_seg.py predict runs/demo images/ --out masks         masks for images without a reference
+python train_seg.py export runs/demo --format onnx                the network as one file for other programs
 python train_seg.py ablate configs/demo_ablation.yaml             arms on every fold and seed, compared
 python train_seg.py compare runs/demo runs/b                      two runs, patient by patient
 python train_seg.py report runs/demo-ablation                     the page of a run or an ablation, to be sent
@@ -282,8 +283,34 @@ The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's 
                 help="of volumes; default: the scan's own (of DICOM: SEG)",
             ),
             argument("--anonymous", action="store_true", help="leave patient and visit empty in DICOM SEG"),
+            argument("--engine", choices=["onnx", "torch"], help="run what `export` has written, on the CPU"),
         ],
         arrange=_arrange_predict,
+    ),
+    "export": Verb(
+        help="the network as one file",
+        description="""\
+Write the trained network as one graph that needs nothing of this program: from images to logits and probabilities,
+with padding, class weights, adjustment, mirroring, the mean of all folds, and the normalisation of RGB images inside.
+A JSON file beside it says what the graph takes and what is left to do outside. The graph is compared with the run, on
+noise and on images of the data set, before it is written to run/exported; `predict --engine` runs it:
+
+  python train_seg.py export runs/demo --format onnx
+  python train_seg.py predict runs/demo images/ --out masks --engine onnx
+  python train_seg.py export runs/demo --format torch scores.flip=true
+""",
+        arguments=[
+            RUN,
+            argument(
+                "--format",
+                dest="engine",
+                choices=["onnx", "torch"],
+                default="onnx",
+                help="onnx, or torch for torch.export.load; default: onnx",
+            ),
+            CHECKPOINT,
+            overrides("how to score: scores.flip, scores.window, …"),
+        ],
     ),
     "ablate": Verb(
         help="train arms and compare",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import SymInt, Tensor, nn
 
 from segloss import AdaptiveClassWeight
 from segloss.adjustment import LogitAdjustment
@@ -56,8 +57,15 @@ class SegmentationModel(nn.Module):
 
     def padded_size(self, images: Tensor) -> tuple[int, int]:
         """The height and width that images are padded to, which `low_resolution` logits stand for."""
-        height, width = (max(size + -size % self.stride, self.smallest) for size in images.shape[-2:])
+        height, width = (self._padded_side(size) for size in images.shape[-2:])
         return height, width
+
+    def _padded_side(self, size: int) -> int:
+        strides = (size + self.stride - 1) // self.stride  # in this form torch.export knows the multiple of a symbol
+        side: int = strides * self.stride
+        if self.smallest > self.stride:
+            side = cast(Any, torch).sym_max(side, self.smallest)
+        return side
 
     def low_resolution(self, images: Tensor) -> Tensor:
         """The logits before the resize, `(N, C, h, w)` float32, of the padded input."""
@@ -70,7 +78,7 @@ class SegmentationModel(nn.Module):
 
     def _padded(self, images: Tensor) -> Tensor:
         rows, columns = (more - size for more, size in zip(self.padded_size(images), images.shape[-2:], strict=True))
-        return F.pad(images, (0, columns, 0, rows)) if rows or columns else images
+        return F.pad(images, (0, columns, 0, rows)) if _unknown(rows) or rows or columns else images
 
     def _weighted(self, logits: Tensor) -> Tensor:
         logits = full(logits)
@@ -94,7 +102,7 @@ class SegmentationModel(nn.Module):
         logits = self.low_resolution(images)
         if not resize or self.whole_image:
             return logits
-        if logits.shape[-2:] != padded:
+        if _unknown(height) or logits.shape[-2:] != padded:
             logits = interpolate(logits, padded)
         return logits[..., :height, :width]
 
@@ -151,3 +159,8 @@ class SegmentationModel(nn.Module):
             ]
         found.append({"name": "acw", "params": acw, "weight_decay": 0.0})
         return [group for group in found if group["params"]]
+
+
+def _unknown(size: int) -> bool:
+    """Whether a size is a symbol, of a graph that is exported for images of any size: then every step is taken."""
+    return isinstance(size, SymInt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import datasets
 from datasets.grid import between_slices
+from datasets.samples import normalised
 from segloss.adjustment import LogitAdjustment
 
 from ..configuration.config import ScoresSection
@@ -20,6 +21,10 @@ from ..configuration.config import ScoresSection
 WINDOWS_AT_ONCE = 4
 PIXELS = 2**21
 """Of images that are worked on at once, where they are more than those of one image."""
+
+Infer = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From images `(N, channels, H, W)` with two numbers a channel, as `datasets.samples.packed_image` makes them, to
+logits `(N, C, H, W)` float32."""
 
 
 class Ensemble(nn.Module):
@@ -55,6 +60,11 @@ def infer(model: Any, images: Tensor, scores: ScoresSection) -> Tensor:
     if scores.flip:
         logits = (logits + _logits(model, images.flip(-1), scores).flip(-1)) / 2
     return logits
+
+
+def inferring(model: Any, scores: ScoresSection) -> Infer:
+    """How a network infers; see `infer`."""
+    return lambda image, factor, shift: infer(model, normalised(image, factor, shift), scores)
 
 
 def describe(scores: ScoresSection) -> str:

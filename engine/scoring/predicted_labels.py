@@ -12,29 +12,29 @@ from lightning_fabric import Fabric
 import datasets
 from datasets.cache import refuse_non_finite
 from datasets.grid import network_shape, resize_image
-from datasets.samples import normalised, packed_image
+from datasets.samples import packed_image
 from segloss.aggregation import TOP
 from segloss.base import Activation
 
 from ..configuration import build
 from ..configuration.config import Config
-from .inference import infer
+from .inference import Infer
 
 NAME = "predictions.csv"
 
 
 @torch.no_grad()
 def predict_label(
-    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: Activation
+    path: Path, infer: Infer, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: Activation
 ) -> list[tuple[str, float | None]]:
     """The five most probable classes of an image file with their probabilities, the first one first.
 
     Args:
         path: a still.
-        model: the trained network, set up by Fabric, in evaluation mode.
+        infer: from what the network sees to its logits.
         adapter: reads the file as it reads the images of its data set.
-        config: of the run: the network's grid, the normalisation, how to infer.
-        fabric: the device and the precision.
+        config: of the run: the network's grid and the normalisation.
+        fabric: the device.
         activation: what makes probabilities of the logits; None for them where nothing does.
 
     Raises:
@@ -45,8 +45,8 @@ def predict_label(
     scaled = build.build_normalisation(config.data.normalise, adapter)(image)
     slices, rows, columns = image.shape[:3]
     seen = resize_image(scaled.image, network_shape((slices, rows, columns), None, config.data.size, None))
-    packed = (fabric.to_device(one) for one in packed_image(seen[0], scaled.mean, scaled.deviation))
-    logits = infer(model, normalised(*packed).unsqueeze(0), config.scores).flatten()
+    packed = packed_image(seen[0], scaled.mean, scaled.deviation)
+    logits = infer(*(fabric.to_device(tensor.unsqueeze(0)) for tensor in packed)).flatten()
     shares = logits.sigmoid() if activation == "sigmoid" else logits.softmax(0)
     top = torch.sort(logits, descending=True, stable=True).indices[:TOP].tolist()
     return [(adapter.classes[index], None if activation == "none" else float(shares[index])) for index in top]

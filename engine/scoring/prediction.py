@@ -22,7 +22,7 @@ from datasets.cache import refuse_non_finite
 from datasets.files import refuse_unprintable, write_atomically
 from datasets.formats import UNPLACED
 from datasets.grid import network_shape, resize_image
-from datasets.samples import normalised, packed_image
+from datasets.samples import packed_image
 from datasets.scan import in_file
 from datasets.slices import neighbours
 from datasets.walk import walk
@@ -31,7 +31,7 @@ from ..configuration import build
 from ..configuration.config import Config
 from ..pictures.montage import montage
 from ..pictures.palette import palette
-from .inference import between, infer, labels_of, resized
+from .inference import Infer, between, labels_of, resized
 
 OUTPUTS = ("masks", "preview", "probabilities", "regions")
 """The folders that predictions are written to."""
@@ -140,16 +140,16 @@ class Predicted(NamedTuple):
 
 @torch.no_grad()
 def predict_file(
-    path: Path, model: Any, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: str | None = None
+    path: Path, infer: Infer, adapter: datasets.Adapter, config: Config, fabric: Fabric, activation: str | None = None
 ) -> Predicted:
     """Predict an image file on its own grid.
 
     Args:
         path: a still, or a volume.
-        model: the trained network, set up by Fabric, in evaluation mode.
+        infer: from what the network sees to its logits.
         adapter: reads the file as it reads the images of its data set.
-        config: of the run: the network's grid, the normalisation, how to infer.
-        fabric: the device and the precision.
+        config: of the run: the network's grid, the normalisation, how labels come about.
+        fabric: the device.
         activation: `softmax` or `sigmoid` where probabilities are wanted.
 
     Raises:
@@ -162,7 +162,7 @@ def predict_file(
     spacing = None if image.geometry is None else image.geometry.spacing
     shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
     seen = resize_image(scaled.image, shape)
-    chunks = _chunks(seen, (rows, columns), scaled, model, config, fabric)
+    chunks = _chunks(seen, (rows, columns), scaled, infer, config, fabric)
     shares: list[NDArray[Any]] = []
     inside: list[NDArray[Any]] = []
     logits = between(chunks, shape[0], slices)
@@ -177,7 +177,7 @@ def predict_file(
 
 
 def _chunks(
-    seen: NDArray[Any], size: tuple[int, int], scaled: datasets.Normalised, model: Any, config: Config, fabric: Fabric
+    seen: NDArray[Any], size: tuple[int, int], scaled: datasets.Normalised, infer: Infer, config: Config, fabric: Fabric
 ) -> Iterator[Tensor]:
     """The logits `(n, C, rows, columns)` of the slices in order, at a size."""
     context, most = config.data.context, config.train.batch_size
@@ -186,8 +186,8 @@ def _chunks(
         for index in range(start, min(start + most, len(seen))):
             plane = np.concatenate([seen[at] for at in neighbours(index, len(seen), context)], axis=-1)
             batch.append(packed_image(plane, scaled.mean, scaled.deviation))
-        packed = [fabric.to_device(torch.stack(tensors)) for tensors in zip(*batch, strict=True)]
-        yield from resized(infer(model, normalised(*packed), config.scores), size)
+        image, factor, shift = (fabric.to_device(torch.stack(tensors)) for tensors in zip(*batch, strict=True))
+        yield from resized(infer(image, factor, shift), size)
 
 
 def _keep(logits: Tensor, into: list[NDArray[Any]], of: Callable[[Tensor], Tensor]) -> Tensor:

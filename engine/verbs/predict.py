@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -18,14 +16,12 @@ from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import UsageError
 from ..experiment.device import launch
-from ..experiment.experiment import prepare
-from ..experiment.folds import Folds
-from ..experiment.run import Run
-from ..scoring.adjustment import adjust, parts_needed
-from ..scoring.checkpoint import load_networks
-from ..scoring.inference import Ensemble
+from ..exporting.description import Engine
+from ..exporting.exported import Exported, on_cpu
+from ..scoring.inference import Infer, inferring
 from ..scoring.predicted_labels import NAME, predict_label, row
 from ..scoring.prediction import Files, Input, inputs, predict_file, write_classes, write_prediction
+from ..scoring.trained import Trained
 from ..store.files import write_csv
 from ..store.outputs import Outputs, left_over
 
@@ -40,22 +36,21 @@ def predict(
     probabilities: bool,
     suffix: str | None,
     anonymous: bool,
+    engine: Engine | None,
     overrides: list[str],
     display: Display,
 ) -> None:
     """Write masks, previews and, where wanted, probabilities for images, on their own grid.
 
     The weights are those of a checkpoint, None for the one that `scores.checkpoint` names. The folder of a run with
-    every fold predicts by the mean of the logits of its networks.
+    every fold predicts by the mean of the logits of its networks. An `engine` runs what `export` has written of them.
 
     Raises:
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable, a file of somebody
             else's in the place of an output.
     """
-    runs = Folds(path).runs if Folds.holds(path) else [Run.open(path)]
-    config = runs[0].config_with(overrides)
-    checkpoint = checkpoint or config.scores.checkpoint
-    adapter = build.build_adapter(config.data)
+    trained = Trained.open(path, checkpoint, overrides)
+    config, adapter = trained.config, trained.adapter
     if suffix is not None and adapter.kind != "volume":
         raise UsageError("--format is for volumes; masks of stills are PNG files")
     if adapter.kind == "label" and probabilities:
@@ -65,20 +60,19 @@ def predict(
         raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")
     outputs = Outputs(out, PREDICTS)
     if adapter.kind == "label":
-        _predict_labels(path, runs, wanted, out, checkpoint, config, adapter, outputs, display, overrides)
+        _predict_labels(trained, wanted, outputs, engine, display)
         return
     regions = tuple(config.data.regions)
     files = {one: Files.of(one, adapter.kind, suffix, regions).written(probabilities) for one in wanted}
     earlier = outputs.claim([CLASSES, *chain.from_iterable(files.values())])
     activation = _activation(config, build.outputs(config.data, adapter)) if probabilities else None
-    fabric = launch(config.train)
-    model = _model(path, runs, checkpoint, config, adapter, fabric, display, overrides)
+    fabric, infer = _inference(trained, engine, display)
     with outputs.writing(CLASSES):
         write_classes(out / CLASSES, adapter)
     refused = []
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
-            found = predict_file(one.path, model, adapter, config, fabric, activation)
+            found = predict_file(one.path, infer, adapter, config, fabric, activation)
             with outputs.writing(*files[one]):
                 write_prediction(found, one, out, adapter, suffix, anonymous)
         except datasets.DataError as error:
@@ -93,53 +87,27 @@ def predict(
         raise datasets.DataError("\n".join(refused))
 
 
-def _model(
-    path: Path,
-    runs: Sequence[Run],
-    checkpoint: str,
-    config: Config,
-    adapter: datasets.Adapter,
-    fabric: Fabric,
-    display: Display,
-    overrides: list[str],
-) -> Any:
-    """The network of a run, or the mean of those of its folds, in evaluation mode."""
-    networks = [load_networks(run, checkpoint, config, adapter, fabric)[0] for run in runs]
-    for run, network in zip(runs, networks, strict=True):
-        parts = parts_needed(run, checkpoint, config)
-        of_run = run.config_with(overrides) if parts else config  # with its own fold
-        adjust(
-            network, run, checkpoint, of_run, fabric, partial(prepare, of_run, run.training, display, parts), display
-        )
-    if Folds.holds(path) and (lacking := Folds(path).unfinished(config)):
-        display.line(f"warning: not finished, so the mean lacks them or has them half trained: {', '.join(lacking)}")
-    if len(networks) > 1:
-        display.line(f"the mean of {len(networks)} networks, one a fold")
-    return (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()
+def _inference(trained: Trained, engine: Engine | None, display: Display) -> tuple[Fabric, Infer]:
+    """The device, and what runs there: the network of checkpoints, or an exported one."""
+    if engine is not None:
+        return launch(on_cpu(trained.config.train)), Exported.open(trained, engine)
+    fabric = launch(trained.config.train)
+    return fabric, inferring(trained.network(fabric, display), trained.config.scores)
 
 
 def _predict_labels(
-    path: Path,
-    runs: Sequence[Run],
-    wanted: Sequence[Input],
-    out: Path,
-    checkpoint: str,
-    config: Config,
-    adapter: datasets.Adapter,
-    outputs: Outputs,
-    display: Display,
-    overrides: list[str],
+    trained: Trained, wanted: Sequence[Input], outputs: Outputs, engine: Engine | None, display: Display
 ) -> None:
     """Write `predictions.csv`: the five most probable classes of each image; unreadable ones are refused at the end."""
+    config, adapter, out = trained.config, trained.adapter, outputs.folder
     earlier = outputs.claim([NAME])
     activation = build.activation(config.loss, len(adapter.classes))
-    fabric = launch(config.train)
-    model = _model(path, runs, checkpoint, config, adapter, fabric, display, overrides)
+    fabric, infer = _inference(trained, engine, display)
     rows, refused = [], []
     for one in display.track("predicting")(wanted, len(wanted)):
         try:
             rows.append(
-                row(f"{one.name}{one.suffix}", predict_label(one.path, model, adapter, config, fabric, activation))
+                row(f"{one.name}{one.suffix}", predict_label(one.path, infer, adapter, config, fabric, activation))
             )
         except datasets.DataError as error:
             refused.append(str(error))
