@@ -29,7 +29,7 @@ FLOORS = (
     ("engine.experiment",),
     ("engine.scoring", "engine.data_check", "engine.recipe"),
     ("engine.training", "engine.ablation"),
-    ("engine.report",),
+    ("engine.report", "engine.exporting"),
     ("engine.verbs",),
     ("train_seg",),
 )

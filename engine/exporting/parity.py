@@ -53,8 +53,8 @@ def check_noise(exported: Infer, own: Infer, form: Form, scale: tuple[Tensor, Te
                 continue
         remedy = "" if form.size else "; for images of one size it may be: give scores.window=[H, W]"
         raise UsageError(
-            f"export: images of {rows}x{columns} get other logits than those of the run; this network cannot be exported as "
-            f"one graph{remedy}"
+            f"export: images of {rows}x{columns} get other logits than those of the run; this network cannot be "
+            f"exported as one graph{remedy}"
         )
 
 

@@ -1,1 +1,1 @@
-"""Predictions, scores, and the files they go into."""
+"""Predictions, scores and their files."""
