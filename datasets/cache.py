@@ -120,7 +120,7 @@ class Cache:
         pixels, normalised = decoded.image.array, self.normalised(decoded, case)
         slices, rows, columns = pixels.shape[:3]
         image = resize_image(normalised.image, network_shape((slices, rows, columns), None, self.size, None))
-        return Packed(image, normalised.mean, normalised.deviation, digest_of(pixels))
+        return Packed(image, normalised.mean, normalised.deviation, digest_of(pixels), decoded.remarks)
 
     def _pack_path(self, cases: Sequence[Case], stamps: dict[Path, tuple[str, int, int]]) -> Path:
         """The file of some pictures; the stamps of sources are kept, since one may hold many."""

@@ -6,6 +6,7 @@ its digest and its checksum. A label is that of the case, and is not stored.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .cached import DAMAGED, CachedCase, Files
-from .case import Case, label_dtype
+from .case import Case, Remark, label_dtype
 from .errors import DataError
 from .files import write_atomically
 
@@ -37,12 +38,14 @@ class Packed(NamedTuple):
         mean: one number a channel; see `CachedCase`.
         deviation: one number a channel.
         digest: SHA-256 of the image's decoded pixels.
+        remarks: what one should know of it.
     """
 
     image: NDArray[Any]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     digest: str
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def write_pack(path: Path, pictures: Iterable[Packed]) -> None:
         "digests": np.array([list(bytes.fromhex(one.digest)) for one in found], dtype=np.uint8),
         "checksums": np.array([zlib.crc32(one.tobytes()) for one in pixels], dtype=np.int64),
     }
-    write_atomically(path, save(tensors), durable=False)
+    remarks = {index: one.remarks for index, one in enumerate(found) if one.remarks}
+    write_atomically(path, save(tensors, {"remarks": json.dumps(remarks)}), durable=False)
 
 
 def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCase] | None:
@@ -101,6 +105,8 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
             starts, dtypes, checksums = (file.get_tensor(name).tolist() for name in ("starts", "dtypes", "checksums"))
             shapes, means, deviations = (_rows(file.get_tensor(name)) for name in ("shapes", "means", "deviations"))
             digests = file.get_tensor("digests").tobytes().hex(",", 32).split(",")
+            noted = dict(json.loads((file.metadata() or {}).get("remarks", "{}")))
+        remarks = {int(index): tuple(Remark(*one) for one in of_one) for index, of_one in noted.items()}
         columns = (digests, starts, shapes, dtypes, means, deviations, checksums)
         if any(len(column) != len(cases) for column in columns):
             return None
@@ -108,7 +114,8 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
         one_hot = [bytes(label) + b"\1" + bytes(classes - 1 - label) for label in range(classes)]
         counts = [((own,), (own,)) for own in one_hot]
         found: list[CachedCase] = []
-        for case, digest, start, shape, dtype, mean, deviation, checksum in zip(cases, *columns, strict=True):
+        for index, (case, *values) in enumerate(zip(cases, *columns, strict=True)):
+            digest, start, shape, dtype, mean, deviation, checksum = values
             label = case.label or 0
             found.append(
                 PackedCase(
@@ -122,7 +129,7 @@ def open_pack(cases: Sequence[Case], path: Path, classes: int) -> list[CachedCas
                     deviation=deviation,
                     pixels=one_hot[label],
                     digest=digest,
-                    remarks=(),
+                    remarks=remarks.get(index, ()),
                     palette=NO_PALETTE,
                     counts=counts[label],
                     checksums=((checksum,), (masks[label],), (masks[label],)),

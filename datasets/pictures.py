@@ -5,19 +5,21 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from .case import MOST_CLASSES, PARTS, Case, Decoded, Kind, Part, Pixels, label_dtype
+from .case import MOST_CLASSES, PARTS, Case, Decoded, Kind, Part, Pixels, Remark, label_dtype
 from .errors import DataError
 from .files import first_of, same_name
 from .formats import STILLS, is_still, without_suffix
 from .labels import LabelMap
 from .listing import Listing
 from .notes import Note
-from .still import read_image
+from .still import NOT_UPRIGHT, read_image
+from .still_file import orientation
 from .table import Line, read_table
 from .walk import below
 
@@ -114,6 +116,8 @@ class Pictures(Labelled):
         columns: what its columns are called, by `file`, `label`, `part` and `group`; null for these names. Part and
             group may be missing.
         channels: 1 for grey images, 3 for RGB; grey ones are repeated.
+        exif: turn images as the EXIF orientation in their files says, as viewers show them; otherwise pixels are read
+            as they are stored.
 
     Raises:
         ValueError: see `checked_classes`; columns of other keys, or without a table.
@@ -126,8 +130,10 @@ class Pictures(Labelled):
         table: str | None = None,
         columns: dict[str, str] | None = None,
         channels: Literal[1, 3] = 3,
+        exif: bool = False,
     ) -> None:
         super().__init__(channels)
+        self.exif = exif
         self.root, self.given = Path(root), None if classes is None else checked_classes(classes)
         self.table, self.columns = table, columns or {}
         if columns is not None and table is None:
@@ -152,6 +158,17 @@ class Pictures(Labelled):
     def resolved(self) -> dict[str, Any]:
         """The classes, where the configuration leaves them to the folders or to the table."""
         return {} if self.given is not None else {"classes": list(self.classes)}
+
+    def read_image(self, path: Path) -> Pixels:
+        """Decode an image."""
+        return Pixels(read_image(path, self.channels, turned=self.exif))
+
+    def read(self, case: Case) -> Decoded:
+        """Decode an image; its label is that of the case."""
+        found = super().read(case)
+        if self.exif or orientation(case.image) == 1:
+            return found
+        return replace(found, remarks=(Remark(NOT_UPRIGHT, "data.exif: true turns them upright"),))
 
     def cases(self, listing: Listing | None = None) -> list[Case]:
         """List the pictures: in the order of the table, or part by part, class by class, by name.

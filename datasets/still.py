@@ -27,7 +27,7 @@ from .still_file import (
 )
 from .tiff import bands_of, bands_without_alpha, is_tiff
 
-_NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
+NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
 _EXIF = "where masks were drawn on the upright picture set data.exif: true"
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue, by ITU-R BT.601."""
@@ -132,7 +132,7 @@ def with_mask(
         same_size(image.array, raw, case.image, path)
         return raw
 
-    remarks = [] if turned or orientation(case.image) == 1 else [Remark(_NOT_UPRIGHT, _EXIF)]
+    remarks = [] if turned or orientation(case.image) == 1 else [Remark(NOT_UPRIGHT, _EXIF)]
     channels = image.array.shape[-1]
     bands = bands_without_alpha(case.image) if is_tiff(case.image) else 0
     if bands > max(channels, 3) or (bands == 2 and channels != 2):

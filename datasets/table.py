@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -11,7 +12,7 @@ from .case import PARTS, Part
 from .errors import DataError
 from .files import is_file
 from .formats import STILLS
-from .walk import stays_inside
+from .walk import below, stays_inside
 
 DELIMITERS = ",;\t"
 NEEDED, OPTIONAL = ("file", "label"), ("part", "group")
@@ -38,7 +39,7 @@ class Line(NamedTuple):
 def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
     """The lines of a table of UTF-8, with commas, semicolons or tabs between its columns.
 
-    A file may be named without its suffix.
+    A file may be named without its suffix, and by its name alone where no other picture below the root is called so.
 
     Args:
         root: the folder that the table and its files are below.
@@ -52,6 +53,7 @@ def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
     path = _below(root, name, "data.table")
     names, rows = read_rows(path, "data.table")
     places = _places(path, names, columns)
+    elsewhere = _Named(root)
     lines: list[Line] = []
     seen: dict[Path, str] = {}
     for at, row in rows:
@@ -60,7 +62,7 @@ def read_table(root: Path, name: str, columns: Mapping[str, str]) -> list[Line]:
             raise DataError(f"{at}: no {empty[0]} (column {names[places[empty[0]]]!r}); fill it in, or remove the line")
         if cells.get("part", PARTS[0]) not in PARTS:
             raise DataError(f"{at}: the part {cells['part']!r} is none of {', '.join(PARTS)}")
-        picture = _existing(_below(root, cells["file"], at), at)
+        picture = _existing(_below(root, cells["file"], at), at, elsewhere)
         if (first := seen.setdefault(picture, at)) != at:
             raise DataError(f"{at}: {picture} stands in {first} already; keep one of the lines")
         part = cast("Part | None", cells.get("part"))
@@ -125,14 +127,39 @@ def _below(root: Path, name: str, at: str) -> Path:
     return root / name
 
 
-def _existing(path: Path, at: str) -> Path:
-    """A picture's file, whose suffix may have been left out; a `DataError` where there is none, or several."""
-    if path.suffix.lower() in STILLS:
-        if is_file(path):
-            return path
-        raise DataError(f"{at}: {path!s:.200}: no such file")
+class _Named:
+    """The pictures below a folder by their names, with and without suffix; looked for when first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def found(self) -> dict[str, list[Path]]:
+        """The pictures of each name."""
+        found: dict[str, list[Path]] = {}
+        for path in below(self.root):
+            if path.suffix.lower() in STILLS:
+                for name in (path.name, path.stem):
+                    found.setdefault(name, []).append(path)
+        return found
+
+    def of(self, path: Path) -> list[Path]:
+        """The pictures that are called as a path, which is none itself, where that names no folder."""
+        return self.found.get(path.name, []) if path.parent == self.root else []
+
+
+def _existing(path: Path, at: str, elsewhere: _Named) -> Path:
+    """A picture's file, whose suffix and folder may be left out; a `DataError` where there is none, or several."""
+    whole = path.suffix.lower() in STILLS
+    if whole and is_file(path):
+        return path
     found = [one for suffix in STILLS for one in [path.with_name(path.name + suffix)] if is_file(one)]
+    found = found or elsewhere.of(path)
+    if whole and not found:
+        raise DataError(f"{at}: {path!s:.200}: no such file")
+    if len(found) > 1:
+        listed = ", ".join(str(one.relative_to(elsewhere.root)) for one in found[:3])
+        raise DataError(f"{at}: {path!s:.200}: several images of this name: {listed}; name its folder and suffix")
     if len(found) != 1:
-        what = "several images of this name" if found else "no image of this name"
-        raise DataError(f"{at}: {path!s:.200}: {what}; expected one of {', '.join(STILLS)}")
+        raise DataError(f"{at}: {path!s:.200}: no image of this name; expected one of {', '.join(STILLS)}")
     return found[0]

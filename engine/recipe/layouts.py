@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from glob import escape
@@ -113,19 +113,30 @@ def recognised(folder: Path) -> Layout:
     tried: list[Layout] = []
     root = folder
     while True:
-        paths = list(walk(root))
+        paths, doubtful = list(walk(root)), None
         for propose in (_presets, _described, _dicom, _pairs, _tables, _classes):
             layouts = list(propose(root, paths))
             for layout in layouts:
                 layout.judge()
             fit = [one for one in layouts if one.rank[0] > 0 and (one.data["name"] not in PRESETS or _is_preset(one))]
-            if fit:
-                return max(fit, key=lambda one: one.rank)
+            best = max(fit, key=lambda one: one.rank, default=None)
+            if best is not None and not _passes_over_most(best, paths):
+                return best
+            doubtful = doubtful or best
             tried += layouts
+        if doubtful is not None:
+            return doubtful
         inner = [path for path in root.iterdir() if not path.name.startswith(".")]
         if len(inner) != 1 or not inner[0].is_dir():
             raise UsageError(_unknown(folder, paths, tried))
         root = inner[0]
+
+
+def _passes_over_most(layout: Layout, paths: Sequence[Path]) -> bool:
+    """Whether pairs of stills, whose masks are not called so, leave most stills: there may be another layout."""
+    if layout.data["name"] != "folder" or MASK_WORDS.search(str(layout.data["masks"])):
+        return False
+    return 2 * layout.rank[1] < sum(path.suffix.lower() in STILLS for path in paths)
 
 
 def _presets(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:  # noqa: ARG001
@@ -278,7 +289,8 @@ def dicom_labels(layout: Layout) -> tuple[dict[str, Any], dict[str, str], str]:
 
 
 def _tables(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
-    """A CSV file with a line a picture."""
+    """A CSV file with a line a picture; one whose labels are in a column of another name has no case."""
+    stills = [path for path in paths if path.suffix.lower() in STILLS]
     for path in paths:
         if path.suffix.lower() not in (".csv", ".tsv", ".txt") or not path.is_file():
             continue
@@ -288,19 +300,25 @@ def _tables(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
             if len(rows) < 3 or len(rows[0]) < 2:
                 continue
             head = [cell.strip() for cell in rows[0]]
-            columns = {"file": next((name for at, name in enumerate(head) if _names_file(root, rows[1:], at)), None)}
+            known = {name for one in stills for name in (one.name, one.stem)}
+            named = (name for at, name in enumerate(head) if _names_file(root, rows[1:], at, known))
+            columns = {"file": next(named, None)}
             for key, names in COLUMNS.items():
                 columns[key] = next((one for word in names for one in head if one.lower() == word), None)
-            if columns["file"] and columns["label"]:
+            if columns["file"]:
                 given = {key: name for key, name in columns.items() if name}
                 table = path.relative_to(root).as_posix()
                 data = {"name": "pictures", "table": table, "columns": given}
                 yield Layout(f"pictures by the table {table}", root, data)
 
 
-def _names_file(root: Path, rows: Sequence[Sequence[str]], at: int) -> bool:
+def _names_file(root: Path, rows: Sequence[Sequence[str]], at: int, known: Collection[str]) -> bool:
+    """Whether the first cells of a column name pictures, by their path or by their name alone."""
     cells = [row[at].strip() for row in rows[:3] if len(row) > at and row[at].strip()]
-    return bool(cells) and all(any((root / f"{cell}{end}").is_file() for end in ("", *STILLS)) for cell in cells)
+    ends = ("", *STILLS)
+    return bool(cells) and all(
+        cell in known or any((root / f"{cell}{end}").is_file() for end in ends) for cell in cells
+    )
 
 
 def _classes(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
@@ -330,11 +348,14 @@ def _unknown(folder: Path, paths: Sequence[Path], tried: Sequence[Layout]) -> st
         near = [one.name for one in parent.iterdir() if one.is_dir() and MASK_WORDS.search(one.name)]
         lines.append("these are images, but no masks" + (f"; {near[0]} lies beside it: give {parent}" if near else ""))
     nearest = max(
-        (one for one in tried if one.problems),
+        (one for one in tried if one.problems and one.cases),
         key=lambda one: (len(one.cases), one.data["name"] not in PRESETS),
         default=None,
     )
-    if nearest is not None and nearest.cases:
+    lines += [
+        f"{one.what}: {one.problems[0]}" for one in tried if "table" in one.data and not one.cases and one.problems
+    ]
+    if nearest is not None:
         lines.append(f"nearest: {nearest.what}: {len(nearest.cases)} cases, but {nearest.problems[0]}")
     lines.append(
         "looked for: CamVid, Cityscapes, PROMISE12, CIFAR; a dataset.json (Decathlon, nnU-Net); DICOM with SEG or "

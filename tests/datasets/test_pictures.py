@@ -132,6 +132,42 @@ def test_a_table_of_a_stranger(tmp_path, delimiter):
     ]
 
 
+def test_a_picture_is_found_by_its_name_alone(tmp_path):
+    """As tables of public data sets name them whose pictures lie in several folders."""
+    for path in ("part_1/p0.jpg", "part_2/p1.jpg", "part_2/p2.png", "p3.png", "old/p3.png", "one/p4.png", "two/p4.png"):
+        picture(tmp_path / path)
+    table(tmp_path, [["file", "label"], ["p0", "x"], ["p1.jpg", "y"], ["p2.png", "x"], ["p3", "y"]])
+    cases = Pictures(str(tmp_path), table="labels.csv").cases()
+    assert [case.id for case in cases] == ["part_1/p0", "part_2/p1", "part_2/p2", "p3"]  # the own folder goes first
+    for name, message in (
+        ("p4.png", "labels.csv:2: .*p4.png: several images of this name: one/p4.png, two/p4.png; name its folder"),
+        ("else/p0", "labels.csv:2: .*else/p0: no image of this name"),
+        ("p9", "p9: no image of this name"),
+    ):
+        table(tmp_path, [["file", "label"], [name, "x"], ["p3", "y"]])
+        with pytest.raises(DataError, match=message):
+            Pictures(str(tmp_path), table="labels.csv").cases()
+
+
+def test_pictures_of_a_camera_are_turned_where_that_is_asked_for(tmp_path):
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:, :8] = 200  # the left third
+    root, exif = tmp_path / "data", Image.Exif()
+    exif[0x0112] = 6  # to be turned right
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(root / f"{name}/0.jpg", exif=exif, quality=100)
+    plain, upright = (Pictures(str(root), exif=turned) for turned in (False, True))
+    decoded = [adapter.read(adapter.cases()[0]) for adapter in (plain, upright)]
+    assert [one.image.array.shape for one in decoded] == [(1, 16, 24, 3), (1, 24, 16, 3)]
+    assert decoded[1].image.array[0, :8].min() > 150 > 50 > decoded[1].image.array[0, 8:].max()
+    assert [len(one.remarks) for one in decoded] == [1, 0]
+    assert decoded[0].remarks[0].remedy == "data.exif: true turns them upright"
+    for _ in range(2):  # decoded, and read from the cache
+        cached = [*cache_of(tmp_path / "cache", plain).decode(plain.cases())]
+        assert [one.remarks for one in cached] == [decoded[0].remarks] * 2
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

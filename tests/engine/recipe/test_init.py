@@ -148,6 +148,14 @@ def case_masks(root):
             save(root / f"c{index}/masks/{part}.png", half * np.uint8(255))
 
 
+def numbered_pictures(root):
+    """Files called alike in the folder of each class, of which one picture of each might be a mask by its pixels."""
+    for name in ("cat", "dog", "horse"):
+        for index in range(6):
+            save(root / f"{name}/{index}.png", photograph(RNG, mask()))
+        save(root / f"{name}/6.png", (mask() == 1) * np.uint8(255))
+
+
 def class_masks(root):
     for index in range(6):
         drawn = mask((0, 0, 0, 1, 2))
@@ -215,6 +223,7 @@ LAYOUTS = {
     "dicom with a mask beside": (dicom_beside, {"name": "dicom", "masks": "{name}/gland.nii.gz"}),
     "contours": (contours, {"name": "dicom", "structures": {"gland": "gland"}}),
     "classes": (pictures("cat", "dog"), {"name": "pictures"}),
+    "classes with pictures of one bit": (numbered_pictures, {"name": "pictures"}),
     "classes in parts": (
         pictures("train/cat", "train/dog", "test/cat", "test/dog"),
         {"name": "pictures", "split": {"kind": "official"}},
@@ -273,6 +282,11 @@ def test_what_is_no_data_set_is_refused_with_what_comes_nearest(tmp_path):
         in refused(tmp_path / "b/masks/a.png", out)
     )
     assert "it holds no image, scan or DICOM file\nlooked for: CamVid" in refused(tmp_path / "empty", out)
+    table(tmp_path / "table")
+    path = tmp_path / "table/labels.csv"
+    path.write_text(path.read_text().replace("diagnosis", "Befund"))
+    assert "pictures by the table labels.csv: " in (told := refused(tmp_path / "table", out))
+    assert "the column 'label' is missing; the columns are" in told
     told = refused(tmp_path / "b/images", out)
     assert "images, but no masks; masks lies beside it: give" in told
     assert "these are masks, but no images" in refused(tmp_path / "b/masks", out)
