@@ -141,7 +141,7 @@ def overlap_sums(
 
     plan = Plan(sums, "image" if per_image else "batch", resize)
     found = over_pixels(plan, logits, labels)
-    seen = labels.counted.flatten(2).any(2) if len(labels.shape) > 1 else labels.counted
+    seen = labels.counted.flatten(2).sum(2) > 0 if len(labels.shape) > 1 else labels.counted  # faster than `any`
     seen = seen if labels.labelled is None else seen & labels.labelled
     return (found, seen, labels) if per_image else (found.unsqueeze(0), seen.any(0, keepdim=True), labels)
 
@@ -252,10 +252,10 @@ class _OverlapsOfTwo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         found, second = margin(logits, target), target.to(logits.dtype)
-        true, wrong = zeroed(found.sigmoid(), valid), zeroed((-found).sigmoid(), valid)
-        shares = [by_unit(share, per_image=True) for share in (1 - second, second)]
-        of_class = [[(by_unit(p, per_image=True) * share).sum(1) for share in shares] for p in (true, wrong)]
-        tp, fn = (torch.stack(sums, 1) for sums in of_class)
+        true, wrong = zeroed(found.sigmoid(), valid), zeroed((-found).sigmoid_(), valid)
+        of_second = true * second, wrong * second
+        parts = [(p - own, own) for p, own in zip((true, wrong), of_second, strict=True)]
+        tp, fn = (torch.stack([by_unit(each, per_image=True).sum(1) for each in pair], 1) for pair in parts)
         ctx.save_for_backward(logits, target, valid, true, wrong, second)
         return torch.stack([tp, fn.flip(1), fn], 2)
 
