@@ -216,10 +216,13 @@ def test_its_masks_have_the_format_of_what_is_predicted(tmp_path):
         (one,) = inputs([tmp_path / given], reader, tmp_path / "out")
         image = reader.read_image(one.path)
         labels = (image.array[..., 0] > 100).astype(np.int64)
-        write_prediction(Predicted(image, image.array / 255, labels, None), one, tmp_path / "out", reader)
-        found = read_mask_volume(tmp_path / "out/masks" / name)
-        assert np.array_equal(found.array, pixels((4, 12, 16)) > 100)
-        assert found.geometry.difference(read_volume(one.path).geometry) is None
+        predicted = Predicted(image, image.array / 255, labels, None, {"whole": labels > 0})
+        write_prediction(predicted, one, tmp_path / "out", reader)
+        for path in (f"masks/{name}", "regions/whole/p.nii.gz"):  # a region is no SEG
+            found = read_mask_volume(tmp_path / "out" / path)
+            assert np.array_equal(found.array, pixels((4, 12, 16)) > 100)
+            assert found.geometry.difference(read_volume(one.path).geometry) is None
+        (tmp_path / "out/regions/whole/p.nii.gz").unlink()
 
 
 def test_a_dicom_mask_of_a_nifti_scan(tmp_path):

@@ -14,6 +14,7 @@ from engine.experiment.device import launch
 from engine.experiment.experiment import Experiment
 from engine.scoring import evaluation, inference
 from engine.scoring.evaluation import score
+from engine.scoring.prediction import predict_file
 from engine.scoring.results import baselines
 from engine.scoring.tables import rules, score_tables
 
@@ -140,6 +141,11 @@ def test_regions_that_a_case_was_not_labelled_for_are_not_counted(tmp_path):
     assert document.aggregations["dataset"]["mDSC"] == document.aggregations["case"]["mDSC"] == 1
     assert document.calibration["ece"] == pytest.approx(1 - 1 / (1 + np.exp(-9)), abs=1e-6)
     assert sum(one["count"] for one in document.calibration["bins"]) == 3 * 5 * 64
+    painted = predict_file(
+        tmp_path / "images/case1.png", lambda images, *_: PaintRegions()(images), experiment.adapter, config, fabric
+    )
+    assert [painted.regions[name].sum() for name in ("whole", "lesion", "tube")] == [32, 16, 32]
+    assert np.array_equal(painted.labels[0], mask)
     assert [table.columns[0] for table in score_tables(document, "")] == ["aggregation", "region"]
     assert rules(document)[0].startswith("means over all regions; ")
     found = baselines(every)
