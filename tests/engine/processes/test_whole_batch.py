@@ -109,3 +109,6 @@ def test_a_mean_over_images_stays_an_average(monkeypatch):
     found = in_two(monkeypatch, loss, lambda n: value_and_slope(loss, [logits[2 * n :][:2]], [target[2 * n :][:2]]))
     halves = [loss(logits[:2], target[:2]), loss(logits[2:], target[2:])]
     torch.testing.assert_close(sum(value for value, _ in found), sum(halves) / 2)
+    target[2:] = 255  # a share of which nothing counts is none
+    found = in_two(monkeypatch, loss, lambda n: value_and_slope(loss, [logits[2 * n :][:2]], [target[2 * n :][:2]]))
+    torch.testing.assert_close(sum(value for value, _ in found), halves[0])
