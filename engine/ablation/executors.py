@@ -28,6 +28,11 @@ SUBMIT_SECONDS = 60.0
 LOCAL_ADDRESS = "127.0.0.1:0"
 """Where Dask's HTTP servers listen, which it always starts: on this machine alone, on any free port."""
 
+OPEN = (
+    "whoever reaches {} can run programs as you: Dask asks for no password; keep it inside your network, or use TLS "
+    "(docs/scale.md)"
+)
+
 
 @dataclass
 class Workers:
@@ -132,9 +137,16 @@ class SchedulerExecutor(Executor):
         return f"{self.workers or 'one a worker'} at a time, on {self.address}"
 
     @contextmanager
-    def _connect(self, limit: int, report: Callable[[str], None]) -> Iterator[Workers]:  # noqa: ARG002
+    def _connect(self, limit: int, report: Callable[[str], None]) -> Iterator[Workers]:
+        if self._is_open():
+            report(f"warning: {OPEN.format(self.address)}")
         try:
             client = Client(self.address, timeout=CONNECT_SECONDS)
+        except TypeError as error:  # Dask has no context for TLS
+            raise UsageError(
+                f"--scheduler {self.address}: no certificates are configured here; set Dask's distributed.comm.tls "
+                "(docs/scale.md)"
+            ) from error
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UsageError(
@@ -143,6 +155,12 @@ class SchedulerExecutor(Executor):
             ) from error
         with client:
             yield Workers(client, limit)
+
+    def _is_open(self) -> bool:
+        """Whether others than this machine may reach the scheduler, and need no certificate."""
+        kind, _, place = self.address.rpartition("://")
+        host = place.rpartition(":")[0].strip("[]")
+        return kind in ("", "tcp") and host not in ("localhost", "::1") and not host.startswith("127.")
 
 
 @dataclass(frozen=True)

@@ -369,6 +369,40 @@ def test_a_scheduler_that_does_not_answer(module_program, tmp_path, monkeypatch,
     assert "trying a few steps" not in said.stdout
 
 
+@pytest.mark.parametrize(
+    ("address", "open_"),
+    [
+        ("tcp://node1:8786", True),
+        ("node1:8786", True),
+        ("tcp://[fd00::1]:8786", True),
+        ("tls://node1:8786", False),
+        ("tcp://127.0.0.1:8786", False),
+        ("tcp://[::1]:8786", False),
+        ("localhost:8786", False),
+    ],
+)
+def test_a_scheduler_that_others_reach_is_warned_of(monkeypatch, address, open_):
+    class Silent:
+        def __init__(self, address, timeout):
+            raise OSError("nobody")
+
+    monkeypatch.setattr(executors, "Client", Silent)
+    said = []
+    with pytest.raises(UsageError), executors.SchedulerExecutor(1, 1, address).connect(1, said.append):
+        pass
+    assert bool(said) == open_
+    assert not open_ or f"whoever reaches {address} can run programs as you" in said[0]
+
+
+def test_certificates_that_are_not_configured(monkeypatch):
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 0.3)
+    with (
+        pytest.raises(UsageError, match=r"--scheduler tls://127.0.0.1:1: no certificates are configured here"),
+        executors.SchedulerExecutor(1, 1, "tls://127.0.0.1:1").connect(1, print),
+    ):
+        pass
+
+
 HOLD = """
 import fcntl, sys
 handle = open(sys.argv[1], "a+")
