@@ -94,9 +94,10 @@ def sweep_picture(values: Mapping[str, Mapping[str, Any]], arms: Mapping[str, Me
 
 
 def _labels(found: list[Sweep]) -> list[str]:
-    """What tells the lines of a panel apart: the values in which their arms differ."""
+    """What tells the lines of a panel apart: names, then the values in which those that have a key differ."""
     keys = list(dict.fromkeys(key for one in found for key in one.rest))
-    differ = [key for key in keys if len({json.dumps(one.rest.get(key)) for one in found}) > 1]
+    differ = [key for key in keys if len({json.dumps(one.rest[key]) for one in found if key in one.rest}) > 1]
+    differ.sort(key=lambda key: not any(isinstance(one.rest.get(key), str) for one in found))
     return [", ".join(_named(key, one.rest[key]) for key in differ if key in one.rest) for one in found]
 
 
