@@ -37,6 +37,17 @@ def trained(tmp_path_factory, module_program):
     return folder, folder / "data/us-volume-2-3-patients-seed-0"
 
 
+def test_nothing_of_the_patient_but_the_case_goes_into_runs_caches_and_pages(trained):
+    folder, patients = trained
+    header = pydicom.dcmread(patients / "Patient00/volume.dcm", stop_before_pixels=True)
+    elements = ("PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    planted = [str(header[element].value).encode() for element in elements]
+    assert all(len(value) > 7 for value in planted)
+    written = [path for path in (folder / "runs").rglob("*") if path.is_file()]
+    assert {"report.html", "scores.json", "environment.json"} <= {path.name for path in written}
+    assert [path for path in written if any(value in path.read_bytes() for value in planted)] == []
+
+
 @pytest.mark.slow
 def test_three_folds_predicted_to_seg_and_read_again_score_the_same(trained, module_program):
     folder, patients = trained
