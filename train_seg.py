@@ -283,7 +283,11 @@ The mask of a DICOM series is a DICOM SEG that refers to it, with the patient's 
                 help="of volumes; default: the scan's own (of DICOM: SEG)",
             ),
             argument("--anonymous", action="store_true", help="leave patient and visit empty in DICOM SEG"),
-            argument("--engine", choices=["onnx", "torch"], help="run what `export` has written, on the CPU"),
+            argument(
+                "--engine",
+                choices=["onnx", "torch"],
+                help="run what `export` has written, on the CPU; torch unpickles it: for runs of your own",
+            ),
         ],
         arrange=_arrange_predict,
     ),

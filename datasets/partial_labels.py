@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case
 from .errors import DataError
-from .regions import Regions
 from .table import read_rows
+
+if TYPE_CHECKING:
+    from .regions import Regions  # with torch
 
 COLUMNS = ("case", "classes")
 BETWEEN = ";"

@@ -12,7 +12,7 @@ from segloss.document import ScoresDocument
 
 from ..configuration.config import LossSection, RampSection, TuneSection
 from ..console.sections import Section
-from ..experiment.identity import flat
+from ..experiment.identity import flat, within
 from ..pictures.chart import save
 from ..scoring import results
 from ..scoring.floors import floor_section, read_floors
@@ -37,7 +37,7 @@ CAPTIONS = {
     "classes": "every class by every arm",
     "learning_curves": "validation score and training loss by arm",
     "acw_curves": "adaptive class weights",
-    "sweep": "arms that differ in one value alone: mean over seeds and standard deviation",
+    "sweep": "arms that differ in one value alone, beside what is tuned: mean over seeds and standard deviation",
     "trials": TRIALS_CAPTION,
 }
 
@@ -152,7 +152,11 @@ class Conclusion:
         histories = {arm: [run.history() for run in of_arm] for arm, of_arm in trained.items()}
         configs = {arm: of_arm[0].config() for arm, of_arm in runs.items()}
         losses = {arm: loss_in_words(configs[arm].loss) for arm in trained}
-        values = {arm: dict(flat(config.document())) for arm, config in configs.items()}
+        tuned = () if self.record.tune is None else tuple(self.record.tune.keys)  # chosen by fold: no value of the arm
+        values = {
+            arm: {key: value for key, value in flat(config.document()) if not within(key, tuned)}
+            for arm, config in configs.items()
+        }
         pictures = {
             "forest": forest([one for one in self.verdicts if one.measure.score not in DETECTION])
             if self.verdicts

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import clear_frames
 from typing import Any
+from urllib.parse import urlsplit
 
+import dask
 import torch
 from distributed import Client, LocalCluster, Status
 
@@ -109,6 +111,7 @@ class LocalExecutor(Executor):
             service = multi_process_service(report)
         with (
             service as environment,
+            dask.config.set({"distributed.comm.require-encryption": False}),  # nothing leaves this process
             LocalCluster(
                 n_workers=limit,
                 threads_per_worker=1,
@@ -147,7 +150,7 @@ class SchedulerExecutor(Executor):
                 f"--scheduler {self.address}: no certificates are configured here; set Dask's distributed.comm.tls "
                 "(docs/scale.md)"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UsageError(
                 f"--scheduler {self.address}: no Dask scheduler answers ({reason}); give the address that "
@@ -158,9 +161,9 @@ class SchedulerExecutor(Executor):
 
     def _is_open(self) -> bool:
         """Whether others than this machine may reach the scheduler, and need no certificate."""
-        kind, _, place = self.address.rpartition("://")
-        host = place.rpartition(":")[0].strip("[]")
-        return kind in ("", "tcp") and host not in ("localhost", "::1") and not host.startswith("127.")
+        found = urlsplit(self.address if "://" in self.address else f"tcp://{self.address}")
+        host = found.hostname or ""
+        return found.scheme not in ("tls", "wss") and host not in ("localhost", "::1") and not host.startswith("127.")
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ class QueueExecutor(Executor):
             )
         except (RuntimeError, ValueError, OSError) as error:  # such as a network interface that does not exist
             raise UsageError(f"ablation.cluster: {' '.join(str(error).split())}") from error
+        report(f"warning: {OPEN.format(f'the scheduler, {cluster.scheduler_address},')}")
         with cluster, Client(cluster) as client:
             yield _Jobs(client, limit, cluster, self.section.name, report)
 

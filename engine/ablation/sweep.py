@@ -85,7 +85,7 @@ def sweep_picture(values: Mapping[str, Mapping[str, Any]], arms: Mapping[str, Me
             spread = [stdev(of_seeds) if len(of_seeds) > 1 else 0.0 for of_seeds in known.values()]
             places = [tried.index(value) for value in known]
             axis.errorbar(places, means, spread, color=colour, marker="o", capsize=3, linewidth=1.4, label=label)
-        axis.set_xticks(np.arange(len(tried)), [f"{value:g}" for value in tried])
+        axis.set_xticks(np.arange(len(tried)), [f"{value:.12g}" for value in tried])
         axis.set(xlabel=f"{key.replace('.0.', '.')}, the values tried", ylabel=str(primary))
         axis.grid(alpha=0.3)
         if len(of_key) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -11,10 +12,13 @@ import numpy as np
 import datasets
 import segloss
 from datasets.normalise import ImageNet
+from datasets.scan import AXES
 
 from ..configuration import build
-from ..configuration.config import Config
+from ..configuration.config import Config, DataSection
+from ..configuration.named import parameters
 from ..errors import UsageError
+from ..scoring.adjustment import known_adjustment
 from ..scoring.trained import Trained
 from ..store.files import read_json
 
@@ -86,7 +90,7 @@ def described(trained: Trained, form: Form, engine: Engine, outputs: list[str], 
             "name": INPUT,
             "dtype": "float32",
             "shape": ["images", form.channels, rows, columns],
-            "values": "RGB, 0 to 255; 16-bit values divided by 257" if form.normalises else "normalised",
+            "values": "RGB, 0 to 255 (16-bit values divided by 257)" if form.normalises else "normalised",
         },
         "outputs": {name: ["images", build.outputs(config.data, adapter), *places] for name in outputs},
         "classes": [{"name": name, "value": value} for name, value in zip(names, values, strict=True)],
@@ -98,12 +102,24 @@ def described(trained: Trained, form: Form, engine: Engine, outputs: list[str], 
 def _before(config: Config, adapter: datasets.Adapter, form: Form) -> Iterator[dict[str, Any]]:
     """What becomes of an image before the graph sees it, in order."""
     data, scores = config.data, config.scores
+    own = parameters(data, DataSection)
+    if adapter.kind == "volume":
+        how = (
+            "reorder the voxels so that columns, rows and slices grow towards these sides of the patient; no resampling"
+        )
+        yield {"step": "orient", "axes": AXES[own.get("slice_axis", "axial")], "how": how}
+    if own.get("exif"):
+        yield {"step": "turn", "how": "as the EXIF orientation says"}
     normalisation = build.build_normalisation(data.normalise, adapter)
     name = next(name for name, kind in datasets.NORMALISATIONS.items() if isinstance(normalisation, kind))
     if not form.normalises:
-        how = "clip and scale the case to [0, 1]; subtract its mean and divide by its deviation once it is resized"
-        how = {"imagenet": "divide by 255, subtract the mean, divide by the deviation"}.get(name, how)
-        how = "clip and scale the case to [0, 1]" if name in ("min_max", "window") else how
+        how = {
+            "imagenet": "divide by 255, subtract the mean and divide by the deviation once it is resized",
+            "percentile": "each channel of a case: clip to its percentiles (nonzero: of the voxels that are not 0) and "
+            "scale to [0, 1]; subtract the mean of that and divide by its deviation once it is resized",
+            "min_max": "each channel of a case: scale its least and largest value to 0 and 1",
+            "window": "clip to low and high, and scale them to 0 and 1",
+        }[name]
         numbers = {"mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225]} if name == "imagenet" else {}
         yield {"step": "normalise", "by": name, **vars(normalisation), **numbers, "how": how}
     if data.size is not None or (data.spacing is not None and adapter.kind == "volume"):
@@ -112,7 +128,11 @@ def _before(config: Config, adapter: datasets.Adapter, form: Form) -> Iterator[d
         yield {"step": "resize", **to, "how": how}
     if data.context:
         slices = [*range(-data.context, data.context + 1)]
-        yield {"step": "stack", "slices": slices, "how": "of neighbours, as channels; the last one is repeated"}
+        yield {
+            "step": "stack",
+            "slices": slices,
+            "how": "as channels, all of a slice together; beyond the ends the last one is repeated",
+        }
     if scores.window is not None:
         how = "MONAI's sliding_window_inference with Gaussian weights; smaller images are padded with 0"
         yield {"step": "windows", "size": list(scores.window), "overlap": scores.overlap, "how": how}
@@ -138,11 +158,16 @@ def _after(config: Config, adapter: datasets.Adapter) -> Iterator[dict[str, Any]
         yield {"step": "argmax"}
     if config.scores.largest_component:
         yield {"step": "largest component", "how": "of each class of a case; the rest is background"}
+    if adapter.kind == "volume":
+        yield {"step": "orient", "how": "back to the order of the voxels in the file"}
 
 
 def origin(trained: Trained) -> dict[str, Any]:
     """What a graph was made of: of another checkpoint, or of other rules of inference, it is another graph."""
-    scores = trained.config.scores.model_dump(mode="json", include={"window", "overlap", "flip", "adjust"})
+    inside = {"window", "adjust"} if trained.config.scores.window else {"window", "flip", "adjust"}
+    scores = trained.config.scores.model_dump(mode="json", include=inside)
+    fitted = [known_adjustment(run, trained.checkpoint, trained.config) for run in trained.runs]
+    scores["fitted"] = [None if one is None else [one.temperature, list(one.offsets or ())] for one in fitted]
     members = [member.checkpoint(trained.checkpoint) for run in trained.runs for member in run.members]
     weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in members]
     return {"checkpoint": trained.checkpoint, "scores": scores, "weights": weights}
@@ -157,7 +182,8 @@ def read(trained: Trained, engine: Engine) -> bytes:
     """
     path = trained.path / FOLDER / FILES[engine]
     beside = path.with_name(f"{path.name}.json")
-    again = f"python train_seg.py export {trained.path} --format {engine}"
+    asked = " ".join(["", "--checkpoint", trained.checkpoint, *map(shlex.quote, trained.overrides)])
+    again = f"python train_seg.py export {trained.path} --format {engine}{asked}"
     if not (path.is_file() and beside.is_file()):
         raise UsageError(f"--engine {engine}: {path} and {beside.name} are not there; make them: {again}")
     found, content = read_json(beside), path.read_bytes()
@@ -167,9 +193,8 @@ def read(trained: Trained, engine: Engine) -> bytes:
     if of != wanted:
         differ = [key for key in wanted if not isinstance(of, dict) or of.get(key) != wanted[key]]
         raise UsageError(
-            f"{path}: exported with other {' and '.join(differ)} than are asked for; export again with the same "
-            f"--checkpoint and overrides: {again}"
+            f"{path}: exported with other {' and '.join(differ)} than are asked for; export again: {again}"
         )
     if found.get("sha256") != hashlib.sha256(content).hexdigest():
-        raise UsageError(f"{path}: not what {beside.name} describes, or damaged; export again: {again}")
+        raise UsageError(f"{path}: not what {beside.name} describes, or damaged; remove both and export again: {again}")
     return content

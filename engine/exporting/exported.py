@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from datasets.samples import normalised
 
@@ -46,9 +48,11 @@ class Exported:
         Raises:
             UsageError: nothing, or of other weights or rules, or damaged; the library that runs it is not installed.
         """
-        return cls(
-            runner(read(trained, engine), engine), Form.of(trained.config, trained.adapter), trained.config.scores
-        )
+        content, form = read(trained, engine), Form.of(trained.config, trained.adapter)
+        try:
+            return cls(runner(content, engine), form, trained.config.scores)
+        except ValueError as error:
+            raise UsageError(f"--engine {engine}: the file of {trained.path} cannot be run here: {error}") from error
 
     def __call__(self, image: Tensor, factor: Tensor, shift: Tensor) -> Tensor:
         """Logits `(N, C, H, W)` float32."""
@@ -69,6 +73,9 @@ def content_of(graph: ExportedProgram, engine: Engine, outputs: list[str]) -> by
     Raises:
         UsageError: the libraries that write it are not installed.
     """
+    for part in graph.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it names the folders of this machine
     if engine == "torch":
         file = io.BytesIO()
         torch.export.save(graph, file)
@@ -82,17 +89,28 @@ def content_of(graph: ExportedProgram, engine: Engine, outputs: list[str]) -> by
         found: Any = torch.onnx.export(
             graph, dynamo=True, input_names=[INPUT], output_names=outputs, opset_version=OPSET, verbose=False
         )
-    content: bytes = found.model_proto.SerializeToString()
+    model = found.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # how the program came to it
+    content: bytes = model.SerializeToString()
     return content
 
 
 def runner(content: bytes, engine: Engine) -> Run:
-    """From images to the logits of a graph; a `UsageError` where the library that runs it is not installed."""
+    """From images to the logits of a graph.
+
+    Raises:
+        UsageError: the library that runs it is not installed.
+        ValueError: the library cannot run it, such as a version of torch that is older than the one that wrote it.
+    """
     return _torch(content) if engine == "torch" else _onnx(content)
 
 
 def _torch(content: bytes) -> Run:
-    program: Any = torch.export.load(io.BytesIO(content))
+    try:
+        program: Any = torch.export.load(io.BytesIO(content))
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, BadZipFile) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
     unguarded = {"check_guards": False} if "check_guards" in signature(program.module).parameters else {}
     module = program.module(**unguarded)  # the guards are of how the example lay in memory
     return lambda images: module(images)[0]
@@ -103,7 +121,7 @@ def _onnx(content: bytes) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
     with _failures():
-        session = onnxruntime.InferenceSession(content, options, providers=onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
         with _failures():

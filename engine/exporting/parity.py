@@ -22,7 +22,7 @@ from ..scoring.trained import Trained
 from .description import Form
 
 IMAGES = 3
-"""Of the data set, at most, that are predicted both ways."""
+"""Of the data set, at most, that are predicted both ways; one scan."""
 LEAST_EQUAL = 0.9999
 """The share of their pixels whose labels have to be equal."""
 MOST_DIFFERENT = 1e-3
@@ -68,9 +68,10 @@ def check_images(exported: Infer, own: Infer, trained: Trained, fabric: Fabric, 
         UsageError: fewer than `LEAST_EQUAL` are equal.
     """
     config, adapter = trained.config, trained.adapter
+    left_out, most = build.exclude(config.data), 1 if adapter.kind == "volume" else IMAGES
     try:
-        paths = [case.image for case in adapter.cases() if adapter.is_image(case.image)]
-        wanted = [paths[place] for place in evenly_spaced(len(paths), IMAGES)] if paths else []
+        cases = [one for one in adapter.cases() if one.id not in left_out and adapter.is_image(one.image)]
+        wanted = [cases[place].image for place in evenly_spaced(len(cases), most)] if cases else []
         equal = pixels = 0
         for path in display.track("comparing")(wanted, len(wanted)):
             if adapter.kind == "label":
@@ -83,8 +84,10 @@ def check_images(exported: Infer, own: Infer, trained: Trained, fabric: Fabric, 
                 found, right = (predict_file(path, infer, adapter, config, fabric).labels for infer in (exported, own))
                 equal, pixels = equal + int((found == right).sum()), pixels + right.size
     except datasets.DataError as error:
-        display.line(f"compared on noise alone, since images of the data set are not there: {error}")
+        display.line(f"compared on noise alone, since images of the data set cannot be read: {error}")
         return {"images": 0, "equal": None}
+    if not wanted:
+        display.line("compared on noise alone, since the data set has no files of single images")
     if pixels and equal / pixels < LEAST_EQUAL:
         raise UsageError(
             f"{trained.path}: of {len(wanted)} images {equal / pixels:.3%} of the labels are equal to the run's, less "

@@ -36,7 +36,7 @@ PARTS: dict[str, datasets.Part] = {"prior": "train", "temperature": "val", "offs
 def parts_needed(run: Run, checkpoint: str, config: Config) -> list[datasets.Part]:
     """The part of the data that `scores.adjust` is still to be fitted on; none where it is known already."""
     section = config.scores.adjust
-    return [] if section is None or _known(run, checkpoint, config) else [PARTS[section.kind]]
+    return [] if section is None or known_adjustment(run, checkpoint, config) else [PARTS[section.kind]]
 
 
 def refuse_unfit(experiment: Experiment) -> None:
@@ -81,7 +81,7 @@ def adjust(
     section = config.scores.adjust
     if section is None:
         return None
-    found = _known(run, checkpoint, config)
+    found = known_adjustment(run, checkpoint, config)
     if found is None:
         data = experiment()
         refuse_unfit(data)
@@ -188,7 +188,7 @@ def _entries(run: Run) -> list[dict[str, Any]]:
     return run.read_json(FILE) if (run.path / FILE).is_file() else []
 
 
-def _known(run: Run, checkpoint: str, config: Config) -> Adjustment | None:
+def known_adjustment(run: Run, checkpoint: str, config: Config) -> Adjustment | None:
     """What has been fitted before, once the checkpoints are those that stay."""
     wanted, entries = _key(run, checkpoint, config), _entries(run) if run.trained else []
     try:

@@ -1,4 +1,4 @@
-"""What a finished run, or those of its folds, predict with."""
+"""What a run, or those of its folds, predict with."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ class Trained:
         if Folds.holds(self.path) and (lacking := Folds(self.path).unfinished(self.config)):
             names = ", ".join(lacking)
             display.line(f"warning: not finished, so the mean lacks them or has them half trained: {names}")
+        elif not self.runs[0].trained:
+            display.line(f"warning: the training of {self.path} is not finished; this is what it has learnt so far")
         if len(networks) > 1:
             display.line(f"the mean of {len(networks)} networks, one a fold")
         return (Ensemble(networks) if len(networks) > 1 else networks[0]).eval()

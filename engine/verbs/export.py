@@ -42,9 +42,10 @@ def export(path: Path, engine: Engine, checkpoint: str | None, overrides: list[s
     deployed = Deployed(bare(network), scores, activation, scale).eval()
     try:
         content = content_of(trace(deployed, form.channels, form.size), engine, names)
+        exported = Exported(runner(content, engine), form, config.scores)
     except ValueError as error:
         raise UsageError(f"{path}: {config.model.name} cannot be exported as one graph: {error}") from error
-    exported, own = Exported(runner(content, engine), form, config.scores), inferring(network, config.scores)
+    own = inferring(network, config.scores)
     check_noise(exported, own, form, scale)
     parity = check_images(exported, own, trained, fabric, display)
     with outputs.writing(file, f"{file}.json"):
