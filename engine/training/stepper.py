@@ -147,7 +147,8 @@ class Stepper:
         else:
             supervised = {"supervised": True} if self.model.coarse_heads else {}
             logits = self.forward(image, **supervised)
-            value = (self.compiled or self.objective)(logits, **given, denominator=denominator)
+            objective = self.objective if self.compiled is None else self.compiled  # whose truth is that of its length
+            value = objective(logits, **given, denominator=denominator)
         return value, logits
 
     def denominator(self, image: Tensor, given: Given) -> Tensor:
