@@ -39,6 +39,8 @@ class ImageNet:
     """RGB of 8 or 16 bits by the mean and deviation of ImageNet: stills, pretrained encoders."""
 
     keeps_bytes = True
+    mean = (0.485, 0.456, 0.406)
+    deviation = (0.229, 0.224, 0.225)
 
     def __call__(self, image: NDArray[Any]) -> Normalised:
         """Leave 8-bit pixels as they are, scale 16-bit ones to [0, 1].
@@ -59,7 +61,7 @@ class ImageNet:
                     "(12 bits or fewer in a 16-bit file?); use percentile"
                 )
             image = image.astype(np.float32) / np.float32(65535)
-        return Normalised(image, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        return Normalised(image, self.mean, self.deviation)
 
 
 class Percentile:

@@ -120,8 +120,10 @@ def _before(config: Config, adapter: datasets.Adapter, form: Form) -> Iterator[d
             "min_max": "each channel of a case: scale its least and largest value to 0 and 1",
             "window": "clip to low and high, and scale them to 0 and 1",
         }[name]
-        numbers = {"mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225]} if name == "imagenet" else {}
-        yield {"step": "normalise", "by": name, **vars(normalisation), **numbers, "how": how}
+        numbers = vars(normalisation)
+        if isinstance(normalisation, ImageNet):
+            numbers = {"mean": normalisation.mean, "deviation": normalisation.deviation}
+        yield {"step": "normalise", "by": name, **numbers, "how": how}
     if data.size is not None or (data.spacing is not None and adapter.kind == "volume"):
         how = "OpenCV's INTER_AREA where an image shrinks, else INTER_LINEAR; slices linearly"
         to = {key: list(value) for key in ("size", "spacing") if (value := getattr(data, key)) is not None}
