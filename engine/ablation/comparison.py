@@ -15,6 +15,7 @@ from segloss.document import DISTANCES, TITLES, Header, Primary, ScoresDocument
 
 from ..configuration.config import FRACTIONS
 from ..errors import NothingInCommonError, UsageError
+from ..scoring.leading import leading_class
 from .grouped import FoldRow, GroupScores
 
 Score = Literal["DSC", "IoU", "accuracy", "balanced_accuracy", "f1", "recall", "HD95", "ASSD", "missed", "invented"]
@@ -102,6 +103,11 @@ class Method:
         return self._scores[seed]
 
     @property
+    def leading_class(self) -> str | None:
+        """See `leading_class`."""
+        return leading_class(self.header, (row for seed in self.documents for _, row in self.rows(seed)))
+
+    @property
     def has_counts(self) -> bool:
         """Whether the pixels of the classes are known, and not their scores alone."""
         return all(row.tp is not None for seed in self.documents for _, row in self.rows(seed))
@@ -117,6 +123,8 @@ class Method:
 def measures(method: Method) -> list[Measure]:
     """What methods are compared in: the primary metric; of each class its score, HD95 of volumes, misses, inventions.
 
+    Of two classes of which none is background the rarer one's score comes before the mean; see `leading_class`.
+
     A document has no rows of the slices of volumes, so where their primary metric is by image they are compared by
     case; a still is its own image. See `matched` for methods of which only scores are known.
     """
@@ -124,11 +132,13 @@ def measures(method: Method) -> list[Measure]:
     if method.header.kind == "label":
         return _of_labels(primary, classes)
     by: Literal["case", "dataset"] = "dataset" if primary.aggregation == "dataset" else "case"
-    overall = [Measure(by, primary.score)] if len(classes) > 1 else []
+    names = [*([None] if len(classes) > 1 else []), *classes]
+    overlaps = [Measure(by, primary.score, name) for name in names]
+    rarer = method.leading_class
+    overlaps.sort(key=lambda measure: rarer is not None and measure.name != rarer)
     surfaces = [name for name in classes if method.header.kind == "volume" and method.holds("HD95", name)]
     return [
-        *overall,
-        *(Measure(by, primary.score, name) for name in classes),
+        *overlaps,
         *(Measure("case", "HD95", name) for name in surfaces),
         *(Measure("case", score, name) for name in classes for score in DETECTION),
     ]

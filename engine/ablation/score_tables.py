@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product, starmap
 from statistics import mean, stdev
 from typing import Any
 
-from segloss.aggregation import AGGREGATIONS, LABEL_METRICS, METRICS, Aggregation, AggregationName
+from segloss.aggregation import LABEL_METRICS, METRICS, Aggregation, AggregationName
 from segloss.document import Primary, ScoresDocument
 
 from ..configuration.config import PaperSection
 from ..console.sections import Section
+from ..scoring.leading import distinct_aggregations
 from ..scoring.pooling import pooled
 from .comparison import Method
 
 
 def scores_of(arms: Mapping[str, Method]) -> Section:
-    """Every arm in every aggregation, the primary metric first: the mean over seeds, and its standard deviation."""
-    header = next(iter(arms.values())).header
-    primary, of_labels = header.primary, header.kind == "label"
-    kinds = product(("dataset",), LABEL_METRICS) if of_labels else product(AGGREGATIONS, METRICS)
-    every = sorted(starmap(Primary, kinds), key=lambda score: score != primary)
+    """Every arm in every aggregation, the mean over seeds and its standard deviation: what leads comes first.
+
+    That is the primary metric, before it the same score of a class that leads; see `leading_class`.
+    """
+    first = next(iter(arms.values()))
+    primary, of_labels, rarer = first.header.primary, first.header.kind == "label", first.leading_class
+    every: list[tuple[str, list[AggregationName], str]]
+    if of_labels:
+        every = [(str(Primary("dataset", metric)), ["dataset"], metric) for metric in LABEL_METRICS]
+    else:
+        found = [one.aggregations for arm in arms.values() for seed in arm.documents.values() for one in seed]
+        every = [(_title(same, metric), same, metric) for same in distinct_aggregations(found) for metric in METRICS]
+    every.sort(key=lambda one: primary.aggregation not in one[1] or one[2] != primary.metric)
+    if rarer is not None:
+        same, score = every[0][1], f"{primary.score} {rarer}"
+        every.insert(0, (_title(same, score), same, score))
     rows = [
         [
             name,
             "all in one" if arm.header.ensemble else str(len(arm.documents)),
-            *(_spread(score_by_seed(arm, score.aggregation, score.metric)) for score in every),
+            *(_spread(score_by_seed(arm, same[0], score)) for _, same, score in every),
         ]
         for name, arm in arms.items()
     ]
     title = f"scores of the held-out {'images' if of_labels else 'cases'}, mean over seeds ± standard deviation"
-    return Section(title, columns=["arm", "seeds", *map(str, every)], rows=rows)
+    return Section(title, columns=["arm", "seeds", *(column for column, _, _ in every)], rows=rows)
+
+
+def _title(aggregations: Sequence[AggregationName], score: str) -> str:
+    """A score in aggregations that are the same numbers, such as `case = image mDSC`."""
+    return f"{' = '.join(aggregations)} {score}"
 
 
 def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:

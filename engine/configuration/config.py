@@ -350,7 +350,7 @@ class ScoresSection(Strict):
     """The one score that chooses the best checkpoint; null: dataset mIoU for stills, case mDSC for volumes,
     the accuracy of pictures with one label."""
     background: Literal["include", "exclude"] | None = None
-    """Whether the class named background counts in means; null: included for stills, excluded for volumes."""
+    """Whether the class named background counts in means; null: excluded, where there is one."""
     grid: Literal["original", "network"] = "original"
     """Score at each image's own size, or at the network's as the papers do."""
     window: Annotated[tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]], Field(strict=False)] | None = (

@@ -143,8 +143,8 @@ class Experiment:
     @property
     def background(self) -> int | None:
         """The class that is left out of means, or None."""
-        choice = self.config.scores.background or ("exclude" if self.adapter.kind == "volume" else "include")
-        return None if choice == "include" else datasets.background_index(self.adapter.classes)
+        included = self.config.scores.background == "include"
+        return None if included else datasets.background_index(self.adapter.classes)
 
     @property
     def activation(self) -> Activation:

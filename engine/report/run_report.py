@@ -16,6 +16,7 @@ from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
 from ..scoring.floors import FILE
+from ..scoring.leading import leading_class
 from ..scoring.tables import by_fold, rules, score_tables
 from ..store.files import read_json
 from .settings import settings
@@ -108,14 +109,16 @@ def _summary(document: ScoresDocument, runs: Sequence[Run], order: Sequence[Scor
         return _label_summary(document, document.pictures, runs)
     groups = len({row.group for row in document.rows})
     cases = len({(row.case, row.fold) for row in document.rows})
-    lines = [
-        f"{primary.metric} {percent(document.primary)} (aggregation: {primary.aggregation}) on {cases} held-out cases "
-        f"of {groups} {header.units}."
-    ]
+    score, rarer = f"{primary.metric} {percent(document.primary)}", leading_class(header, document.rows)
+    if rarer is not None:
+        of_class = document.aggregations[primary.aggregation]["classes"][rarer][primary.score]
+        score = f"{primary.score} of {rarer}, the rarer of two classes, {percent(of_class)}; {score}"
+    lines = [f"{score} (aggregation: {primary.aggregation}) on {cases} held-out cases of {groups} {header.units}."]
     values = [one.score for one in order]
     if len(values) > 1:
+        average = "" if primary == Primary("case", "mDSC") else f"mean {mean(values):.4f}, "  # said already
         lines.append(
-            f"By case, mDSC: mean {mean(values):.4f}, standard deviation {stdev(values):.4f}, median "
+            f"By case, mDSC: {average}standard deviation {stdev(values):.4f}, median "
             f"{median(values):.4f}, from {values[0]:.4f} ({order[0].case}) to {values[-1]:.4f} ({order[-1].case})."
         )
     if order:

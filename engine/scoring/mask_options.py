@@ -47,7 +47,8 @@ class Options(Strict):
     ignore: Annotated[Values, BeforeValidator(as_values)] = Field(default=[datasets.IGNORE])
     """Values of the references that do not count."""
     background: str | Literal[False] | None = None
-    """A class left out of the means, or `false` for none; by default that of value 0 for volumes, none for stills."""
+    """A class left out of the means, or `false` for none; by default the one named background, else of volumes that of
+    value 0."""
     name: Expression = WHOLE
     """A pattern on a file's name without suffix, or on what a file of scores calls a case; its first group (or the
     whole match) is the case."""

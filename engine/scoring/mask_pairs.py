@@ -87,7 +87,8 @@ class MaskPairs:
         references, predictions = _maps((pair.reference for pair in files.values()), kind, options)
         names = predictions.classes
         zero = predictions.codes.get(0) if kind == "volume" else None
-        background = background_name(options.background, names, None if zero is None else names[zero])
+        usual = datasets.background_of(names) or (None if zero is None else names[zero])
+        background = background_name(options.background, names, usual)
         return cls(files, references, predictions, kind, datasets.class_index(names, background), options.copy_affine)
 
     @property

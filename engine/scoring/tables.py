@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from statistics import mean, stdev
 
 from segloss.aggregation import (
-    AGGREGATIONS,
     CLASS_SCORES,
     LABEL_CLASS_SCORES,
     LABEL_METRICS,
@@ -18,6 +17,7 @@ from segloss.document import TITLES, ScoresDocument
 
 from ..console.display import percent
 from ..console.sections import Section
+from .leading import distinct_aggregations, leading_class
 
 
 def score_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
@@ -31,12 +31,16 @@ def score_tables(document: ScoresDocument, title: str) -> Iterator[Section]:
     if header.kind == "label":
         yield from _label_tables(document, title)
         return
-    rows = []
-    for name in AGGREGATIONS:
-        found = document.aggregations[name]
+    rarer, rows = leading_class(header, document.rows), []
+    for same in distinct_aggregations([document.aggregations]):
+        found = document.aggregations[same[0]]
         units = f"{found['units']}" + (f" ({found['left_out']} left out)" if found["left_out"] else "")
-        rows.append([name, *(percent(found[key]) for key in METRICS), percent(found["accuracy"]), units])
-    yield Section(title, columns=["aggregation", *METRICS, "pixel accuracy", "units"], rows=rows)
+        lead = [] if rarer is None else [found["classes"][rarer][key] for key in ("DSC", "IoU")]
+        rows.append(
+            [" = ".join(same), *map(percent, [*lead, *(found[key] for key in METRICS), found["accuracy"]]), units]
+        )
+    lead_columns = [] if rarer is None else [f"DSC {rarer}", f"IoU {rarer}"]
+    yield Section(title, columns=["aggregation", *lead_columns, *METRICS, "pixel accuracy", "units"], rows=rows)
     aggregation = header.primary.aggregation
     classes = document.aggregations[aggregation]["classes"]
     rows = [[name, *(percent(values[key]) for key in CLASS_SCORES)] for name, values in classes.items()]

@@ -98,7 +98,7 @@ def test_what_a_case_was_not_labelled_for_is_not_counted(tmp_path):
     assert classes["lesion"]["DSC"] == pytest.approx(2 * 4 * 32 / (2 * 4 * 32 + 32))
     assert classes["organ"]["DSC"] == 0
     assert sum(one["count"] for one in document.calibration["bins"]) == 64  # of case5
-    assert rules(document)[0].startswith("means over all classes; ")
+    assert rules(document)[0].startswith("means without background; ")
 
 
 class PaintRegions(nn.Module):
