@@ -52,9 +52,7 @@ def save_overlays(
         name = file_stem(case.case.id, {path.stem for path in written})
         where = f", slice {chosen}" if len(labels) > 1 else ""
         classes = experiment.adapter.classes
-        figure = overlay(
-            image[chosen], reference[chosen], labels[chosen], classes, experiment.background, title + where
-        )
+        figure = overlay(image[chosen], reference[chosen], labels[chosen], classes, background, title + where)
         figures = {folder / f"{name}.png": figure}
         if len(labels) > 1 and case.spacing is not None:
             masks, fields = {"reference": reference, "prediction": labels}, np.multiply(case.spacing, case.original)

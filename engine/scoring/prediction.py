@@ -30,7 +30,7 @@ from datasets.walk import walk
 from ..configuration import build
 from ..configuration.config import Config
 from ..pictures.montage import montage
-from ..pictures.palette import palette
+from ..pictures.palette import coloured, palette
 from .inference import Infer, between, labels_of, resized
 
 OUTPUTS = ("masks", "preview", "probabilities", "regions")
@@ -248,7 +248,7 @@ def write_prediction(
         write_atomically(preview, content.getvalue())
     else:
         _write(mask, Image.fromarray(values[0]))
-        _write(preview, _preview(found.shown[0], found.labels[0], len(adapter.classes)))
+        _write(preview, _preview(found.shown[0], found.labels[0], adapter.classes))
     for path, inside in zip(files.regions, regions.values(), strict=True):
         if adapter.kind == "volume":
             datasets.write_volume(in_file(inside.astype(np.uint8), found.image), out / path, one.path)
@@ -271,11 +271,12 @@ def write_classes(path: Path, adapter: datasets.Adapter) -> None:
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def _preview(plane: NDArray[Any], labels: NDArray[np.integer[Any]], classes: int) -> Image.Image:
-    """The image, half covered by the colours of the classes."""
+def _preview(plane: NDArray[Any], labels: NDArray[np.integer[Any]], classes: Sequence[str]) -> Image.Image:
+    """The image, half covered by the colours of the classes; under the background it is as it was."""
     grey = plane.astype(np.float32) / (255 if plane.dtype == np.uint8 else 1)
     rgb = grey if grey.shape[-1] == 3 else np.repeat(grey[..., :1], 3, axis=-1)
-    blended = 0.5 * rgb + 0.5 * palette(classes)[labels]
+    cover = coloured(labels, palette(len(classes)), datasets.background_index(classes), 0.5)
+    blended = rgb + cover[..., 3:] * (cover[..., :3] - rgb)
     return Image.fromarray((blended.clip(0, 1) * 255).round().astype(np.uint8))
 
 
