@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+LOCK := requirements.lock
+TOOLS := .venv-tools
 
-.PHONY: demo ablation test slow lint types docs site mutants soak setup clean
+.PHONY: demo ablation test slow lint types docs site mutants soak setup lock licences audit clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -46,11 +48,27 @@ soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(LOCK)
 	$(PYTHON) -c 'import sys; sys.exit("segloss needs Python 3.11 or newer; give one as: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[train,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
+$(TOOLS)/ready:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet 'uv>=0.8' 'pip-audit>=2.9,<3'
+	touch $@
+
+lock: $(TOOLS)/ready  ## write requirements.lock anew (make lock UPGRADE=--upgrade for the newest of everything)
+	$(TOOLS)/bin/uv pip compile pyproject.toml --extra train --extra dev --universal --python-version 3.11 \
+	    --generate-hashes --quiet --custom-compile-command "make lock" $(UPGRADE) --output-file $(LOCK)
+
+licences: $(READY)  ## list the licences of what is installed
+	$(BIN)/python -m docs.licences
+
+audit: $(TOOLS)/ready  ## ask PyPI for known vulnerabilities of what is locked (needs a network)
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes --requirement $(LOCK)
+
 clean:  ## remove the environment and the caches, not the runs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site
+	rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache build dist site
