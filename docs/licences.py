@@ -26,11 +26,14 @@ def licence(package: Distribution) -> str:
     Returns:
         One line; empty where the metadata says nothing.
     """
-    said = package.metadata
-    if expression := said.get("License-Expression"):
-        return str(expression)
-    named = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or [] if line.startswith("License ::")]
-    first = (said.get("License") or "").strip().partition("\n")[0]
+
+    def said(field: str) -> list[str]:
+        return package.metadata.get_all(field) or []
+
+    if expressions := said("License-Expression"):
+        return expressions[0]
+    named = [line.rpartition(" :: ")[2] for line in said("Classifier") if line.startswith("License ::")]
+    first = "".join(said("License")[:1]).strip().partition("\n")[0]
     if (
         re.search(r"[A-Za-z]", first)
         and first != "UNKNOWN"

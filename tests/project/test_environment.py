@@ -71,8 +71,8 @@ def test_licences_that_are_refused(line, allowed):
 
 def test_the_licence_of_a_package_by_hand():
     def said(classifiers=(), **fields):
-        metadata = SimpleNamespace(get=fields.get, get_all={"Classifier": list(classifiers)}.get)
-        return licences.licence(SimpleNamespace(metadata=metadata))
+        fields = {"Classifier": list(classifiers)} | {name: [value] for name, value in fields.items()}
+        return licences.licence(SimpleNamespace(metadata=SimpleNamespace(get_all=fields.get)))
 
     osi = "License :: OSI Approved :: "
     assert said([f"{osi}BSD License"], **{"License-Expression": "0BSD"}) == "0BSD"
