@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 LOCK := requirements.lock
 TOOLS := .venv-tools
 
-.PHONY: demo ablation test slow lint types docs site mutants soak setup lock licences audit clean
+.PHONY: demo ablation test slow lint types docs site mutants soak setup lock licences audit release clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -45,6 +45,9 @@ soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=
 	$(BIN)/python tests/segloss_tests/soak.py loader --epochs 10000
 	$(BIN)/python tests/segloss_tests/soak.py start --patients 2000
 	$(BIN)/python tests/segloss_tests/fuzz.py --seconds $(or $(SECONDS),600)
+
+release: $(READY)  ## build sdist and wheel, try the wheel with torch alone, and stop before anything is uploaded
+	PYTHONPATH=. $(BIN)/python tests/segloss_tests/release.py
 
 setup: $(READY)
 

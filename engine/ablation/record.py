@@ -12,6 +12,7 @@ from ..configuration.config import PaperSection, TuneSection, by_score
 from ..configuration.older import rename_paper
 from ..errors import UsageError
 from ..experiment.run import Run
+from ..store import formats
 from ..store.files import read_json, write_json
 from .arms import NOISE_FLOOR, Ablation
 from .tuning import TRIALS, TUNED, Tuning
@@ -89,18 +90,21 @@ class Record(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Record:
-        """The record in the folder of an ablation; a `UsageError` where it is missing or damaged."""
+        """The record in the folder of an ablation; a `UsageError` where it is missing, damaged or newer."""
         path = folder / FILE
         if not path.is_file():
             raise UsageError(f"{path}: missing; give the command `ablate` again: it trains nothing that is finished")
+        found = read_json(path)
+        if isinstance(found, dict):
+            formats.refuse_newer(path, found.get("format"), formats.ABLATION)
         try:
-            return cls.model_validate(rename_paper(read_json(path)))
+            return cls.model_validate(rename_paper(found))
         except ValidationError as error:
             raise UsageError(f"{path}: {error.errors()[0]['msg']}; restore it, or give `ablate` again") from error
 
     def write(self, folder: Path) -> None:
         """Write the record; a `DataError` where the disk is full."""
-        write_json(folder / FILE, self.model_dump())
+        write_json(folder / FILE, {"format": formats.ABLATION} | self.model_dump())
 
     def runs(self, folder: Path, arm: str, pair: int) -> list[Run]:
         """The runs of all folds of an arm, of the seed that is compared with a seed; of a tuned arm its tuned runs."""

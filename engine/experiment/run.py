@@ -16,6 +16,7 @@ from ..configuration.build import build_splitter
 from ..configuration.checking import load_saved
 from ..configuration.config import Config
 from ..errors import UsageError
+from ..store import formats
 from ..store.checkpoint import Checkpoint
 from ..store.files import read_json, write_json
 from .environment import environment
@@ -25,6 +26,8 @@ TRAINED = "trained.json"
 """The file that says that the training is complete."""
 SHARED = "training.json"
 """The file of a run that is scored from the checkpoints of another: it holds the path to that run."""
+ENVIRONMENT = "environment.json"
+"""The file of a run that has its own training: what it began with."""
 
 
 class Run:
@@ -71,9 +74,9 @@ class Run:
                 write_atomically(self.config_file, config.to_yaml().encode())  # first: from now on it is a run
             if self.shares_training:
                 return
-            if not (self.path / "environment.json").is_file():
+            if not (self.path / ENVIRONMENT).is_file():
                 found = environment(config.train.device) | {"seed": config.seed, "run": fingerprint(config)}
-                self.write_json("environment.json", found)
+                self.write_json(ENVIRONMENT, {"format": formats.RUN} | found)
             self.checkpoints.mkdir(exist_ok=True)
             for path in leftovers(self.checkpoints, "*"):
                 path.unlink()
@@ -96,7 +99,8 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "scores.json").unlink(missing_ok=True)
             relative = [os.path.relpath(run.path, self.path) for run in (other, *members)]
-            self.write_json(SHARED, {"run": relative[0]} | ({"members": relative[1:]} if members else {}))
+            said = {"format": formats.RUN, "run": relative[0]}
+            self.write_json(SHARED, said | ({"members": relative[1:]} if members else {}))
             self.create(config)
 
     @classmethod
@@ -108,7 +112,13 @@ class Run:
         return run
 
     def config(self) -> Config:
-        """The run's configuration as it was saved: its types are checked, and nothing is built."""
+        """The run's configuration as it was saved: its types are checked, and nothing is built.
+
+        Raises:
+            UsageError: the run is of a later version's format.
+            ConfigError: as of `load_saved`.
+        """
+        self._refuse_newer()
         return load_saved(self.config_file, self._resolved)
 
     def config_with(self, overrides: Sequence[str], allowed: Sequence[str] = (*FREE, *MAY_CHANGE)) -> Config:
@@ -120,14 +130,21 @@ class Run:
                 lies.
 
         Raises:
-            UsageError: an override that would make it another run; a value out of range.
+            UsageError: an override that would make it another run; a value out of range; a later version's format.
         """
         for key in (override.split("=")[0] for override in overrides):
             if not within(key, allowed):
                 raise UsageError(
                     f"command line: {key}: belongs to the training of this run; may be given: {', '.join(allowed)}"
                 )
+        self._refuse_newer()
         return load_saved(self.config_file, [*self._resolved, *overrides], ranges=True)
+
+    def _refuse_newer(self) -> None:
+        path = self.path / (SHARED if self.shares_training else ENVIRONMENT)
+        found = read_json(path) if path.is_file() else None
+        if isinstance(found, dict):
+            formats.refuse_newer(path, found.get("format"), formats.RUN)
 
     @property
     def _resolved(self) -> list[str]:
@@ -226,7 +243,7 @@ class Run:
 
     def environment(self) -> dict[str, Any]:
         """What the run began with; empty where that was not written."""
-        path = self.training.path / "environment.json"
+        path = self.training.path / ENVIRONMENT
         found = read_json(path) if path.is_file() else {}
         if not isinstance(found, dict):
             raise UsageError(f"{path}: damaged; restore it, or remove it")

@@ -20,6 +20,7 @@ from ..configuration.named import parameters
 from ..errors import UsageError
 from ..scoring.adjustment import known_adjustment
 from ..scoring.trained import Trained
+from ..store import formats
 from ..store.files import read_json
 
 Engine = Literal["onnx", "torch"]
@@ -30,7 +31,6 @@ LOADED_BY: dict[str, str] = {
     "torch": "torch.export.load(file).module(check_guards=False)",
 }
 FOLDER = "exported"
-FORMAT = 1
 INPUT = "image"
 
 
@@ -80,7 +80,7 @@ def described(trained: Trained, form: Form, engine: Engine, outputs: list[str], 
     rows, columns = form.size or ("rows", "columns")
     places = [rows, columns] if adapter.kind != "label" else [1, 1]
     return {
-        "format": FORMAT,
+        "format": formats.EXPORT,
         "segloss": segloss.__version__,
         "file": FILES[engine],
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -189,8 +189,9 @@ def read(trained: Trained, engine: Engine) -> bytes:
     if not (path.is_file() and beside.is_file()):
         raise UsageError(f"--engine {engine}: {path} and {beside.name} are not there; make them: {again}")
     found, content = read_json(beside), path.read_bytes()
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise UsageError(f"{beside}: not written by this version; export again: {again}")
+    if not isinstance(found, dict) or found.get("format") is None:
+        raise UsageError(f"{beside}: not what export writes; export again: {again}")
+    formats.refuse_newer(beside, found["format"], formats.EXPORT)
     of, wanted = found.get("of"), origin(trained)
     if of != wanted:
         differ = [key for key in wanted if not isinstance(of, dict) or of.get(key) != wanted[key]]

@@ -22,8 +22,9 @@ from datasets.files import write_atomically
 from models import without_left_out
 
 from ..errors import UsageError
+from .formats import CHECKPOINT
 
-FORMAT = "segloss-checkpoint-2"
+FORMAT = f"segloss-checkpoint-{CHECKPOINT}"
 KERNELS = ("fused", "foreach", "capturable")
 """Options of an optimizer that belong to the device, not to the state: a run may be resumed elsewhere."""
 

@@ -4,7 +4,9 @@ import subprocess
 import sys
 import zipfile
 
+import segloss
 from segloss_tests import ROOT
+from segloss_tests.release import TRIED, missing
 
 ALONE = """
 import sys, importlib.abc
@@ -54,6 +56,27 @@ def test_the_wheel_holds_segloss_alone_and_needs_torch_alone(tmp_path):
         [sys.executable, "-c", ALONE, str(tmp_path / "unpacked")], cwd=tmp_path, capture_output=True, text=True
     )
     assert found.returncode == 0, found.stderr
+
+
+def test_what_a_release_tries_passes():
+    """But for where it is installed, which `make release` sees."""
+    here = TRIED.replace("sys.prefix", repr(str(ROOT)))
+    found = subprocess.run([sys.executable, "-c", here, segloss.__version__], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert f"{len(segloss.LOSSES)} losses" in found.stdout
+
+
+def test_what_is_missing_for_a_release():
+    log = "# Changelog\n\n## 1.2.0 (2026-11-29)\n\n## 1.1.0 (2026-01-02)\n"
+    assert [*missing("1.2.0", log, "", ["v1.1.0"])] == []
+    (heading,) = missing("1.3.0", log, "", [])
+    assert "'## 1.3.0 (YYYY-MM-DD)'" in heading
+    assert "it is: 1.2.0 (2026-11-29)" in heading
+    (heading,) = missing("1.2.0", log.replace("2026-11-29", "unreleased"), "", [])
+    assert "1.2.0 (unreleased)" in heading
+    changed, tagged = missing("1.2.0", log, " M segloss/base.py\n?? new.py\n", ["v1.2.0"])
+    assert "segloss/base.py new.py" in changed
+    assert "__version__" in tagged
 
 
 def test_examples_in_docstrings():
