@@ -8,37 +8,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from numpy.typing import NDArray
-
 import datasets
 import segloss
 from datasets.counts import add_counts, no_counts
 from segloss.class_weights import effective_number
 
 from ..console.sections import Section
-from ..pictures.gallery import gallery
-from ..pictures.montage import shortened
-from ..pictures.palette import coloured, palette
 from .check import DataCheck, Facts
 from .problems import kinds_of
 
-SHOWN = 8
-"""Samples in the picture."""
 BETAS = (0.9, 0.99, 0.999, 0.9999)
 """Those that Cui 2019 tries."""
 MOST_LINES = 50
 """Kinds of problems, and notes, that are listed; the rest are counted, and stand in `check.json`."""
 
 
-def sections(found: DataCheck, picture: Path | None, betas: Path | None) -> Iterator[Section]:
+def sections(
+    found: DataCheck, samples: Mapping[str, Path], sizes: Path | None, betas: Path | None
+) -> Iterator[Section]:
     """The data check report.
 
     Args:
         found: what was found.
-        picture: of samples; None for none.
+        samples: by caption, pictures of cases.
+        sizes: the histograms of sizes; None for none.
         betas: the picture of the effective numbers; None for none.
     """
     if found.problems:
@@ -65,8 +58,10 @@ def sections(found: DataCheck, picture: Path | None, betas: Path | None) -> Iter
         columns = ["class", "images", *(f"β = {beta:g}" for beta in weights)]
         yield Section("Class weights by effective_number (image), beta by beta", columns=columns, rows=rows)
         yield Section("Effective number of images", picture=betas)
-    if picture is not None:
-        yield Section("Samples", picture=picture)
+    if sizes is not None:
+        yield Section("Sizes", charts={"how many cases are how large": sizes})
+    if samples:
+        yield Section("Samples", charts=samples)
 
 
 def document(found: DataCheck, next_step: str) -> dict[str, Any]:
@@ -246,45 +241,3 @@ def _counts(facts: Sequence[Facts], classes: Sequence[str]) -> datasets.Counts:
 
 def _share(part: int, whole: int) -> str:
     return "-" if not whole else f"{part / whole:.4%}" if part and part / whole < 0.01 else f"{part / whole:.2%}"
-
-
-def samples_picture(found: DataCheck, adapter: datasets.Adapter) -> Figure:
-    """Images and masks side by side: for each class in turn, rarest first, the case with most of it that is left."""
-    chosen: list[Facts] = []
-    rarest_first = np.argsort(datasets.total_pixels(found.facts, len(found.classes)), kind="stable").tolist()
-    for index in rarest_first * SHOWN:
-        rest = [facts for facts in found.facts if facts.pixels[index] and facts not in chosen]
-        if rest:
-            chosen.append(max(rest, key=lambda facts: facts.pixels[index] / sum(facts.pixels)))
-        if len(chosen) == SHOWN:
-            break
-    if found.kind == "label":
-        images = [_best_slice(adapter.read(facts.case), adapter)[0] for facts in chosen]
-        titles = [[found.classes[facts.pixels.index(1)]] for facts in chosen]
-        return gallery([image.reshape(*image.shape[:2], -1) for image in images], titles, "one of each, rarest first")
-    colours, columns = palette(len(found.classes)), 4
-    rows = -(-2 * len(chosen) // columns)
-    figure = Figure(figsize=(13, 3 * rows + 0.6), layout="constrained")
-    axes = np.asarray(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for axis in axes:
-        axis.set_axis_off()
-    for place, facts in enumerate(chosen):
-        image, mask = _best_slice(adapter.read(facts.case), adapter)
-        axes[2 * place].imshow(image, cmap="gray")
-        axes[2 * place + 1].imshow(coloured(mask, colours, None, 1.0), interpolation="nearest")
-        axes[2 * place].set_title(shortened(facts.case.id, 60), fontsize=8)
-    names = [Patch(color=colour, label=name) for name, colour in zip(found.classes, colours, strict=True)]
-    if any(facts.ignored for facts in chosen):
-        names.append(Patch(facecolor="white", edgecolor="grey", label="(ignored)"))
-    figure.legend(handles=names, loc="outside lower center", ncols=min(len(names), 8), fontsize=8, frameon=False)
-    return figure
-
-
-def _best_slice(decoded: datasets.Decoded, adapter: datasets.Adapter) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """The slice with most foreground; its image for imshow."""
-    background = datasets.background_index(adapter.classes)
-    left_out = [datasets.IGNORE, *([] if background is None else [background])]
-    counts = (~np.isin(decoded.mask, left_out)).sum((1, 2))
-    index = int(counts.argmax())
-    image = decoded.image.array[index]
-    return (image if image.shape[-1] == 3 and image.dtype == np.uint8 else image[..., 0]), decoded.mask[index]

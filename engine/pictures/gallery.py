@@ -17,15 +17,18 @@ WIDEST = 18
 """Characters of a line over a picture."""
 
 
-def gallery(images: Sequence[NDArray[Any]], titles: Sequence[Sequence[str]], title: str) -> Figure:
-    """Pictures in rows of ten.
+def gallery(
+    images: Sequence[NDArray[Any]], titles: Sequence[Sequence[str]], title: str, most_columns: int = COLUMNS
+) -> Figure:
+    """Pictures in rows.
 
     Args:
         images: `(rows, columns, channels)` each, uint8 or in [0, 1]; the first channel of those that have not three.
         titles: of each its lines.
         title: of all.
+        most_columns: pictures in a row.
     """
-    columns = min(COLUMNS, max(len(images), 1))
+    columns = min(most_columns, max(len(images), 1))
     rows = max(1, -(-len(images) // columns))
     height = TEXT + SIDE * max((min(1.0, image.shape[0] / image.shape[1]) for image in images), default=1.0)
     figure = Figure(figsize=(WIDTH * columns + 0.2, height * rows + 0.5), layout="constrained")

@@ -63,7 +63,7 @@ class NonFiniteMonitor:
         self,
         run: Run,
         cases: Sequence[datasets.CachedCase],
-        classes: int,
+        classes: Sequence[str],
         stops: bool,
         late: int,
         tell: Callable[[str], None],
@@ -161,18 +161,19 @@ def later(flags: Tensor) -> Callable[[], list[bool]]:
     return read
 
 
-def picture(batch: datasets.Sample, classes: int) -> Figure:
+def picture(batch: datasets.Sample, classes: Sequence[str]) -> Figure:
     """The first samples of a batch as the network saw them, their masks below; what is not finite is blank."""
     images, masks = batch["image"][:MOST_DRAWN], batch["mask"][:MOST_DRAWN]
     if masks.is_floating_point():
         masks = masks.argmax(1)  # of mixed labels the larger share
     figure = Figure(figsize=(2.2 * len(images), 4.6), layout="constrained")
     rows = figure.subplots(2, len(images), squeeze=False)
+    colours, background = palette(len(classes)), datasets.background_index(classes)
     for column, (image, mask) in enumerate(zip(images, masks, strict=True)):
         grey = image.mean(0).numpy()
         rows[0, column].imshow(grey, cmap="gray")
         rows[1, column].imshow(grey, cmap="gray")
-        rows[1, column].imshow(coloured(mask.numpy(), palette(classes), None), interpolation="nearest")
+        rows[1, column].imshow(coloured(mask.numpy(), colours, background), interpolation="nearest")
         for row in rows[:, column]:
             row.set_axis_off()
     return figure

@@ -113,7 +113,7 @@ class Trainer:
         self.watch = NonFiniteMonitor(
             run,
             samples.cases,
-            len(experiment.adapter.classes),
+            experiment.adapter.classes,
             stops=self.config.nonfinite == "stop",
             late=LATE if self.stepper.guard.on_device else 0,
             tell=display.line,

@@ -15,13 +15,18 @@ from ..console.display import Display
 from ..console.sections import Subject
 from ..data_check.check import DataCheck, check_data
 from ..data_check.problems import kinds_of
-from ..data_check.report import by_beta, document, samples_picture, sections
+from ..data_check.report import by_beta, document, sections
+from ..data_check.samples import sample_pictures, sizes_of
+from ..pictures.chart import DPI, save
 from ..pictures.effective import effective_picture
 from ..report.page import page
 from ..scoring.results import command
 from ..store.outputs import Outputs, left_over
 
-PICTURE, BETAS, PAGE, DOCUMENT = "samples.png", "effective_number.png", "check.html", "check.json"
+BETAS, PAGE, DOCUMENT = "effective_number.png", "check.html", "check.json"
+SIZES = ("sizes.png", "sizes.svg")
+SAMPLES = {"typical": "samples.png", "smallest": "samples_smallest.png", "named above": "samples_named.png"}
+"""The pictures of cases, by what they are."""
 
 
 def check(
@@ -52,21 +57,27 @@ def check(
         return True
     folder = Path(config.output) / f"{config.name}-check"
     outputs = Outputs(folder, "check", "choose another name or output")
-    earlier = outputs.claim([DOCUMENT, PICTURE, BETAS, *([PAGE] if html else [])])
+    earlier = outputs.claim([DOCUMENT, *SAMPLES.values(), *SIZES, BETAS, *([PAGE] if html else [])])
     found = check_data(config, display.track("reading"))
-    picture = None
-    if any(sum(facts.pixels) for facts in found.facts):
-        picture = folder / PICTURE
-        with outputs.writing(PICTURE):
-            samples_picture(found, build.build_adapter(config.data)).savefig(picture, dpi=90)
+    samples: dict[str, Path] = {}
+    for title, figure in sample_pictures(found, build.build_adapter(config.data)).items():
+        samples[title] = folder / SAMPLES[title]
+        with outputs.writing(SAMPLES[title]):
+            figure.savefig(samples[title], dpi=DPI)
+    sizes = sizes_of(found)
+    if sizes is not None:
+        with outputs.writing(*SIZES):
+            save(sizes, folder / "sizes")
     images, weights = by_beta(found)
     betas = folder / BETAS if weights else None
     if betas is not None:
         with outputs.writing(BETAS):
             effective_picture(images, found.classes, weights).savefig(betas, dpi=90)
-    report = list(sections(found, picture, betas))
+    report = list(sections(found, samples, None if sizes is None else folder / "sizes.svg", betas))
     for section in report:
         display.section(section)
+    if pictures := [*samples.values(), *([] if sizes is None else [folder / SIZES[0]])]:
+        display.line(f"pictures: {', '.join(map(str, pictures))}")
     if html:
         title = f"{config.name}: the data"
         with outputs.writing(PAGE):

@@ -77,8 +77,10 @@ def test_tells_what_is_there(data, program):
     assert {"cases", "groups", "images", "share of lesion"} <= rows.keys()
     page = (data / "runs/look-check/check.html").read_text()
     assert "data:image/png;base64," in page
-    assert "http" not in page.replace("http-equiv", "")
-    assert (data / "runs/look-check/samples.png").stat().st_size > 5000
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/", "")  # the namespaces of SVG
+    for name in ("samples.png", "samples_smallest.png"):
+        assert (data / "runs/look-check" / name).stat().st_size > 5000
+    assert not (data / "runs/look-check/samples_named.png").exists()  # nothing is said of any
     assert "effective_number (image), beta by beta" in done.stdout
     assert (data / "runs/look-check/effective_number.png").stat().st_size > 5000
 

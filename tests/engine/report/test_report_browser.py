@@ -3,7 +3,10 @@
 import shutil
 
 import pytest
+from PIL import Image
 
+from engine.console.sections import Section, Subject
+from engine.report.page import page as make_page
 from segloss_tests.reports import NAMES, make_ablation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -278,6 +281,25 @@ def contrast(one, other):
 
     high, low = sorted((luminance(one), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_the_pictures_of_a_data_check_fit_a_phone_and_stand_side_by_side_elsewhere(browser, tmp_path):
+    charts = {}
+    for name in ("typical", "smallest", "sizes"):
+        charts[name] = tmp_path / f"{name}.png"
+        Image.new("RGB", (506, 1000)).save(charts[name])
+    sections = [Section("Samples", charts=charts)]
+    (tmp_path / "check.html").write_text(make_page("the data", [Subject("the data", sections)]))
+    opened = browser.new_page(viewport={"width": 390, "height": 800})
+    opened.goto((tmp_path / "check.html").as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [one.bounding_box() for one in opened.locator(".charts figure").all()]
+    assert all(box["width"] > 300 for box in boxes)
+    assert len({box["x"] for box in boxes}) == 1
+    assert opened.locator("figcaption").first.bounding_box()["y"] < opened.locator("img").first.bounding_box()["y"]
+    opened.set_viewport_size({"width": 1200, "height": 800})
+    assert len({one.bounding_box()["x"] for one in opened.locator(".charts figure").all()}) == 3
+    opened.close()
 
 
 def test_a_phone_does_not_scroll_sideways(page):

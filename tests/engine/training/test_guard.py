@@ -206,7 +206,8 @@ def test_a_run_without_any_finite_step_ends(camvid_yaml):
 def test_flags_are_read_a_bounded_number_of_steps_later(camvid_yaml):
     made = trainer(camvid_yaml)
     told = []
-    watch = NonFiniteMonitor(made.run, made.loader.dataset.cases, 11, stops=False, late=3, tell=told.append)
+    classes = made.experiment.adapter.classes
+    watch = NonFiniteMonitor(made.run, made.loader.dataset.cases, classes, stops=False, late=3, tell=told.append)
     batch = next(iter(made.loader))
     for step in range(1, 10):
         watch.add(step, 1, 2 * step - 2, [batch], torch.tensor([step == 4, False]))
