@@ -264,6 +264,8 @@ def _check_installed(root: Node, valid: dict[str, Any]) -> Iterator[str]:
     """What a section asks for that must be installed beside the program."""
     if (train := valid.get("train")) and train.tensorboard and find_spec("tensorboard") is None:
         yield _place(root, ["train", "tensorboard"], "TensorBoard is not installed: pip install tensorboard")
+    if train and train.wandb and find_spec("wandb") is None:
+        yield _place(root, ["train", "wandb"], "Weights & Biases is not installed: pip install '.[wandb]'")
     cluster = ablation.cluster if (ablation := valid.get("ablation")) else None
     if cluster and find_spec("dask_jobqueue") is None:
         message = f"{cluster.name} needs dask-jobqueue: pip install '.[cluster]'"

@@ -296,7 +296,11 @@ class TrainSection(Strict):
     """Hand the network's small logits to the loss, which upsamples them slab by slab: less memory, the same gradient.
     Not for losses that rank or draw over all pixels: lovasz, lovasz_hinge, boundary, topk, seql."""
     tensorboard: bool = False
-    """Write TensorBoard events into the run's folder (extra `tensorboard`)."""
+    """Write TensorBoard events into the run's folder (extra `tensorboard`): of each epoch loss, score and learning
+    rate, and overlays of three validation cases."""
+    wandb: bool = False
+    """Send the same to Weights & Biases (extra `wandb`), pictures of cases included, or with WANDB_MODE=offline keep it
+    in the run's folder; the project is that of WANDB_PROJECT, or segloss."""
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

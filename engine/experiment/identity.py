@@ -16,6 +16,7 @@ FREE = (
     "train.device",
     "train.devices",
     "train.tensorboard",
+    "train.wandb",
     "train.checkpoint_steps",
     "train.checkpoint_minutes",
     "train.nonfinite",

@@ -28,6 +28,7 @@ from ..processes.determinism import refusals
 from ..processes.signals import Stop, Stopped
 from ..scoring.evaluation import Loaders
 from ..scoring.memory import is_out_of_memory, out_of_memory_explained
+from ..scoring.overlays import validation_overlays
 from ..scoring.part import score_part
 from ..store.checkpoint import (
     Checkpoint,
@@ -147,8 +148,9 @@ class Trainer:
         self.budget.start(self.display.line)
         total, done = self.budget.bar(len(self.batches), epochs)
         self.saved = time.monotonic()
-        tensorboard = events(self.run.path / "tensorboard", self.config.tensorboard and self.run.writes)
-        with self.writer, tensorboard as show, self.display.bar("training", total, done) as advance:
+        draw = partial(validation_overlays, self.stepper.forward, self.validated, self.fabric)
+        shown = events(self.run, self.config, draw)
+        with self.writer, shown as show, self.display.bar("training", total, done) as advance:
             while not self.complete and (epochs is None or self.state.epoch < epochs):
                 if ranks.any_of(self.stop.asked)[0]:
                     self._save_all()
