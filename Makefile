@@ -5,7 +5,7 @@ READY := $(VENV)/ready
 LOCK := requirements.lock
 TOOLS := .venv-tools
 
-.PHONY: demo ablation test slow lint types docs site mutants soak setup lock licences audit release clean
+.PHONY: demo ablation test slow lint types docs site mutants soak nightly setup lock licences audit release clean
 
 demo: $(READY)  ## train and score on synthetic MRI
 	$(BIN)/python train_seg.py train configs/demo.yaml
@@ -36,8 +36,8 @@ docs: $(READY)  ## make the pages that are made from the code
 site: $(READY)  ## build the pages into site/, where a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
-mutants: $(READY)  ## break every loss and see the tests catch it (some minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/segloss_tests/mutate_losses.py
+mutants: $(READY)  ## break losses, scores, statistics, splits, checkpoints and geometry, and see the tests catch it (an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/segloss_tests/mutate.py
 
 soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=3600 for longer)
 	$(BIN)/python tests/segloss_tests/soak.py kills --count 20
@@ -46,6 +46,8 @@ soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=
 	$(BIN)/python tests/segloss_tests/soak.py start --patients 2000
 	$(BIN)/python tests/segloss_tests/fuzz.py --seconds $(or $(SECONDS),600)
 
+nightly: slow mutants soak  ## all that `make test` leaves out, for a night (make nightly SECONDS=7200 fuzzes for two hours)
+
 release: $(READY)  ## build sdist and wheel, try the wheel with torch alone, and stop before anything is uploaded
 	PYTHONPATH=. $(BIN)/python tests/segloss_tests/release.py
 
@@ -53,7 +55,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml $(LOCK)
 	$(PYTHON) -c 'import sys; sys.exit("segloss needs Python 3.11 or newer; give one as: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement $(LOCK)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)

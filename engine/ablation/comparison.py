@@ -16,6 +16,7 @@ from segloss.document import DISTANCES, TITLES, Header, Primary, ScoresDocument
 from ..configuration.config import FRACTIONS
 from ..errors import NothingInCommonError, UsageError
 from ..scoring.leading import leading_class
+from ..scoring.pooling import refuse_other_background
 from .grouped import FoldRow, GroupScores
 
 Score = Literal["DSC", "IoU", "accuracy", "balanced_accuracy", "f1", "recall", "HD95", "ASSD", "missed", "invented"]
@@ -84,6 +85,10 @@ class Method:
     tuned: bool = False
     read_as: Sequence[str] = ()
     _scores: dict[int | None, GroupScores] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse documents of which some count the background in their means and some do not."""
+        refuse_other_background([one for documents in self.documents.values() for one in documents], self.name)
 
     @property
     def header(self) -> Header:

@@ -103,8 +103,11 @@ class Record(BaseModel):
             raise UsageError(f"{path}: {error.errors()[0]['msg']}; restore it, or give `ablate` again") from error
 
     def write(self, folder: Path) -> None:
-        """Write the record; a `DataError` where the disk is full."""
-        write_json(folder / FILE, {"format": formats.ABLATION} | self.model_dump())
+        """Write the record; a `DataError` where the disk is full, a `UsageError` where a newer one is there."""
+        path = folder / FILE
+        if path.is_file() and isinstance(found := read_json(path), dict):
+            formats.refuse_newer(path, found.get("format"), formats.ABLATION)
+        write_json(path, {"format": formats.ABLATION} | self.model_dump())
 
     def runs(self, folder: Path, arm: str, pair: int) -> list[Run]:
         """The runs of all folds of an arm, of the seed that is compared with a seed; of a tuned arm its tuned runs."""

@@ -16,7 +16,7 @@ def leading_class(header: Header, rows: Iterable[Row]) -> str | None:
 
     Args:
         header: what was scored.
-        rows: of all its cases; without their counts nothing is known of the reference, and the mean leads.
+        rows: of all its cases; the mean leads where they have no counts, or the reference holds nothing of a class.
     """
     two = len(header.classes) == 2 and header.background is None and datasets.background_of(header.classes) is None
     if header.kind == "label" or header.mask_classes is not None or not two:
@@ -27,7 +27,7 @@ def leading_class(header: Header, rows: Iterable[Row]) -> str | None:
             return None
         pixels[row.label] += row.tp + row.fn
     rarer, other = sorted(pixels, key=lambda name: pixels[name])
-    return rarer if pixels[rarer] < pixels[other] else None
+    return rarer if 0 < pixels[rarer] < pixels[other] else None
 
 
 def distinct_aggregations(
@@ -44,5 +44,7 @@ def distinct_aggregations(
     numbers: dict[tuple[object, ...], list[AggregationName]] = {}
     keys = ("units", "left_out", "accuracy", *METRICS)
     for name in AGGREGATIONS:
-        numbers.setdefault(tuple(one[name].get(key) for one in found for key in keys), []).append(name)
+        means = [one[name].get(key) for one in found for key in keys]
+        of_classes = [scores.get("DSC") for one in found for scores in one[name]["classes"].values()]
+        numbers.setdefault((*means, *of_classes), []).append(name)
     return [*numbers.values()]

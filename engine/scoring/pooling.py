@@ -14,7 +14,19 @@ from segloss.aggregation import AGGREGATIONS, Aggregation, AggregationName, aggr
 from segloss.calibration import pooled_calibration
 from segloss.document import Adjustment, Row, ScoresDocument, Unit
 
+from ..errors import UsageError
 from .volumes import with_means
+
+
+def refuse_other_background(documents: Sequence[ScoresDocument], what: str) -> None:
+    """Refuse scores that belong together, of which some leave a class out of means that others count."""
+    found = {document.header.background for document in documents}
+    if len(found) > 1:
+        left_out = " and ".join(sorted(map(str, found)))
+        raise UsageError(
+            f"{what}: scored with different classes left out of the means ({left_out}), as by different versions of "
+            "segloss; train or score all of them with one"
+        )
 
 
 def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]]) -> ScoresDocument:
@@ -25,6 +37,7 @@ def pooled(documents: Sequence[ScoresDocument], images: Sequence[Sequence[Row]])
         images: the rows of the slices of each fold, empty for stills.
     """
     header = documents[0].header
+    refuse_other_background(documents, "folds")
     if header.kind == "label":
         return _of_pictures(documents)
     rows = [replace(row, fold=fold) for fold, document in enumerate(documents) for row in document.rows]

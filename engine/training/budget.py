@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -43,6 +44,10 @@ class EpochBudget:
 
     def after_validation(self) -> None:
         """Nothing: the clock does not count."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Nothing: the clock does not count."""
+        return nullcontext()
 
     def progress(self, step: int) -> Progress:
         """How far the training is at an optimizer step, for the schedule of the learning rate."""
@@ -127,6 +132,15 @@ class TimeBudget:
     def after_validation(self) -> None:
         """Add the time that a validation has taken."""
         self.state.validation_seconds = max(self.state.validation_seconds, self._read())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done within does not count."""
+        self._read()
+        try:
+            yield
+        finally:
+            self.last_read = self.now()
 
     def progress(self, step: int) -> Progress:
         """How far the training is at an optimizer step, for the schedule of the learning rate: in seconds."""

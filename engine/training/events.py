@@ -35,7 +35,7 @@ def events(
     Args:
         run: the folder; of several processes the first one writes.
         config: says what is wanted.
-        draw: draws the pictures of an epoch.
+        draw: draws the pictures of an epoch that was validated.
     """
     with ExitStack() as stack:
         writers: list[Write] = []
@@ -45,7 +45,8 @@ def events(
             writers.append(stack.enter_context(_wandb(run)))
 
         def write(entry: Mapping[str, Any]) -> None:
-            pictures = {name: _pixels(figure) for name, figure in draw().items()} if writers else {}
+            drawn = draw() if writers and entry.get("validation") else {}
+            pictures = {name: _pixels(figure) for name, figure in drawn.items()}
             numbers = {name: entry[name] for name in SHOWN if entry[name] is not None}
             for each in writers:
                 each(entry["epoch"], numbers, pictures)

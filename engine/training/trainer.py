@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -157,7 +157,7 @@ class Trainer:
                     raise Stopped
                 entry = self.epoch(advance)
                 self.display.line(self._summary(entry))
-                show(entry)
+                self._show(entry, show)
             if not self.validates or self.state.best is None:
                 self._keep_best(self.state.epoch)
             self._save_all()
@@ -166,6 +166,15 @@ class Trainer:
             self.display.line(f"validation {primary} is undefined in every epoch: the last one is kept as the best")
         if self.average is not None and self.complete and epochs is None:
             self._save_average(self.average)
+
+    def _show(self, entry: Mapping[str, Any], show: Callable[[Mapping[str, Any]], None]) -> None:
+        """Show an epoch, in time that no budget counts."""
+        try:
+            with self.budget.paused(), self.stop.interrupts(), out_of_memory_explained():
+                show(entry)
+        except Stopped:
+            self._save_all()
+            raise
 
     @property
     def complete(self) -> bool:

@@ -174,3 +174,31 @@ def test_the_confusion_follows_from_the_pictures_and_is_read_past():
     assert document.confusion == [[2, 1], [1, 1]]
     assert "confusion" not in document.to_json()
     assert ScoresDocument.from_json(written | {"confusion": document.confusion}) == document
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "none"])
+def test_the_row_of_a_picture_by_hand(activation):
+    logits = torch.tensor([[0.0, 3, 1, 2, 4, 5], [0, 3, 1, 2, 4, 5], [9, 3, 1, 2, 4, 5]])
+    scores = scored(logits, torch.tensor([5, 0, 1]), (3,), activation=activation)
+    rows = scores.document(list("abcdef"), list("xyz"), list("ggh")).pictures
+    assert [(row.case, row.group, row.label, row.predicted, row.top5) for row in rows] == [
+        ("x", "g", "f", "f", True),
+        ("y", "g", "a", "f", False),
+        ("z", "h", "b", "a", True),
+    ]
+    for row, top, own in zip(rows, (5, 5, 9), logits.double(), strict=True):
+        wanted = {"softmax": np.exp(top) / np.exp(own.numpy()).sum(), "sigmoid": 1 / (1 + np.exp(-top)), "none": None}
+        assert row.probability == (wanted[activation] and pytest.approx(wanted[activation], rel=1e-5))
+
+
+def test_few_classes_and_labels_that_are_none():
+    with pytest.raises(ValueError, match="num_classes"):
+        ClassificationScores(0)
+    one = scored(torch.zeros(2, 1), torch.tensor([0, 0]), (2,)).document(["a"], ["x", "y"], ["x", "y"])
+    assert [(row.predicted, row.top5) for row in one.pictures] == [("a", None), ("a", None)]
+    for read in (
+        lambda scores: scores.compute(),
+        lambda scores: scores.document(list("abc"), list("xyz"), list("xyz")),
+    ):
+        with pytest.raises(ValueError, match=r"2 pictures have a label outside 0\.\.2"):
+            read(scored(torch.zeros(3, 3), torch.tensor([-1, 3, 2]), (3,)))

@@ -496,3 +496,22 @@ def test_a_page_without_differences_has_no_sentence_on_one(classes):
 @pytest.mark.parametrize("design", ["normal", "t with 3 degrees of freedom", "DSC near 1, equal"])
 def test_what_differs_is_seldom_called_equivalent(design, groups):
     assert simulation.false_equivalence(design, groups, SETS) <= stats.binom.ppf(0.999, SETS, 0.025) / SETS
+
+
+def test_the_mean_score_of_counts_by_hand():
+    counts = np.array([[[3, 1, 2], [0, 0, 0], [1, 0, 1]], [[0, 0, 0]] * 3], dtype=float)
+    for score, wanted in (("DSC", (6 / 9 + 2 / 3) / 2), ("IoU", (3 / 6 + 1 / 2) / 2), ("recall", (3 / 5 + 1 / 2) / 2)):
+        np.testing.assert_allclose(compare.mean_score(counts, score), [wanted, np.nan])
+    np.testing.assert_allclose(compare.mean_score(counts[:, :1], "IoU"), [1 / 2, np.nan])  # of one class alone
+
+
+def test_a_group_in_which_one_method_alone_counts_is_compared():
+    """Group 1 holds nothing but what the second method invents; group 2 is a tie."""
+    a, b = (
+        np.array([[[8, 1, 1]], [[0, 0, 0]], [[5, 1, 1]], [[6, 0, 0]]]),
+        np.array([[[6, 2, 3]], [[0, 4, 0]], [[5, 1, 1]], [[5, 1, 1]]]),
+    )
+    found = compare.pooled(a, b, names=list("wxyz"))
+    assert len(found.names) == 4
+    assert (found.wins, found.ties, found.losses) == (2, 1, 0)  # one method has no score of its own in group 1
+    assert found.mean_b == pytest.approx(16 / (16 + 8 + 5))

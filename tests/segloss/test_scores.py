@@ -7,6 +7,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from segloss import SegmentationScores
 from segloss.document import Primary, ScoresDocument, Unit
+from segloss.scores import confusion_matrices
 
 
 def batch(seed=0, images=12, classes=4, size=(9, 7)):
@@ -238,3 +239,13 @@ def test_regions_are_scored_as_unions_of_classes():
     assert document.aggregations["dataset"]["accuracy"] is None
     with pytest.raises(ValueError, match=r"regions must be \(R, 4\), without a background, got \(2, 3\)"):
         SegmentationScores(4, regions=members[:, :3])
+
+
+def test_the_smallest_number_of_classes_and_the_usual_ignored_label():
+    with pytest.raises(ValueError, match="num_classes"):
+        SegmentationScores(0)
+    scores = SegmentationScores(1)
+    scores.update(torch.zeros(1, 2, 2, dtype=torch.long), torch.tensor([[[0, 0], [0, 255]]]), image=[0], case=[0])
+    assert scores.compute()["dataset"]["mIoU"] == 1
+    counted = confusion_matrices(torch.tensor([[0, 1, 1, 0]]), torch.tensor([[0, 0, 255, 9]]), 2)
+    assert counted.tolist() == [[1, 1, 0, 0, 1, 1]]

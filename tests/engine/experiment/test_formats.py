@@ -193,3 +193,13 @@ def test_the_page_lists_the_numbers_as_they_are():
         "cache": cache.FORMAT,
     }.items():
         assert f"| {what} | {number} |" in page
+
+
+def test_a_newer_record_of_an_ablation_is_not_overwritten(tmp_path):
+    kept = json.loads((KEPT / f"ablation-{formats.ABLATION}/ablation.json").read_text())
+    record = Record.read(KEPT / f"ablation-{formats.ABLATION}")
+    path = tmp_path / "ablation.json"
+    path.write_text(json.dumps(kept | {"format": 99}))
+    with pytest.raises(UsageError, match="99"):
+        record.write(tmp_path)
+    assert json.loads(path.read_text())["format"] == 99

@@ -9,10 +9,12 @@ from PIL import Image
 
 from engine.ablation.comparison import Method, measures
 from engine.ablation.score_tables import scores_of
+from engine.errors import UsageError
 from engine.experiment.experiment import Experiment
 from engine.scoring.leading import leading_class
 from engine.scoring.mask_options import Options
 from engine.scoring.mask_pairs import MaskPairs
+from engine.scoring.pooling import pooled
 from engine.scoring.tables import score_tables
 from segloss import SegmentationScores
 
@@ -95,3 +97,18 @@ def test_of_masks_of_stills_it_is_left_out_too(tmp_path, labels, expected):
         Image.fromarray(np.array([[0, 1, 1]], np.uint8)).save(tmp_path / folder / "a.png")
     pairs = MaskPairs.find(tmp_path / "theirs", tmp_path / "reference", Options.parse([f"labels={labels}"]))
     assert (None if pairs.background is None else pairs.classes[pairs.background]) == expected
+
+
+def test_a_class_that_the_reference_does_not_hold_does_not_lead():
+    scores = SegmentationScores(2, background=None)
+    scores.update(torch.zeros(1, 8, dtype=torch.int64), torch.zeros(1, 8, dtype=torch.int64), image=[0], case=[0])
+    document = scores.document(["wall", "crack"], ["a"], ["a"], kind="still", grid="original")
+    assert leading_class(document.header, document.rows) is None
+
+
+def test_means_with_and_without_the_background_are_not_mixed():
+    both = [scored(["background", "crack"], background=index) for index in (None, 0)]
+    with pytest.raises(UsageError, match="left out of the means"):
+        pooled(both, [[], []])
+    with pytest.raises(UsageError, match="ce: scored with different classes"):
+        Method("ce", {0: both[:1], 1: both[1:]})

@@ -98,6 +98,16 @@ def test_a_resumed_training_has_what_is_left():
     assert state.elapsed == 60
 
 
+def test_what_is_done_in_a_pause_does_not_count():
+    made = Training(minutes=1)
+    made.clock.seconds += 10
+    with made.budget.paused():
+        made.clock.seconds += 500
+    made.clock.seconds += 7
+    made.budget.after_step(1)
+    assert made.state.elapsed == 17
+
+
 def test_a_validation_longer_than_the_training_ends_it():
     made = Training(minutes=0.1).run(validation=50.0)
     assert (len(made.rates), len(made.validated)) == (6, 1)

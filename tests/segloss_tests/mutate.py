@@ -1,21 +1,39 @@
-"""Break every loss in many ways and see the tests catch each: `python tests/segloss_tests/mutate_losses.py [LOSS …]`.
+"""Break the code in hundreds of ways and see the tests catch each: `python tests/segloss_tests/mutate.py [NAME …]`.
 
-A mutant is one replaced piece of source in a copy of the tree; the tests of the one loss must fail on it. Prints a table
-and exits with 1 when a mutant survives. Takes some minutes.
+A mutant is one replaced piece of source in a copy of the tree. Those of the losses are chosen by hand, and the tests of
+the one loss must fail on each. Those of the modules in `TARGETS` are drawn from all operators, comparisons, conditions
+and numbers of their code, and the tests beside them must fail; one that nothing can catch stands in `EXPLAINED` with
+the reason. Prints a table and exits with 1 when a mutant survives. Takes about an hour of one core for all.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import importlib
 import os
+import random
 import shutil
+import signal
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = [f"tests/segloss/test_{name}.py" for name in ("losses", "loss_values", "loss_identities", "labels")]
+COPIED = ("segloss", "datasets", "models", "engine", "docs", "configs", "tests")
+LOADED = ("numpy", "scipy.stats", "torch", "torchvision", "pytest", "hypothesis", "pydantic", "torchmetrics", "sklearn.metrics",
+          "cv2", "nibabel", "SimpleITK", "albumentations", "lightning.fabric", "segmentation_models_pytorch", "monai.metrics")  # fmt: skip
+"""What each child has from its parent, since importing it takes seconds."""
+LONGEST = 300
+"""Seconds of a child, after which it counts as caught: the mutant never ends."""
+LOSS_TESTS = [f"tests/segloss/test_{name}.py" for name in ("losses", "loss_values", "loss_identities", "labels")]
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,7 @@ class Mutant:
 
 
 def own(file, *breaks):
-    return [Mutant(what, file, old, new) for what, old, new in breaks]
+    return [Mutant(what, f"segloss/{file}", old, new) for what, old, new in breaks]
 
 
 NAN = own(
@@ -164,56 +182,250 @@ def mutants_of(loss):
     return [*engine, *LOSSES[loss]]
 
 
-def caught(loss, mutant, workplace):
-    """Whether the tests of the loss fail on the mutant; in a process of its own that has torch already."""
-    tree = Path(tempfile.mkdtemp(dir=workplace))
-    for folder in ("segloss", "tests"):
-        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tree)
-    if mutant is not None:
-        path = tree / "segloss" / mutant.file
-        source = path.read_text()
-        if mutant.old not in source:
-            raise SystemExit(f"{mutant.file} no longer holds the piece to break ({loss}: {mutant.what}): {mutant.old}")
-        path.write_text(source.replace(mutant.old, mutant.new))
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(tree / "output", os.O_CREAT | os.O_WRONLY), 1)
-        os.dup2(1, 2)
-        os.chdir(tree)
-        sys.path[:0] = [str(tree), str(tree / "tests")]
-        import pytest
+SEGLOSS, DATASETS, ENGINE = "tests/segloss/test_", "tests/datasets/test_", "tests/engine/"
+STATISTICS = (f"{SEGLOSS}compare.py", f"{SEGLOSS}random_effects.py")
+FOLDS = f"{ENGINE}experiment/test_folds.py::test_"
+SPLITS = (f"{DATASETS}data.py", f"{DATASETS}patients.py", f"{FOLDS}nnunet_splits_hold_out_their_val",
+          f"{FOLDS}every_fold_is_for_train_alone", "-k", "not phantoms and not raw_file")  # fmt: skip
+STORE = (f"{ENGINE}store/test_checkpoint.py", f"{ENGINE}store/test_writer.py",
+         f"{ENGINE}experiment/test_formats.py::test_a_run_that_has_begun_is_resumed")  # fmt: skip
+GRIDS = (f"{DATASETS}data.py", f"{DATASETS}volume_sets.py", "-k", "not phantoms and not raw_file")
+PLACES = (f"{DATASETS}geometry.py", f"{DATASETS}volume.py", "-k", "not there_and_back or oblique-.mha")
+TARGETS = {
+    "segloss/scores.py": (f"{SEGLOSS}scores.py",),
+    "segloss/aggregation.py": (f"{SEGLOSS}scores.py", f"{SEGLOSS}classification.py", f"{SEGLOSS}adjustment.py"),
+    "segloss/classification.py": (f"{SEGLOSS}classification.py",),
+    "segloss/calibration.py": (f"{SEGLOSS}calibration.py",),
+    "segloss/adjustment.py": (f"{SEGLOSS}adjustment.py",),
+    "segloss/surface.py": (f"{SEGLOSS}surface.py",),
+    "segloss/compare.py": STATISTICS,
+    "segloss/multiplicity.py": STATISTICS,
+    "segloss/random_effects.py": STATISTICS,
+    "segloss/ranks.py": STATISTICS,
+    "segloss/sign_flip.py": STATISTICS,
+    "datasets/division.py": SPLITS,
+    "datasets/splits.py": SPLITS,
+    "datasets/split_file.py": SPLITS,
+    "datasets/samplers.py": (f"{DATASETS}samplers.py", "-k", "not continues"),
+    "datasets/geometry.py": PLACES,
+    "datasets/grid.py": GRIDS,
+    "datasets/slices.py": GRIDS,
+    "engine/scoring/pooling.py": (
+        f"{FOLDS}every_patient_is_held_out_once_and_scored_together",
+        f"{FOLDS}folds_of_an_older_program_are_pooled_without_what_they_lack",
+    ),
+    "engine/store/checkpoint.py": STORE,
+    "engine/store/state.py": STORE,
+    "engine/store/writer.py": STORE,
+}
+"""By module the tests that must catch what is broken in it, as options of pytest."""
+STRICT = "the lengths are equal wherever they come from; strict watches over ourselves"
+EXPLAINED = {
+    "segloss/scores.py: SegmentationScores._units: 2 → 3": "of no image there is no matrix, however wide",
+    "segloss/aggregation.py: label_scores: True → False (2)": STRICT,
+    "segloss/classification.py: ClassificationScores._sorted: min → max": "of no picture there is no class, whatever the width",
+    "segloss/classification.py: ClassificationScores._sorted: True → False": "ids are not equal, so a stable order is none",
+    "segloss/calibration.py: Calibration.update: 1 → 2 (6)": "how many classes are counted at once changes nothing",
+    "segloss/calibration.py: Calibration.update: True → False": STRICT,
+    "segloss/calibration.py: _sums: 0 → 1 (2)": "the count stands in both pairs",
+    "segloss/calibration.py: _row: True → False": STRICT,
+    "segloss/adjustment.py: fit_temperature: 100 → 101": "it converges in a few steps",
+    "segloss/adjustment.py: fit_temperature: abs(cold / last - 1) < 1e-10 → abs(cold / last - 1) <= 1e-10": "a number is never just 1e-10",
+    "segloss/adjustment.py: fit_offsets: scores[place] > best + 1e-12 → scores[place] >= best + 1e-12": "a score is never just 1e-12 better",
+    "segloss/surface.py: _box: 2 → 3": "a larger box costs time and changes nothing",
+    "segloss/compare.py: pooled: len(kept) < first.shape[2] → len(kept) <= first.shape[2]": "keeping all classes changes nothing",
+    "segloss/compare.py: pooled: True → False (2)": STRICT,
+}  # fmt: skip
+"""Why no test can catch a mutant, or none need; by its name."""
+SWAPS: dict[type, type] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Add,
+    ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "argmin": "argmax", "argmax": "argmin",
+         "floor": "ceil", "ceil": "floor", "sum": "max", "cumsum": "cumprod", "sorted": "list"}  # fmt: skip
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--loss", loss, "-k", "not inductor and not half_precision"]
-        os._exit(int(pytest.main([*options, *TESTS])))
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    output = (tree / "output").read_text()
-    shutil.rmtree(tree)
-    if code not in (0, 1):
-        raise SystemExit(f"pytest ended with {code}:\n{output[-2000:]}")
-    return code == 1
+
+def replaced(node: ast.AST) -> ast.AST | None:
+    """What a node is broken into; None for one that is left alone."""
+    broken = copy(node)
+    match node:
+        case ast.Compare(ops=[operator]) | ast.BinOp(op=operator) | ast.BoolOp(op=operator) if type(operator) in SWAPS:
+            swapped = SWAPS[type(operator)]()
+            if isinstance(node, ast.Compare):
+                broken.ops = [swapped]
+            else:
+                broken.op = swapped
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            return operand
+        case ast.Constant(value=bool() as value):
+            broken.value = not value
+        case ast.Constant(value=int() | float() as value):
+            broken.value = value + 1
+        case ast.Name(id=name) if name in NAMES:
+            broken.id = NAMES[name]
+        case ast.Attribute(attr=name) if name in NAMES:
+            broken.attr = NAMES[name]
+        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test) if not isinstance(test, ast.Compare):
+            broken.test = ast.UnaryOp(ast.Not(), test)
+        case _:
+            return None
+    return broken
 
 
-def main(names):
-    import numpy  # noqa: F401
-    import pytest  # noqa: F401
-    import torch  # noqa: F401  (each child has it from here)
+def breakable(node: ast.AST, where: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """The nodes that run, each with the function it stands in: no types, texts, or lines of errors."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list", "bases", "type_params"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(
+                child, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom
+            ):
+                continue
+            inside = f"{where}.{child.name}".lstrip(".") if hasattr(child, "name") and hasattr(child, "body") else where
+            yield inside, child
+            yield from breakable(child, inside)
 
-    names = names or list(LOSSES)
-    with tempfile.TemporaryDirectory() as workplace, ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {(n, m): pool.submit(caught, n, m, workplace) for n in names for m in [None, *mutants_of(n)]}
-        survivors = []
-        print(f"{'loss':17s} mutants caught")
-        for name in names:
-            if jobs[name, None].result():
+
+def drawn(file: str) -> list[Mutant]:
+    """Every mutant of a module, whole sources as `old` and `new`; those of the module's own level left out."""
+    tree = ast.parse((ROOT / file).read_text())
+    found, seen = [], Counter()
+    for where, node in breakable(tree):
+        broken = replaced(node) if where else None
+        if broken is None:
+            continue
+        before, after = (ast.unparse(one).partition("\n")[0] for one in (node, broken))
+        old = ast.unparse(tree)
+        new = ast.unparse(_Replace(node, broken).visit(tree))
+        _Replace(broken, node).visit(tree)
+        if new == old:
+            continue
+        what = f"{where}: {before} → {after}"
+        seen[what] += 1
+        found.append(Mutant(what if seen[what] == 1 else f"{what} ({seen[what]})", file, old, new))
+    return found
+
+
+class _Replace(ast.NodeTransformer):
+    """Puts one node in the place of another."""
+
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self.new if node is self.old else self.generic_visit(node)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mutant, or None to see that the tests pass without one, and the options of pytest that select its tests."""
+
+    mutant: Mutant | None
+    options: tuple[str, ...]
+
+    def caught(self, trees: Queue[Path]) -> bool:
+        """Whether the tests fail, in a process of its own that has the libraries already, on a tree that is free."""
+        tree = trees.get()
+        output = tree / "output"
+        path, source = tree / (self.mutant.file if self.mutant else "train_seg.py"), None
+        if self.mutant is not None:
+            source = path.read_text()
+            if self.mutant.old in source:
+                path.write_text(source.replace(self.mutant.old, self.mutant.new))
+            elif ast.unparse(ast.parse(source)) == self.mutant.old:
+                path.write_text(self.mutant.new)
+            else:
+                raise SystemExit(f"{self.mutant.file} no longer holds the piece to break ({self.mutant.what})")
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os.dup2(os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 1)
+            os.dup2(1, 2)
+            os.chdir(tree)
+            os.environ["PYTHONPATH"] = str(tree)
+            sys.path[:0] = [str(tree), str(tree / "tests")]
+            signal.alarm(LONGEST)
+            sys.dont_write_bytecode = False
+            import pytest
+
+            os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={tree}/tmp", *self.options])))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what its tests have started and left behind
+        if code in (4, 5):  # of pytest: a wrong option, no test
+            raise SystemExit(f"pytest ended with {code}:\n{output.read_text(errors='replace')[-2000:]}")
+        if source is not None:
+            path.write_text(source)
+            for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+                compiled.unlink()  # it is known by its second and its size alone
+        trees.put(tree)
+        return code != 0
+
+
+def copied(place: Path) -> Path:
+    """A copy of the tree, in which what is compiled stays from mutant to mutant."""
+    for folder in COPIED:
+        shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "train_seg.py"):
+        shutil.copy(ROOT / file, place)
+    return place
+
+
+def jobs_of_loss(loss: str) -> list[Job]:
+    """The mutants of a loss by hand."""
+    options = ("--loss", loss, "-k", "not inductor and not half_precision", *LOSS_TESTS)
+    return [Job(mutant, options) for mutant in mutants_of(loss)]
+
+
+def jobs_of_modules(files: list[str], count: int, seed: int) -> dict[str, list[Job]]:
+    """So many mutants of modules, drawn from all of them, in the order of their lines."""
+    every = [mutant for file in files for mutant in drawn(file)]
+    kept = sorted(random.Random(seed).sample(range(len(every)), min(count, len(every))))
+    found: dict[str, list[Job]] = {file: [] for file in files}
+    for index in kept:
+        mutant = every[index]
+        found[mutant.file].append(Job(mutant, TARGETS[mutant.file]))
+    return found
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="losses, or modules such as segloss/scores.py; all by default")
+    parser.add_argument("--count", type=int, default=400, help="mutants of modules")
+    parser.add_argument("--seed", type=int, default=0, help="that they are drawn with")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    names = given.names or [*LOSSES, *TARGETS]
+    if unknown := set(names) - {*LOSSES, *TARGETS}:
+        parser.error(f"neither a loss nor a module of TARGETS: {', '.join(sorted(unknown))}")
+    for name in LOADED:
+        importlib.import_module(name)
+    jobs = {name: jobs_of_loss(name) for name in names if name in LOSSES}
+    jobs |= jobs_of_modules([name for name in names if name in TARGETS], given.count, given.seed)
+    survivors, explained, total = [], 0, 0
+    with tempfile.TemporaryDirectory() as workplace, ThreadPoolExecutor(given.processes) as pool:
+        trees: Queue[Path] = Queue()
+        for index in range(given.processes):
+            trees.put(copied(Path(workplace, str(index))))
+        print(f"{'of':30s} mutants caught explained", flush=True)
+        for name, wanted in jobs.items():
+            if any(pool.map(lambda options: Job(None, options).caught(trees), {job.options for job in wanted})):
                 raise SystemExit(f"{name}: its tests fail without any mutant")
-            found = {mutant: jobs[name, mutant].result() for mutant in mutants_of(name)}
-            print(f"{name:17s} {len(found):7d} {sum(found.values()):6d}", flush=True)
-            survivors += [f"{name}: {mutant.what} ({mutant.file})" for mutant, dead in found.items() if not dead]
-    print(f"{len(jobs) - len(names)} mutants, {len(survivors)} survived")
-    print("\n".join(f"  {line}" for line in survivors))
+            dead = [*pool.map(lambda job: job.caught(trees), wanted)]
+            left = [f"{name}: {job.mutant.what}" for job, caught in zip(wanted, dead, strict=True) if not caught]
+            known = [line for line in left if line in EXPLAINED]
+            print(f"{name:30s} {len(wanted):7d} {sum(dead):6d} {len(known):9d}", flush=True)
+            for line in left:
+                print(f"    {line}: {EXPLAINED.get(line, 'SURVIVED')}", flush=True)
+            survivors += [line for line in left if line not in EXPLAINED]
+            explained, total = explained + len(known), total + len(wanted)
+    print(f"{total} mutants, {len(survivors)} survived, {explained} explained")
     return 1 if survivors else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
