@@ -69,7 +69,8 @@ def test_one_rule_chooses_in_every_patient_and_check_lists_each_choice(cohort):
     config = load_config(cohort / "run.yaml", [])
     found = check_data(config)
     assert found.problems == []
-    (listed,) = [section for section in sections(found, None, None) if section.title == "Series chosen by data.series"]
+    made = sections(found, {}, None, None)
+    (listed,) = [section for section in made if section.title == "Series chosen by data.series"]
     assert listed.rows == [
         ["a", "MR 't2_tse_tra_p2', number 1, 4 frames", ""],
         ["b", "MR 't2_TSE_tra', number 2, 4 frames", "MR 't2_tse_tra', number 0, 4 frames"],

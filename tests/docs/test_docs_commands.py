@@ -117,9 +117,9 @@ def check(folder, door, monkeypatch):
         elif program.startswith("python") and rest[0] == "train_seg.py":
             _verb(door, rest[1:], prose)
         elif program.startswith("python") and rest[0] == "-m":
-            _module(rest[1], rest[2:], monkeypatch)
+            _module(rest[1], rest[2:], prose, monkeypatch)
         elif program.startswith("python") and Path(rest[0]).suffix == ".py":
-            _module(".".join(Path(rest[0]).with_suffix("").parts), rest[1:], monkeypatch)
+            _module(".".join(Path(rest[0]).with_suffix("").parts), rest[1:], prose, monkeypatch)
         elif program == "torchrun":
             from torch.distributed.run import get_args_parser
 
@@ -172,12 +172,17 @@ def _verb(door, arguments, prose):
         loaded(load_config, Path("configs/demo.yaml"), *overrides)
 
 
-def _module(name, arguments, monkeypatch):
+def _module(name, arguments, prose, monkeypatch):
     """A module of ours: the parser of its `main`, and a configuration if it takes one."""
     if name in ("pytest", "mkdocs", "pip"):
         return
-    assert (ROOT / name.replace(".", "/")).with_suffix(".py").is_file(), name
+    if not (ROOT / name.replace(".", "/")).with_suffix(".py").is_file():  # a package that runs
+        name = f"{name}.__main__"
+        assert (ROOT / name.replace(".", "/")).with_suffix(".py").is_file(), name
     module = importlib.import_module(name)
+    if prose and not arguments:  # the name of a program
+        assert callable(module.main)
+        return
 
     read = ArgumentParser.parse_known_args
 
