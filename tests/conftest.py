@@ -84,13 +84,21 @@ def program(tmp_path, module_program):
 
 @pytest.fixture(scope="session")
 def module_program(door):
-    """Call train_seg.py with arguments in a folder, in this process: starting one takes seconds."""
+    """Call train_seg.py with arguments in a folder, in this process: starting one takes seconds.
+
+    t-SNE takes few points: of many it is half of a small run; tests/engine/scoring/test_inside.py tests it of more.
+    """
 
     def run(*arguments, check=None, cwd):
         out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
         os.chdir(cwd)
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                pytest.MonkeyPatch.context() as patch,
+            ):
+                patch.setattr("engine.scoring.features.EMBEDDED", 40)
                 code = door.main([*map(str, arguments)])
         except SystemExit as exit_:
             code = exit_.code
@@ -101,6 +109,16 @@ def module_program(door):
         return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def cells_here(module_program):
+    """For modules that look at what grids and folds leave, not at the processes of their cells."""
+    from segloss_tests.grids import train_here
+
+    with pytest.MonkeyPatch.context() as patch:
+        train_here(patch, module_program)
+        yield
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ train: {{epochs: 1, batch_size: 4, device: cpu}}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, module_program):
+def trained(tmp_path_factory, module_program, cells_here):
     """A run of three folds on three ultrasound volumes, and the folder of their patients."""
     folder = tmp_path_factory.mktemp("trus")
     (folder / "run.yaml").write_text(RUN.format(root=json.dumps(str(folder / "data"))))

@@ -1,9 +1,12 @@
-"""A small grid of two arms on two folds."""
+"""A small grid of two arms on two folds, and cells trained without processes of their own."""
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
+from engine.ablation.executors import Workers
 from segloss_tests.stills import make_camvid
 
 YAML = """\
@@ -32,6 +35,36 @@ def grid_yaml(folder: Path) -> Path:
     path = folder / "grid.yaml"
     path.write_text(YAML.format(root=json.dumps(str(make_camvid(folder / "camvid")))))
     return path
+
+
+class Here:
+    """A client of Dask with one worker, which trains each cell at once, as `program` runs it in this process."""
+
+    status = "running"
+
+    def __init__(self, program):
+        self.program = program
+
+    def nthreads(self):
+        return {"here": 1}
+
+    def submit(self, function, key, workers):
+        [job] = function.args
+        done = self.program("train", job.config, *job.options, cwd=job.folder)
+        with (job.folder / job.log).open("a") as log:
+            log.write(done.stdout + done.stderr)
+        return SimpleNamespace(
+            status="finished", done=lambda: True, result=lambda: done.returncode, cancel=lambda: None
+        )
+
+
+def train_here(patch, program):
+    """Let this machine train the cells of grids and folds in this process: to start one takes seconds."""
+    patch.setattr(
+        "engine.ablation.executors.LocalExecutor._connect",
+        lambda executor, limit, report: nullcontext(Workers(Here(program), limit)),
+    )
+    patch.setattr("engine.ablation.grid.POLL_SECONDS", 0)
 
 
 def without_hours(table: str) -> str:

@@ -433,16 +433,8 @@ class TestTrial:
         assert Run(path).tried(2)
 
 
-def test_one_command_tunes_a_run(shared, tmp_path, program, monkeypatch):
+def test_one_command_tunes_a_run(shared, tmp_path, program, cells_here):
     """The run that is trained at the end is the one that `train` makes with the chosen values."""
-
-    def in_process(cells, *_):
-        for cell in cells:
-            job = jobs_of([cell], local_executor(cell.config, 1, 1))[0]
-            program("train", job.config, *job.options, check=0)
-        return []
-
-    monkeypatch.setattr(waves, "train_cells", in_process)
     given = ["ablation=null", ONE_FOLD, "name=run", "train.epochs=1"]
     tuned = [*given, f"output={tmp_path}", "tune={keys: {optim.lr: [0.001, 0.01]}, trials: 2}", "--tune"]
     said = program("train", shared, *tuned, check=0).stdout

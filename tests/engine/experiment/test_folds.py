@@ -36,7 +36,7 @@ data:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, module_program):
+def trained(tmp_path_factory, module_program, cells_here):
     folder = tmp_path_factory.mktemp("folds")
     (folder / "p.yaml").write_text(YAML)
     return folder, module_program("train", "p.yaml", cwd=folder, check=0)

@@ -97,7 +97,7 @@ def test_a_channel_is_no_part_of_the_name_by_nnunet_alone(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, module_program):
+def trained(tmp_path_factory, module_program, cells_here):
     """Two folds of a run on negative mask values, which a dataset.json names."""
     folder = tmp_path_factory.mktemp("zones")
     nnunet(folder / "scans", values=(-1, 1, 300))

@@ -21,7 +21,7 @@ ablation:
 
 
 @pytest.fixture(scope="module")
-def ablated(tmp_path_factory, module_program):
+def ablated(tmp_path_factory, module_program, cells_here):
     """An ablation with three arms that differ from the baseline in how they are scored alone."""
     folder = tmp_path_factory.mktemp("two_steps")
     grid_yaml(folder)
