@@ -30,6 +30,8 @@ LEAST_PART = 16
 """Pixels of the largest part of the smallest class in an image that resizing has to leave."""
 BATCH_PIXELS, BATCHES = 2**19, (2, 16)
 """Pixels of a batch, and its images at least and at most."""
+VALIDATED = 5
+"""Groups of the validation part by which an epoch can be chosen, at least."""
 STEPS, EPOCHS = 3000, (10, 300)
 """Optimizer steps of a training, and its epochs at least and at most."""
 FOLDS = 5
@@ -63,7 +65,7 @@ def normalisation(fp: Fingerprint) -> Iterator[Choice]:
 
 
 def grid(fp: Fingerprint) -> Iterator[Choice]:
-    """One size; crops where slices differ in spacing, or where resizing would lose the smallest class."""
+    """One size; crops where slices differ in millimetres, or where resizing would lose the smallest class."""
     rows, columns = fp.size
     longest = LONGEST[fp.kind]
     is_one = bool((fp.sizes == fp.sizes[0]).all())
@@ -73,10 +75,14 @@ def grid(fp: Fingerprint) -> Iterator[Choice]:
         if not is_one or max(rows, columns) > longest:
             yield Choice("data.size", [side, side], said)
         return
-    if fp.spacings is not None and _differs(fp.spacings[:, 1:]):
+    if fp.spacings is not None and (_differs(fp.spacings[:, 1:]) or not is_one):
         step, crop = _resampled(fp)
+        cropped = f"cropped to {crop}x{crop} (augment)"
+        if step is None:
+            yield Choice("data.size", None, f"{said}, of equal spacing: {cropped}, so a pixel stays as many mm")
+            return
         middle = "x".join(f"{value:.3g}" for value in np.median(fp.spacings, axis=0))
-        yield Choice("data.size", None, f"slices are resampled in plane, and cropped to {crop}x{crop} (augment)")
+        yield Choice("data.size", None, f"slices are resampled in plane, and {cropped}")
         yield Choice("data.spacing", [None, step, step], f"median {middle} mm, {rows}x{columns} pixels")
         return
     scale = min(1.0, longest / max(rows, columns))
@@ -117,8 +123,7 @@ def split(fp: Fingerprint) -> Iterator[Choice]:
     if fp.is_official:
         yield Choice("data.split", {"kind": "official"}, ", ".join(f"{n} {part}" for part, n in fp.parts.items() if n))
         return
-    folds = max(2, min(FOLDS, fp.groups))  # of one group nothing can be held out, which is said elsewhere
-    val: float = 0 if fp.groups < 3 else 1 if fp.groups < 10 else 0.1
+    folds, val = _folds_of(fp)
     what = f"{fp.groups} groups" + (f" of {fp.cases} cases" if fp.groups < fp.cases else "")
     reason = f"{what}; fold: all trains each fold in turn" + (
         "" if val else "; too few to validate, so the last epoch is scored"
@@ -215,19 +220,20 @@ def length(fp: Fingerprint) -> Iterator[Choice]:
 
 
 def scoring(fp: Fingerprint) -> Iterator[Choice]:
-    """Mirrored images are averaged where training mirrored them; large images are predicted in windows."""
+    """The last epoch where few cases validate; the mean with the mirrored image; large images in windows."""
     value: dict[str, Any] = {}
+    reasons = ["of the best checkpoint"]
+    if 0 < (validated := _validated(fp)) < VALIDATED:
+        value["checkpoint"] = "last"
+        reasons = [f"{validated} to validate, too few to choose an epoch by; the learning rate has fallen to 0"]
     mirrored = any(step["name"] == "HorizontalFlip" for choice in augmentation(fp) for step in choice.value)
     if fp.kind != "label" and mirrored:
         value["flip"] = True
+        reasons.append("the mean with the mirrored image")
     if fp.kind == "still" and _is_cropped(fp):
         value["window"] = list(_grid_of(fp))
     if value:
-        yield Choice(
-            "scores",
-            value,
-            "of the best checkpoint: the mean with the mirrored image" if "flip" in value else "as it was trained",
-        )
+        yield Choice("scores", value, "; ".join(reasons))
 
 
 RULES: tuple[Rule, ...] = (
@@ -259,24 +265,40 @@ def _grid_of(fp: Fingerprint) -> tuple[int, int]:
     size = choices.get("data.size", fp.size)
     if size is not None:
         return size[0], size[1]
-    side = _resampled(fp)[1] if "data.spacing" in choices else LONGEST[fp.kind]
+    side = LONGEST[fp.kind] if fp.spacings is None else _resampled(fp)[1]
     return side, side
+
+
+def _folds_of(fp: Fingerprint) -> tuple[int, float]:
+    """How many folds, and what of a fold's training part validates: groups, or a share of them."""
+    folds = max(2, min(FOLDS, fp.groups))  # of one group nothing can be held out, which is said elsewhere
+    return folds, 0 if fp.groups < 3 else 1 if fp.groups < 10 else 0.1
+
+
+def _validated(fp: Fingerprint) -> int:
+    """About how many groups validate."""
+    if fp.is_official:
+        return fp.parts.get("val") or max(1, round(0.1 * fp.parts["train"]))
+    folds, val = _folds_of(fp)
+    return int(val) if val >= 1 or not val else max(1, round(val * fp.groups * (folds - 1) / folds))
 
 
 def _is_cropped(fp: Fingerprint) -> bool:
     return any(choice.key == "data.size" and choice.value is None for choice in grid(fp))
 
 
-def _resampled(fp: Fingerprint) -> tuple[float, int]:
-    """Millimetres of a pixel, and the side of the crop: the median slice, no longer than the longest side."""
+def _resampled(fp: Fingerprint) -> tuple[float | None, int]:
+    """Millimetres of a pixel, None for those it has, and the side of the crop: the median slice, or the longest."""
     assert fp.spacings is not None
-    step = float(np.median(fp.spacings[:, 1:]))
+    own = step = float(np.median(fp.spacings[:, 1:]))
     extent = float(np.median((fp.sizes * fp.spacings[:, 1:]).max(axis=1)))
     longest = LONGEST[fp.kind]
     if extent / step > longest and (
         fp.component is None or fp.component * (step * longest / extent) ** 2 >= LEAST_PART
     ):
         step = extent / longest
+    if step == own and not _differs(fp.spacings[:, 1:]):
+        return None, min(longest, _round(extent / step))
     step = float(f"{step:.2g}")
     return step, min(longest, _round(extent / step))
 

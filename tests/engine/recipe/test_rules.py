@@ -73,6 +73,35 @@ def test_scans_of_several_spacings_are_resampled_in_plane():
     assert found["train"]["epochs"] == 34  # 50 * 20 * 0.7 = 700 images, 87 steps; 3000 / 87 = 34.5
 
 
+def test_slices_of_several_sizes_and_one_spacing_are_not_shrunk_to_one():
+    """As in PROMISE12: 160 to 256 pixels of 1 mm; of one size, a pixel would be 1.6 mm in some and 1 mm in others."""
+    found = chosen(replace(MRI, sizes=np.array([[160, 160]] * 2 + [[256, 256]]), spacings=np.array([[3.0, 1, 1]] * 3)))
+    assert found["data.size"] is None
+    assert "data.spacing" not in found
+    assert found["data.augment"][1]["height"] == found["data.augment"][1]["width"] == 160
+    assert found["train"]["batch_size"] == 16  # 2^19 / 160^2 = 20.5, at most 16
+    # 400 pixels of 0.5 mm are 200 mm: 256 pixels of 0.78 mm
+    found = chosen(replace(MRI, sizes=np.array([[400, 400], [400, 360]]), spacings=np.array([[3.0, 0.5, 0.5]] * 2)))
+    assert found["data.spacing"] == [None, 0.78, 0.78]
+    found = chosen(replace(MRI, sizes=np.array([[256, 256]] * 2), spacings=np.array([[3.0, 0.5, 0.5]] * 2)))
+    assert found["data.size"] == [256, 256]
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "checkpoint"),
+    [
+        (MRI, "last"),  # a tenth of 40 groups
+        (replace(MRI, cases=62, groups=62), None),  # of 50
+        (replace(MRI, cases=4, groups=4), "last"),
+        (replace(MRI, cases=2, groups=2), None),  # nobody validates: the last epoch is scored anyhow
+        (STREET, None),  # 8 images
+        (replace(STREET, parts={"train": 30, "test": 12}), "last"),  # a tenth of 30 is drawn
+    ],
+)
+def test_few_groups_do_not_choose_an_epoch(fingerprint, checkpoint):
+    assert chosen(fingerprint)["scores"].get("checkpoint") == checkpoint
+
+
 def test_streets_keep_their_size_and_their_parts():
     found = chosen(STREET)
     assert found["data.size"] == [360, 480]
@@ -117,7 +146,7 @@ def test_a_rule(fingerprint, key, value):
 def test_sides_are_not_mirrored():
     found = chosen(replace(MRI, classes=("background", "left_kidney")))
     assert "HorizontalFlip" not in str(found["data.augment"])
-    assert "scores" not in found
+    assert "flip" not in found["scores"]
 
 
 def test_every_rule_is_on_the_page():
