@@ -368,6 +368,7 @@ classes. Classes are matched by name, cases by file name. Of two ablations every
             overrides("what masks, and scores of other programs, mean"),
             argument("--smallest", help="the difference that would matter; default: DSC=0.01,IoU=0.01,HD95=1,ASSD=1"),
             argument("--html", type=_path, metavar="FILE", help="write a page too, with the same cases side by side"),
+            argument("--anonymous", action="store_true", help="a page of two runs that names no case, path or user"),
         ],
     ),
     "report": Verb(
@@ -375,8 +376,9 @@ classes. Classes are matched by name, cases by file name. Of two ablations every
         description="""\
 Write one HTML file about a run, all folds of one, or an ablation: verdict, tables, curves, cases to look at. It needs
 no network and no other file, so it can be sent; of patients it holds pictures and case ids. `train` and `ablate`
-write it at their end; `report` writes it again from what is finished so far. Several are joined on one page, such as
-the ablations of several data sets:
+write it at their end; `report` writes it again from what is finished so far. With --anonymous cases are numbered, and
+paths and names left out (report-anonymous.html). Several are joined on one page, such as the ablations of several data
+sets:
 
   python train_seg.py report runs/demo
   python train_seg.py report runs/mri-ablation runs/trus-ablation --out both.html
@@ -384,6 +386,7 @@ the ablations of several data sets:
         arguments=[
             argument("paths", nargs="+", type=_path, metavar="PATH", help="a run, or an ablation"),
             argument("--out", type=_path, metavar="FILE", help="default: report.html in the folder"),
+            argument("--anonymous", action="store_true", help="without names of cases, paths and users"),
         ],
         overrides=False,
     ),

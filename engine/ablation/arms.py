@@ -26,7 +26,12 @@ FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.gr
 """What an arm cannot change: the same patients are held out in every arm."""
 SCORED = ("scores.background", "scores.grid", "scores.primary")
 """Nor these: arms that are not scored alike cannot be compared."""
-TAKEN = ("ablation.json", "figures", "jobs", "probe.json", "report.html", "table.csv", "table.md", "table.tex")
+PROBES = "probe.json"
+"""The file that holds the first gradient norms of the arms."""
+TAKEN = (
+    *("ablation.json", "figures", "jobs", PROBES, "report.html", "report-anonymous.html"),
+    *("table.csv", "table.md", "table.tex"),
+)
 """What else lies in the folder of an ablation."""
 NOISE_FLOOR = "noise_floor"
 NO_MEMBERS = (

@@ -9,6 +9,7 @@ from segloss.document import Header
 
 from ..ablation.adjusted import adjusted
 from ..ablation.answer import in_words
+from ..ablation.arms import PROBES
 from ..ablation.conclusion import Conclusion, verdict_sections
 from ..ablation.cost import cost
 from ..ablation.paired_dots import paired_dots
@@ -182,7 +183,7 @@ def _cases(seed: Seed, orders: Mapping[str, Sequence[Scored]], most_bytes: int) 
 
 def _arms(found: Conclusion) -> Section:
     """What the arms differ in before they are trained."""
-    path = found.folder / "probe.json"
+    path = found.folder / PROBES
     probes = read_json(path) if path.is_file() else {}
     rows = []
     for arm, one in found.record.arms.items():

@@ -19,20 +19,23 @@ from .dots import dots_svg
 FOLDER = Path(__file__).resolve().parent / "templates"
 
 
-def page(title: str, subjects: Sequence[Subject], summary: Subject | None = None) -> str:
+def page(title: str, subjects: Sequence[Subject], summary: Subject | None = None, note: str = "") -> str:
     """The page of one or several subjects; all text that comes from data is escaped.
 
     Args:
         title: of the page.
         subjects: what it tells, one after the other.
         summary: what is said of all of them, first.
+        note: on the page itself, under its title.
     """
     script, style = (_part(f"page.{kind}") for kind in ("js", "css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     template = _environment().get_template("page.html.jinja")
     every = [*([summary] if summary else []), *subjects]
-    return template.render(title=title, subjects=every, policy=policy, script=Markup(script), style=Markup(style))
+    return template.render(
+        title=title, note=note, subjects=every, policy=policy, script=Markup(script), style=Markup(style)
+    )
 
 
 @cache

@@ -11,7 +11,7 @@ from rich.console import Console
 from datasets import DataError
 from datasets.files import write_atomically
 
-from ..ablation.arms import NOISE_FLOOR, Ablation, Cell
+from ..ablation.arms import NOISE_FLOOR, PROBES, Ablation, Cell
 from ..ablation.conclusion import Conclusion
 from ..ablation.executors import LocalExecutor, executor_of
 from ..ablation.grid import train_cells
@@ -32,7 +32,6 @@ from ..training.probe import Probe, probe
 from .report import write_page
 
 TABLES = ("table.md", "table.tex", "table.csv")
-PROBES = "probe.json"
 MARKS = (FILE, PROBES, "*/seed-*/fold-*/config.yaml")
 """What makes a folder that of an ablation."""
 

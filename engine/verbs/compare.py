@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..configuration.config import FRACTIONS
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
+from ..report.anonymous import NOTE, anonymous_copies
 from ..report.compare_report import compare_subject
 from ..report.compared_cases import RunPictures
 from ..report.page import page
@@ -34,6 +35,7 @@ def compare(
     overrides: Sequence[str],
     smallest: str | None,
     html: Path | None,
+    anonymous: bool,
     display: Display,
 ) -> None:
     """Compare two methods, group by group; of two ablations every arm that both have.
@@ -46,21 +48,47 @@ def compare(
         smallest: the difference that would matter: a number, of scores that are fractions, or `DSC=0.01,HD95=1`; None
             for the usual.
         html: a page to be written, with the same cases side by side; None for none.
+        anonymous: the page, and what is shown, without names of cases and paths: both methods are runs, arms or
+            ablations, called A and B; see `engine.report.anonymous`.
         display: where the verdicts are shown.
 
     Raises:
         UsageError, DataError: a path without scores or masks, or scores that have nothing in common.
     """
-    margins = _smallest(smallest)
+    margins, options = _smallest(smallest), Options.parse(overrides)
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
+    if anonymous and (html is None or reference is not None):
+        raise UsageError("--anonymous: is for the page (--html) of runs, arms or ablations; leave --ref out")
     outputs = None if html is None else claim_page(html, "compare", "--html")
+    if html is not None and anonymous:
+        _pairs(a, b)
+        display.line(f"A: {a}, B: {b}")
+        with anonymous_copies({"A": a, "B": b}) as copy:
+            content = _compare(copy.paths[0], copy.paths[1], None, options, margins, True, display, NOTE)
+        copy.refuse_names(content, html)
+    else:
+        content = _compare(a, b, reference, options, margins, html is not None, display)
+    if html is not None:
+        write_claimed(html, outputs, content, display)
+
+
+def _compare(
+    a: Path,
+    b: Path,
+    reference: Path | None,
+    options: Options,
+    margins: Mapping[str, float],
+    html: bool,
+    display: Display,
+    note: str = "",
+) -> str:
+    """Show what `compare` finds; the page of it, with a note under its title, where one is wanted."""
     pairs = _pairs(a, b)
     every = [path for pair in pairs for path in pair]
     folders = [path for path in every if reference is not None and not _is_scored(path)]
     if reference is not None and not folders:
         raise UsageError(f"--ref {reference}: {a} and {b} hold scores already, and no masks are scored; leave it out")
-    options = Options.parse(overrides)
     _refuse_idle(options, [path for path in every if path not in folders], bool(folders))
     beginning: list[Section] = []
     if reference is not None:
@@ -81,13 +109,14 @@ def compare(
         verdicts = compare_arms(methods, second.name, margins)
         for section in (*sections, *verdict_sections(verdicts, methods)):
             display.section(section)
-        if html is not None:
+        if html:
             pictures = {one.name: masks.get(one.name) or _pictures(named_paths[one.name], one) for one in found}
             shown = {name: one for name, one in pictures.items() if one is not None}
             subjects.append(compare_subject(methods, second.name, verdicts, sections, shown, BYTES // len(pairs)))
-    if html is not None:
+    if html:
         title = subjects[0].title if len(subjects) == 1 else f"{a.name} and {b.name}"
-        write_claimed(html, outputs, page(title, subjects), display)
+        return page(title, subjects, note=note)
+    return ""
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:

@@ -17,37 +17,53 @@ from ..console.sections import Subject
 from ..errors import UsageError
 from ..experiment.folds import Folds
 from ..report.ablation_report import ablation_subject
+from ..report.anonymous import NOTE, anonymous_copies
 from ..report.page import page
 from ..report.run_report import run_subject
 from ..report.viewer import BYTES
 from ..store.outputs import Outputs
 
-PAGE = "report.html"
+PAGE, ANONYMOUS = "report.html", "report-anonymous.html"
 
 
-def report(paths: Sequence[Path], out: Path | None, display: Display) -> None:
+def report(paths: Sequence[Path], out: Path | None, anonymous: bool, display: Display) -> None:
     """Write the page of some runs and ablations.
 
     Args:
         paths: runs, folders with the folds of one, ablations.
-        out: the file; None for `report.html` in the folder, or of several folders in the working folder.
+        out: the file; None for `report.html`, or `report-anonymous.html`, in the folder, or of several folders in the
+            working folder.
+        anonymous: without names of cases, paths, user and host; see `engine.report.anonymous`.
         display: where its path is shown.
 
     Raises:
-        UsageError, DataError: a path that is neither, one given twice, a file that is damaged, a full disk.
+        UsageError, DataError: a path that is neither, one given twice, a file that is damaged, a full disk; a name that
+            would stand on an anonymous page.
     """
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise UsageError(f"{next(path for path in paths if resolved.count(path.resolve()) > 1)}: given twice")
     for path in paths:
         kind(path)  # refused before anything is drawn
-    wanted = out or (paths[0] / PAGE if len(paths) == 1 else Path(PAGE))
+    name = ANONYMOUS if anonymous else PAGE
+    wanted = out or (paths[0] / name if len(paths) == 1 else Path(name))
     outputs = claim_page(wanted, "report", "--out")
+    if not anonymous:
+        write_claimed(wanted, outputs, _content(paths), display)
+        return
+    called = {f"{kind(path)}-{number}" if len(paths) > 1 else kind(path): path for number, path in enumerate(paths, 1)}
+    with anonymous_copies(called) as copy:
+        content = _content(copy.paths, NOTE)
+    copy.refuse_names(content, wanted)
+    write_claimed(wanted, outputs, content, display)
+
+
+def _content(paths: Sequence[Path], note: str = "") -> str:
+    """The page of some runs and ablations, with what is said under its title."""
     found = {path: Conclusion.of(path) for path in paths if kind(path) == "ablation"}
     share = BYTES // len(paths)
     subjects = [ablation_subject(found[path], share) if path in found else run_subject(path, share) for path in paths]
-    title = ", ".join(one.title for one in subjects)
-    write_claimed(wanted, outputs, page(title, subjects, joined(list(found.values()))), display)
+    return page(", ".join(one.title for one in subjects), subjects, joined(list(found.values())), note)
 
 
 def claim_page(wanted: Path, command: str, option: str) -> Outputs | None:
@@ -65,7 +81,11 @@ def claim_page(wanted: Path, command: str, option: str) -> Outputs | None:
         raise UsageError(f"{wanted}: a folder; {option} is a file, such as {wanted / PAGE}")
     if not wanted.parent.is_dir():
         raise UsageError(f"{wanted.parent}: no such folder; make it, or choose another {option}")
-    if wanted.name == PAGE and command == "report" and (_is_run(wanted.parent) or (wanted.parent / FILE).is_file()):
+    if (
+        wanted.name in (PAGE, ANONYMOUS)
+        and command == "report"
+        and (_is_run(wanted.parent) or (wanted.parent / FILE).is_file())
+    ):
         return None
     outputs = Outputs(wanted.parent, command, f"choose another {option}")
     outputs.claim([wanted.name])

@@ -15,6 +15,7 @@ from engine.configuration.build import build_adapter
 from engine.configuration.checking import load_config
 from segloss_tests.cases import cache
 from segloss_tests.dicoms import US, dataset, pixels, save, write_series
+from segloss_tests.planted import held
 
 RUN = """\
 name: trus
@@ -46,6 +47,18 @@ def test_nothing_of_the_patient_but_the_case_goes_into_runs_caches_and_pages(tra
     written = [path for path in (folder / "runs").rglob("*") if path.is_file()]
     assert {"report.html", "scores.json", "environment.json"} <= {path.name for path in written}
     assert [path for path in written if any(value in path.read_bytes() for value in planted)] == []
+
+
+def test_an_anonymous_page_has_no_name_of_a_case_either(trained, module_program, monkeypatch):
+    folder, patients = trained
+    monkeypatch.setenv("LOGNAME", "narwhaluser")
+    for path in ("runs/trus", "runs/trus/fold-1"):
+        module_program("report", path, "--anonymous", check=0, cwd=folder)
+        page = (folder / path / "report-anonymous.html").read_bytes()
+        names = [*(one.name for one in patients.iterdir()), patients.name, folder.name, "narwhaluser"]
+        assert held(page, names) == set()
+        assert b">trus" not in page
+        assert b"case_001" in page
 
 
 @pytest.mark.slow

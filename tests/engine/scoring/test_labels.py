@@ -46,6 +46,18 @@ def document(folder):
     return ScoresDocument.from_json(json.loads((folder / "scores.json").read_text()))
 
 
+def test_an_anonymous_page_names_no_picture(folder, module_program):
+    module_program("report", "runs/small", "--anonymous", check=0, cwd=folder)
+    usual, page = (visible(folder / f"runs/small/{name}.html") for name in ("report", "report-anonymous"))
+    ids = {one.case for one in document(folder / "runs/small").pictures}
+    assert any(f">{case}<" in usual for case in ids)
+    assert [case for case in ids if f">{case}<" in page] == []
+    rows = [re.findall(r"<tr><th[^>]*>[^<]*</th>(.*?)</tr>", text) for text in (usual, page)]
+    wrong = [[row for row in of_page if "<td>0.9" in row] for of_page in rows]
+    assert sorted(wrong[0]) == sorted(wrong[1])
+    assert ">case_0" in page
+
+
 def test_the_scores_of_a_run_are_those_of_its_pictures(folder):
     found = document(folder / "runs/small")
     assert (found.header.kind, str(found.header.primary), found.header.units) == ("label", "accuracy", "images")

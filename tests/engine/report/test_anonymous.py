@@ -1,0 +1,248 @@
+"""Anonymous pages: nothing that was planted is on them, a case has one name, and all else is as on the usual page."""
+
+import base64
+import gzip
+import html
+import json
+import re
+import shutil
+import socket
+import zlib
+from io import BytesIO
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from engine.configuration.checking import load_config, load_saved
+from engine.report.anonymous import Pseudonyms, closed
+from segloss.document import ScoresDocument
+from segloss_tests import ROOT
+from segloss_tests.pages import cases_of, text_of
+from segloss_tests.planted import held
+from segloss_tests.reports import make_ablation
+
+pytestmark = pytest.mark.usefixtures("rendered_figures")
+
+CASES = [f"Zebra-{number:02d} Quokka" for number in range(8)] + ["1.2.840.99999.4711.8.15", "wombat"]
+GROUPS = {case: f"Clan{number % 2}{number // 4}Okapi" for number, case in enumerate(CASES)}
+ELSEWHERE = ["tapirstudy", "axolotl-station", "narwhaluser", "/vault/pangolin", "lemur reason", "c0ffeec0ffee"]
+PLANTED = [*CASES, *GROUPS.values(), *ELSEWHERE, "pangolin"]
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory):
+    """An ablation with planted names wherever its files can hold any."""
+    folder = make_ablation(tmp_path_factory.mktemp("tapirstudy") / "tapirstudy", names=CASES)
+    record = json.loads((folder / "ablation.json").read_text())
+    record["arms"]["adfl"]["differs"] = ["model.init_from /vault/pangolin/first, not null"]
+    record["paper"] = {"source": "lemur reason", "aggregation": "case", "values": {"adfl": {"mDSC": 0.5}}}
+    (folder / "ablation.json").write_text(json.dumps(record))
+    for run in folder.glob("*/seed-0/fold-?"):
+        scores = json.loads((run / "scores.json").read_text())
+        for row in scores["cases"]:
+            row["group"] = GROUPS[row["case"]]
+            row["tp"] += 5 * CASES.index(row["case"])  # no two have the same scores
+        (run / "scores.json").write_text(json.dumps(scores))
+        config = (run / "config.yaml").read_text().replace("/home/alice/secret", "/home/narwhaluser/vault/pangolin")
+        config = config.replace("exclude: []", f"exclude: [{{case: {CASES[0]}, reason: lemur reason}}]")
+        config = config.replace("init_from: null", "init_from: /vault/pangolin/first.safetensors")
+        assert config.count("pangolin") == 2
+        assert "lemur" in config
+        (run / "config.yaml").write_text(config)
+        environment = json.loads((run / "environment.json").read_text())
+        environment |= {"host": "axolotl-station", "git": {"commit": "c0ffeec0ffee", "changed": True}}
+        (run / "environment.json").write_text(json.dumps(environment))
+        entry = json.loads((run / "log.jsonl").read_text().splitlines()[0]) | {
+            "note": "by narwhaluser on axolotl-station"
+        }
+        (run / "log.jsonl").write_text(json.dumps(entry) + "\n")
+        dsc = [
+            {"case": row["case"], "class": "gland", "DSC": 0.25} for row in scores["cases"] if row["class"] == "gland"
+        ]
+        floors = {"mean_mask": {way: {"mDSC": 0.25, "mIoU": 0.2} for way in ("dataset", "case", "image")}}
+        (run / "baseline.json").write_text(json.dumps({"floors": floors, "mean_mask": dsc, "by": "narwhaluser"}))
+    return folder
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    monkeypatch.setenv("LOGNAME", "narwhaluser")
+    monkeypatch.setattr(socket, "gethostname", lambda: "axolotl-station")
+
+
+def written(module_program, folder, *arguments):
+    """The usual and the anonymous page of a command, and the names that are in what the latter has written."""
+    usual, other = folder / "usual.html", folder / "out/page.html"
+    other.parent.mkdir()
+    option = "--html" if arguments[0] == "compare" else "--out"
+    module_program(*arguments, option, usual, check=0, cwd=folder)
+    module_program(*arguments, option, other, "--anonymous", check=0, cwd=folder)
+    every = [path for path in other.parent.iterdir() if path.is_file()]
+    names = {name for path in every for name in held(path.read_bytes(), PLANTED)}
+    return usual.read_text(), other.read_text(), names
+
+
+@pytest.mark.parametrize("inner", ["", "ce/seed-0", "ce/seed-0/fold-1"])
+def test_nothing_planted_is_in_what_is_written(ablation, machine, module_program, tmp_path, inner):
+    usual, page, names = written(module_program, tmp_path, "report", ablation / inner)
+    assert {*CASES[1::2], *GROUPS.values()} & held(usual.encode(), PLANTED)  # the scan finds what is there
+    assert names == set()
+    assert "Anonymous: cases and groups are numbered" in text_of(page)
+    assert "case_001" in page
+
+
+def pseudonyms(usual, page):
+    """By case its name on an anonymous page, from the viewer of it and of the usual one: the same order."""
+    mine, theirs = ([case["id"] for case in cases_of(one)["cases"]] for one in (usual, page))
+    return dict(zip(mine, theirs, strict=True))
+
+
+def in_order(cases):
+    """The ids of the cases of a dot, sorted."""
+    return " ".join(sorted(json.loads(html.unescape(cases[0]))))
+
+
+@pytest.mark.parametrize("inner", ["", "ce/seed-0"])
+def test_a_case_has_one_name_and_all_else_is_as_on_the_usual_page(ablation, machine, module_program, tmp_path, inner):
+    """Every line of the page with the pseudonyms put back is one of the usual page: tables, dots, cases, sentences."""
+    usual, page, _ = written(module_program, tmp_path, "report", ablation / inner)
+    called = pseudonyms(usual, page)
+    assert sorted(called.values()) == [f"case_{number:03d}" for number in range(1, 11)]
+    titles = (re.findall(r"<title>([^:<]*): ce", text) for text in (usual, page))
+    groups = dict(zip(*titles, strict=True))
+    assert sorted(groups.values()) == ([f"group_{number:03d}" for number in range(1, 7)] if not inner else [])
+    back = page
+    for name, pseudonym in (called | groups).items():
+        back = back.replace(pseudonym, name)
+    for end in ("configuration", "what the arms differ in"):
+        usual, back = (text.split(f">{end}<")[0] for text in (usual, back))
+    for text in ("run", "ablation", "tapirstudy, seed-0", "tapirstudy", "ce, seed-0"):
+        usual, back = (re.sub(rf"(<title>|<h1>){text}(?=</)", r"\1", one) for one in (usual, back))
+    back = re.sub(r"<p>Anonymous:.*?</p>\n", "", back)
+    usual, back = (re.sub(r"\bs1-\d+", "s", text) for text in (usual, back))  # the paper's table is left out
+    usual, back = (re.sub(r'(?<=data-cases=")[^"]*', in_order, text) for text in (usual, back))
+    rows = [(row, {*usual.splitlines()}) for row in back.splitlines() if "differs in" not in row]
+    assert [row for row, known in rows if row not in known] == []
+
+
+def test_configuration_and_environment_are_numbers_and_words_of_the_program(
+    ablation, machine, module_program, tmp_path
+):
+    _, page, _ = written(module_program, tmp_path, "report", ablation / "ce/seed-0/fold-0")
+    text = text_of(page[page.index(">configuration<") :])
+    assert "data.name phantom" in text
+    assert "model.encoder resnet18" in text
+    assert "optim.lr 0.001" in text
+    assert "model.init_from …" in text
+    assert "data.exclude.0.case …" in text
+    assert re.search(r"torch \d", text)
+    assert "commit" not in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_configuration_without_text_can_be_read(path, tmp_path):
+    config = load_config(path).document()
+    labels = [name for key in ("labels", "regions") for name in config["data"].get(key) or ()]
+    (tmp_path / "config.yaml").write_text(json.dumps(closed(config, labels) | {"name": "run"}))
+    again = load_saved(tmp_path / "config.yaml").document()
+    assert {key: again[key] for key in ("train", "scores", "optim", "loss")} == {
+        key: config[key] for key in ("train", "scores", "optim", "loss")
+    }
+
+
+def test_two_arms_are_compared_as_a_and_b(ablation, machine, module_program, tmp_path):
+    usual, page, names = written(module_program, tmp_path, "compare", ablation / "adfl", ablation / "ce")
+    assert names == set()
+    assert "Use A: better than B by" in text_of(page)
+    numbers = [re.findall(r"<td>([^<]*)", text) for text in (usual, page)]
+    called = {"adfl": "A", "ce": "B"}
+    assert [called.get(one, one) for one in numbers[0]] == numbers[1]
+    assert len(numbers[0]) > 15
+    assert {*pseudonyms(usual, page)} == set(CASES)
+
+
+def test_several_ablations_have_the_same_pseudonyms(ablation, machine, module_program, tmp_path):
+    shutil.copytree(ablation, tmp_path / "tapirstudy-2")
+    _, page, names = written(module_program, tmp_path, "report", ablation, "tapirstudy-2")
+    assert names == set()
+    first, second = (json.loads(found)["cases"] for found in re.findall(r'class="cases">(.*?)</script>', page))
+    assert [case["id"] for case in first] == [case["id"] for case in second]
+    assert "<title>ablation-1, ablation-2</title>" in page
+
+
+def test_a_case_is_numbered_by_its_score_alone(ablation, machine, module_program, tmp_path):
+    """Files that come in another order of names, as under other names, give the same page of the same scores."""
+    module_program("report", ablation, "--anonymous", "--out", "one.html", check=0, cwd=tmp_path)
+    shutil.copytree(ablation, tmp_path / "other")
+    for path in (tmp_path / "other").rglob("*"):
+        if path.name in ("scores.json", "cases.json", "baseline.json"):
+            text = path.read_text()
+            for number, case in enumerate(CASES):
+                text = text.replace(json.dumps(case), f'"q{9 - number}x{number:02d}"')
+            path.write_text(text)
+    module_program("report", "other", "--anonymous", "--out", "two.html", check=0, cwd=tmp_path)
+    shown = [[(case["id"], case["scores"]) for case in cases_of((tmp_path / name).read_text())["cases"]]
+             for name in ("one.html", "two.html")]  # fmt: skip
+    assert shown[0] == shown[1]
+
+
+def test_equal_scores_are_numbered_by_chance():
+    rows = [{"case": f"{number:02d}", "class": "a", "DSC": 0.5} for number in range(20)]
+    found = ScoresDocument.from_json({"header": {"classes": ["a"], "kind": "still"}, "cases": rows})
+    once, again = (Pseudonyms.of([found]).cases for _ in range(2))
+    assert once.keys() == again.keys() == {row["case"] for row in rows}
+    assert once != again
+
+
+@pytest.mark.parametrize(
+    ("arm", "named"),
+    [("adfl-narwhaluser", "narwhaluser"), ("axolotl-station_2", "axolotl-station"), ("like wombat", "wombat")],
+)
+def test_an_arm_that_names_somebody_is_refused(ablation, machine, module_program, tmp_path, arm, named):
+    shutil.copytree(ablation, tmp_path / "runs")
+    (tmp_path / "runs/adfl").rename(tmp_path / "runs" / arm)
+    record = json.loads((tmp_path / "runs/ablation.json").read_text())
+    record["arms"][arm] = record["arms"].pop("adfl")
+    record["paper"] = None
+    (tmp_path / "runs/ablation.json").write_text(json.dumps(record))
+    said = module_program("report", "runs", "--anonymous", check=2, cwd=tmp_path)
+    assert said.stderr.startswith(
+        f"runs: cannot be made anonymous: the arm {arm!r} holds the name {named!r} of a case,"
+    )
+    assert said.stderr.count("\n") == 1
+    assert not (tmp_path / "runs/report-anonymous.html").exists()
+
+
+def test_what_has_no_runs_is_refused(ablation, machine, module_program, tmp_path):
+    shutil.copy(ablation / "ce/seed-0/fold-0/scores.json", tmp_path / "theirs.json")
+    said = module_program(
+        "compare", ablation / "ce", "theirs.json", "--html", "x.html", "--anonymous", check=2, cwd=tmp_path
+    )
+    assert said.stderr == (
+        "theirs.json: cannot be made anonymous: no run lies in it; of other programs rename the files themselves\n"
+    )
+    said = module_program("compare", ablation / "ce", ablation / "adfl", "--anonymous", check=2, cwd=tmp_path)
+    assert said.stderr.startswith("--anonymous: is for the page (--html)")
+
+
+def test_errors_name_the_files_that_were_given(ablation, machine, module_program, tmp_path):
+    shutil.copytree(ablation / "ce/seed-0/fold-0", tmp_path / "run")
+    for sprite in (tmp_path / "run/cases").glob("*.prediction.png"):
+        sprite.write_bytes(sprite.read_bytes()[:60])
+    said = module_program("report", "run", "--anonymous", check=2, cwd=tmp_path).stderr
+    assert said.startswith("run/cases/")
+    assert "cannot be read" in said
+
+
+def test_the_scan_finds_what_is_hidden():
+    picture, notes = BytesIO(), PngImagePlugin.PngInfo()
+    notes.add_text("by", "Zebra-00", zip=True)
+    Image.new("L", (2, 2)).save(picture, "PNG", pnginfo=notes)
+    for content in (
+        picture.getvalue(),
+        base64.b64encode(b"the case Zebra-00 lies"),
+        base64.b64encode(picture.getvalue()),
+        gzip.compress(b"ZEBRA-00"),
+        b"x" + zlib.compress("Zebra-00".encode("utf-16-le")),
+    ):
+        assert held(content, ["Zebra-00", "Zebra-01"]) == {"Zebra-00"}
