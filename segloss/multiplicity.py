@@ -46,11 +46,15 @@ def together(comparisons: Sequence[Comparison], draws: int = DRAWS) -> list[Comp
 
 
 def aligned(comparisons: Sequence[Comparison]) -> tuple[Floats, Floats]:
-    """Values and shares of K comparisons over all of their groups, each `(G, K)`; 0 for groups that one leaves out."""
-    names = sorted({name for one in comparisons for name in one.names}, key=str)
+    """Values and shares of K comparisons over all of their groups, each `(G, K)`; 0 for groups that one leaves out.
+
+    They come in the order of their numbers, so that what is drawn of them depends on no names.
+    """
+    names = dict.fromkeys(name for one in comparisons for name in one.names)
     places = {name: place for place, name in enumerate(names)}
     values, shares = np.zeros((2, len(names), len(comparisons)))
     for column, one in enumerate(comparisons):
         rows = [places[name] for name in one.names]
         values[rows, column], shares[rows, column] = one.values, one.shares
-    return values, shares
+    order = np.lexsort((*shares.T, *values.T))
+    return values[order], shares[order]

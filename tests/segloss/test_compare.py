@@ -127,6 +127,21 @@ def test_equal_groups_or_one_by_one():
     assert whole == pytest.approx(plain, abs=0.04)
 
 
+def test_names_and_order_of_groups_change_nothing():
+    """Of more groups than every pattern is tried of, p-values, intervals and shares are drawn; the same ones."""
+    rng = np.random.default_rng(3)
+    a, b, c = rng.normal([[0.0], [0.1], [0.2]], 0.4, (3, 2 * EXACT))
+    order = rng.permutation(2 * EXACT)
+    names = [f"p{number:02d}" for number in range(2 * EXACT)]
+    found = [
+        compare.together([compare.paired(one[at], c[at], names=names, tested=False) for one in (a, b)])
+        for at in (np.arange(2 * EXACT), order)
+    ]
+    for one, other in zip(*found, strict=True):
+        assert (one.p_value, one.low, one.high) == (other.p_value, other.low, other.high)
+    assert np.array_equal(*map(compare.share_best, found))
+
+
 @pytest.mark.parametrize("only_a", [0, 1, 4, 9])
 def test_found_or_not_is_mcnemars_exact_test(only_a):
     a, b = np.zeros((2, 13))
