@@ -99,13 +99,13 @@ def page() -> str:
 def _table() -> Iterator[str]:
     yield "| name | weights | logits | padding | batch of one |"
     yield "|---|---|---|---|---|"
-    for name, factory in models.MODELS.items():
+    for name in models.MODELS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = factory(num_classes=11, channels=3)
-            weights = sum(p.numel() for p in network.module.parameters()) / 1e6
+            network = models.build(name, num_classes=11, channels=3, seed=0, shapes_only=True)
+            weights = sum(p.numel() for p in network.parameters()) / 1e6
             side = 64 if network.whole_image else max(4 * network.stride, network.smallest)
-            logits = network.module.eval().to("meta")(torch.zeros(1, 3, side, side, device="meta"))
+            logits = network.eval().low_resolution(torch.zeros(1, 3, side, side, device="meta"))
         least = f"{network.stride}" + (f", at least {network.smallest}" if network.smallest > 1 else "")
         stride = side // logits.shape[-1]
         size = "of the image" if network.whole_image else "full size" if stride == 1 else f"1/{stride}"

@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import io
 import json
 import os
@@ -9,10 +10,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
+from segloss_tests.figures import SAVEFIG, with_few_points, without_rendering
 from segloss_tests.stills import make_camvid
 
 torch.set_num_threads(1)
-SAVEFIG = Figure.savefig
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else it starts processes, which takes seconds
 
 
 def pytest_addoption(parser):
@@ -32,27 +34,18 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if of_the_loss(item)]
 
 
-BLANK = {
-    ".png": bytes.fromhex(
-        "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c636000000002000148afa471"
-        "0000000049454e44ae426082"
-    ),
-    ".svg": b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 400"/>',
-}
+def pytest_collection_finish(session):
+    """A million objects of libraries and tests live to the end: the garbage collector need not look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_figures():
     """Figures are built but not rendered, which takes most of the time of a small run; see `rendered_figures`."""
 
-    def write(figure, path, **options):
-        if isinstance(path, io.BytesIO):
-            SAVEFIG(figure, path, **options)
-        else:
-            Path(path).write_bytes(BLANK[Path(path).suffix])
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", write)
+        without_rendering(patch)
         yield
 
 
@@ -86,7 +79,7 @@ def program(tmp_path, module_program):
 def module_program(door):
     """Call train_seg.py with arguments in a folder, in this process: starting one takes seconds.
 
-    t-SNE takes few points: of many it is half of a small run; tests/engine/scoring/test_inside.py tests it of more.
+    t-SNE takes few points: of many it is half of a small run.
     """
 
     def run(*arguments, check=None, cwd):
@@ -98,7 +91,7 @@ def module_program(door):
                 contextlib.redirect_stderr(err),
                 pytest.MonkeyPatch.context() as patch,
             ):
-                patch.setattr("engine.scoring.features.EMBEDDED", 40)
+                with_few_points(patch)
                 code = door.main([*map(str, arguments)])
         except SystemExit as exit_:
             code = exit_.code

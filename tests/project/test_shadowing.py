@@ -45,7 +45,8 @@ def test_folders_of_any_name_beside_a_test_run(tmp_path):
 
 
 def test_folders_of_any_name_beside_a_configuration(crowded):
-    command = [sys.executable, str(ROOT / "train_seg.py"), "check", str(ROOT / "configs/demo.yaml")]
+    few = "data.patients=7"
+    command = [sys.executable, str(ROOT / "train_seg.py"), "check", str(ROOT / "configs/demo.yaml"), few]
     checked = subprocess.run(command, cwd=crowded, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

@@ -304,7 +304,7 @@ def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=() if n in ("ce", "dfl", "sigmoid_focal", "mse_ol", "dice", "topk") else pytest.mark.slow)
+        pytest.param(n, marks=() if n in ("dfl", "dice", "topk") else pytest.mark.slow)
         for n in NAMES
         if n not in (*EAGER, "lovasz", "lovasz_hinge")
     ],

@@ -6,7 +6,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from engine.ablation.executors import Workers
+from segloss_tests.figures import without_rendering
 from segloss_tests.stills import make_camvid
 
 YAML = """\
@@ -50,7 +53,9 @@ class Here:
 
     def submit(self, function, key, workers):
         [job] = function.args
-        done = self.program("train", job.config, *job.options, cwd=job.folder)
+        with pytest.MonkeyPatch.context() as patch:
+            without_rendering(patch)
+            done = self.program("train", job.config, *job.options, cwd=job.folder)
         with (job.folder / job.log).open("a") as log:
             log.write(done.stdout + done.stderr)
         return SimpleNamespace(

@@ -292,13 +292,12 @@ def breakable(node: ast.AST, where: str = "") -> Iterator[tuple[str, ast.AST]]:
 def drawn(file: str) -> list[Mutant]:
     """Every mutant of a module, whole sources as `old` and `new`; those of the module's own level left out."""
     tree = ast.parse((ROOT / file).read_text())
-    found, seen = [], Counter()
+    found, seen, old = [], Counter(), ast.unparse(tree)
     for where, node in breakable(tree):
         broken = replaced(node) if where else None
         if broken is None:
             continue
         before, after = (ast.unparse(one).partition("\n")[0] for one in (node, broken))
-        old = ast.unparse(tree)
         new = ast.unparse(_Replace(node, broken).visit(tree))
         _Replace(broken, node).visit(tree)
         if new == old:

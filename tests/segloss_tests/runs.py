@@ -21,6 +21,7 @@ from engine.experiment.experiment import Experiment
 from engine.experiment.run import Run
 from engine.training.trainer import Trainer
 from segloss_tests import ROOT
+from segloss_tests.figures import with_few_points, without_rendering
 from segloss_tests.stills import make_camvid
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -62,6 +63,10 @@ def _work(folder, arguments, save_seconds, environment):
     torch.set_num_threads(1)
     sys.path.insert(0, str(ROOT))
     import train_seg
+
+    patch = pytest.MonkeyPatch()  # for as long as the process lives
+    without_rendering(patch)
+    with_few_points(patch)
 
     flush = os.fsync
 

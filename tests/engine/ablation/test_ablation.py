@@ -43,7 +43,7 @@ from segloss import compare
 from segloss.document import Adjustment, ScoresDocument
 from segloss.networks import Networks
 from segloss_tests import ROOT
-from segloss_tests.grids import grid_yaml, without_hours
+from segloss_tests.grids import grid_yaml, train_here, without_hours
 
 pytestmark = pytest.mark.usefixtures("rendered_figures")
 
@@ -772,7 +772,9 @@ def trained(tmp_path_factory, module_program):
     arguments = ("ablate", path, arms, "ablation.workers=2")
     dry = module_program(*arguments, "--dry-run", check=0, cwd=folder)
     assert not list(folder.rglob("scores.json"))
-    return folder, arguments, dry, module_program(*arguments, check=2, cwd=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        train_here(patch, module_program)
+        return folder, arguments, dry, module_program(*arguments, check=2, cwd=folder)
 
 
 def test_a_dry_run_lists_the_cells(trained):

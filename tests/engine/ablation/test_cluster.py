@@ -1,4 +1,4 @@
-"""Grids on other machines' workers: a real scheduler and workers, workers that die, queues, and what can go wrong."""
+"""Grids in processes of their own, on this machine and others: workers that die, queues, and what can go wrong."""
 
 import json
 import os
@@ -68,6 +68,17 @@ def until(condition, seconds=300):
     while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.05)
     return bool(found)
+
+
+def test_cells_are_trained_at_the_same_time_in_processes_of_their_own(program, tmp_path):
+    arms = "ablation.arms={ce: {}, adfl: null, wild: {optim: {lr: 1e30}}}"
+    given = (arms, "ablation.workers=2", "data.split={kind: official}", "data.group=null", "train.epochs=1")
+    said = program("ablate", grid_yaml(tmp_path), *given, check=2)
+    assert "2 cells, 0 finished; 2 at a time" in said.stdout
+    assert "ce seed 0 fold 0: done" in said.stdout
+    assert said.stderr.startswith("wild seed 0 fold 0 has failed (")
+    assert (tmp_path / "runs/grid/ce/seed-0/fold-0/scores.json").is_file()
+    assert "epoch 1/1" in (tmp_path / "runs/grid/ce/seed-0/fold-0.log").read_text()
 
 
 @pytest.mark.slow
