@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 import datasets
 from datasets.patients import beginning
@@ -43,6 +44,8 @@ class Fingerprint:
         component: pixels of the largest connected part of a class in an image, the median over the images that hold it,
             of the class where that is smallest; None where there is no foreground.
         smallest: the name of that class.
+        whole: the share of a class's voxels that its largest connected part in 3D holds, the least of all classes and
+            cases; None for stills and where there is no foreground.
         low: the smallest intensity.
         high: the largest.
         window: percentiles 0.5 and 99.5 of the foreground's intensities.
@@ -68,6 +71,7 @@ class Fingerprint:
     images: Mapping[str, float]
     component: float | None
     smallest: str | None
+    whole: float | None
     low: float
     high: float
     window: tuple[float, float]
@@ -116,6 +120,7 @@ def measured(
     parts: dict[int, list[int]] = {index: [] for index in range(len(classes)) if index != background}
     sizes, slices, spacings, inside, lows, highs = [], [], [], [], [], []
     clipped = dict.fromkeys(classes, 0.0)
+    whole: float | None = None
     is_grey, first = True, None
     skipped: list[str] = []
     for case in track(chosen, len(chosen)):
@@ -148,6 +153,8 @@ def measured(
                 cut = float(((values < low) | (values > high)).mean())
                 clipped[name] = max(clipped[name], cut)
                 parts[index] += [_largest(plane) for plane in here if plane.any()]
+                if adapter.kind == "volume":
+                    whole = min(1.0 if whole is None else whole, _share_of_largest(here))
     if adapter.kind == "label":
         pixels = np.bincount([case.label or 0 for case in cases], minlength=len(classes)).astype(float)
     ids = [case.id for case in cases]
@@ -180,6 +187,7 @@ def measured(
         images=dict(zip(classes, (held / max(1, images)).tolist(), strict=True)),
         component=None if smallest is None else medians[smallest],
         smallest=None if smallest is None else classes[smallest],
+        whole=whole,
         low=min(lows),
         high=max(highs),
         window=(low, high),
@@ -191,6 +199,13 @@ def _largest(plane: NDArray[np.bool_]) -> int:
     """The pixels of the largest connected part."""
     found = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)[2]
     return int(found[1:, cv2.CC_STAT_AREA].max())
+
+
+def _share_of_largest(volume: NDArray[np.bool_]) -> float:
+    """The share of the voxels that the largest connected part holds, of 26 neighbours as `scores.largest_component`."""
+    labels, _ = ndimage.label(volume, structure=ndimage.generate_binary_structure(3, 3))
+    sizes = np.bincount(labels.ravel())[1:]
+    return float(sizes.max() / sizes.sum())
 
 
 def _match(pattern: str, name: str) -> str:

@@ -30,6 +30,8 @@ LEAST_PART = 16
 """Pixels of the largest part of the smallest class in an image that resizing has to leave."""
 BATCH_PIXELS, BATCHES = 2**19, (2, 16)
 """Pixels of a batch, and its images at least and at most."""
+WHOLE, WHOLE_CASES = 0.99, 10
+"""Share of a class that its largest part holds in every case, at least, and in how many, where one part is kept."""
 VALIDATED = 5
 """Groups of the validation part by which an epoch can be chosen, at least."""
 STEPS, EPOCHS = 3000, (10, 300)
@@ -220,7 +222,7 @@ def length(fp: Fingerprint) -> Iterator[Choice]:
 
 
 def scoring(fp: Fingerprint) -> Iterator[Choice]:
-    """The last epoch where few cases validate; the mean with the mirrored image; large images in windows."""
+    """The last epoch where few cases validate; mirrored images averaged; one part of a class that is one; windows."""
     value: dict[str, Any] = {}
     reasons = ["of the best checkpoint"]
     if 0 < (validated := _validated(fp)) < VALIDATED:
@@ -230,6 +232,9 @@ def scoring(fp: Fingerprint) -> Iterator[Choice]:
     if fp.kind != "label" and mirrored:
         value["flip"] = True
         reasons.append("the mean with the mirrored image")
+    if fp.background is not None and fp.whole is not None and fp.whole >= WHOLE and fp.read >= WHOLE_CASES:
+        value["largest_component"] = True
+        reasons.append(f"each class is one part in all {fp.read} cases read")
     if fp.kind == "still" and _is_cropped(fp):
         value["window"] = list(_grid_of(fp))
     if value:

@@ -31,6 +31,7 @@ MRI = Fingerprint(
     images={"background": 1.0, "prostate": 0.6},
     component=900,
     smallest="prostate",
+    whole=0.999,
     low=0,
     high=2000,
     window=(100, 900),
@@ -53,6 +54,7 @@ STREET = replace(
     shares={"road": 0.9, "car": 0.1},
     images={"road": 1.0, "car": 0.9},
     smallest="car",
+    whole=None,
 )
 
 
@@ -100,6 +102,20 @@ def test_slices_of_several_sizes_and_one_spacing_are_not_shrunk_to_one():
 )
 def test_few_groups_do_not_choose_an_epoch(fingerprint, checkpoint):
     assert chosen(fingerprint)["scores"].get("checkpoint") == checkpoint
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_kept"),
+    [
+        ({}, False),
+        ({"read": 10}, True),
+        ({"read": 10, "whole": 0.98}, False),
+        ({"read": 10, "background": None}, False),
+    ],
+)
+def test_one_part_is_kept_of_classes_that_are_one(changed, is_kept):
+    """The fingerprint has read two cases, which say little."""
+    assert chosen(replace(MRI, **changed))["scores"].get("largest_component", False) is is_kept
 
 
 def test_streets_keep_their_size_and_their_parts():
