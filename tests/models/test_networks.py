@@ -13,6 +13,12 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
+def on_meta(factory):
+    """A network of torchvision as shapes alone, which is quick."""
+    with torch.device("meta"):
+        return factory()
+
+
 def convolution(before, after, size, bias=True):
     return before * after * size * size + (after if bias else 0)
 
@@ -31,10 +37,12 @@ def ronneberger(channels, classes, width=64, depth=4, norm=False):
 
 
 def test_unet2015_has_the_weights_of_the_paper():
-    plain = build("unet2015", width=64, channels=1, num_classes=2, batch_norm=False)
+    plain = build("unet2015", width=64, channels=1, num_classes=2, batch_norm=False, shapes_only=True)
     assert count(plain) == ronneberger(1, 2)
     assert 31_000_000 < count(plain) < 31_100_000
-    assert count(build("unet2015", width=64, channels=3, num_classes=11)) == ronneberger(3, 11, norm=True)
+    assert count(build("unet2015", width=64, channels=3, num_classes=11, shapes_only=True)) == ronneberger(
+        3, 11, norm=True
+    )
     assert count(build("unet2015", width=8, depth=2, channels=3)) == ronneberger(3, 4, 8, 2, norm=True)
 
 
@@ -46,18 +54,19 @@ def test_unet2015_starts_as_in_the_paper():
 
 @pytest.mark.parametrize(("variant", "stride"), [("8s", 8), ("16s", 16), ("32s", 32)])
 def test_vgg19_fcn_has_the_features_of_torchvision_and_the_head_of_long(variant, stride):
-    model = build("vgg19_fcn", variant=variant, width=32).eval()
+    model = build("vgg19_fcn", variant=variant, width=32, shapes_only=True).eval()
     scores = sum(convolution(width, 4, 1) for width, s in ((32, 32), (512, 16), (256, 8)) if s >= stride)
     head = convolution(512, 32, 7) + convolution(32, 32, 1) + scores
-    assert count(model) == count(vgg19().features) + head
-    assert model.low_resolution(torch.zeros(1, 3, 64, 96)).shape == (1, 4, 64 // stride, 96 // stride)
+    assert count(model) == count(on_meta(vgg19).features) + head
+    assert model.low_resolution(torch.zeros(1, 3, 64, 96, device="meta")).shape == (1, 4, 64 // stride, 96 // stride)
 
 
 def test_vgg19_fcn_of_full_width():
     features, fc6, fc7 = 20_024_384, convolution(512, 4096, 7), convolution(4096, 4096, 1)
     scores = convolution(4096, 11, 1) + convolution(512, 11, 1) + convolution(256, 11, 1)
-    assert count(build("vgg19_fcn", width=4096, num_classes=11)) == features + fc6 + fc7 + scores
-    assert count(build("vgg19_fcn", batch_norm=True).network.features) == count(vgg19_bn().features)
+    assert count(build("vgg19_fcn", width=4096, num_classes=11, shapes_only=True)) == features + fc6 + fc7 + scores
+    normalised = build("vgg19_fcn", batch_norm=True, shapes_only=True)
+    assert count(normalised.network.features) == count(on_meta(vgg19_bn).features)
 
 
 @pytest.mark.parametrize(("width", "channels"), [(4096, 3), (16, 1)])
