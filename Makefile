@@ -40,8 +40,7 @@ mutants: $(READY)  ## break losses, scores, statistics, splits, checkpoints and 
 	OMP_NUM_THREADS=1 $(BIN)/python tests/segloss_tests/mutate.py
 
 soak: $(READY)  ## kill runs, wear loaders out, damage files (make soak SECONDS=3600 for longer)
-	$(BIN)/python tests/segloss_tests/soak.py kills --count 20
-	$(BIN)/python tests/segloss_tests/soak.py grid --count 10
+	$(BIN)/python tests/segloss_tests/soak.py table --count 100
 	$(BIN)/python tests/segloss_tests/soak.py loader --epochs 10000
 	$(BIN)/python tests/segloss_tests/soak.py start --patients 2000
 	$(BIN)/python tests/segloss_tests/fuzz.py --seconds $(or $(SECONDS),600)

@@ -1,8 +1,7 @@
 """What takes too long for every change: `make soak`, or one of its parts, as `python tests/segloss_tests/soak.py …`.
 
-soak.py kills --count 20 --seed 3     kill runs at random points, in saves too; each must end the same
-soak.py grid --count 10               kill a grid of four trainings; its tables must end the same
-soak.py grid --count 5 --tuned        the same of a grid that is tuned first
+soak.py table --count 100 --seed 3    faults of every kind; each run must end the same, or in one line first
+soak.py table --count 1000 --out faults.json --folder DIR    in pieces: it goes on with what the file holds
 soak.py loader --epochs 10000         loader epochs without growth of memory, handles, shared memory
 soak.py start --patients 2000         a large data set: time to the first step, memory of check
 fuzz.py --seconds 600                 damaged files for every reader
@@ -11,15 +10,15 @@ fuzz.py --seconds 600                 damaged files for every reader
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,76 +26,46 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import datasets
 from datasets.cache import Cache
+from datasets.files import write_atomically
 from datasets.normalise import NORMALISATIONS
-from segloss_tests.grids import grid_yaml, without_hours
-from segloss_tests.runs import Started, assert_same_run, saving, small_yaml
+from segloss_tests.faults import EQUAL, KINDS, LINE, MISSED, attempt
+from segloss_tests.runs import small_yaml
 
-MODEL = "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}"
-TUNED = [
-    "data.split.val=3",
-    "ablation.tune={keys: {optim.lr: {low: 1e-4, high: 1e-2, log: true}}, trials: 3, epochs: 1}",
-]
-ARGUMENTS = [MODEL, "loss.name=cdb_ce", "data.augment=[{name: HorizontalFlip}]", "train.epochs=12"]
+KEPT = ["lost", ".cache", "camvid", "whole", "two", "grid-0", "grid-2", "elsewhere", "read-only", "disk"]
+"""What lies in the folder of the faults for all of them."""
 
 
-def kills(count: int, seed: int, folder: Path) -> None:
-    """Kill and continue runs until `count` kills have hit; every run must end as one that was never stopped."""
-    rng = random.Random(seed)
-    command = ["train", small_yaml(folder), *ARGUMENTS]
-    began = time.monotonic()
-    assert Started(folder, *command, "name=whole", save_seconds=0.02).end() == 0
-    whole, hits, runs = time.monotonic() - began, {"any": 0, "save": 0, "term": 0}, 0
-    while sum(hits.values()) < count:
-        name = f"cut{runs}"
-        run, runs = folder / "runs" / name, runs + 1
-        for _ in range(rng.randint(1, 5)):
-            kind = rng.choice(list(hits))
-            workers, every = rng.choice((0, 0, 1, 2)), rng.choice(("checkpoint_steps=1", "checkpoint_minutes=2e-3"))
-            started = Started(folder, *command, f"name={name}", f"data.workers={workers}", f"train.{every}",
-                              save_seconds=rng.choice((0.01, 0.05)))  # fmt: skip
-            until = time.monotonic() + rng.uniform(0, whole)
-            if kind == "save":
-                for _ in range(rng.randint(1, 20)):  # the start of so many saves
-                    started.until(lambda run=run: not saving(run))
-                    started.until(lambda run=run: saving(run))
-            else:
-                started.until(lambda until=until: time.monotonic() > until)
-            code = started.kill(signal.SIGTERM if kind == "term" else signal.SIGKILL)
-            assert code in ((0, None) if kind == "term" else (-signal.SIGKILL, None)), code
-            hits[kind] += code is not None
-        assert Started(folder, *command, f"name={name}").end() == 0, (folder / "output.txt").read_text()[-3000:]
-        assert_same_run(folder / "runs/whole", run)
-        assert {path.name for path in run.iterdir()} == {path.name for path in (folder / "runs/whole").iterdir()}
-        shutil.rmtree(run)
-    print(f"{sum(hits.values())} kills of {runs} runs ({hits}): all ended the same, bit for bit")
+def table(count: int, seed: int, out: Path | None, folder: Path) -> None:
+    """Let faults of all kinds happen until so many have hit; print their table.
+
+    Args:
+        count: of the faults in the table.
+        seed: of all that is drawn.
+        out: a JSON file of what has happened, which is gone on with; None for none.
+        folder: of the runs.
+    """
+    done = json.loads(out.read_text()) if out is not None and out.is_file() else []
+    while sum(one["ended"] != MISSED for one in done) < count:
+        kind, ended, why = attempt(folder, seed, len(done))
+        done.append({"kind": kind, "ended": ended, **({"why": why} if why else {})})
+        if ended == "lost":
+            print(f"fault {len(done) - 1}, {kind}: {why}", flush=True)
+            kept = folder / "lost" / str(len(done) - 1)
+            shutil.copytree(folder, kept, ignore=lambda *_: KEPT)
+        if out is not None:
+            write_atomically(out, json.dumps(done, indent=1).encode())
+    print(as_markdown(done), flush=True)
 
 
-def grid(count: int, seed: int, folder: Path, tuned: bool = False) -> None:
-    """Kill an ablation of four trainings at random points; started again it must end with the same tables."""
-    rng = random.Random(seed)
-    command = [sys.executable, str(ROOT / "train_seg.py"), "ablate", str(grid_yaml(folder)), "ablation.workers=2"]
-    command += TUNED if tuned else []
-    began = time.monotonic()
-    subprocess.run([*command, "output=whole"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    whole, kills = time.monotonic() - began, 0
-    while kills < count:
-        while kills < count:
-            with subprocess.Popen([*command, "output=cut"], cwd=folder, stdout=subprocess.DEVNULL) as started:
-                try:
-                    started.wait(rng.uniform(0.1, 1) * whole)
-                    break
-                except subprocess.TimeoutExpired:
-                    started.kill()
-                    kills += 1
-        subprocess.run([*command, "output=cut"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
-        for table in ("table.csv", "table.md", "table.tex"):
-            one, other = (without_hours((folder / name / "grid" / table).read_text()) for name in ("cut", "whole"))
-            assert one == other, table
-        for scores in (folder / "whole/grid").rglob("fold-*/scores.json"):
-            run = scores.parent
-            assert_same_run(run, folder / "cut/grid" / run.relative_to(folder / "whole/grid"))
-        shutil.rmtree(folder / "cut")
-    print(f"{kills} kills of grids: tables and runs ended the same, bit for bit")
+def as_markdown(done: Sequence[Mapping[str, str]]) -> str:
+    """What has happened, a row a kind: how many, how many ended equal at once, how many in one line first, lost."""
+    lines = ["| fault | count | ended bit for bit the same | told in one line, then the same | lost |"]
+    lines.append("|---|---|---|---|---|")
+    for kind in [*KINDS, "all"]:
+        ends = [one["ended"] for one in done if kind in (one["kind"], "all")]
+        numbers = [ends.count(end) for end in (EQUAL, LINE, "lost")]
+        lines.append(f"| {kind} | {' | '.join(map(str, (sum(numbers), *numbers)))} |")
+    return "\n".join(lines)
 
 
 def loader(epochs: int, folder: Path) -> None:
@@ -146,7 +115,7 @@ def start(patients: int, folder: Path) -> None:
     text = (ROOT / "configs/demo.yaml").read_text().replace("patients: 20", f"patients: {patients}\n  workers: 0")
     path.write_text(text.replace("test: 4, val: 2", "test: 0.1, val: 0.01"))
     door = [sys.executable, str(ROOT / "train_seg.py")]
-    for attempt in ("made and decoded", "cached"):
+    for when in ("made and decoded", "cached"):
         began = time.monotonic()
         shutil.rmtree(folder / "runs/demo", ignore_errors=True)
         process = subprocess.Popen(
@@ -155,7 +124,7 @@ def start(patients: int, folder: Path) -> None:
         while not (folder / "runs/demo/checkpoints/last.safetensors").exists():
             assert process.poll() is None, "the run has ended before its first step"
             time.sleep(0.05)
-        print(f"{patients} patients, {attempt}: {time.monotonic() - began:.1f} s to the first checkpoint", flush=True)
+        print(f"{patients} patients, {when}: {time.monotonic() - began:.1f} s to the first checkpoint", flush=True)
         process.kill()
         process.wait()
     began = time.monotonic()
@@ -167,10 +136,10 @@ def start(patients: int, folder: Path) -> None:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["kills", "grid", "loader", "start"])
+    parser.add_argument("part", choices=["table", "loader", "start"])
     parser.add_argument("--count", type=int, default=20)
-    parser.add_argument("--tuned", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="what has happened so far, as JSON")
     parser.add_argument("--epochs", type=int, default=10_000)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--folder", type=Path, help="where; default: a temporary folder")
@@ -178,10 +147,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
-        if options.part == "kills":
-            kills(options.count, options.seed, folder)
-        elif options.part == "grid":
-            grid(options.count, options.seed, folder, options.tuned)
+        if options.part == "table":
+            table(options.count, options.seed, options.out, folder)
         elif options.part == "loader":
             loader(options.epochs, folder)
         else:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,39 +26,8 @@ from engine.errors import ConfigError, UsageError
 from engine.processes.signals import STOPPED
 from engine.store import lock
 from engine.store.lock import Lock
+from segloss_tests.cluster import running
 from segloss_tests.grids import grid_yaml, without_hours
-
-HOST = "127.0.0.1"
-
-
-def dask(folder, *arguments):
-    """A process of Dask, in a folder that knows nothing of this checkout."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-
-
-@contextmanager
-def running(folder, workers):
-    """A scheduler and its workers: the address, and the processes of the workers."""
-    folder.mkdir()
-    scheduler = dask(folder, "distributed.cli.dask_scheduler", "--host", HOST, "--port", "0", "--no-dashboard")
-    said = iter(scheduler.stderr.readline, b"")
-    address = next(found[0] for line in said if (found := re.search(rf"tcp://{HOST}:\d+", line.decode())))
-    options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", HOST)
-    started = [dask(folder, "distributed.cli.dask_worker", address, *options) for _ in range(workers)]
-    try:
-        yield address, started
-    finally:
-        for process in [*started, scheduler]:
-            process.kill()
-            process.wait()
-            process.stderr.close()
 
 
 def until(condition, seconds=300):
@@ -101,7 +69,7 @@ def test_a_worker_killed_in_the_middle_of_a_cell(module_program, tmp_path):
         killed.extend(process.pid for process in workers if process.pid == parent)
         os.kill(parent, signal.SIGKILL)
 
-    with running(tmp_path / "elsewhere", 2) as (address, workers):
+    with running(tmp_path / "elsewhere", 2) as (address, workers, _):
         executor = executor_of(ablation.config, ablation.section, ablation.path, address)
         with executor.connect(1, print) as pool:
             begun = Grid(jobs_of([first], executor), pool, print)
