@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from datasets import DataError
+from datasets.files import beside_of, cannot_write
 
 DPI = 110
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,16 +27,37 @@ MANY_DIGITS = re.compile(r"(\d\.\d\d)\d+")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and as SVG, laid out alike.
+    """Write a figure as PNG and as SVG, laid out alike; a `DataError` of `write_figure`.
 
     Args:
         figure: whose layout is worked out once.
         path: of the files, without suffix.
     """
-    figure.savefig(path.with_suffix(".png"), dpi=DPI)
+    write_figure(figure, path.with_suffix(".png"))
     figure.set_layout_engine("none")
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "segloss"}):
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        write_figure(figure, path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def write_figure(figure: Figure, path: Path, dpi: int = DPI, **options: Any) -> None:
+    """Draw a figure into a file that is whole or not there.
+
+    Args:
+        figure: the figure.
+        path: of the file; its suffix is the format.
+        dpi: of pixels.
+        options: others of `Figure.savefig`.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written.
+    """
+    beside = beside_of(path)
+    try:
+        figure.savefig(beside, format=path.suffix[1:], dpi=dpi, **options)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise DataError(f"{path}: {cannot_write(error, path.parent)}") from error
 
 
 def plain_ticks(axis: Axis, text: Callable[[float], str]) -> None:

@@ -18,6 +18,7 @@ from datasets.grid import nearest_slices
 from segloss.document import ScoresDocument
 
 from ..experiment.experiment import Experiment
+from ..pictures.chart import write_figure
 from ..pictures.figures import overlay
 from ..pictures.montage import montage
 from .evaluation import predict
@@ -56,7 +57,7 @@ def save_overlays(
             image = np.stack([_plane(case, index) for index in nearest_slices(case.shape[0], len(labels)).tolist()])
             figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title, (row, column))
         for path, figure in figures.items():
-            figure.savefig(path, dpi=110)
+            write_figure(figure, path, dpi=110)
             written.append(path)
     return written
 

@@ -27,7 +27,7 @@ from ..experiment.folds import Folds
 from ..experiment.identity import SCORING
 from ..experiment.run import Run
 from ..pictures import figures
-from ..pictures.chart import DPI, save
+from ..pictures.chart import save, write_figure
 from ..pictures.class_curves import class_curves
 from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
 from ..pictures.gallery import gallery
@@ -105,9 +105,8 @@ def _draw_features(folder: Path, experiment: Experiment, fabric: Any, model: Any
     found = features(model.module, model, samples, fabric, experiment.config.scores.window)
     points, shares = principal_components(found.vectors)
     chosen, neighbours = embedded(points, found.vectors)
-    features_picture(points, shares, found.labels, (chosen, neighbours), classes).savefig(
-        folder / "features.png", dpi=DPI
-    )
+    figure = features_picture(points, shares, found.labels, (chosen, neighbours), classes)
+    write_figure(figure, folder / "features.png")
     places = [samples.slices[index] for index in found.samples]
     rows: list[dict[str, Any]] = [
         {"case": samples.cases[case].case.id, "slice": index, "class": classes[label], "pc1": x, "pc2": y}
@@ -137,7 +136,7 @@ def _draw_mistakes(folder: Path, experiment: Experiment, pictures: Sequence[Pict
         for one in shown
     ]
     title = "surest mistakes: class → prediction, with its probability"
-    gallery(images, titles, title).savefig(path, dpi=DPI)
+    write_figure(gallery(images, titles, title), path)
 
 
 def evaluation_folder(part: str, checkpoint: str, scores: ScoresSection) -> str:

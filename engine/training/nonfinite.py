@@ -18,6 +18,7 @@ from datasets.files import write_atomically
 
 from ..errors import NotFiniteError
 from ..experiment.run import Run
+from ..pictures.chart import write_figure
 from ..pictures.palette import coloured, palette
 from ..processes import ranks
 
@@ -115,7 +116,7 @@ class NonFiniteMonitor:
         if self.run.writes:
             path.parent.mkdir(exist_ok=True)
             write_atomically(path.with_suffix(".safetensors"), save({k: t.contiguous() for k, t in tensors.items()}))
-            picture(batches[0], self.classes).savefig(path.with_suffix(".png"), dpi=80)
+            write_figure(picture(batches[0], self.classes), path.with_suffix(".png"), dpi=80)
             write_atomically(path, (json.dumps(facts, indent=1) + "\n").encode())
         ranks.barrier()
         return str(path)

@@ -17,7 +17,7 @@ from ..data_check.check import DataCheck, check_data
 from ..data_check.problems import kinds_of
 from ..data_check.report import by_beta, document, sections
 from ..data_check.samples import sample_pictures, sizes_of
-from ..pictures.chart import DPI, save
+from ..pictures.chart import save, write_figure
 from ..pictures.effective import effective_picture
 from ..report.page import page
 from ..scoring.results import command
@@ -63,7 +63,7 @@ def check(
     for title, figure in sample_pictures(found, build.build_adapter(config.data)).items():
         samples[title] = folder / SAMPLES[title]
         with outputs.writing(SAMPLES[title]):
-            figure.savefig(samples[title], dpi=DPI)
+            write_figure(figure, samples[title])
     sizes = sizes_of(found)
     if sizes is not None:
         with outputs.writing(*SIZES):
@@ -72,7 +72,7 @@ def check(
     betas = folder / BETAS if weights else None
     if betas is not None:
         with outputs.writing(BETAS):
-            effective_picture(images, found.classes, weights).savefig(betas, dpi=90)
+            write_figure(effective_picture(images, found.classes, weights), betas, dpi=90)
     report = list(sections(found, samples, None if sizes is None else folder / "sizes.svg", betas))
     for section in report:
         display.section(section)

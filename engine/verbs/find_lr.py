@@ -20,6 +20,7 @@ from ..experiment.device import launch
 from ..experiment.experiment import prepare
 from ..experiment.folds import Folds, fold_configs
 from ..experiment.run import Run
+from ..pictures.chart import write_figure
 from ..pictures.palette import OKABE_ITO
 from ..scoring.results import command
 from ..store.files import write_json
@@ -54,7 +55,7 @@ def find_lr(config: Config, path: Path, overrides: Sequence[str], display: Displ
         best = suggestion(rates, losses)
         with outputs.writing(NUMBERS, PICTURE):
             write_json(folder / NUMBERS, {"suggestion": best, "rates": rates, "losses": losses})
-            curve(rates, losses, best).savefig(folder / PICTURE, dpi=110)
+            write_figure(curve(rates, losses, best), folder / PICTURE, dpi=110)
     display.line(f"curve: {folder / PICTURE}, its numbers beside it")
     if best is None:
         raise UsageError(

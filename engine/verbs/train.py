@@ -126,6 +126,7 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
         trial: train so many epochs of a trial, and score nothing; None for a run.
     """
     training = run.training
+    run.remove_leftovers()
     if use_threads(training.threads()):
         display.line(f"computes with {training.threads()} threads, as this run began: sums depend on their number")
     with stop.interrupts():

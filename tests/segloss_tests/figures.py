@@ -20,7 +20,8 @@ def without_rendering(patch):
         if isinstance(path, io.BytesIO):
             SAVEFIG(figure, path, **options)
         else:
-            Path(path).write_bytes(BLANK[Path(path).suffix])
+            suffix = f".{options['format']}" if "format" in options else Path(path).suffix
+            Path(path).write_bytes(BLANK[suffix])
 
     patch.setattr(Figure, "savefig", write)
 

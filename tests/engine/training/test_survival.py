@@ -1,12 +1,15 @@
 """Runs that are killed, asked to stop, started twice."""
 
+import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -303,3 +306,46 @@ def test_a_run_begun_by_another_process_meanwhile_is_refused(program, camvid_yam
 
     monkeypatch.setattr(Lock, "__enter__", late)
     assert "holds another run: seed is 1 there and 0 here" in program("train", camvid_yaml, check=2).stderr
+
+
+@pytest.mark.parametrize("at", ["curves.svg", "features.png", "scores.json", "cases.json", "report.html"])
+def test_a_disk_that_fills_while_a_run_is_scored_is_one_line(program, camvid_yaml, tmp_path, monkeypatch, at):
+    """Of every file: what was there is whole, nothing lies beside it, and the same command ends the run."""
+    replace = Path.replace
+
+    def full(self, target):
+        if Path(target).name == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    said = program("train", camvid_yaml, "train.epochs=1", check=2).stderr
+    monkeypatch.undo()
+    assert re.fullmatch(rf"\S*{at}: the disk is full .*\n", said)
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    program("train", camvid_yaml, "train.epochs=1", "name=whole", check=0)
+    files = [{str(path.relative_to(top)) for path in top.rglob("*")} for top in (tmp_path / "runs").iterdir()
+             if top.name != ".cache"]  # fmt: skip
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("at", ["trained.json", "curves.svg", "scores.json", "report.html"])
+def test_what_a_kill_leaves_of_a_file_goes_with_the_next_start(program, camvid_yaml, tmp_path, monkeypatch, at):
+    class KilledError(BaseException):
+        """In place of a kill: nothing is tidied up."""
+
+    replace, run = Path.replace, tmp_path / "runs/small"
+
+    def killed(self, target):
+        if Path(target).name == at:
+            self.with_name(f".{at}.99-0123abcd").write_bytes(b"a part")
+            raise KilledError
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KilledError):
+        program("train", camvid_yaml, "train.epochs=1")
+    monkeypatch.undo()
+    assert [*run.rglob(".*-0123abcd")]
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    assert [path for path in run.rglob(".*") if path.name != ".cache"] == []
