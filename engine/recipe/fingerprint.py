@@ -46,6 +46,7 @@ class Fingerprint:
         smallest: the name of that class.
         whole: the share of a class's voxels that its largest connected part in 3D holds, the least of all classes and
             cases; None for stills and where there is no foreground.
+        holding: how many of the cases that were read hold the class that the fewest hold; 0 where one is in none.
         low: the smallest intensity.
         high: the largest.
         window: percentiles 0.5 and 99.5 of the foreground's intensities.
@@ -72,6 +73,7 @@ class Fingerprint:
     component: float | None
     smallest: str | None
     whole: float | None
+    holding: int
     low: float
     high: float
     window: tuple[float, float]
@@ -119,7 +121,7 @@ def measured(
     pixels, held, images = np.zeros(len(classes)), np.zeros(len(classes)), 0
     parts: dict[int, list[int]] = {index: [] for index in range(len(classes)) if index != background}
     sizes, slices, spacings, inside, lows, highs = [], [], [], [], [], []
-    clipped = dict.fromkeys(classes, 0.0)
+    clipped, holding = dict.fromkeys(classes, 0.0), dict.fromkeys(parts, 0)
     whole: float | None = None
     is_grey, first = True, None
     skipped: list[str] = []
@@ -148,6 +150,7 @@ def measured(
             pixels[index] += count
             held[index] += int(here.any((1, 2)).sum())
             if count and index != background:
+                holding[index] += 1
                 values = array[..., 0][here]
                 inside.append(values[:: max(1, len(values) // 10_000)])
                 cut = float(((values < low) | (values > high)).mean())
@@ -188,6 +191,7 @@ def measured(
         component=None if smallest is None else medians[smallest],
         smallest=None if smallest is None else classes[smallest],
         whole=whole,
+        holding=min(holding.values(), default=0),
         low=min(lows),
         high=max(highs),
         window=(low, high),

@@ -31,7 +31,7 @@ LEAST_PART = 16
 BATCH_PIXELS, BATCHES = 2**19, (2, 16)
 """Pixels of a batch, and its images at least and at most."""
 WHOLE, WHOLE_CASES = 0.99, 10
-"""Share of a class that its largest part holds in every case, at least, and in how many, where one part is kept."""
+"""Share of a class that its largest part holds in each case, and how many hold it, at least, where one part is kept."""
 VALIDATED = 5
 """Groups of the validation part by which an epoch can be chosen, at least."""
 STEPS, EPOCHS = 3000, (10, 300)
@@ -232,9 +232,9 @@ def scoring(fp: Fingerprint) -> Iterator[Choice]:
     if fp.kind != "label" and mirrored:
         value["flip"] = True
         reasons.append("the mean with the mirrored image")
-    if fp.background is not None and fp.whole is not None and fp.whole >= WHOLE and fp.read >= WHOLE_CASES:
+    if fp.background is not None and fp.whole is not None and fp.whole >= WHOLE and fp.holding >= WHOLE_CASES:
         value["largest_component"] = True
-        reasons.append(f"each class is one part in all {fp.read} cases read")
+        reasons.append(f"each class is one part in all cases read that hold it, {fp.holding} or more")
     if fp.kind == "still" and _is_cropped(fp):
         value["window"] = list(_grid_of(fp))
     if value:

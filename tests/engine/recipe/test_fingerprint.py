@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datasets import Promise12, Volume, write_volume
+from datasets import NiftiFolder, Promise12, Volume, write_volume
 from engine.recipe.fingerprint import measured
 
 
@@ -31,4 +31,20 @@ def test_the_share_of_the_largest_part_in_3d(tmp_path, parts, share):
         for name, array in (("", image), ("_segmentation", mask)):
             write_volume(Volume(array, np.diag([-1.0, -1.0, 3.0, 1.0])), tmp_path / f"Case0{at}{name}.mhd")
     adapter = Promise12(str(tmp_path))
-    assert measured(adapter, adapter.cases()).whole == (None if share is None else pytest.approx(share))
+    found = measured(adapter, adapter.cases())
+    assert found.whole == (None if share is None else pytest.approx(share))
+    assert found.holding == (0 if share is None else 2)
+
+
+def test_how_many_cases_hold_the_rarest_class(tmp_path):
+    """Four volumes, of which all hold the first class and one the second."""
+    for number in range(4):
+        mask = drawn((1, slice(4, 9), slice(4, 9)), *([(2, slice(11, 14), slice(11, 14))] if number == 2 else []))
+        mask[2] *= 2
+        image = np.random.default_rng(number).integers(0, 900, mask.shape).astype(np.int16)
+        for folder, array in (("images", image), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_volume(Volume(array, np.diag([-1.0, -1.0, 3.0, 1.0])), tmp_path / f"{folder}/p{number}.mha")
+    labels = {"background": 0, "organ": 1, "lesion": 2}
+    adapter = NiftiFolder(str(tmp_path), "images/{name}.mha", "masks/{name}.mha", labels)
+    assert measured(adapter, adapter.cases()).holding == 1

@@ -32,6 +32,7 @@ MRI = Fingerprint(
     component=900,
     smallest="prostate",
     whole=0.999,
+    holding=2,
     low=0,
     high=2000,
     window=(100, 900),
@@ -108,9 +109,10 @@ def test_few_groups_do_not_choose_an_epoch(fingerprint, checkpoint):
     ("changed", "is_kept"),
     [
         ({}, False),
-        ({"read": 10}, True),
-        ({"read": 10, "whole": 0.98}, False),
-        ({"read": 10, "background": None}, False),
+        ({"read": 10, "holding": 10}, True),
+        ({"read": 24, "holding": 1}, False),  # a rare class, whose one case says little of the others
+        ({"read": 10, "holding": 10, "whole": 0.98}, False),
+        ({"read": 10, "holding": 10, "background": None}, False),
     ],
 )
 def test_one_part_is_kept_of_classes_that_are_one(changed, is_kept):
