@@ -12,7 +12,7 @@ from ..scoring.nnunet import read_summary, summaries
 from ..scoring.results import read_document
 from ..scoring.score_csv import read_score_csv
 from .comparison import Method, refuse_different
-from .tuning import BESIDE, TUNED
+from .tuning import TUNED, beside
 
 CSV_KEYS, SUMMARY_KEYS = {"background", "name", "group"}, {"labels", "background", "name", "group"}
 """The options that say what scores of other programs mean."""
@@ -55,8 +55,8 @@ def method(path: Path, options: Options | None = None, name: str | None = None) 
     by_seed: dict[int | None, list[ScoresDocument]] = {}
     for document in documents:
         by_seed.setdefault(document.header.seed, []).append(document)
-    beside = path.with_name(f"{path.name}{BESIDE}").is_dir()
-    return Method(name or str(path), by_seed, beside or any(TUNED in one.parts for one in scores_files(path)), read_as)
+    tuned = beside(path).is_dir()
+    return Method(name or str(path), by_seed, tuned or any(TUNED in one.parts for one in scores_files(path)), read_as)
 
 
 def option_keys(path: Path) -> set[str]:

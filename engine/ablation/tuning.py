@@ -23,6 +23,12 @@ RUNGS = (0.25, 0.5, 1.0)
 """Shares of a trial's epochs after which successive halving compares trials."""
 
 
+def beside(run: Path) -> Path:
+    """The folder of the trials of a run, which is there if it was tuned."""
+    here = run.resolve()  # that of `.` has a name
+    return here.with_name(f"{here.name}{BESIDE}")
+
+
 @dataclass(frozen=True)
 class Choice:
     """What validation has chosen.

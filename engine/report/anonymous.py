@@ -24,13 +24,16 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from datasets import Recorded
+from segloss.aggregation import LABEL_RULE, RULE
 from segloss.document import Row, ScoresDocument
+from segloss.surface import SURFACE_RULE
 
 from ..ablation.arms import PROBES
 from ..ablation.documents import arms_of
 from ..ablation.record import FILE as RECORD
 from ..ablation.record import Record
-from ..ablation.tuning import BESIDE, TRIALS, TUNED
+from ..ablation.tuning import TRIALS, TUNED, beside
 from ..configuration.schema import document as schema_document
 from ..errors import UsageError
 from ..experiment.run import ENVIRONMENT, SHARED, TRAINED, Run
@@ -147,22 +150,25 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
         UsageError: a file is damaged; a path is of another kind; the name of an arm or a class holds that of a case,
             of the user or of the host. In the context, errors that name a copy name what it was made of.
     """
-    folders = {folder: path for path in paths.values() for folder in _folders(path)}
-    runs = {folder: Run(folder) for folder in folders if (folder / "config.yaml").is_file()}
+    folders = {path: [*_folders(path)] for path in paths.values()}
+    every = dict.fromkeys(folder for of_path in folders.values() for folder in of_path)
+    runs = {folder: Run(folder) for folder in every if (folder / "config.yaml").is_file()}
     for path in paths.values():
-        if all(folders[folder] != path for folder in runs):
+        if runs.keys().isdisjoint(folders[path]):
             raise UsageError(
                 f"{path}: cannot be made anonymous: no run lies in it; of other programs rename the files themselves"
             )
     configs = {folder: run.config().document() for folder, run in runs.items()}
-    documents = {folder: results.read(folder) for folder in folders if (folder / "scores.json").is_file()}
+    documents = {folder: results.read(folder) for folder in every if (folder / "scores.json").is_file()}
     pseudonyms = Pseudonyms.of([*documents.values()])
     users = {user for config in configs.values() for text in _texts(config) for user in HOME.findall(text)}
+    users = {*users, _user()} - {"root"}  # who is nobody, and may be a class
     host = socket.gethostname()
-    names = {*pseudonyms.cases, *pseudonyms.groups, *users, _user(), host, host.split(".")[0]} - {""}
+    others = {case for folder, run in runs.items() for case in _other_cases(run, configs[folder])}
+    names = {*pseudonyms.cases, *pseudonyms.groups, *others, *users, host, host.split(".")[0]} - {""}
     with tempfile.TemporaryDirectory() as temporary:
         copies = {path: Path(temporary).resolve() / name for name, path in paths.items()}
-        for folder, path in folders.items():
+        for path, folder in ((path, folder) for path, of_path in folders.items() for folder in of_path):
             target = copies[path] / folder.relative_to(path)
             target.mkdir(parents=True)
             if (folder / RECORD).is_file():
@@ -173,8 +179,8 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
             if folder in documents:
                 _copy_scores(folder, target, documents[folder], pseudonyms, names)
         for path, copy in copies.items():
-            if path.with_name(f"{path.name}{BESIDE}").is_dir():  # by which `compare` knows that it was tuned
-                copy.with_name(f"{copy.name}{BESIDE}").mkdir()
+            if beside(path).is_dir():  # by which `compare` knows that it was tuned
+                beside(copy).mkdir(exist_ok=True)
         try:
             yield Copy([*copies.values()], names - {*pseudonyms.cases.values(), *pseudonyms.groups.values()})
         except UsageError as error:
@@ -191,6 +197,15 @@ def _folders(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir() and (path.name in arms or INNER.fullmatch(path.name)):
             yield from _folders(path)
+
+
+def _other_cases(run: Run, config: Mapping[str, Any]) -> Iterator[str]:
+    """The cases that a run names beside those that it has scored: of its other parts, and those that are left out."""
+    if (run.path / "split.json").is_file():
+        yield from Recorded(run.read_json("split.json"), str(run.path / "split.json")).ids
+    yield from (one["case"] for one in config["data"]["exclude"])
+    labelled = config["data"]["labelled"]
+    yield from labelled if isinstance(labelled, dict) else ()
 
 
 def _copy_record(folder: Path, target: Path, names: Collection[str]) -> None:
@@ -233,8 +248,9 @@ def _copy_scores(
     """Copy scores, what lies beside them, and what was drawn of them."""
     header = found.header
     _refuse([*header.classes, *header.pictured], names, "the class", folder)
+    known = (RULE, LABEL_RULE, SURFACE_RULE, *_words())
     texts = (header.rule, header.grid, header.inference, header.surface_rule)
-    _refuse([text for text in texts if text is not None], names, "the header's", folder)
+    _refuse([text for text in texts if text is not None and text not in known], names, "the header's", folder)
     write_json(target / "scores.json", pseudonyms.document(found).to_json())
     if images := read_images(folder / "images.csv"):
         write_csv(target / "images.csv", [row.flat() for row in pseudonyms.rows(images)])

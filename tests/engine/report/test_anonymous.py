@@ -194,23 +194,76 @@ def test_equal_scores_are_numbered_by_chance():
     assert once != again
 
 
+def renamed(ablation, folder, arm):
+    """A copy of the ablation whose arm adfl is called otherwise."""
+    shutil.copytree(ablation, folder)
+    (folder / "adfl").rename(folder / arm)
+    record = json.loads((folder / "ablation.json").read_text())
+    record["arms"][arm] = record["arms"].pop("adfl")
+    record["paper"] = None
+    (folder / "ablation.json").write_text(json.dumps(record))
+
+
 @pytest.mark.parametrize(
     ("arm", "named"),
     [("adfl-narwhaluser", "narwhaluser"), ("axolotl-station_2", "axolotl-station"), ("like wombat", "wombat")],
 )
 def test_an_arm_that_names_somebody_is_refused(ablation, machine, module_program, tmp_path, arm, named):
-    shutil.copytree(ablation, tmp_path / "runs")
-    (tmp_path / "runs/adfl").rename(tmp_path / "runs" / arm)
-    record = json.loads((tmp_path / "runs/ablation.json").read_text())
-    record["arms"][arm] = record["arms"].pop("adfl")
-    record["paper"] = None
-    (tmp_path / "runs/ablation.json").write_text(json.dumps(record))
+    renamed(ablation, tmp_path / "runs", arm)
     said = module_program("report", "runs", "--anonymous", check=2, cwd=tmp_path)
     assert said.stderr.startswith(
         f"runs: cannot be made anonymous: the arm {arm!r} holds the name {named!r} of a case,"
     )
     assert said.stderr.count("\n") == 1
     assert not (tmp_path / "runs/report-anonymous.html").exists()
+
+
+@pytest.mark.parametrize("where", ["exclude", "labelled", "split.json"])
+def test_an_arm_that_names_a_case_that_is_not_scored_is_refused(ablation, machine, module_program, tmp_path, where):
+    """A case of the training part alone, or one that is left out: what arms are often about."""
+    renamed(ablation, tmp_path / "runs", "without Kudu-17")
+    run = tmp_path / "runs/ce/seed-0/fold-0"
+    if where == "split.json":
+        (run / where).write_text(json.dumps({"train": ["Kudu-17"], "val": [], "test": CASES}))
+    else:
+        old, new = ("exclude: [{", "exclude: [{case: Kudu-17, reason: x}, {")
+        old, new = (old, new) if where == "exclude" else ("labelled: {}", "labelled: {Kudu-17: [gland]}")
+        config = (run / "config.yaml").read_text()
+        assert config.count(old) == 1
+        (run / "config.yaml").write_text(config.replace(old, new))
+    said = module_program("report", "runs", "--anonymous", check=2, cwd=tmp_path).stderr
+    assert "the arm 'without Kudu-17' holds the name 'Kudu-17' of a case," in said
+
+
+def test_words_of_the_program_are_no_names(module_program, tmp_path, monkeypatch):
+    """A case called `a`, a class called as the user of a container."""
+    monkeypatch.setenv("LOGNAME", "root")
+    folder = make_ablation(tmp_path / "runs", names=list("abcdef"))
+    run = folder / "ce/seed-0/fold-0"
+    scores = json.loads((run / "scores.json").read_text().replace('"gland"', '"root"'))
+    (run / "scores.json").write_text(json.dumps(scores))
+    module_program("report", run, "--anonymous", check=0, cwd=tmp_path)
+    monkeypatch.setenv("LOGNAME", "gland")
+    assert "holds the name 'gland'" in module_program("report", folder, "--anonymous", check=2, cwd=tmp_path).stderr
+
+
+def test_the_folder_that_the_command_is_typed_in(ablation, machine, module_program, tmp_path):
+    shutil.copytree(ablation, tmp_path / "runs")
+    run = tmp_path / "runs/ce/seed-0/fold-0"
+    module_program("report", ".", "--anonymous", check=0, cwd=run)
+    assert "case_001" in (run / "report-anonymous.html").read_text()
+    other = "../../../adfl/seed-0/fold-0"
+    module_program("compare", ".", other, "--html", tmp_path / "c.html", "--anonymous", check=0, cwd=run)
+    assert "case_001" in (tmp_path / "c.html").read_text()
+
+
+def test_an_ablation_and_a_run_in_it_are_both_copied_whole(ablation, machine, module_program, tmp_path):
+    paths = (ablation, ablation / "ce/seed-0")
+    usual, page, names = written(module_program, tmp_path, "report", *paths)
+    assert names == set()
+    assert "not finished" not in text_of(page)
+    both = (re.findall(r'class="cases">(.*?)</script>', text) for text in (usual, page))
+    assert [[len(json.loads(found)["cases"]) for found in of_page] for of_page in both] == [[10, 10]] * 2
 
 
 def test_what_has_no_runs_is_refused(ablation, machine, module_program, tmp_path):
