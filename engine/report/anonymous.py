@@ -169,7 +169,9 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
     with tempfile.TemporaryDirectory() as temporary:
         copies = {path: Path(temporary).resolve() / name for name, path in paths.items()}
         for path, folder in ((path, folder) for path, of_path in folders.items() for folder in of_path):
-            target = copies[path] / folder.relative_to(path)
+            inner = folder.relative_to(path)
+            _refuse([part for part in inner.parts if not INNER.fullmatch(part)], names, "the arm", path)
+            target = copies[path] / inner
             target.mkdir(parents=True)
             if (folder / RECORD).is_file():
                 _copy_record(folder, target, names)

@@ -266,6 +266,17 @@ def test_an_ablation_and_a_run_in_it_are_both_copied_whole(ablation, machine, mo
     assert [[len(json.loads(found)["cases"]) for found in of_page] for of_page in both] == [[10, 10]] * 2
 
 
+def test_an_arm_of_ablations_without_a_record_is_refused_too(ablation, machine, module_program, tmp_path):
+    """`compare` needs no ablation.json."""
+    for name in ("one", "two"):
+        renamed(ablation, tmp_path / name, "like wombat")
+        (tmp_path / name / "ablation.json").unlink()
+    command = ("compare", "one", "two", "--html", "page.html")
+    module_program(*command, check=0, cwd=tmp_path)
+    said = module_program(*command[:3], "--html", "other.html", "--anonymous", check=2, cwd=tmp_path).stderr
+    assert said.startswith("one: cannot be made anonymous: the arm 'like wombat' holds the name 'wombat' of a case,")
+
+
 def test_what_has_no_runs_is_refused(ablation, machine, module_program, tmp_path):
     shutil.copy(ablation / "ce/seed-0/fold-0/scores.json", tmp_path / "theirs.json")
     said = module_program(
