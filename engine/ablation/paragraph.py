@@ -36,7 +36,7 @@ def statistical_analysis(
         _outcome(first, compared, arms),
         *_tuning(tune),
         *_after_training([first.baseline, *compared], arms),
-        *_test(first, first.found[compared[0]], tune is not None and tune.per == "fold"),
+        *_test(first, first.found[compared[0]], any(arms[name].tuned for name in (first.baseline, compared[0]))),
         *_others(others),
         f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
         "where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided tests at",

@@ -596,6 +596,16 @@ def test_the_paragraph_says_what_was_done():
     assert "Before" not in text
 
 
+def test_the_paragraph_about_tuned_arms_that_are_read_from_files():
+    """As `compare` reads them: of one seed, and nothing beside them says how they were tuned."""
+    arms = {name: Method(name, arm(name, seeds=(0,)).documents, tuned=True) for name in ("ce", "dfl")}
+    for fold, document in enumerate(arms["dfl"].documents[0]):
+        for row in document.rows:
+            row.scores["DSC"] = 0.4 + 0.3 * fold
+    (text,) = statistical_analysis(compare_arms(arms, "ce"), arms).lines
+    assert "The variance between the values that folds chose was estimated by analysis of variance" in text
+
+
 def test_the_paragraph_says_what_was_done_after_training():
     def with_header(name, **changes):
         found = arm(name)
