@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 
-from segloss_tests.figures import SAVEFIG, with_few_points, without_rendering
+from engine.pictures import chart
+from segloss_tests.figures import RENDERED, with_few_points, without_rendering
 from segloss_tests.stills import make_camvid
 
 torch.set_num_threads(1)
@@ -53,7 +53,7 @@ def blank_figures():
 def rendered_figures():
     """For modules whose tests look at figures: `pytestmark = pytest.mark.usefixtures("rendered_figures")`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", SAVEFIG)
+        patch.setattr(chart, "rendered", RENDERED)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from datasets import DataError
-from datasets.files import beside_of, cannot_write
+from datasets.files import write_atomically
 
 DPI = 110
 SVG = "{http://www.w3.org/2000/svg}"
@@ -27,7 +27,7 @@ MANY_DIGITS = re.compile(r"(\d\.\d\d)\d+")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and as SVG, laid out alike; a `DataError` of `write_figure`.
+    """Write a figure as PNG and as SVG, laid out alike; a `DataError` of `write_atomically`.
 
     Args:
         figure: whose layout is worked out once.
@@ -40,24 +40,22 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def write_figure(figure: Figure, path: Path, dpi: int = DPI, **options: Any) -> None:
-    """Draw a figure into a file that is whole or not there.
+    """Draw a figure into a file that is whole or not there; a `DataError` of `write_atomically`.
 
     Args:
         figure: the figure.
         path: of the file; its suffix is the format.
         dpi: of pixels.
         options: others of `Figure.savefig`.
-
-    Raises:
-        DataError: the disk is full or the folder cannot be written.
     """
-    beside = beside_of(path)
-    try:
-        figure.savefig(beside, format=path.suffix[1:], dpi=dpi, **options)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise DataError(f"{path}: {cannot_write(error, path.parent)}") from error
+    write_atomically(path, rendered(figure, path.suffix, dpi, **options))
+
+
+def rendered(figure: Figure, suffix: str, dpi: int, **options: Any) -> bytes:
+    """A figure as the bytes of a file with this suffix."""
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix[1:], dpi=dpi, **options)
+    return content.getvalue()
 
 
 def plain_ticks(axis: Axis, text: Callable[[float], str]) -> None:
