@@ -454,6 +454,7 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
     """Run a verb, and say in one line what the user can mend."""
     with stop.interrupts():  # importing the libraries takes seconds
         from datasets import DataError
+        from datasets.errors import killed_workers_explained
         from engine.console.display import Display
         from engine.errors import UsageError
         from engine.processes.launcher import refuse_several
@@ -463,7 +464,8 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         if options.verb != "train" or options.find_lr or options.profile:
             flag = "find-lr" if options.verb == "train" and options.find_lr else "profile"
             refuse_several(f"train --{flag}" if options.verb == "train" else options.verb)
-        return _call(options, Display(), stop)
+        with killed_workers_explained():
+            return _call(options, Display(), stop)
     except (UsageError, DataError, WeightsError) as error:
         _tell(str(error))
         return 2

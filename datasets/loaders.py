@@ -13,7 +13,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from .errors import DataError
+from .errors import DataError, killed_workers_explained
 from .samples import PackedSample, Samples, TrainingBatches
 
 GRACE_SECONDS = 10.0
@@ -109,18 +109,11 @@ def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSampl
     Raises:
         DataError: a sample cannot be read; a loader process was killed.
     """
-    try:
-        yield from loader
-    except DataError as error:
-        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"{reason}: out of memory, or of shared memory (/dev/shm)? Lower data.workers; run the same command to "
-            "resume from the last checkpoint"
-        ) from error
+    with killed_workers_explained():
+        try:
+            yield from loader
+        except DataError as error:
+            raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
 
 
 def _start(worker: int) -> None:  # noqa: ARG001

@@ -12,6 +12,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 import datasets
+from datasets.errors import killed_workers_explained
 
 from ..ablation.arms import Cell, fold_cells
 from ..ablation.executors import local_executor
@@ -101,7 +102,7 @@ def train_run(
         with stop.interrupts():
             fabric = launch(config.train, together=True)
         stop.alone = fabric.world_size == 1
-        with AbortTogether(), ExitStack() as held:
+        with AbortTogether(), killed_workers_explained(), ExitStack() as held:
             if fabric.is_global_zero:
                 with stop.interrupts():
                     held.enter_context(Lock(run.path, display.line if waits else None))

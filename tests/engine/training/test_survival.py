@@ -2,6 +2,7 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -9,10 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from engine.errors import UsageError
 from engine.processes.signals import Stop, Stopped
@@ -263,6 +266,32 @@ def test_damaged_data_met_in_training_is_one_line(program, camvid_yaml, tmp_path
     finally:
         datasets.Samples.packed = whole
     assert said == "/data/x.png: gone\n"
+
+
+@pytest.mark.parametrize("function", ["engine.training.trainer.score_part", "engine.verbs.train.score_checkpoint"])
+def test_a_loader_that_is_killed_while_nobody_waits_for_it_is_one_line(
+    program, camvid_yaml, tmp_path, monkeypatch, function
+):
+    """Torch tells of it in a signal handler, between any two lines of the training."""
+    program("train", camvid_yaml, "name=whole", check=0)
+
+    def killed(*_, **__):
+        loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        loader.start()
+        signal_handling._set_worker_pids(7, (loader.pid,))
+        signal_handling._set_SIGCHLD_handler()
+        os.kill(loader.pid, signal.SIGKILL)
+        time.sleep(60)
+
+    monkeypatch.setattr(function, killed)
+    try:
+        said = program("train", camvid_yaml, check=2).stderr
+    finally:
+        signal_handling._remove_worker_pids(7)
+    monkeypatch.undo()
+    assert re.fullmatch(r"DataLoader worker \(pid \d+\) is killed by signal: Killed: out of memory.*\n", said)
+    program("train", camvid_yaml, check=0)
+    assert_same_run(tmp_path / "runs/whole", tmp_path / "runs/small")
 
 
 def test_a_run_goes_on_with_the_threads_it_began_with(program, camvid_yaml, tmp_path):
