@@ -548,6 +548,9 @@ def attempt(folder: Path, seed: int, number: int) -> tuple[str, str, str]:
         shutil.rmtree(folder / name, ignore_errors=True)
     (folder / "output.txt").unlink(missing_ok=True)
     try:
-        return kind, KINDS[kind].fault(Bench(folder, random.Random(f"{seed} {number}"))), ""
+        ended = KINDS[kind].fault(Bench(folder, random.Random(f"{seed} {number}")))
+        for told in folder.glob("*.seconds"):  # the machine may have become faster or slower
+            told.write_text(str(float(told.read_text()) * (0.7 if ended == MISSED else 1.05)))
+        return kind, ended, ""
     except (AssertionError, OSError, subprocess.SubprocessError) as error:
         return kind, "lost", f"{type(error).__name__}: {error}"[:3000]
