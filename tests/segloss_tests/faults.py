@@ -552,5 +552,5 @@ def attempt(folder: Path, seed: int, number: int) -> tuple[str, str, str]:
         for told in folder.glob("*.seconds"):  # the machine may have become faster or slower
             told.write_text(str(float(told.read_text()) * (0.7 if ended == MISSED else 1.05)))
         return kind, ended, ""
-    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+    except (AssertionError, OSError, ValueError, LookupError, psutil.Error, subprocess.SubprocessError) as error:
         return kind, "lost", f"{type(error).__name__}: {error}"[:3000]
