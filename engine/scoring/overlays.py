@@ -57,7 +57,7 @@ def save_overlays(
             image = np.stack([_plane(case, index) for index in nearest_slices(case.shape[0], len(labels)).tolist()])
             figures[folder / f"{name}_slices.png"] = montage(image, masks, classes, background, title, (row, column))
         for path, figure in figures.items():
-            write_figure(figure, path, dpi=110)
+            write_figure(figure, path)
             written.append(path)
     return written
 

@@ -29,6 +29,7 @@ from datasets.walk import walk
 
 from ..configuration import build
 from ..configuration.config import Config
+from ..pictures.chart import DPI, rendered
 from ..pictures.montage import montage
 from ..pictures.palette import coloured, palette
 from .inference import Infer, between, labels_of, resized
@@ -243,9 +244,7 @@ def write_prediction(
         grey = found.shown.astype(np.float32)
         sides = found.image.geometry.spacing[1:]
         figure = montage(grey, {"prediction": found.labels}, adapter.classes, background, title, sides)
-        content = BytesIO()
-        figure.savefig(content, dpi=110, format="png")
-        write_atomically(preview, content.getvalue())
+        write_atomically(preview, rendered(figure, preview.suffix, DPI))
     else:
         _write(mask, Image.fromarray(values[0]))
         _write(preview, _preview(found.shown[0], found.labels[0], adapter.classes))

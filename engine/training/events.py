@@ -16,6 +16,7 @@ from PIL import Image
 from ..configuration.config import TrainSection
 from ..errors import UsageError
 from ..experiment.run import Run
+from ..pictures.chart import rendered
 
 SHOWN = ("loss", "score", "lr")
 PROJECT = "segloss"
@@ -100,6 +101,4 @@ def _wandb(run: Run) -> Iterator[Write]:
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:
-    content = BytesIO()
-    figure.savefig(content, dpi=80, format="png")
-    return np.asarray(Image.open(content).convert("RGB"))
+    return np.asarray(Image.open(BytesIO(rendered(figure, ".png", dpi=80))).convert("RGB"))

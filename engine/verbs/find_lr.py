@@ -55,7 +55,7 @@ def find_lr(config: Config, path: Path, overrides: Sequence[str], display: Displ
         best = suggestion(rates, losses)
         with outputs.writing(NUMBERS, PICTURE):
             write_json(folder / NUMBERS, {"suggestion": best, "rates": rates, "losses": losses})
-            write_figure(curve(rates, losses, best), folder / PICTURE, dpi=110)
+            write_figure(curve(rates, losses, best), folder / PICTURE)
     display.line(f"curve: {folder / PICTURE}, its numbers beside it")
     if best is None:
         raise UsageError(
