@@ -31,6 +31,7 @@ class Fingerprint:
         groups: how many groups they make, by `group`.
         group: a pattern on the ids by which names that begin alike belong together; None where there is none.
         parts: the cases of each part of the data set's own.
+        part_groups: the groups of each of these parts.
         read: cases that were read.
         skipped: what was wrong with those that could not be.
         channels: of an image.
@@ -38,7 +39,7 @@ class Fingerprint:
         dtype: of the pixels as they are decoded.
         sizes: `(cases read, 2)`, rows and columns.
         slices: the median number of slices of a volume; 1 for others.
-        spacings: `(cases read, 3)` millimetres between slices, rows and columns; None where there are none.
+        spacings: `(cases read, 3)` millimetres between slices, rows and columns; None where a case has none.
         shares: of each class, among the pixels that count; of pictures with one label, among pictures.
         images: the share of 2D images that hold each class.
         component: pixels of the largest connected part of a class in an image, the median over the images that hold it,
@@ -60,6 +61,7 @@ class Fingerprint:
     groups: int
     group: str | None
     parts: Mapping[str, int]
+    part_groups: Mapping[str, int]
     read: int
     skipped: Sequence[str]
     channels: int
@@ -135,8 +137,7 @@ def measured(
         first = array if first is None else first
         sizes.append(array.shape[1:3])
         slices.append(len(array))
-        if decoded.spacing is not None:
-            spacings.append(decoded.spacing)
+        spacings.append(decoded.spacing)
         is_grey &= bool((array[..., :1] == array).all())
         lows.append(float(array.min()))
         highs.append(float(array.max()))
@@ -163,7 +164,8 @@ def measured(
     ids = [case.id for case in cases]
     own = [case.group for case in cases] == ids
     pattern = beginning(ids) if own and adapter.kind != "label" else None
-    groups = {case.group for case in cases} if pattern is None else {_match(pattern, name) for name in ids}
+    groups = {case.id: case.group if pattern is None else _match(pattern, case.id) for case in cases}
+    parts_of = {str(part or ""): [case.id for case in cases if case.part == part] for part in (*datasets.PARTS, None)}
     medians = {index: float(np.median(areas)) for index, areas in parts.items() if areas}
     smallest = min(medians, key=lambda index: medians[index], default=None)
     if first is None:
@@ -175,9 +177,10 @@ def measured(
         classes=classes,
         background=adapter.background,
         cases=len(cases),
-        groups=len(groups),
+        groups=len({*groups.values()}),
         group=pattern,
-        parts={str(part or ""): sum(case.part == part for case in cases) for part in (*datasets.PARTS, None)},
+        parts={part: len(names) for part, names in parts_of.items()},
+        part_groups={part: len({groups[name] for name in names}) for part, names in parts_of.items()},
         read=len(sizes),
         skipped=skipped,
         channels=first.shape[-1],
@@ -185,7 +188,7 @@ def measured(
         dtype=str(first.dtype),
         sizes=np.array(sizes),
         slices=int(np.median(slices)),
-        spacings=np.array(spacings) if spacings else None,
+        spacings=None if None in spacings else np.array(spacings),
         shares=dict(zip(classes, (pixels / max(1.0, pixels.sum())).tolist(), strict=True)),
         images=dict(zip(classes, (held / max(1, images)).tolist(), strict=True)),
         component=None if smallest is None else medians[smallest],

@@ -222,12 +222,14 @@ def length(fp: Fingerprint) -> Iterator[Choice]:
 
 
 def scoring(fp: Fingerprint) -> Iterator[Choice]:
-    """The last epoch where few cases validate; mirrored images averaged; one part of a class that is one; windows."""
+    """The last epoch where few groups validate; mirrored images averaged; one part of a class that is one; windows."""
     value: dict[str, Any] = {}
     reasons = ["of the best checkpoint"]
     if 0 < (validated := _validated(fp)) < VALIDATED:
         value["checkpoint"] = "last"
-        reasons = [f"{validated} to validate, too few to choose an epoch by; the learning rate has fallen to 0"]
+        reasons = [
+            f"{validated} group(s) to validate, too few to choose an epoch by; the learning rate has fallen to 0"
+        ]
     mirrored = any(step["name"] == "HorizontalFlip" for choice in augmentation(fp) for step in choice.value)
     if fp.kind != "label" and mirrored:
         value["flip"] = True
@@ -283,7 +285,7 @@ def _folds_of(fp: Fingerprint) -> tuple[int, float]:
 def _validated(fp: Fingerprint) -> int:
     """About how many groups validate."""
     if fp.is_official:
-        return fp.parts.get("val") or max(1, round(0.1 * fp.parts["train"]))
+        return fp.part_groups.get("val") or max(1, round(0.1 * fp.part_groups["train"]))
     folds, val = _folds_of(fp)
     return int(val) if val >= 1 or not val else max(1, round(val * fp.groups * (folds - 1) / folds))
 

@@ -1,9 +1,13 @@
 """The figures of a fingerprint, on volumes drawn by hand."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
-from datasets import NiftiFolder, Promise12, Volume, write_volume
+from datasets import Case, Decoded, NiftiFolder, Pixels, Promise12, Volume, write_volume
+from datasets.geometry import Geometry
 from engine.recipe.fingerprint import measured
 
 
@@ -48,3 +52,41 @@ def test_how_many_cases_hold_the_rarest_class(tmp_path):
     labels = {"background": 0, "organ": 1, "lesion": 2}
     adapter = NiftiFolder(str(tmp_path), "images/{name}.mha", "masks/{name}.mha", labels)
     assert measured(adapter, adapter.cases()).holding == 1
+
+
+class Still(NamedTuple):
+    """An adapter whose images are noise; those of even numbers have a spacing."""
+
+    kind: str = "still"
+    classes: tuple[str, ...] = ("background", "car")
+    background: str = "background"
+
+    def read(self, case):
+        array = np.random.default_rng(0).integers(0, 255, (1, 16, 16, 3)).astype(np.uint8)
+        geometry = Geometry((1, 16, 16), np.eye(4)) if int(case.id[-1]) % 2 == 0 else None
+        return Decoded(Pixels(array, geometry), drawn((0, slice(2, 5), slice(2, 6)))[:1])
+
+
+def frames(of_part):
+    return [
+        Case(name, name, Path(name), Path(name), part)
+        for part, drives in of_part.items()
+        for drive in drives
+        for name in (f"{drive}_{number}" for number in range(10))
+    ]
+
+
+def test_the_groups_of_each_part():
+    """Of frames whose names begin alike a drive is one group, however many frames of it validate."""
+    found = measured(Still(), frames({"train": ["0001TP", "0006R0"], "val": ["0016E5"], "test": ["Seq05VD"]}))
+    assert found.group == "^[^_]+"
+    assert found.parts == {"train": 20, "val": 10, "test": 10, "": 0}
+    assert found.part_groups == {"train": 2, "val": 1, "test": 1, "": 0}
+
+
+def test_spacings_are_of_all_cases_or_of_none():
+    """Rules multiply them by the sizes of the cases."""
+    cases = frames({None: ["a1", "a2"]})
+    assert measured(Still(), cases).spacings is None
+    even = [case for case in cases if int(case.id[-1]) % 2 == 0]
+    assert measured(Still(), even).spacings.tolist() == [[1, 1, 1]] * 10

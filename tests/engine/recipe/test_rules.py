@@ -19,6 +19,7 @@ MRI = Fingerprint(
     groups=50,
     group=None,
     parts={"": 50},
+    part_groups={"": 50},
     read=2,
     skipped=[],
     channels=1,
@@ -44,8 +45,9 @@ STREET = replace(
     classes=("road", "car"),
     background=None,
     cases=60,
-    groups=4,
+    groups=60,
     parts={"train": 40, "val": 8, "test": 12},
+    part_groups={"train": 40, "val": 8, "test": 12},
     channels=3,
     is_grey=False,
     dtype="uint8",
@@ -98,7 +100,9 @@ def test_slices_of_several_sizes_and_one_spacing_are_not_shrunk_to_one():
         (replace(MRI, cases=4, groups=4), "last"),
         (replace(MRI, cases=2, groups=2), None),  # nobody validates: the last epoch is scored anyhow
         (STREET, None),  # 8 images
-        (replace(STREET, parts={"train": 30, "test": 12}), "last"),  # a tenth of 30 is drawn
+        (replace(STREET, part_groups={"train": 40, "val": 1, "test": 12}), "last"),  # 8 frames of one drive
+        (replace(STREET, part_groups={"train": 30, "test": 12}), "last"),  # a tenth of 30 is drawn
+        (replace(STREET, part_groups={"train": 50, "val": 0, "test": 12}), None),  # a tenth of 50
     ],
 )
 def test_few_groups_do_not_choose_an_epoch(fingerprint, checkpoint):
