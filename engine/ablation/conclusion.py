@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+from matplotlib.figure import Figure
+
 from segloss.compare import FEWEST
 from segloss.document import ScoresDocument
 
@@ -141,8 +143,19 @@ class Conclusion:
         return {arm: one.differs for arm, one in self.record.arms.items()}
 
     def draw(self) -> None:
-        """Draw the pictures of what is finished into `figures`."""
-        self.figures.mkdir(exist_ok=True)
+        """Draw the pictures of what is finished into `figures`, and remove those of an earlier state."""
+        pictures = self._pictures() if self.arms else {}
+        for name in CAPTIONS:
+            path, figure = self.figures / name, pictures.get(name)
+            if figure is None:
+                for suffix in (".png", ".svg"):
+                    path.with_suffix(suffix).unlink(missing_ok=True)
+            else:
+                self.figures.mkdir(exist_ok=True)
+                save(figure, path)
+
+    def _pictures(self) -> dict[str, Figure | None]:
+        """By name, what there is to draw."""
         header = next(iter(self.arms.values())).header
         runs = {
             arm: [run for name, _, _, run in self.record.every(self.folder) if name == arm and run.finished]
@@ -157,7 +170,7 @@ class Conclusion:
             arm: {key: value for key, value in flat(config.document()) if not within(key, tuned)}
             for arm, config in configs.items()
         }
-        pictures = {
+        return {
             "forest": forest([one for one in self.verdicts if one.measure.score not in DETECTION])
             if self.verdicts
             else None,
@@ -167,9 +180,6 @@ class Conclusion:
             "sweep": sweep_picture(values, self.arms),
             "trials": trials_picture(self.record.tunings(self.folder), str(header.primary)),
         }
-        for name, figure in pictures.items():
-            if figure is not None:
-                save(figure, self.figures / name)
 
     @property
     def figures(self) -> Path:

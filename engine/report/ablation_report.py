@@ -64,8 +64,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     Raises:
         UsageError: a file of it is damaged.
     """
-    if found.arms:
-        found.draw()
+    found.draw()
     seed = Seed.first(found)
     of_labels = seed is not None and seed.header.kind == "label"
     orders = {arm: [] if of_labels else scored(runs) for arm, runs in seed.runs.items()} if seed else {}

@@ -146,9 +146,15 @@ def test_a_run_and_its_folds_have_pages(ablation, module_program, tmp_path):
 def test_what_is_missing_is_said(ablation, module_program, tmp_path):
     folder = tmp_path / "half"
     shutil.copytree(ablation, folder)
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert {"forest.svg", "forest.png", "classes.svg", "classes.png"} <= drawn
     (folder / "adfl/seed-0/fold-1/scores.json").unlink()
+    module_program("report", folder, check=0, cwd=tmp_path)
+    assert "differences from the baseline, with 95 % intervals" not in page_of(folder)
+    assert {path.name for path in (folder / "figures").iterdir()} == drawn - {"forest.svg", "forest.png"}
     shutil.rmtree(folder / "ce/seed-0/fold-0")
     module_program("report", folder, check=0, cwd=tmp_path)
+    assert not [*(folder / "figures").iterdir()]  # no arm is whole any more
     text = text_of(page_of(folder))
     assert "2 of 4 trainings are not finished" in text
     assert "ce seed 0 fold 0 (not begun), adfl seed 0 fold 1 (3 epochs)" in text
