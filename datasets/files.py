@@ -117,12 +117,6 @@ def leftovers(folder: Path, pattern: str) -> list[Path]:
     return [path for path in folder.glob(f".{pattern}.*") if re.search(r"\.\d+-[0-9a-f]{8}$", path.name)]
 
 
-def remove_leftovers(folder: Path, pattern: str = "*") -> None:
-    """Remove what writers that were killed have left in a folder beside the files that `pattern` names."""
-    for path in leftovers(folder, pattern):
-        path.unlink(missing_ok=True)
-
-
 def _flush_folder(folder: Path) -> None:
     """Put a rename on the disk, where the system can."""
     with suppress(OSError):  # Windows opens no folder, some network file systems flush none

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DataError, FromFile
-from datasets.files import cannot_write, remove_leftovers, write_atomically
+from datasets.files import cannot_write, write_atomically
 
 from ..configuration.build import build_splitter
 from ..configuration.checking import load_saved
@@ -80,18 +80,6 @@ class Run:
             self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.path}: {cannot_write(error, self.path)}") from error
-
-    def remove_leftovers(self) -> None:
-        """Remove what a kill has left of files that were being written; the run must be locked."""
-        if self.writes:
-            for folder in (
-                self.path,
-                self.path / "checkpoints",
-                self.figures,
-                self.figures / "overlays",
-                self.path / "nonfinite",
-            ):
-                remove_leftovers(folder)
 
     def share(self, config: Config, other: Run | None, members: Sequence[Run] = ()) -> None:
         """Say whose training this run, which is not finished, is scored from, unless it has begun its own.

@@ -4,6 +4,9 @@ The kernel's lock on `.lock` is what counts: it goes when its process dies, howe
 not inherit it. The note in the file names the holder. Where the kernel cannot say (another machine on a file system
 whose locks are local, or one without locks) the holder's heartbeat does: it touches the file every few seconds. A
 holder that was silent so long that another has taken the run over ends when it comes back, and writes nothing more.
+
+Who holds the folder alone may tell a half-written file of a process that was killed from one that is being written, so
+the lock removes them when it is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from types import TracebackType
 from typing import Any
 
 from datasets import DataError
-from datasets.files import cannot_write
+from datasets.files import cannot_write, leftovers
 
 from ..errors import UsageError
 
@@ -35,6 +38,8 @@ PATIENCE = 4 * HEARTBEAT
 """How long a holder that only its heartbeat can tell of may be silent."""
 SILENCE = 24 * HEARTBEAT
 """How long a holder may be silent that the kernel says is there: file servers keep the locks of a dead machine."""
+FILE, CONFIG = ".lock", "config.yaml"
+"""The file that is locked, and the one that a run has from its beginning to its end."""
 
 
 class _HeldError(UsageError):
@@ -43,6 +48,9 @@ class _HeldError(UsageError):
 
 class Lock:
     """Holds a run's folder, which is made where it is missing, and removed again if nothing has come into it.
+
+    Half-written files of processes that were killed are removed, in the folders below too, but not in those of other
+    runs: these have locks of their own.
 
     Args:
         folder: the run's folder.
@@ -55,7 +63,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path, waits: Callable[[str], None] | None = None) -> None:
-        self.folder, self.path, self.waits = folder, folder / ".lock", waits
+        self.folder, self.path, self.waits = folder, folder / FILE, waits
         self._note: dict[str, Any] = {"process": os.getpid(), "host": socket.gethostname()}
         self._handle = -1
         self._done = threading.Event()
@@ -66,6 +74,7 @@ class Lock:
             self._hold()
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, json.dumps(self._note).encode(), 0)
+            self._remove_leftovers()
         except OSError as error:
             self._close()
             raise DataError(f"{self.path}: {cannot_write(error, self.folder)}") from error
@@ -85,6 +94,13 @@ class Lock:
         self._close()
         with suppress(OSError):
             self.folder.rmdir()  # succeeds where nothing has come into it
+
+    def _remove_leftovers(self) -> None:
+        for name, below, _ in os.walk(self.folder):
+            folder = Path(name)
+            below[:] = [one for one in below if not any((folder / one / own).exists() for own in (FILE, CONFIG))]
+            for path in leftovers(folder, "*"):
+                path.unlink(missing_ok=True)
 
     def _hold(self) -> None:
         """Take the file, from nobody who lives."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from datasets import DataError
-from datasets.files import remove_leftovers, write_atomically
+from datasets.files import write_atomically
 
 from ..ablation.arms import NOISE_FLOOR, PROBES, Ablation, Cell
 from ..ablation.conclusion import Conclusion
@@ -63,8 +63,6 @@ def ablate(ablation: Ablation, dry_run: bool, scheduler: str | None, display: Di
         f"{ablation.path}: {len(first)} {'trials' if tuners else 'cells'}, {finished} finished{then}; {executor}"
     )
     with Lock(ablation.path):
-        for folder in (ablation.path, ablation.path / "figures", *{cell.run.path.parent for cell in first}):
-            remove_leftovers(folder)
         if dry_run:
             _list_cells(first, display)
         probes = _probes(ablation, dry_run or isinstance(executor, LocalExecutor), display)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from datasets.files import remove_leftovers, write_atomically
+from datasets.files import write_atomically
 
 from ..ablation.conclusion import Conclusion
 from ..ablation.data_sets import joined
@@ -100,8 +100,7 @@ def write_claimed(wanted: Path, outputs: Outputs | None, content: str, display: 
 
 
 def write_page(folder: Path, subject: Subject) -> Path:
-    """Write the page of a run or an ablation into its folder; the file."""
-    remove_leftovers(folder, PAGE)
+    """Write the page of a run or an ablation into its folder, which must be locked; the file."""
     write_atomically(folder / PAGE, page(subject.title, [subject]).encode())
     return folder / PAGE
 

@@ -85,7 +85,9 @@ def train(
         return
     results.show(run.path, display)
     if is_new or not (run.path / PAGE).is_file():
-        display.line(f"page:     {write_page(run.path, run_subject(run.path))}")
+        with Lock(run.path, display.line):
+            page = write_page(run.path, run_subject(run.path))
+        display.line(f"page:     {page}")
     if is_new:
         results.hint(path, overrides, run, config, display)
 
@@ -127,7 +129,6 @@ def complete(config: Config, run: Run, fabric: Fabric, display: Display, stop: S
         trial: train so many epochs of a trial, and score nothing; None for a run.
     """
     training = run.training
-    run.remove_leftovers()
     if use_threads(training.threads()):
         display.line(f"computes with {training.threads()} threads, as this run began: sums depend on their number")
     with stop.interrupts():
@@ -266,13 +267,14 @@ def train_folds(
         raise UsageError("\n".join(failed))
     if launcher.process_info().rank == 0:
         folds = Folds(folder, len(cells))
-        scores = results.pool(folds.runs)
-        results.draw_scores(folder / "figures", scores.document)
-        results.write(folder, scores)
-        results.show_folds(folds, display)
-        if line := changed_between(folds.runs):
-            display.line(f"warning: {line}")
-        display.line(f"page: {write_page(folder, run_subject(folder))}")
+        with Lock(folder, display.line):
+            scores = results.pool(folds.runs)
+            results.draw_scores(folder / "figures", scores.document)
+            results.write(folder, scores)
+            results.show_folds(folds, display)
+            if line := changed_between(folds.runs):
+                display.line(f"warning: {line}")
+            display.line(f"page: {write_page(folder, run_subject(folder))}")
 
 
 def _describe(experiment: Experiment, display: Display) -> None:

@@ -17,12 +17,14 @@ import pytest
 import torch
 from torch.utils.data._utils import signal_handling
 
+import engine.verbs.train
 from engine.errors import UsageError
 from engine.processes.signals import Stop, Stopped
 from engine.store import lock
 from engine.store.checkpoint import Checkpoint
 from engine.store.lock import Lock
 from segloss_tests import ROOT
+from segloss_tests.grids import train_here
 from segloss_tests.runs import Started, assert_same_run, log, saving, small_yaml, trainer
 
 HISTORY = [
@@ -248,6 +250,43 @@ def test_a_system_without_locks(tmp_path, monkeypatch):
     with Lock(tmp_path / "other"):
         pass
     assert not (tmp_path / "other").exists()
+
+
+def test_a_lock_removes_half_written_files_but_none_of_another_run(tmp_path):
+    """Nor what only looks like one, nor of a run that has not come as far as its configuration but holds its lock."""
+    left = [".report.html.99-0123abcd", "figures/.forest.svg.99-0123abcd", "adfl/seed-0/.fold-0.yaml.99-0123abcd"]
+    others = [
+        "adfl/seed-0/fold-0/checkpoints/.last.safetensors.99-0123abcd",
+        "adfl/seed-0/fold-1/.config.yaml.99-0123abcd",
+    ]
+    kept = ["adfl/seed-0/fold-0/config.yaml", "adfl/seed-0/fold-1/.lock", ".wandb.run-0", "notes.99-0123abcd"]
+    for name in (*left, *others, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with Lock(tmp_path):
+        assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
+            *others, *kept, ".lock"
+        }  # fmt: skip
+    (tmp_path / "adfl/seed-0/fold-1/.lock").unlink()
+    with Lock(tmp_path / "adfl/seed-0/fold-1"), Lock(tmp_path / "adfl/seed-0/fold-0"):
+        assert not any((tmp_path / name).exists() for name in others)
+
+
+@pytest.mark.parametrize("fold", ["0", "all"])
+def test_pages_are_written_under_the_lock(program, module_program, camvid_yaml, monkeypatch, fold):
+    train_here(monkeypatch, module_program)
+    held = []
+    write = engine.verbs.train.write_page
+
+    def noted(folder, subject):
+        held.append((folder.name, (folder / ".lock").is_file()))
+        return write(folder, subject)
+
+    monkeypatch.setattr("engine.verbs.train.write_page", noted)
+    split = f"data.split={{kind: kfold, folds: 2, val: 0, fold: {fold}}}"
+    program("train", camvid_yaml, split, "train.epochs=1", check=0)
+    assert held[-1] == ("small", True)
+    assert all(locked for _, locked in held)
 
 
 def test_damaged_data_met_in_training_is_one_line(program, camvid_yaml, tmp_path):
