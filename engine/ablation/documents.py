@@ -82,4 +82,10 @@ def scores_files(path: Path) -> list[Path]:
 def arms_of(path: Path) -> list[str]:
     """The arms of an ablation whose folder this is; none where it is not one."""
     found = [*path.glob("*/seed-*"), *path.glob(f"*/{TUNED}")]
-    return sorted({one.parent.name for one in found})
+    return sorted({one.parent.name for one in found} - {TUNED})  # the folder of an arm, whose tuned runs these are
+
+
+def seeds_of(path: Path) -> list[Path]:
+    """The folders of the seeds of an arm whose folder this is, of its tuned runs where it has any; none elsewhere."""
+    found = [path.glob(f"{pattern}/fold-*/config.yaml") for pattern in (f"{TUNED}/seed-*", "seed-*")]
+    return next(filter(None, (sorted({one.parents[1] for one in each}) for each in found)), [])

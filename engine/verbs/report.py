@@ -10,7 +10,7 @@ from datasets.files import write_atomically
 
 from ..ablation.conclusion import Conclusion
 from ..ablation.data_sets import joined
-from ..ablation.documents import arms_of
+from ..ablation.documents import arms_of, seeds_of
 from ..ablation.record import FILE
 from ..console.display import Display
 from ..console.sections import Subject
@@ -118,4 +118,8 @@ def kind(path: Path) -> str:
         return "ablation"
     if not path.exists():
         raise UsageError(f"{path}: no such folder; give a run, or an ablation: output/name")
+    if seeds := seeds_of(path):
+        folders = path.resolve().parents
+        whole = next((f"the ablation, {folder}, or " for folder in folders[:2] if (folder / FILE).is_file()), "")
+        raise UsageError(f"{path}: an arm of an ablation; give {whole}the folds of one seed, {seeds[0]}")
     raise UsageError(f"{path}: neither a run nor an ablation; give the folder that train or ablate made, output/name")

@@ -208,6 +208,21 @@ def test_mistakes_are_one_line(ablation, module_program, arguments, message):
     assert said.stdout == ""
 
 
+@pytest.mark.parametrize("inner", ["", "tuned/"])
+def test_of_an_arm_it_is_said_what_to_report(ablation, module_program, tmp_path, inner):
+    """Of a tuned one the folder with its tuned runs is no arm of its own."""
+    arm = tmp_path / "arms/adfl"
+    shutil.copytree(ablation / "adfl", arm / inner)
+    error = module_program("report", "arms/adfl", check=2, cwd=tmp_path).stderr
+    assert error == f"arms/adfl: an arm of an ablation; give the folds of one seed, arms/adfl/{inner}seed-0\n"
+    shutil.copy(ablation / "ablation.json", tmp_path / "arms")
+    for path in (arm, arm / inner):
+        error = module_program("report", ".", check=2, cwd=path).stderr
+        seed = "seed-0" if path == arm / inner else f"{inner}seed-0"
+        assert error == f".: an arm of an ablation; give the ablation, {arm.parent}, or the folds of one seed, {seed}\n"
+    module_program("report", f"{inner}seed-0", check=0, cwd=arm)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
