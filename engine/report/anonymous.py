@@ -39,6 +39,7 @@ from ..errors import UsageError
 from ..experiment.run import ENVIRONMENT, SHARED, TRAINED, Run
 from ..scoring import results, snapshots
 from ..scoring.floors import FILE as FLOORS
+from ..scoring.floors import read_baseline
 from ..scoring.pooling import read_images
 from ..scoring.snapshots import SavedCase
 from ..store.files import read_json, write_csv, write_json
@@ -144,7 +145,8 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
     """Anonymous copies of some runs and ablations, while the context lasts.
 
     Args:
-        paths: by what the copy is called: runs, folders with the folds of one, arms, ablations.
+        paths: by what the copy is called: runs, folders with the folds of one, arms, ablations, and what `evaluate`
+            has written of a run.
 
     Raises:
         UsageError: a file is damaged; a path is of another kind; the name of an arm or a class holds that of a case,
@@ -153,13 +155,15 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
     folders = {path: [*_folders(path)] for path in paths.values()}
     every = dict.fromkeys(folder for of_path in folders.values() for folder in of_path)
     runs = {folder: Run(folder) for folder in every if (folder / "config.yaml").is_file()}
+    scored = [folder for folder in every if (folder / "scores.json").is_file()]
     for path in paths.values():
-        if runs.keys().isdisjoint(folders[path]):
+        if {*runs, *scored}.isdisjoint(folders[path]):
             raise UsageError(
-                f"{path}: cannot be made anonymous: no run lies in it; of other programs rename the files themselves"
+                f"{path}: cannot be made anonymous: neither a run nor an evaluation of one lies in it; of other "
+                "programs rename the files themselves"
             )
     configs = {folder: run.config().document() for folder, run in runs.items()}
-    documents = {folder: results.read(folder) for folder in every if (folder / "scores.json").is_file()}
+    documents = {folder: results.read(folder) for folder in scored}
     pseudonyms = Pseudonyms.of([*documents.values()])
     users = {user for config in configs.values() for text in _texts(config) for user in HOME.findall(text)}
     users = {*users, _user()} - {"root"}  # who is nobody, and may be a class
@@ -254,14 +258,20 @@ def _copy_scores(
     texts = (header.rule, header.grid, header.inference, header.surface_rule)
     _refuse([text for text in texts if text is not None and text not in known], names, "the header's", folder)
     write_json(target / "scores.json", pseudonyms.document(found).to_json())
-    if images := read_images(folder / "images.csv"):
+    if images := read_images(folder / "images.csv", header.classes):
+        _refuse_unknown({row.case: row.group for row in images}, pseudonyms, folder / "images.csv")
         write_csv(target / "images.csv", [row.flat() for row in pseudonyms.rows(images)])
     if (folder / FLOORS).is_file():
-        floors = read_json(folder / FLOORS)
-        rows = [row | {"case": pseudonyms.cases[row["case"]]} for row in floors.get("mean_mask", [])]
-        plain = closed({key: floors[key] for key in ("floors", "majority") if key in floors}, header.classes, True)
-        write_json(target / FLOORS, plain | ({"mean_mask": rows} if rows else {}))
+        floors = read_baseline(folder)
+        _refuse_unknown({row.case: None for row in floors.mean_mask}, pseudonyms, folder / FLOORS)
+        for row in floors.mean_mask:
+            row.case = pseudonyms.cases[row.case]
+        names_of = {*header.classes, *pseudonyms.cases.values()}
+        write_json(
+            target / FLOORS, closed(floors.model_dump(by_alias=True, exclude_unset=True), names_of, any_key=True)
+        )
     if kept := snapshots.read(folder):
+        _refuse_unknown({one.case: None for one in kept}, pseudonyms, folder / snapshots.FOLDER / "cases.json")
         (target / snapshots.FOLDER).mkdir()
         renamed = [_copy_pictures(folder, target, one, pseudonyms) for one in kept]
         renamed.sort(key=lambda one: one.case)
@@ -270,6 +280,14 @@ def _copy_scores(
         if picture.is_file():
             (target / "figures").mkdir(exist_ok=True)
             shutil.copyfile(picture, target / "figures" / picture.name)
+
+
+def _refuse_unknown(found: Mapping[str, str | None], pseudonyms: Pseudonyms, path: Path) -> None:
+    """Raise a `UsageError` where a file holds a case, with its group if it is known, that no scores document holds."""
+    for case, group in found.items():
+        if case not in pseudonyms.cases or (group is not None and group not in pseudonyms.groups):
+            what = f"the case {case!r}" + ("" if group is None else f" of the group {group!r}")
+            raise UsageError(f"{path}: holds {what}, which no scores.json does; restore it or score the run again")
 
 
 def _copy_pictures(folder: Path, target: Path, kept: SavedCase, pseudonyms: Pseudonyms) -> SavedCase:

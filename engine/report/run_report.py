@@ -15,10 +15,9 @@ from ..console.sections import Section, Subject
 from ..experiment.folds import Folds
 from ..experiment.run import Run
 from ..scoring import results
-from ..scoring.floors import FILE
+from ..scoring.floors import MaskRow, read_baseline
 from ..scoring.leading import leading_class
 from ..scoring.tables import by_fold, rules, score_tables
-from ..store.files import read_json
 from .settings import settings
 from .viewer import BYTES, viewer
 from .worst import Scored, background, case_entries, reason, scored
@@ -134,7 +133,8 @@ def _label_summary(document: ScoresDocument, pictures: Sequence[Picture], runs: 
         f"Accuracy {percent(found['accuracy'])}, balanced accuracy {percent(found['balanced_accuracy'])}, macro F1 "
         f"{percent(found['f1'])} on {found['units']} held-out images; primary: {document.header.primary}."
     ]
-    lines += [results.majority_line(one["majority"]) for one in _baselines(runs)[:1] if "majority" in one]
+    commonest = next((known for run in runs if (known := read_baseline(run.path).majority) is not None), None)
+    lines += [] if commonest is None else [results.majority_line(commonest)]
     if wrong := results.surest_mistakes(pictures)[:1]:
         sure = "" if wrong[0].probability is None else f", with probability {wrong[0].probability:.3f}"
         lines.append(f"Surest mistake: {wrong[0].case}, {wrong[0].label}, is given {wrong[0].predicted}{sure}.")
@@ -159,7 +159,7 @@ def _of_one_class(rows: Sequence[Row], name: str, runs: Sequence[Run]) -> list[l
     rows = [row for row in rows if row.label == name]
     rows.sort(key=lambda row: _worst_first(row.scores["DSC"]))
     keys = [*CLASS_SCORES, *(key for key in MILLIMETRES if any(row.scores.get(key) is not None for row in rows))]
-    trivial = {row["case"]: row["DSC"] for row in _mean_masks(runs) if row["class"] == name}
+    trivial = {row.case: row.DSC for row in _mean_masks(runs) if row.label == name}
     table = [["case", *(MILLIMETRES.get(key, key) for key in keys), *(["mean mask's DSC"] if trivial else [])]]
     for row in rows:
         beside = [percent(trivial.get(row.case))] if trivial else []
@@ -185,13 +185,9 @@ def _text(key: str, value: float | None) -> str:
     return percent(value) if value is None or key not in MILLIMETRES else f"{value:.1f}"
 
 
-def _mean_masks(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _mean_masks(runs: Sequence[Run]) -> list[MaskRow]:
     """What the mean training mask reaches: a row a case and class of volumes."""
-    return [row for one in _baselines(runs) for row in one.get("mean_mask", []) if row["DSC"] is not None]
-
-
-def _baselines(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    return [read_json(run.path / FILE) for run in runs if (run.path / FILE).is_file()]
+    return [row for run in runs for row in read_baseline(run.path).mean_mask if row.DSC is not None]
 
 
 def _course(path: Path, runs: Sequence[Run]) -> Iterator[Section]:

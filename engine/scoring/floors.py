@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import mean
+
+from pydantic import BaseModel, Field, ValidationError
 
 from segloss.document import Primary
 
 from ..console.display import percent
 from ..console.sections import Section
+from ..errors import UsageError
 from ..experiment.run import Run
 from ..store.files import read_json
 
@@ -21,12 +25,70 @@ RULE = "Made of the training part, without a network: what a training has to bea
 FILE = "baseline.json"
 
 
+class MaskRow(BaseModel):
+    """What the mean training mask reaches on a case.
+
+    Attributes:
+        case: its id.
+        label: the name of the class, `class` in the file.
+        DSC: None where undefined.
+    """
+
+    case: str
+    label: str = Field(alias="class")
+    DSC: float | None
+
+
+class Majority(BaseModel):
+    """What giving every picture the commonest training class scores.
+
+    Attributes:
+        label: the name of that class, `class` in the file.
+        accuracy: of all pictures.
+        balanced_accuracy: the mean over classes.
+        f1: the same.
+    """
+
+    label: str = Field(alias="class")
+    accuracy: float
+    balanced_accuracy: float
+    f1: float
+
+
+class Baseline(BaseModel):
+    """What is known of a run's test part without its network; nothing of older runs.
+
+    Attributes:
+        floors: by name, aggregation and metric; None where undefined.
+        mean_mask: of volumes, a row a case and class.
+        majority: of pictures with one label.
+    """
+
+    floors: dict[str, dict[str, dict[str, float | None]]] = {}
+    mean_mask: list[MaskRow] = []
+    majority: Majority | None = None
+
+
+def read_baseline(folder: Path) -> Baseline:
+    """What the folder of a run holds of it; a `UsageError` where the file is damaged."""
+    path = folder / FILE
+    try:
+        return Baseline.model_validate(read_json(path)) if path.is_file() else Baseline()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        raise UsageError(
+            f"{path}: {where}: {first['msg']}, got {first['input']!r:.60}; restore it, or remove it: floors are then "
+            "left out"
+        ) from error
+
+
 def read_floors(runs: Sequence[Run], primary: Primary) -> dict[str, float]:
     """What each floor reaches in the primary metric, the mean over the runs that are finished; none of older runs."""
     values: dict[str, list[float]] = {}
-    for path in (run.path / FILE for run in runs):
-        for name, found in read_json(path).get("floors", {}).items() if path.is_file() else ():
-            if (value := found[primary.aggregation][primary.metric]) is not None:
+    for run in runs:
+        for name, found in read_baseline(run.path).floors.items():
+            if (value := found.get(primary.aggregation, {}).get(primary.metric)) is not None:
                 values.setdefault(name, []).append(value)
     return {name: mean(each) for name, each in values.items() if name in WORDS}
 

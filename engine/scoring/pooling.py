@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,19 +87,23 @@ def _of_pictures(documents: Sequence[ScoresDocument]) -> ScoresDocument:
     )
 
 
-def read_images(path: Path) -> list[Row]:
-    """The rows of images.csv; none where there is no such file."""
+def read_images(path: Path, classes: Collection[str]) -> list[Row]:
+    """The rows of images.csv, of some classes; none where there is no such file, a `UsageError` for a damaged one."""
     if not path.is_file():
         return []
+    rows = []
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Row.from_counts(
-                Unit(row["case"], row["group"], int(row["slice"])),
-                row["class"],
-                [int(row[key]) for key in ("tp", "fp", "fn")],
-            )
-            for row in csv.DictReader(file)
-        ]
+        reader = csv.DictReader(file)
+        try:
+            for row in reader:
+                label, counts = row["class"], [int(row[key]) for key in ("tp", "fp", "fn")]
+                if label not in classes:
+                    raise ValueError(f"the class {label!r} is none of {', '.join(classes)}")
+                rows.append(Row.from_counts(Unit(row["case"], row["group"], int(row["slice"])), label, counts))
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            what = f"no column {error}" if isinstance(error, KeyError) else error
+            raise UsageError(f"{path}:{reader.line_num}: {what}; restore it or score the run again") from error
+    return rows
 
 
 def _counts(rows: Sequence[Row], classes: Sequence[str]) -> torch.Tensor:

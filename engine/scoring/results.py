@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,12 @@ from ..pictures.chart import save, write_figure
 from ..pictures.class_curves import class_curves
 from ..pictures.diagnostics import confusion_picture, features_picture, reliability_picture
 from ..pictures.gallery import gallery
-from ..store.files import read_json, write_csv, write_json
+from ..store.files import write_csv, write_json
 from ..store.scores import read_scores
 from .baseline import score_floors
 from .evaluation import Scores
 from .features import embedded, features, principal_components
-from .floors import FILE, floor_section, read_floors
+from .floors import Majority, MaskRow, floor_section, read_baseline, read_floors
 from .inference import Ensemble
 from .labels import majority
 from .overlays import save_overlays
@@ -217,9 +217,14 @@ def pool(runs: Sequence[Run], where: str = "") -> Scores:
         runs: one a fold.
         where: the folder in each run's folder that holds them.
     """
-    images = [read_images(run.path / where / "images.csv") for run in runs]
-    document = pooled([read(run.path / where) for run in runs], images)
-    return Scores(document, [replace(row, fold=fold) for fold, rows in enumerate(images) for row in rows])
+    documents = [read(run.path / where) for run in runs]
+    images = [
+        read_images(run.path / where / "images.csv", document.header.classes)
+        for run, document in zip(runs, documents, strict=True)
+    ]
+    return Scores(
+        pooled(documents, images), [replace(row, fold=fold) for fold, rows in enumerate(images) for row in rows]
+    )
 
 
 def baselines(experiment: Experiment) -> dict[str, Any]:
@@ -259,12 +264,12 @@ def show(folder: Path, display: Display) -> None:
     """The scores of a run that has been trained."""
     document = read(folder)
     show_scores(document, f"{folder}: test part, best checkpoint", display)
-    found = read_json(folder / FILE) if (folder / FILE).is_file() else {}
-    _show_cases(document, found.get("mean_mask", []), display)
+    found = read_baseline(folder)
+    _show_cases(document, found.mean_mask, display)
     if (floors := floors_beside(document, [Run(folder)])) is not None:
         display.section(floors)
-    if "majority" in found:
-        display.line(majority_line(found["majority"]))
+    if found.majority is not None:
+        display.line(majority_line(found.majority))
 
 
 def floors_beside(document: ScoresDocument, runs: Sequence[Run]) -> Section | None:
@@ -273,20 +278,18 @@ def floors_beside(document: ScoresDocument, runs: Sequence[Run]) -> Section | No
     return floor_section(read_floors(runs, primary), {"this training": document.primary}, primary)
 
 
-def majority_line(found: Mapping[str, Any]) -> str:
+def majority_line(found: Majority) -> str:
     """What the commonest class of the training part scores, as a sentence."""
     return (
-        f"For comparison, giving every picture the commonest training class, {found['class']}: accuracy "
-        f"{found['accuracy']:.4f}, balanced accuracy {found['balanced_accuracy']:.4f}, macro F1 {found['f1']:.4f}."
+        f"For comparison, giving every picture the commonest training class, {found.label}: accuracy "
+        f"{found.accuracy:.4f}, balanced accuracy {found.balanced_accuracy:.4f}, macro F1 {found.f1:.4f}."
     )
 
 
 def show_folds(folds: Folds, display: Display) -> None:
     """The scores of every fold, and of all held-out cases together."""
-    documents, found = [read(run.path) for run in folds.runs], []
-    for run in folds.runs:
-        if (run.path / FILE).is_file():
-            found += read_json(run.path / FILE).get("mean_mask", [])
+    documents = [read(run.path) for run in folds.runs]
+    found = [row for run in folds.runs for row in read_baseline(run.path).mean_mask]
     document = read(folds.path)
     show_scores(document, f"{folds.path}: the held-out cases of all {len(documents)} folds", display)
     display.section(by_fold(documents, document.header.primary.aggregation))
@@ -296,13 +299,13 @@ def show_folds(folds: Folds, display: Display) -> None:
     display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
 
 
-def _show_cases(document: ScoresDocument, baseline: Sequence[dict[str, Any]], display: Display) -> None:
+def _show_cases(document: ScoresDocument, baseline: Sequence[MaskRow], display: Display) -> None:
     """Of volumes, how the DSC of the cases is spread, beside the mean training mask's."""
     for name in document.header.classes if baseline else []:
         found = [
             (dsc, row.case) for row in document.rows if row.label == name and (dsc := row.scores["DSC"]) is not None
         ]
-        trivial = [row["DSC"] for row in baseline if row["class"] == name and row["DSC"] is not None]
+        trivial = [row.DSC for row in baseline if row.label == name and row.DSC is not None]
         if not found or not trivial:
             continue
         worst, case = min(found, key=lambda pair: pair[0])

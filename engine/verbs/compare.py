@@ -48,8 +48,8 @@ def compare(
         smallest: the difference that would matter: a number, of scores that are fractions, or `DSC=0.01,HD95=1`; None
             for the usual.
         html: a page to be written, with the same cases side by side; None for none.
-        anonymous: the page, and what is shown, without names of cases and paths: both methods are runs, arms or
-            ablations, called A and B; see `engine.report.anonymous`.
+        anonymous: the page, and what is shown, without names of cases and paths: both methods are runs, arms,
+            ablations or evaluations of runs, called A and B; see `engine.report.anonymous`.
         display: where the verdicts are shown.
 
     Raises:
@@ -59,7 +59,9 @@ def compare(
     if a.resolve() == b.resolve():
         raise UsageError(f"{a}: compared with itself; give two")
     if anonymous and (html is None or reference is not None):
-        raise UsageError("--anonymous: is for the page (--html) of runs, arms or ablations; leave --ref out")
+        raise UsageError(
+            "--anonymous: is for the page (--html) of runs, evaluations, arms or ablations; leave --ref out"
+        )
     outputs = None if html is None else claim_page(html, "compare", "--html")
     if html is not None and anonymous:
         _pairs(a, b)

@@ -283,10 +283,63 @@ def test_what_has_no_runs_is_refused(ablation, machine, module_program, tmp_path
         "compare", ablation / "ce", "theirs.json", "--html", "x.html", "--anonymous", check=2, cwd=tmp_path
     )
     assert said.stderr == (
-        "theirs.json: cannot be made anonymous: no run lies in it; of other programs rename the files themselves\n"
+        "theirs.json: cannot be made anonymous: neither a run nor an evaluation of one lies in it; of other programs "
+        "rename the files themselves\n"
     )
     said = module_program("compare", ablation / "ce", ablation / "adfl", "--anonymous", check=2, cwd=tmp_path)
     assert said.stderr.startswith("--anonymous: is for the page (--html)")
+
+
+def test_evaluations_are_made_anonymous_too(ablation, machine, module_program, tmp_path):
+    shutil.copytree(ablation, tmp_path / "runs")
+    evaluations = []
+    for arm in ("ce", "adfl"):
+        run = tmp_path / "runs" / arm / "seed-0/fold-0"
+        evaluations.append(run / "evaluation-val-best")
+        evaluations[-1].mkdir()
+        shutil.copy(run / "scores.json", evaluations[-1])
+    usual, page, names = written(module_program, tmp_path, "compare", *evaluations)
+    assert {*CASES, *GROUPS.values()} & held(usual.encode(), PLANTED)
+    assert names == set()
+    assert "against B" in text_of(page)
+
+
+IMAGES = "case,group,slice,class,tp,fp,fn\n{},{},0,gland,1,2,3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "baseline.json",
+            '{"mean_mask": [{"case": "zz", "class": "gland", "DSC": 1}]}',
+            ": holds the case 'zz', which",
+        ),
+        ("baseline.json", '{"mean_mask": [{"class": "gland", "DSC": 1}]}', ": mean_mask.0.case: Field required, got {"),
+        ("baseline.json", '{"floors": {"colours": 3}}', ": floors.colours: Input should be a valid dictionary, got 3;"),
+        ("baseline.json", "[]", ": all of it: Input should be a valid dictionary"),
+        ("images.csv", IMAGES.format("zz", "zz"), ": holds the case 'zz' of the group 'zz', which no scores.json does"),
+        ("images.csv", IMAGES.format(CASES[0], "zz"), "of the group 'zz', which no scores.json does; restore it or"),
+        ("images.csv", IMAGES.replace("slice", "at"), ":2: no column 'slice'; restore it or score the run again"),
+        ("images.csv", IMAGES.replace("1,2", "1,x"), ":2: invalid literal for int() with base 10: 'x'; restore it"),
+        ("images.csv", IMAGES.replace(",3\n", "\n"), ":2: "),
+        ("images.csv", IMAGES.replace("gland", "glnd"), ":2: the class 'glnd' is none of background, gland; restore"),
+        ("images.csv", "\0\xff", ":0: "),
+        ("cases/cases.json", CASES[0], ": holds the case 'zz', which no scores.json does; restore it or score"),
+        ("scores.json", CASES[0], "cases.json: holds the case '" + CASES[0] + "', which no scores.json does"),
+    ],
+)
+def test_damaged_files_are_one_line(ablation, machine, module_program, tmp_path, name, content, said):
+    shutil.copytree(ablation / "ce/seed-0/fold-0", tmp_path / "run")
+    path = tmp_path / "run" / name
+    changed = path.read_text().replace(json.dumps(CASES[0]), '"zz"') if content == CASES[0] else content
+    path.write_bytes(changed.encode("latin-1") if changed[0] == "\0" else changed.encode())
+    if name == "scores.json":
+        (tmp_path / "run/baseline.json").unlink()
+    error = module_program("report", "run", "--anonymous", check=2, cwd=tmp_path).stderr
+    assert error.startswith("run/")
+    assert said in error
+    assert error.count("\n") == 1
 
 
 def test_errors_name_the_files_that_were_given(ablation, machine, module_program, tmp_path):

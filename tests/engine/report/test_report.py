@@ -228,6 +228,7 @@ def test_of_an_arm_it_is_said_what_to_report(ablation, module_program, tmp_path,
     [
         ("ablation.json", '{"name": 1}', "ablation.json: "),
         ("ce/seed-0/fold-0/cases/cases.json", '[{"case": "x"}]', "cases.json: Field required; restore it, or remove"),
+        ("ce/seed-0/fold-0/baseline.json", '{"floors": [1]}', "baseline.json: floors: Input should be a valid dict"),
     ],
 )
 def test_damaged_files_are_named(ablation, module_program, tmp_path, name, content, message):
