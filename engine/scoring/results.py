@@ -25,7 +25,7 @@ from ..errors import UsageError
 from ..experiment.experiment import Experiment, primary_of
 from ..experiment.folds import Folds
 from ..experiment.identity import SCORING
-from ..experiment.run import Run
+from ..experiment.run import TRAINED, Run
 from ..pictures import figures
 from ..pictures.chart import save, write_figure
 from ..pictures.class_curves import class_curves
@@ -262,11 +262,11 @@ def show_scores(document: ScoresDocument, title: str, display: Display) -> None:
 
 def show(folder: Path, display: Display) -> None:
     """The scores of a run that has been trained."""
-    document = read(folder)
-    show_scores(document, f"{folder}: test part, best checkpoint", display)
+    document, run = read(folder), Run(folder)
+    show_scores(document, f"{folder}: test part, checkpoint {run.config().scores.checkpoint}", display)
     found = read_baseline(folder)
     _show_cases(document, found.mean_mask, display)
-    if (floors := floors_beside(document, [Run(folder)])) is not None:
+    if (floors := floors_beside(document, [run])) is not None:
         display.section(floors)
     if found.majority is not None:
         display.line(majority_line(found.majority))
@@ -317,20 +317,31 @@ def _show_cases(document: ScoresDocument, baseline: Sequence[MaskRow], display: 
 
 
 def hint(path: Path, overrides: Sequence[str], run: Run, config: Config, display: Display) -> None:
-    """Where the results lie, and two commands to go on with."""
+    """Where the results lie, and commands to go on with: another loss, and another epoch if there is one to score."""
     of_labels = build.build_adapter(config.data).kind == "label"
     last = "mistakes.png" if of_labels else "overlays/"
     display.line(f"scores:   {run.path / 'scores.json'}, as CSV by case and by class beside it")
-    beside = "class_curves.png" if config.data.regions else "class_curves.png, confusion.png"
-    display.line(f"pictures: {run.figures / 'curves.png'}, {beside} and others beside it, {last}")
+    others = "class_curves.png" if config.data.regions else "class_curves.png, confusion.png"
+    display.line(f"pictures: {run.figures / 'curves.png'}, {others} and others beside it, {last}")
     kept = [override for override in overrides if override.split("=")[0].split(".")[0] not in ("name", "loss")]
     acw = ["model.acw=true"] if config.model.acw is True else []
     pair = ("sigmoid_focal", "sigmoid_ce") if config.data.regions else ("focal", "ce")
     other = next(name for name in pair if name != config.loss[0].name)
     again = [*dict.fromkeys([*kept, f"name={run.path.name}-{other}", f"loss.name={other}", *acw])]
-    display.line("next: the same training with another loss, and the scores of the last epoch:")
+    unscored = _unscored(run, config.scores.checkpoint)
+    beside = "" if unscored is None else f", and the scores of the {unscored} epoch"
+    display.line(f"next: the same training with another loss{beside}:")
     display.line(f"  {command('train', path, *again)}")
-    display.line(f"  {command('evaluate', run.path, '--checkpoint', 'last')}")
+    if unscored is not None:
+        display.line(f"  {command('evaluate', run.path, '--checkpoint', unscored)}")
+
+
+def _unscored(run: Run, scored: str) -> str | None:
+    """The checkpoint of another epoch than the one that is scored; None where the best epoch is the last one."""
+    done = run.training.read_json(TRAINED)
+    if scored != "average" and done.get("best_epoch") in (0, done["epochs"]):  # 0 where no epoch was ranked
+        return None
+    return "best" if scored == "last" else "last"
 
 
 def command(verb: str, *arguments: object) -> str:
