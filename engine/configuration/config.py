@@ -268,7 +268,8 @@ class TrainSection(Strict):
     validate_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two validations."""
     patience: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many validations without a better score; null to train all epochs."""
+    """Stop after this many validations, of which `validate_every` says how many epochs apart they are, without a better
+    score; null to train all epochs."""
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Save every so many optimizer steps too; null for no such count."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0

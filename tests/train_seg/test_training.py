@@ -178,6 +178,10 @@ def test_early_stopping_and_the_best_of_a_scripted_run(camvid_yaml, monkeypatch)
     made.fit()
     assert [entry["score"] for entry in log(made.run.path)] == [0.1, 0.5, 0.4, 0.6, 0.3, 0.2]
     assert Checkpoint.load(made.run.checkpoint("best")).state["progress"] == {"epoch": 4, "score": 0.6}
+    scripted = iter([0.6] * 3 + [0.5] * 6)
+    made = trainer(camvid_yaml, "train.epochs=30", "train.patience=2", "train.validate_every=3", "name=seldom")
+    made.fit()
+    assert [entry["score"] for entry in log(made.run.path)] == [None, None, 0.6, None, None, 0.5, None, None, 0.5]
 
 
 def test_the_logged_rate_is_that_of_the_epoch(camvid_yaml):
