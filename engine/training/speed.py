@@ -58,12 +58,14 @@ class SpeedMeter:
 
     Args:
         device: that computes.
+        before: seconds that steps of the same epoch have taken in an earlier start of the run.
         traced: whether a GPU's kernels are counted over some steps, for which the profiler is started: that takes
             about a second.
     """
 
-    def __init__(self, device: torch.device, traced: bool) -> None:
+    def __init__(self, device: torch.device, traced: bool, before: float = 0.0) -> None:
         self.device, self.began, self.waited, self.taken = device, time.monotonic(), 0.0, 0
+        self.before = before
         self.use: DeviceUse | None = None
         self.profiler: AbstractContextManager[Any] = nullcontext()
         if device.type == "cuda":
@@ -89,15 +91,20 @@ class SpeedMeter:
                 if profiler is not None:
                     profiler.step()
 
+    @property
+    def seconds(self) -> float:
+        """What the steps of the epoch have taken, in all starts of the run."""
+        return self.before + time.monotonic() - self.began
+
     def figures(self, images: int) -> dict[str, Any]:
-        """What the log says of the steps: `seconds`, `images_per_second`, and the rest under `speed`.
+        """What the log says of the steps: `seconds` of the epoch, and of this start `images_per_second` and `speed`.
 
         Args:
-            images: that they were of.
+            images: that the steps of this start were of.
         """
         seconds = time.monotonic() - self.began
         return {
-            "seconds": round(seconds, 3),
+            "seconds": round(self.before + seconds, 3),
             "images_per_second": round(images / seconds, 2),
             "speed": {
                 "images_per_second_without_loading": round(images / max(seconds - self.waited, 1e-9), 2),

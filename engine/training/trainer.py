@@ -125,6 +125,7 @@ class Trainer:
         self.writer = CheckpointWriter()
         self.best: Snapshot | None = None  # goes to the disk with the next `last`, before it
         self.unsaved, self.saved = False, time.monotonic()
+        self.seconds = 0.0  # of the steps of the epoch that is under way
 
     def fit(self, epochs: int | None = None) -> None:
         """Train what is left to train; afterwards the checkpoint `best` is there.
@@ -216,6 +217,7 @@ class Trainer:
         self.loss_sum.zero_()
         self.skipped.zero_()
         self.right.zero_()
+        self.seconds = 0.0
         self.run.log(entry)
         self.state.log_lines += 1
         self.unsaved = True
@@ -234,7 +236,8 @@ class Trainer:
         """The steps that are left of this epoch; returns what the log says of their speed."""
         self.stepper.new_epoch(self.state.epoch, self.state.class_accuracy)
         self.stepper.forward.train()
-        meter, images, shown = SpeedMeter(self.fabric.device, traced=self.state.epoch == 0), 0, 0.0
+        meter = SpeedMeter(self.fabric.device, traced=self.state.epoch == 0, before=self.seconds)
+        images, shown = 0, 0.0
         for group in meter.steps(self.groups(self.state.epoch, self.state.batch)):
             if not self.budget.has_time:
                 break
@@ -246,6 +249,7 @@ class Trainer:
             self.skipped += self.stepper.guard.bad
             self.right += self.stepper.right
             images += sum(map(self.batches.size, range(first, self.state.batch)))
+            self.seconds = meter.seconds
             now = time.monotonic()
             note = None
             if now - shown > NOTE_SECONDS:
@@ -372,6 +376,7 @@ class Trainer:
             "progress": asdict(self.state),
             "groups": groups,
             "schedule": self.stepper.schedule.state_dict(),
+            "seconds": self.seconds,
         }
         if self.average is not None:
             tensors |= prefixed("average", self.average.weights)
@@ -413,6 +418,7 @@ class Trainer:
             self.loss_sum.copy_(checkpoint.tensors["loss_sum"])
             self.skipped.copy_(checkpoint.tensors["skipped"])
             self.state.load(checkpoint.state["progress"])
+            self.seconds = checkpoint.state.get("seconds", 0.0)  # older checkpoints do not say
             self.right.copy_(checkpoint.tensors.get("right", torch.tensor(math.nan if self.state.batch else 0.0)))
             if self.average is not None:
                 self.average.load(checkpoint.part("average"), checkpoint.state["averaged"])

@@ -155,6 +155,35 @@ def test_a_checkpoint_by_the_clock(camvid_yaml, monkeypatch):
     assert made.run.load("best").state["progress"]["epoch"] == made.state.best_epoch
 
 
+def test_the_seconds_of_an_epoch_are_those_of_all_starts(camvid_yaml, monkeypatch):
+    """Three steps of 40 s: one, a kill after a save, two more; the epoch after it has its own alone."""
+    clock = [0.0]
+    monkeypatch.setattr("engine.training.speed.time", type("Clock", (), {"monotonic": lambda: clock[0]}))
+
+    def slow(made, stop_after=None):
+        step = made.stepper.take
+
+        def take(group):
+            clock[0] += 40
+            if made.state.step == stop_after:
+                signal.raise_signal(signal.SIGTERM)
+            return step(group)
+
+        made.stepper.take = take
+        return made
+
+    with Stop() as stop:
+        cut = slow(trainer(camvid_yaml), stop_after=0)
+        cut.stop = stop
+        with pytest.raises(Stopped):
+            cut.fit()
+    assert (cut.state.epoch, cut.state.batch) == (0, 1)
+    resumed = slow(trainer(camvid_yaml))
+    resumed.fit()
+    lines = [json.loads(line) for line in (resumed.run.path / "log.jsonl").read_text().splitlines()]
+    assert [line["seconds"] for line in lines] == [120, 120]
+
+
 def test_killed_between_two_checkpoints_a_run_repeats_what_was_not_saved(camvid_yaml, monkeypatch):
     """Several epochs, and a best one among them, that were logged and never saved."""
     whole = trainer(camvid_yaml, "name=whole", "train.epochs=4")
