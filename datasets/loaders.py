@@ -13,7 +13,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from .errors import DataError, killed_workers_explained
+from .errors import DataError
 from .samples import PackedSample, Samples, TrainingBatches
 
 GRACE_SECONDS = 10.0
@@ -104,16 +104,11 @@ def end_workers(loader: Any) -> None:
 
 
 def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSample]:
-    """The batches of a loader; what a loader process has to say of the data comes as its one line.
-
-    Raises:
-        DataError: a sample cannot be read; a loader process was killed.
-    """
-    with killed_workers_explained():
-        try:
-            yield from loader
-        except DataError as error:
-            raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+    """The batches of a loader; what a loader process has to say of the data comes as its one line: a `DataError`."""
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
 
 
 def _start(worker: int) -> None:  # noqa: ARG001

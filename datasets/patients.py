@@ -55,7 +55,7 @@ def note_beginnings(cases: Sequence[Case]) -> None:
         return
     shared = _shared(ids, pattern)
     for name in ids:
-        if shared[_group(name, pattern)] > 1:
+        if shared[group_by(pattern, name)] > 1:
             what = "case(s) have names that begin alike, as scans of one patient or frames of one sequence do"
             remedy = f"data.group: '{pattern}' keeps those that belong together in one part"
             warnings.warn(Note(what, name, remedy), stacklevel=2)
@@ -68,7 +68,7 @@ def beginning(names: Sequence[str]) -> str | None:
     half of the names must share it with another.
     """
     for pattern in (*BEGINNINGS, NUMBERED):
-        if pattern == NUMBERED and any(re.search(r"\d", name.removeprefix(_group(name, pattern))) for name in names):
+        if pattern == NUMBERED and any(re.search(r"\d", name.removeprefix(group_by(pattern, name))) for name in names):
             continue
         several = {group: count for group, count in _shared(names, pattern).items() if count > 1}
         numbered = all(re.search(r"\d", group) for group in several)
@@ -91,9 +91,10 @@ def dicom_patient(path: Path) -> str | None:
 
 
 def _shared(names: Sequence[str], pattern: str) -> Mapping[str, int]:
-    return Counter(_group(name, pattern) for name in names)
+    return Counter(group_by(pattern, name) for name in names)
 
 
-def _group(name: str, pattern: str) -> str:
+def group_by(pattern: str, name: str) -> str:
+    """What of a name a pattern matches: its group; the whole name where it does not match."""
     found = re.search(pattern, name)
     return name if found is None else found[0]

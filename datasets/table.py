@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -86,21 +87,30 @@ def read_rows(path: Path, key: str) -> tuple[list[str], list[tuple[str, list[str
         raise DataError(f"{path}: no such file ({key})") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a table in UTF-8 ({error}); save it as CSV in UTF-8") from error
-    head = text.split("\n", 1)[0]
     try:
-        rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=head.count), strict=True))
+        rows = list(csv_rows(text))
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error})") from error
-    names = [cell.strip() for cell in rows[0]] if rows else []
+    names = rows[0][1] if rows else []
     found = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
+    for number, row in rows[1:]:
+        if not any(row):
             continue
         at = f"{path}:{number}"
         if len(row) != len(names):
             raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as in the first line")
-        found.append((at, [cell.strip() for cell in row]))
+        found.append((at, row))
     return names, found
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV text with the numbers of their lines, cells without blanks around them; `csv.Error`.
+
+    Columns are divided by commas, semicolons or tabs: by what the first line has most of.
+    """
+    reader = csv.reader(StringIO(text), delimiter=max(DELIMITERS, key=text.partition("\n")[0].count), strict=True)
+    for row in reader:
+        yield reader.line_num, [cell.strip() for cell in row]
 
 
 def _places(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, int]:

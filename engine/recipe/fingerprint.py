@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 import datasets
-from datasets.patients import beginning
+from datasets.components import largest_component
+from datasets.patients import beginning, group_by
 
 SAMPLE = 24
 """Cases that are read at most, evenly spaced."""
@@ -158,13 +157,14 @@ def measured(
                 clipped[name] = max(clipped[name], cut)
                 parts[index] += [_largest(plane) for plane in here if plane.any()]
                 if adapter.kind == "volume":
-                    whole = min(1.0 if whole is None else whole, _share_of_largest(here))
+                    share = int(largest_component(here).sum()) / count
+                    whole = min(1.0 if whole is None else whole, share)
     if adapter.kind == "label":
         pixels = np.bincount([case.label or 0 for case in cases], minlength=len(classes)).astype(float)
     ids = [case.id for case in cases]
     own = [case.group for case in cases] == ids
     pattern = beginning(ids) if own and adapter.kind != "label" else None
-    groups = {case.id: case.group if pattern is None else _match(pattern, case.id) for case in cases}
+    groups = {case.id: case.group if pattern is None else group_by(pattern, case.id) for case in cases}
     parts_of = {str(part or ""): [case.id for case in cases if case.part == part] for part in (*datasets.PARTS, None)}
     medians = {index: float(np.median(areas)) for index, areas in parts.items() if areas}
     smallest = min(medians, key=lambda index: medians[index], default=None)
@@ -206,15 +206,3 @@ def _largest(plane: NDArray[np.bool_]) -> int:
     """The pixels of the largest connected part."""
     found = cv2.connectedComponentsWithStats(plane.astype(np.uint8), connectivity=8)[2]
     return int(found[1:, cv2.CC_STAT_AREA].max())
-
-
-def _share_of_largest(volume: NDArray[np.bool_]) -> float:
-    """The share of the voxels that the largest connected part holds, of 26 neighbours as `scores.largest_component`."""
-    labels, _ = ndimage.label(volume, structure=ndimage.generate_binary_structure(3, 3))
-    sizes = np.bincount(labels.ravel())[1:]
-    return float(sizes.max() / sizes.sum())
-
-
-def _match(pattern: str, name: str) -> str:
-    found = re.search(pattern, name)
-    return name if found is None else found[0]

@@ -19,7 +19,7 @@ from datasets.dicom_file import load
 from datasets.dicom_index import Index
 from datasets.files import first_of
 from datasets.formats import STILLS, is_dicom
-from datasets.table import DELIMITERS
+from datasets.table import csv_rows
 from datasets.walk import walk
 
 from ..errors import UsageError
@@ -296,10 +296,10 @@ def _tables(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
             continue
         with suppress(OSError, UnicodeDecodeError, csv.Error):
             text = path.read_text(encoding="utf-8-sig")
-            rows = list(csv.reader(text.splitlines(), delimiter=max(DELIMITERS, key=text.split("\n", 1)[0].count)))
+            rows = [row for _, row in csv_rows(text)]
             if len(rows) < 3 or len(rows[0]) < 2:
                 continue
-            head = [cell.strip() for cell in rows[0]]
+            head = rows[0]
             known = {name for one in stills for name in (one.name, one.stem)}
             named = (name for at, name in enumerate(head) if _names_file(root, rows[1:], at, known))
             columns = {"file": next(named, None)}

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
 from torch import Tensor, nn
 
 import datasets
+from datasets.components import largest_component
 from datasets.grid import between_slices
 from datasets.samples import normalised
 from segloss.adjustment import LogitAdjustment
@@ -129,10 +129,8 @@ def labels_of(
         return labels
     kept = labels.cpu().numpy().copy()
     for index in set(kept.ravel().tolist()) - {background}:
-        parts, found = ndimage.label(kept == index, structure=ndimage.generate_binary_structure(3, 3))
-        if found > 1:
-            sizes = torch.from_numpy(parts).flatten().bincount()[1:]
-            kept[(parts > 0) & (parts != int(sizes.argmax()) + 1)] = background
+        here = kept == index
+        kept[here & ~largest_component(here)] = background
     return torch.from_numpy(kept).to(labels.device)
 
 

@@ -7,11 +7,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.table import csv_rows
 from segloss.document import COUNTS, MEASURED, ScoresDocument
 
 from ..errors import UsageError
@@ -84,18 +84,15 @@ class _Table:
     @classmethod
     def read(cls, path: Path) -> _Table:
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, ValueError) as error:
+            (_, columns), *rows = list(csv_rows(path.read_text(encoding="utf-8-sig"))) or [(1, [])]
+        except (OSError, ValueError, csv.Error) as error:
             raise UsageError(f"{path}: cannot be read ({error}); {NEEDED}") from error
-        first = text.partition("\n")[0]
-        reader = csv.reader(StringIO(text), delimiter=max(",;\t", key=first.count))
-        columns = [name.strip() for name in next(reader, [])]
         lines = []
-        for line in reader:
-            if len(line) != len(columns) and line:
-                raise UsageError(f"{path}: line {reader.line_num}: {len(line)} values, {len(columns)} columns; mend it")
-            if line:
-                lines.append((reader.line_num, dict(zip(columns, map(str.strip, line), strict=True))))
+        for number, row in rows:
+            if len(row) != len(columns) and row:
+                raise UsageError(f"{path}: line {number}: {len(row)} values, {len(columns)} columns; mend it")
+            if row:
+                lines.append((number, dict(zip(columns, row, strict=True))))
         if len(columns) < 2 or len({*columns}) < len(columns):
             raise UsageError(f"{path}: its first line is {', '.join(columns) or 'empty'}; {NEEDED}, each named once")
         return cls(path, columns, lines)
