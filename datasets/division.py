@@ -44,7 +44,9 @@ def stratified_order(cases: Sequence[Case], strata: Mapping[str, float], seed: l
     groups = sorted(shares)
     shuffled = [groups[index] for index in np.random.default_rng(seed).permutation(len(groups))]
     if len(groups) < 2:
-        raise DataError(f"split: {len(groups)} group(s) cannot be divided into training and test; see data.group")
+        raise DataError(
+            f"split: {len(groups)} group(s) cannot be divided into training and test; add cases, or see data.group"
+        )
     means = {group: float(np.mean(own)) if len(own) > 1 else own[0] for group, own in shares.items()}
     return sorted(shuffled, key=means.__getitem__)
 

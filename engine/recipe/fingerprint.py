@@ -92,12 +92,6 @@ class Fingerprint:
         return max((share for name, share in self.images.items() if name != self.background), default=0.0)
 
     @property
-    def training_images(self) -> int:
-        """About how many 2D images one fold trains on."""
-        share = self.parts["train"] / self.cases if self.is_official else 0.7
-        return max(1, round(self.cases * self.slices * share))
-
-    @property
     def is_official(self) -> bool:
         """Whether the data set has parts of its own to train and to test."""
         return bool(self.parts.get("train") and self.parts.get("test") and not self.parts.get(""))

@@ -32,6 +32,8 @@ PART = re.compile(r"(?:(?<=[_\- ])|^)(?:train|val|test)(?=$|[_\- ]|annot|mask|la
 """The word in a folder's name that names a part."""
 MOST_SLOTS, MOST_FILES = 40, 3000
 """Patterns that are compared with each other, of those that find the most files; and files that suggest them."""
+SINGLE = 6
+"""Fewer files may be one image of several channels with its mask, so patterns of one file are looked at."""
 FIELDS = ("Segmentation", "segmentation", "mask", "label", "labels")
 """Of structures of MATLAB that may be a mask."""
 VALUES = 64
@@ -83,11 +85,12 @@ class Pair:
 def slots_of(root: Path, paths: Iterable[Path]) -> list[Slot]:
     """The patterns that files below a folder suggest, those with the most files first."""
     found: dict[str, Slot] = {}
-    for path in _some(list(paths)):
+    some = _some(list(paths))
+    for path in some:
         for text, name in set(_templates(PurePosixPath(path.relative_to(root).as_posix()))):
             found.setdefault(text, Slot(text)).files[name].append(path)
     several = [slot for slot in found.values() if "{part}" not in slot.text or len(_parts(slot)) > 1]
-    least = 2 if any(len(slot.files) > 1 for slot in several) else 1
+    least = 1 if len(some) < SINGLE else 2
     several = [slot for slot in several if len(slot.files) >= least]
     # of slots with the same files under the same names, the one that fixes least
     unique = {tuple(sorted(map(str, slot.paths))) + tuple(slot.files): slot for slot in _by_size(several)[::-1]}

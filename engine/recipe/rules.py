@@ -212,13 +212,12 @@ def length(fp: Fingerprint) -> Iterator[Choice]:
         if fp.kind == "label" and rows * columns <= 64**2
         else min(max(BATCH_PIXELS // (rows * columns), BATCHES[0]), BATCHES[1])
     )
-    batch = max(1, min(fit, fp.training_images))
-    steps = max(1, fp.training_images // batch)
+    images = _training_images(fp)
+    batch = max(1, min(fit, images))
+    steps = max(1, images // batch)
     epochs = min(max(round(STEPS / steps), EPOCHS[0]), EPOCHS[1])
     value = {"epochs": epochs, "batch_size": batch}
-    yield Choice(
-        "train", value, f"about {fp.training_images} images a fold: {steps} steps an epoch, {epochs * steps} in all"
-    )
+    yield Choice("train", value, f"about {images} images a fold: {steps} steps an epoch, {epochs * steps} in all")
 
 
 def scoring(fp: Fingerprint) -> Iterator[Choice]:
@@ -288,6 +287,15 @@ def _validated(fp: Fingerprint) -> int:
         return fp.part_groups.get("val") or max(1, round(0.1 * fp.part_groups["train"]))
     folds, val = _folds_of(fp)
     return int(val) if val >= 1 or not val else max(1, round(val * fp.groups * (folds - 1) / folds))
+
+
+def _training_images(fp: Fingerprint) -> int:
+    """About how many 2D images a training sees: of the smallest fold, where groups are alike."""
+    folds, _ = _folds_of(fp)
+    share = (
+        fp.parts["train"] / fp.cases if fp.is_official else 1 - (-(-fp.groups // folds) + _validated(fp)) / fp.groups
+    )
+    return max(1, round(fp.cases * fp.slices * share))
 
 
 def _is_cropped(fp: Fingerprint) -> bool:

@@ -326,6 +326,26 @@ def test_two_masks_of_an_image_are_a_question(tmp_path):
     assert "valid: 'mask/{name}.png'" in (tmp_path / "a.yaml").read_text().replace("\n#   ", " ")
 
 
+@pytest.mark.parametrize("masks", ["masks/{}.png", "images/{}_mask.png"])
+def test_one_image_with_its_mask_is_understood_but_holds_nothing_out(program, tmp_path, masks):
+    stills("images/{}.png", masks, names=1)(tmp_path / "data")
+    said, config = written(tmp_path / "data", tmp_path / "a.yaml")
+    assert "to decide: group: all cases are one group, so nothing can be held out; add patients or scenes" in said
+    assert (config.data.images, config.data.masks) in (
+        ("images/{name}.png", masks.format("{name}")),
+        ("{name}.png", masks.removeprefix("images/").format("{name}")),
+    )
+    said = program("train", tmp_path / "a.yaml", check=2).stderr
+    assert said == "split: 1 group(s) cannot be divided into training and test; add cases, or see data.group\n"
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_what_is_proposed_for_few_cases_can_be_trained(program, tmp_path, count):
+    stills("images/{}.png", "masks/{}.png", names=count)(tmp_path / "data")
+    written(tmp_path / "data", tmp_path / "a.yaml")
+    program("train", tmp_path / "a.yaml", "train.epochs=1", "train.device=cpu", "data.workers=0", check=0)
+
+
 def test_names_that_begin_alike_are_groups(tmp_path):
     def make(root):
         for index in range(12):

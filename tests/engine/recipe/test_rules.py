@@ -75,7 +75,8 @@ def test_scans_of_several_spacings_are_resampled_in_plane():
     assert found["data.augment"][1] == crop
     assert found["data.sampler"] == {"name": "foreground", "share": 0.5}
     assert found["train"]["batch_size"] == 8  # 2^19 / 256^2
-    assert found["train"]["epochs"] == 34  # 50 * 20 * 0.7 = 700 images, 87 steps; 3000 / 87 = 34.5
+    # of 50 patients 10 are tested and 4 validate: 36 * 20 = 720 images, 90 steps; 3000 / 90 = 33.3
+    assert found["train"]["epochs"] == 33
 
 
 def test_slices_of_several_sizes_and_one_spacing_are_not_shrunk_to_one():
@@ -107,6 +108,17 @@ def test_slices_of_several_sizes_and_one_spacing_are_not_shrunk_to_one():
 )
 def test_few_groups_do_not_choose_an_epoch(fingerprint, checkpoint):
     assert chosen(fingerprint)["scores"].get("checkpoint") == checkpoint
+
+
+@pytest.mark.parametrize(
+    ("groups", "batch"),
+    [(1, 1), (2, 1), (3, 1), (4, 2), (5, 3), (6, 3), (7, 4)],  # 7: two are tested, one validates, four train
+)
+def test_a_batch_is_no_larger_than_the_training_part(groups, batch):
+    few = replace(MRI, cases=groups, groups=groups, slices=1)
+    assert chosen(few)["train"]["batch_size"] == batch
+    if groups > 1:
+        assert chosen(replace(few, slices=40))["train"]["batch_size"] == 8  # 2^19 / 256^2
 
 
 @pytest.mark.parametrize(
