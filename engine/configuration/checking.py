@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -180,84 +180,131 @@ class _Attempts:
                 warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # it is only compared
                 return make()
         except (ValueError, TypeError, MemoryError) as error:
-            self.problems.append(_place(self.root, path, " ".join(str(error).split())))
+            self.refuse(path, " ".join(str(error).split()))
             return None
+
+    def refuse(self, path: Sequence[Key], message: str) -> None:
+        """A problem at a path, or at the key there that the message begins with."""
+        self.problems.append(_place(self.root, path, message))
+
+
+class _Known(NamedTuple):
+    """What the section `data` says, as far as it is right.
+
+    Attributes:
+        adapter: None where the section is wrong.
+        regions: that are scored in place of classes.
+        partial: whether some cases were labelled for some classes alone; false where the regions are wrong.
+        outputs: of the network; None where the section is wrong.
+    """
+
+    adapter: datasets.Adapter | None = None
+    regions: datasets.Regions | None = None
+    partial: bool = False
+    outputs: int | None = None
 
 
 def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
     """Build what the valid sections name, but for network and transforms: each constructor checks its own ranges."""
     attempt = _Attempts(root)
-    adapter = partial_labels = None
-    if data := valid.get("data"):
-        adapter = attempt(["data"], lambda: _adapter(data))
-        attempt(["data", "split"], lambda: build.build_splitter(data))
-        attempt(["data", "group"], lambda: _check_pattern(data.group))
-        if adapter is not None:
-            attempt(["data", "normalise"], partial(build.build_normalisation, data.normalise, adapter))
-            attempt(["data", "sampler"], partial(_check_sampler, data, adapter))
-            attempt(["data"], partial(_check_volumes, data, adapter))
-            attempt(["data"], partial(_check_imbalance, data, adapter))
-            partial_labels = attempt(["data", "labelled"], partial(_check_labelled, data, adapter))
+    data, scores, losses = valid.get("data"), valid.get("scores"), valid.get("loss", [])
+    train = valid.get("train") if "train" in root.value else TrainSection()
+    known = _check_data(attempt, data) if data else _Known()
     if optim := valid.get("optim"):
         attempt(["optim"], lambda: build.check_optimizer(optim))
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
-    train = valid.get("train") if "train" in root.value else TrainSection()
-    classes = None if adapter is None or not data else build.outputs(data, adapter)  # unknown where data is wrong
-    ones = [1.0] * (classes or 2)
-    regions = attempt(["data", "regions"], partial(_check_regions, data, adapter)) if adapter and data else None
-    if regions and partial_labels and adapter and data:
-        attempt(["data", "labelled"], partial(_check_labelled_regions, data, adapter, regions))
-    some = segloss.ClassCounts(ones, None if regions else ones, ones, None if regions else ones)
-    for index, section in enumerate(valid.get("loss", [])):
-        loss = attempt(["loss", index], partial(build.build_loss, [section], classes, some, 1))
-        if adapter is not None and adapter.kind == "label" and loss is not None:
-            attempt(["loss", index], partial(_check_label_loss, section, loss))
-        if regions and loss is not None:
-            attempt(
-                ["loss", index], partial(_check_region_loss, section, loss, len(regions.names), bool(partial_labels))
-            )
-        if partial_labels and adapter is not None and loss is not None and data and not data.regions:
-            attempt(["loss", index], partial(_check_partial, loss, len(adapter.classes)))
-        if train and train.upsampled_loss and loss is not None:
-            attempt(["train"], partial(_check_upsampled, section.name, loss))
-        first = None if loss is None else getattr(loss, "from_epoch", None)
-        if train and train.epochs and first is not None and first >= train.epochs:
-            key = "drw_epoch" if getattr(section, "drw_epoch", None) is not None else "class_weights: from_epoch"
-            message = f"{key}: {first} is never reached, train.epochs is {train.epochs} (epochs count from 0)"
-            attempt.problems.append(_place(root, ["loss", index], message))
-        if train and train.minutes and isinstance(section.weight, RampSection):
-            message = "weight: from and to are of the first and the last epoch, whose number train.minutes leaves open"
-            attempt.problems.append(_place(root, ["loss", index], message))
-    if train and train.minutes and train.epochs:
-        message = (
-            f"minutes: {train.minutes:g}, but epochs is {train.epochs}; one of them rules, so set the other to null"
-        )
-        attempt.problems.append(_place(root, ["train"], message))
+    for index, section in enumerate(losses):
+        _check_loss(attempt, index, section, known, train)
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
-    if adapter is not None and train is not None:
-        attempt(["train"], partial(_check_training, train, adapter))
-    if data and (scores := valid.get("scores")):
-        if adapter is not None:
-            attempt(["scores"], lambda: _check_background(scores, adapter))
-            attempt(["scores", "primary"], lambda: _check_primary(scores, adapter))
-            for key in ("adjust", "largest_component", "background") if regions else ():
-                if getattr(scores, key):
-                    message = f"{key}: is for classes, but data.regions are scored; leave it out"
-                    attempt.problems.append(_place(root, ["scores"], message))
-            if partial_labels and scores.adjust:
-                message = "adjust: is fitted on masks of all classes, which by data.labelled some are not; leave it out"
-                attempt.problems.append(_place(root, ["scores"], message))
-            if adapter.kind == "label":
-                attempt(["scores"], lambda: _check_label_scores(scores))
-        attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
-    if train and (section := valid.get("scores")) and section.checkpoint == "average" and train.average is None:
-        message = "checkpoint: average needs train.average, such as {kind: ema}"
-        attempt.problems.append(_place(root, ["scores"], message))
-    adjust = section.adjust if (section := valid.get("scores")) else None
-    if adjust and valid.get("loss") and not attempt.problems:
-        attempt(["scores", "adjust"], lambda: _check_adjust(adjust, valid["loss"], classes or 2))
+    if train and train.minutes and train.epochs:
+        attempt.refuse(
+            ["train"],
+            f"minutes: {train.minutes:g}, but epochs is {train.epochs}; one of them rules, so set the other to null",
+        )
+    if train and known.adapter is not None:
+        attempt(["train"], partial(_check_training, train, known.adapter))
+    if scores and data:
+        _check_scores(attempt, scores, known, data)
+    if scores and train and scores.checkpoint == "average" and train.average is None:
+        attempt.refuse(["scores"], "checkpoint: average needs train.average, such as {kind: ema}")
+    if scores and scores.adjust and losses and not attempt.problems:
+        attempt(["scores", "adjust"], lambda: _check_adjust(scores.adjust, losses, known.outputs or 2))
     return attempt.problems
+
+
+def _check_data(attempt: _Attempts, data: DataSection) -> _Known:
+    """Build what the section `data` names."""
+    adapter = attempt(["data"], lambda: _adapter(data))
+    attempt(["data", "split"], lambda: build.build_splitter(data))
+    attempt(["data", "group"], lambda: _check_pattern(data.group))
+    if adapter is None:
+        return _Known()
+    attempt(["data", "normalise"], partial(build.build_normalisation, data.normalise, adapter))
+    attempt(["data", "sampler"], partial(_check_sampler, data, adapter))
+    attempt(["data"], partial(_check_volumes, data, adapter))
+    attempt(["data"], partial(_check_imbalance, data, adapter))
+    labelled = attempt(["data", "labelled"], partial(_check_labelled, data, adapter))
+    regions = attempt(["data", "regions"], partial(_check_regions, data, adapter))
+    if regions and labelled:
+        attempt(["data", "labelled"], partial(_check_labelled_regions, data, adapter, regions))
+    is_partial = bool(labelled) and (regions is not None or not data.regions)
+    return _Known(adapter, regions, is_partial, build.outputs(data, adapter))
+
+
+def _check_loss(
+    attempt: _Attempts, index: int, section: LossSection, known: _Known, train: TrainSection | None
+) -> None:
+    """Build one of the losses, and see whether it fits data and training.
+
+    Args:
+        attempt: takes problems.
+        index: of the loss in its list.
+        section: of the loss.
+        known: of the data.
+        train: None where the section is wrong.
+    """
+    place: list[Key] = ["loss", index]
+    adapter, regions = known.adapter, known.regions
+    ones = [1.0] * (known.outputs or 2)
+    some = segloss.ClassCounts(ones, None if regions else ones, ones, None if regions else ones)
+    loss = attempt(place, partial(build.build_loss, [section], known.outputs, some, 1))
+    if loss is not None and adapter is not None:
+        if adapter.kind == "label":
+            attempt(place, partial(_check_label_loss, section, loss))
+        if regions:
+            attempt(place, partial(_check_region_loss, section, loss, len(regions.names), known.partial))
+        elif known.partial:
+            attempt(place, partial(_check_partial, loss, len(adapter.classes)))
+    if loss is not None and train and train.upsampled_loss:
+        attempt(["train"], partial(_check_upsampled, section.name, loss))
+    first = getattr(loss, "from_epoch", None)
+    if first is not None and train and train.epochs and first >= train.epochs:
+        key = "drw_epoch" if getattr(section, "drw_epoch", None) is not None else "class_weights: from_epoch"
+        attempt.refuse(place, f"{key}: {first} is never reached, train.epochs is {train.epochs} (epochs count from 0)")
+    if train and train.minutes and isinstance(section.weight, RampSection):
+        attempt.refuse(
+            place, "weight: from and to are of the first and the last epoch, whose number train.minutes leaves open"
+        )
+
+
+def _check_scores(attempt: _Attempts, scores: ScoresSection, known: _Known, data: DataSection) -> None:
+    """See whether what is scored fits the data."""
+    adapter = known.adapter
+    if adapter is not None:
+        attempt(["scores"], lambda: _check_background(scores, adapter))
+        attempt(["scores", "primary"], lambda: _check_primary(scores, adapter))
+        for key in ("adjust", "largest_component", "background") if known.regions else ():
+            if getattr(scores, key):
+                attempt.refuse(["scores"], f"{key}: is for classes, but data.regions are scored; leave it out")
+        if known.partial and scores.adjust:
+            attempt.refuse(
+                ["scores"],
+                "adjust: is fitted on masks of all classes, which by data.labelled some are not; leave it out",
+            )
+        if adapter.kind == "label":
+            attempt(["scores"], lambda: _check_label_scores(scores))
+    attempt(["scores", "window"], lambda: _check_window(scores.window, data.size))
 
 
 def _check_installed(root: Node, valid: dict[str, Any]) -> Iterator[str]:

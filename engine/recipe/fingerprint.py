@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -97,6 +98,26 @@ class Fingerprint:
         return bool(self.parts.get("train") and self.parts.get("test") and not self.parts.get(""))
 
 
+class _Held(NamedTuple):
+    """What the mask of a case holds of a class.
+
+    Attributes:
+        pixels: of it.
+        images: 2D images with any.
+        values: some of its intensities; of the background none.
+        clipped: the share of its pixels that the default percentiles would cut; of the background 0.
+        areas: pixels of the largest connected part in each 2D image with any; of the background none.
+        whole: the share of its voxels that its largest connected part in 3D holds; None of stills and the background.
+    """
+
+    pixels: int
+    images: int
+    values: NDArray[Any] = np.zeros(0)
+    clipped: float = 0.0
+    areas: Sequence[int] = ()
+    whole: float | None = None
+
+
 def measured(
     adapter: datasets.Adapter, cases: Sequence[datasets.Case], track: Track = lambda cases, _: cases
 ) -> Fingerprint:
@@ -112,21 +133,17 @@ def measured(
     """
     chosen = [cases[place] for place in datasets.evenly_spaced(len(cases), SAMPLE)]
     classes = adapter.classes
-    background = datasets.class_index(classes, adapter.background)
-    pixels, held, images = np.zeros(len(classes)), np.zeros(len(classes)), 0
-    parts: dict[int, list[int]] = {index: [] for index in range(len(classes)) if index != background}
-    sizes, slices, spacings, inside, lows, highs = [], [], [], [], [], []
-    clipped, holding = dict.fromkeys(classes, 0.0), dict.fromkeys(parts, 0)
-    whole: float | None = None
+    sizes, slices, spacings, lows, highs = [], [], [], [], []
     is_grey, first = True, None
     skipped: list[str] = []
+    held: list[list[_Held]] = []  # by case, of each class
     for case in track(chosen, len(chosen)):
         try:
             decoded = adapter.read(case)
         except datasets.DataError as error:
             skipped.append(str(error))
             continue
-        array, mask = decoded.image.array, decoded.mask
+        array = decoded.image.array
         first = array if first is None else first
         sizes.append(array.shape[1:3])
         slices.append(len(array))
@@ -134,47 +151,27 @@ def measured(
         is_grey &= bool((array[..., :1] == array).all())
         lows.append(float(array.min()))
         highs.append(float(array.max()))
-        if case.label is not None:
-            continue
-        images += len(mask)
-        low, high = np.percentile(array[..., 0], (0.5, 99.5))
-        for index, name in enumerate(classes):
-            here = mask == index
-            count = int(here.sum())
-            pixels[index] += count
-            held[index] += int(here.any((1, 2)).sum())
-            if count and index != background:
-                holding[index] += 1
-                values = array[..., 0][here]
-                inside.append(values[:: max(1, len(values) // 10_000)])
-                cut = float(((values < low) | (values > high)).mean())
-                clipped[name] = max(clipped[name], cut)
-                parts[index] += [_largest(plane) for plane in here if plane.any()]
-                if adapter.kind == "volume":
-                    share = int(largest_component(here).sum()) / count
-                    whole = min(1.0 if whole is None else whole, share)
-    if adapter.kind == "label":
-        pixels = np.bincount([case.label or 0 for case in cases], minlength=len(classes)).astype(float)
-    ids = [case.id for case in cases]
-    own = [case.group for case in cases] == ids
-    pattern = beginning(ids) if own and adapter.kind != "label" else None
-    groups = {case.id: case.group if pattern is None else group_by(pattern, case.id) for case in cases}
-    parts_of = {str(part or ""): [case.id for case in cases if case.part == part] for part in (*datasets.PARTS, None)}
-    medians = {index: float(np.median(areas)) for index, areas in parts.items() if areas}
-    smallest = min(medians, key=lambda index: medians[index], default=None)
+        if case.label is None:
+            held.append(_held(decoded, adapter))
     if first is None:
         raise datasets.DataError(skipped[0])
-    values = np.concatenate(inside) if inside else np.zeros(1)
-    low, high = np.percentile(values, (0.5, 99.5)).tolist()
+    by_class = dict(zip(classes, zip(*held, strict=True), strict=True)) if held else {}
+    pixels = np.array([sum(one.pixels for one in of_class) for of_class in by_class.values()], dtype=float)
+    if adapter.kind == "label":
+        pixels = np.bincount([case.label or 0 for case in cases], minlength=len(classes)).astype(float)
+    images = sum(slices) if held else 1
+    foreground = {name: of_class for name, of_class in by_class.items() if name != adapter.background}
+    areas = {name: [area for one in of_class for area in one.areas] for name, of_class in foreground.items()}
+    medians = {name: float(np.median(found)) for name, found in areas.items() if found}
+    smallest = min(medians, key=lambda name: medians[name], default=None)
+    wholes = [one.whole for of_class in foreground.values() for one in of_class if one.whole is not None]
+    values = [one.values for of_class in foreground.values() for one in of_class if len(one.values)]
+    low, high = np.percentile(np.concatenate(values or [np.zeros(1)]), (0.5, 99.5)).tolist()
     return Fingerprint(
         kind=adapter.kind,
         classes=classes,
         background=adapter.background,
         cases=len(cases),
-        groups=len({*groups.values()}),
-        group=pattern,
-        parts={part: len(names) for part, names in parts_of.items()},
-        part_groups={part: len({groups[name] for name in names}) for part, names in parts_of.items()},
         read=len(sizes),
         skipped=skipped,
         channels=first.shape[-1],
@@ -184,16 +181,56 @@ def measured(
         slices=int(np.median(slices)),
         spacings=None if None in spacings else np.array(spacings),
         shares=dict(zip(classes, (pixels / max(1.0, pixels.sum())).tolist(), strict=True)),
-        images=dict(zip(classes, (held / max(1, images)).tolist(), strict=True)),
+        images={name: sum(one.images for one in by_class.get(name, ())) / images for name in classes},
         component=None if smallest is None else medians[smallest],
-        smallest=None if smallest is None else classes[smallest],
-        whole=whole,
-        holding=min(holding.values(), default=0),
+        smallest=smallest,
+        whole=min(wholes, default=None),
+        holding=min((sum(one.pixels > 0 for one in of_class) for of_class in foreground.values()), default=0),
         low=min(lows),
         high=max(highs),
         window=(low, high),
-        clipped=clipped,
+        clipped={name: max((one.clipped for one in by_class.get(name, ())), default=0.0) for name in classes},
+        **_grouped(cases, adapter.kind),
     )
+
+
+def _held(decoded: datasets.Decoded, adapter: datasets.Adapter) -> list[_Held]:
+    """What the mask of a case holds of each class."""
+    grey = decoded.image.array[..., 0]
+    low, high = np.percentile(grey, (0.5, 99.5))
+    held = []
+    for name, here in ((name, decoded.mask == index) for index, name in enumerate(adapter.classes)):
+        pixels, images = int(here.sum()), int(here.any((1, 2)).sum())
+        if not pixels or name == adapter.background:
+            held.append(_Held(pixels, images))
+            continue
+        values = grey[here]
+        held.append(
+            _Held(
+                pixels,
+                images,
+                values[:: max(1, pixels // 10_000)],
+                float(((values < low) | (values > high)).mean()),
+                [_largest(plane) for plane in here if plane.any()],
+                int(largest_component(here).sum()) / pixels if adapter.kind == "volume" else None,
+            )
+        )
+    return held
+
+
+def _grouped(cases: Sequence[datasets.Case], kind: datasets.Kind) -> dict[str, Any]:
+    """How cases belong together: `groups`, `group`, `parts` and `part_groups` of their fingerprint."""
+    ids = [case.id for case in cases]
+    own = [case.group for case in cases] == ids
+    pattern = beginning(ids) if own and kind != "label" else None
+    groups = {case.id: case.group if pattern is None else group_by(pattern, case.id) for case in cases}
+    parts = {str(part or ""): [case.id for case in cases if case.part == part] for part in (*datasets.PARTS, None)}
+    return {
+        "groups": len({*groups.values()}),
+        "group": pattern,
+        "parts": {part: len(names) for part, names in parts.items()},
+        "part_groups": {part: len({groups[name] for name in names}) for part, names in parts.items()},
+    }
 
 
 def _largest(plane: NDArray[np.bool_]) -> int:

@@ -267,20 +267,17 @@ def score(
         loaders: keeps the loader, with its processes, for the next call with the same part and experiment; None ends
             them.
     """
-    samples, config = experiment.samples(part), experiment.config
-    classes, regions = experiment.scored, experiment.regions
-    masks = experiment.adapter.classes
+    samples, section = experiment.samples(part), experiment.config.scores
+    classes, masks, regions = experiment.scored, experiment.adapter.classes, experiment.regions
     members = None if regions is None else regions.members
     activation = experiment.activation if thorough else "none"
     calibration = None
     if activation != "none":
         calibration = Calibration(len(classes), activation, datasets.IGNORE, regions=members)
-    background = experiment.background if regions is None else None
-    scores = SegmentationScores(len(masks), datasets.IGNORE, background, members)
-    scores = scores.to(fabric.device)
-    ground = datasets.background_index(masks) if regions is None else None
-    volumes = VolumeScores(classes, ground, config.scores.tolerance, regions)
-    lengths = [(c.original if config.scores.grid == "original" else c.shape)[0] for c in samples.cases]
+    background, ground = (experiment.background, datasets.background_index(masks)) if regions is None else (None, None)
+    scores = SegmentationScores(len(masks), datasets.IGNORE, background, members).to(fabric.device)
+    volumes = VolumeScores(classes, ground, section.tolerance, regions)
+    lengths = [(c.original if section.grid == "original" else c.shape)[0] for c in samples.cases]
     starts = [0, *accumulate(lengths)]
     known = [datasets.labelled_parts(cached.case, masks, regions) for cached in samples.cases]
     mine = ranks.partition(lengths, ranks.rank(), ranks.world_size())
@@ -293,21 +290,26 @@ def score(
             waiting = []
         waiting.append(found)
         if thorough and cached.spacing is not None and cached.voxel_ml is not None:
-            shape = found.labels.shape
-            spacing = tuple(mm * of / to for mm, of, to in zip(cached.spacing, cached.original, shape, strict=True))
-            voxel_ml = cached.voxel_ml * prod(cached.original) / prod(shape)
+            spacing, voxel_ml = _voxel(cached.spacing, cached.voxel_ml, cached.original, found.labels.shape)
             pair = found.labels.cpu().numpy(), found.reference.cpu().numpy()
             volumes.add(*pair, spacing, voxel_ml, known[found.case])
     if waiting:
         _count(waiting, starts, scores)
     scores, calibration = merged(scores, calibration)
     volumes.rows = [row for rows in ranks.all_gather(volumes.rows) for row in rows]
+    cases = [cached.case for cached in samples.cases]
+    header = _header(part, experiment, adjustment)
+    return PartCounts(classes, cases, lengths, scores, calibration, volumes, header, known)
+
+
+def _header(part: datasets.Part, experiment: Experiment, adjustment: Adjustment | None) -> dict[str, Any]:
+    """What the header of a part's document says of how it is scored."""
+    config, section = experiment.config, experiment.config.scores
     split: Any = config.data.split
-    section = config.scores
-    header = {
+    return {
         "kind": experiment.adapter.kind,
         "primary": experiment.primary,
-        "mask_classes": None if regions is None else list(masks),
+        "mask_classes": None if experiment.regions is None else list(experiment.adapter.classes),
         "grid": section.grid,
         "window": section.window,
         "overlap": None if section.window is None else section.overlap,
@@ -319,8 +321,14 @@ def score(
         "seed": config.seed,
         "fold": getattr(split, "fold", None),
     }
-    cases = [cached.case for cached in samples.cases]
-    return PartCounts(classes, cases, lengths, scores, calibration, volumes, header, known)
+
+
+def _voxel(
+    spacing: Sequence[float], voxel_ml: float, original: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[float, ...], float]:
+    """Spacing in mm and volume in ml of the voxels of a case on a grid of another shape than its own."""
+    sides = tuple(mm * of / to for mm, of, to in zip(spacing, original, shape, strict=True))
+    return sides, voxel_ml * prod(original) / prod(shape)
 
 
 def _fits(found: Prediction, waiting: Sequence[Prediction]) -> bool:
