@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -208,7 +209,7 @@ class Grid:
         error = future.exception() if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             return f"{attempt.address}: {type(error).__name__}: {' '.join(str(error).split())}"
-        result = future.result() if future.status == "finished" else STOPPED
+        result = _result(future)
         if isinstance(result, int) and result != STOPPED:
             return result
         future.cancel()
@@ -264,6 +265,16 @@ class _ByValue(partial[int | str]):
 
     def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
         return cloudpickle.loads, (cloudpickle.dumps(partial(self.func, *self.args)),)
+
+
+def _result(future: Future[int | str]) -> int | str:
+    """The exit code of a cell, or why its worker is unfit; `STOPPED` where worker or scheduler are lost before."""
+    if future.status != "finished":
+        return STOPPED
+    try:
+        return future.result()
+    except (OSError, CancelledError):
+        return STOPPED
 
 
 def _addresses(client: Client) -> set[str] | None:

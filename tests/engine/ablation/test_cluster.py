@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 
 from engine.ablation import executors, grid, worker
 from engine.ablation.arms import Ablation
@@ -211,6 +213,23 @@ def test_a_worker_that_sees_other_files_gets_no_cells(tmp_path):
 def test_what_goes_wrong_on_a_worker_is_the_cells_failure(tmp_path):
     client = Client(["a"], lambda title, address: ValueError("spoilt\nbeyond use") if title == "1" else 2)
     assert outcomes(client, ["1", "2"], tmp_path)[0] == {"1": "a: ValueError: spoilt beyond use", "2": 2}
+
+
+@pytest.mark.parametrize("error", [CommClosedError("closed"), FutureCancelledError("1", "scheduler-connection-lost")])
+def test_a_cell_whose_result_is_lost_with_the_scheduler_is_given_out_again(tmp_path, error):
+    client = Client(["a"], lambda title, address: 0)
+    submit = client.submit
+
+    def lost():
+        raise error
+
+    def first_lost(*arguments, **options):
+        future = submit(*arguments, **options)
+        return SimpleNamespace(**vars(future) | ({"result": lost} if len(client.given) == 1 else {}))
+
+    client.submit = first_lost
+    ended, said = outcomes(client, ["1"], tmp_path)
+    assert (ended, len(client.given), len(said)) == ({"1": 0}, 2, 1)
 
 
 def test_cells_wait_for_workers_and_a_scheduler_that_is_gone_is_reported(tmp_path, monkeypatch):
