@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from multiprocessing import forkserver
 
 import pytest
@@ -54,7 +55,31 @@ def trainer(path, *overrides, display=None, together=False):
     return Trainer(experiment, run, fabric, display or Display())
 
 
-def _work(folder, arguments, save_seconds, environment):
+def work(folder, arguments, save_seconds, environment):
+    """The program in this process, which prints to a file, OUTPUT; flushing a file takes so many seconds longer."""
+    flush = os.fsync
+
+    def slowly(handle):
+        time.sleep(save_seconds)
+        flush(handle)
+
+    if save_seconds:
+        os.fsync = slowly
+    with (
+        (folder / environment.get("OUTPUT", "output.txt")).open("a", buffering=1) as out,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(out),
+    ):
+        try:
+            code = program(folder, arguments, environment)
+        except Exception:  # noqa: BLE001  # as Python does it at the end of a program
+            traceback.print_exc()
+            code = 1
+    sys.exit(code)
+
+
+def program(folder, arguments, environment):
+    """The program in this process, as in one of its own, with what makes small runs short; the exit code."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as in front: tests may run in the background
     os.environ.update(environment)
@@ -67,22 +92,17 @@ def _work(folder, arguments, save_seconds, environment):
     patch = pytest.MonkeyPatch()  # for as long as the process lives
     without_rendering(patch)
     with_few_points(patch)
+    return train_seg.main([*map(str, arguments)])
 
-    flush = os.fsync
 
-    def slowly(handle):
-        time.sleep(save_seconds)
-        flush(handle)
-
-    if save_seconds:
-        os.fsync = slowly
-    with (
-        (folder / "output.txt").open("a", buffering=1) as out,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(out),
-    ):
-        code = train_seg.main([*map(str, arguments)])
-    sys.exit(code)
+def forked(target, *arguments):
+    """Start a process that runs a function, forked from one that has imported this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
+        forkserver.ensure_running()
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    return process
 
 
 class Started:
@@ -93,17 +113,11 @@ class Started:
         arguments: of the command line.
         save_seconds: how much longer flushing a file takes.
         environment: variables to set in it.
-        target: what it runs in place of the program, `_work`.
+        target: what it runs in place of the program.
     """
 
-    def __init__(self, folder, *arguments, save_seconds=0.0, environment=None, target=None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "tests"), str(ROOT)]))
-            forkserver.ensure_running()
-        self.process = CONTEXT.Process(
-            target=target or _work, args=(folder, arguments, save_seconds, environment or {})
-        )
-        self.process.start()
+    def __init__(self, folder, *arguments, save_seconds=0.0, environment=None, target=work):
+        self.process = forked(target, folder, arguments, save_seconds, environment or {})
 
     def until(self, condition, seconds=120.0):
         """Wait for a condition, or for the end of the process; whether the condition holds."""

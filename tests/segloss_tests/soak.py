@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,10 +28,13 @@ import datasets
 from datasets.cache import Cache
 from datasets.files import write_atomically
 from datasets.normalise import NORMALISATIONS
-from segloss_tests.faults import EQUAL, KINDS, LINE, MISSED, attempt
+from segloss_tests.faults import EQUAL, KINDS, LEFT_OUT, LINE, LOST, MISSED, Fault, attempt
 from segloss_tests.runs import small_yaml
 
-KEPT = ["lost", ".cache", "camvid", "whole", "two", "grid-0", "grid-2", "elsewhere", "read-only", "disk"]
+KEPT = (
+    *(".cache", "camvid", "cells.socket", "disk", "elsewhere", "lost", "read-only"),
+    *("whole", "whole-0", "whole-2", "whole-two"),
+)
 """What lies in the folder of the faults for all of them."""
 
 
@@ -44,26 +47,26 @@ def table(count: int, seed: int, out: Path | None, folder: Path) -> None:
         out: a JSON file of what has happened, which is gone on with; None for none.
         folder: of the runs.
     """
-    done = json.loads(out.read_text()) if out is not None and out.is_file() else []
-    while sum(one["ended"] != MISSED for one in done) < count:
-        kind, ended, why = attempt(folder, seed, len(done))
-        done.append({"kind": kind, "ended": ended, **({"why": why} if why else {})})
-        if ended == "lost":
-            print(f"fault {len(done) - 1}, {kind}: {why}", flush=True)
-            kept = folder / "lost" / str(len(done) - 1)
-            shutil.copytree(folder, kept, ignore=lambda *_: KEPT)
+    done = [Fault(**one) for one in json.loads(out.read_text())] if out is not None and out.is_file() else []
+    while sum(one.ended not in (MISSED, LEFT_OUT) for one in done) < count:
+        fault = attempt(folder, seed, done)
+        if fault.ended == LOST or (fault.ended == LEFT_OUT and fault not in done):
+            print(f"fault {len(done)}, {fault.kind}: {fault.ended}: {fault.why}", flush=True)
+        if fault.ended == LOST:
+            shutil.copytree(folder, folder / "lost" / str(len(done)), ignore=shutil.ignore_patterns(*KEPT))
+        done.append(fault)
         if out is not None:
-            write_atomically(out, json.dumps(done, indent=1).encode())
+            write_atomically(out, json.dumps([one._asdict() for one in done], indent=1).encode())
     print(as_markdown(done), flush=True)
 
 
-def as_markdown(done: Sequence[Mapping[str, str]]) -> str:
+def as_markdown(done: Sequence[Fault]) -> str:
     """What has happened, a row a kind: how many, how many ended equal at once, how many in one line first, lost."""
     lines = ["| fault | count | ended bit for bit the same | told in one line, then the same | lost |"]
     lines.append("|---|---|---|---|---|")
     for kind in [*KINDS, "all"]:
-        ends = [one["ended"] for one in done if kind in (one["kind"], "all")]
-        numbers = [ends.count(end) for end in (EQUAL, LINE, "lost")]
+        ends = [one.ended for one in done if kind in (one.kind, "all")]
+        numbers = [ends.count(end) for end in (EQUAL, LINE, LOST)]
         lines.append(f"| {kind} | {' | '.join(map(str, (sum(numbers), *numbers)))} |")
     return "\n".join(lines)
 

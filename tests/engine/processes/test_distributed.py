@@ -194,7 +194,7 @@ def _fail(folder, arguments, save_seconds, environment):
             return take(self, group)
 
         Stepper.take = fails
-    runs._work(folder, arguments, 0, environment)
+    runs.work(folder, arguments, 0, environment)
 
 
 @pytest.mark.slow
@@ -232,7 +232,7 @@ def _poison(folder, arguments, save_seconds, environment):
         return sample
 
     datasets.Samples.packed = poisoned
-    runs._work(folder, arguments, save_seconds, environment)
+    runs.work(folder, arguments, save_seconds, environment)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 12])
