@@ -7,6 +7,7 @@ Runs are small and short, and forked from a process that has imported everything
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -31,6 +32,7 @@ from segloss_tests.grids import grid_yaml, without_hours
 from segloss_tests.injection import faulty
 from segloss_tests.runs import Started, assert_same_run, saving, small_yaml
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a process whose other one is killed prints forty lines
 runs.CONTEXT.set_forkserver_preload([runs.__name__, "segloss_tests.late"])
 PATIENCE = 1800.0
 """Seconds until something hangs: the machine may be busy."""
@@ -260,6 +262,12 @@ def _grid(folder: Path, arguments: Sequence[str], save_seconds: float, environme
     grid.POLL_SECONDS = 0.05
     executors.CONNECT_SECONDS = 5.0
     runs.work(folder, arguments, save_seconds, environment)
+
+
+def forget_seconds(folder: Path) -> None:
+    """Have what nothing happens to run anew when it is needed next: the machine may have become faster or slower."""
+    for told in [*folder.glob("*.seconds"), *folder.glob("runs/*.seconds")]:
+        told.unlink()
 
 
 def children(pid: int) -> list[psutil.Process]:

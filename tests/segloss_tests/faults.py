@@ -5,7 +5,8 @@ again; `LINE`, told in one line first, and then equal; `MISSED`, since all was d
 happens is an `AssertionError`. Where the kind needs to mount and may not, it is an `UnmountableError`.
 
 A round (`ROUND`) is one of each kind, then again those with a larger share, up to six of each: kinds of grids, which
-take longest, come once. Faults are numbered; kind and moment follow from the seed of the table and the number.
+take longest, come once. What nothing happens to is run anew in each round, which tells how long it takes now. Faults
+are numbered; kind and moment follow from the seed of the table and the number.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from typing import NamedTuple
 
 import psutil
 
-from segloss_tests.bench import EPOCHS, PATIENCE, STEPS, TWO, Bench, UnmountableError, children
+from segloss_tests.bench import (
+    EPOCHS,
+    PATIENCE,
+    STEPS,
+    TWO,
+    Bench,
+    UnmountableError,
+    children,
+    forget_seconds,
+)
 from segloss_tests.cluster import running
 
 EQUAL, LINE, MISSED, LEFT_OUT, LOST = "equal", "line", "missed", "left out", "lost"
@@ -303,8 +313,10 @@ def attempt(folder: Path, seed: int, before: Sequence[Fault]) -> Fault:
     kind = ROUND[len(before) % len(ROUND)]
     for name in ("runs/cut", "cut", "copies", "read-only", "disk"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for output in folder.glob("output-*.txt"):
-        output.unlink()
+    for path in folder.glob("output-*.txt"):
+        path.unlink()
+    if len(before) % len(ROUND) == 0:
+        forget_seconds(folder)
     bench = Bench(folder, random.Random(f"{seed} {len(before)}"), pace(kind, before))
     try:
         return Fault(kind, KINDS[kind].fault(bench))
