@@ -229,6 +229,8 @@ def test_classes_are_matched_by_name(tmp_path):
         ("case,prostate\na,0.5,0.6\n", "line 2: 3 values, 2 columns"),
         ("case,prostate\n", "no scores in it; needed is"),
         ("", "its first line is empty; needed is"),
+        ('case,prostate\n"a"b,0.5\n', "cannot be read (',' expected after '\"'); needed is"),
+        ("case,prostate\na," + 200_000 * "0" + "\n", "cannot be read (field larger than field limit"),
         ("case,a,a\nx,1,1\n", "its first line is case, a, a; needed is"),
         ("case,class,DSC\na,b,0.5\na,b,0.6\n", "a has two rows of b"),
     ],
