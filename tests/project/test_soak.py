@@ -73,11 +73,14 @@ def test_faults_are_planted(tmp_path, monkeypatch):
     """An fsync that fails at its second call, and a clock that jumps."""
     for module, name in ((os, "fsync"), (time, "time"), (time, "monotonic")):
         monkeypatch.setattr(module, name, getattr(module, name))
-    injection.fail_to_flush(2)
+    note = tmp_path / "note"
+    injection.fail_to_flush(2, str(note))
     with (tmp_path / "x").open("w") as file:
         os.fsync(file.fileno())
+        assert not note.exists()
         with pytest.raises(OSError, match="Input/output"):
             os.fsync(file.fileno())
+        assert note.exists()
         os.fsync(file.fileno())
     injection.jump(random.Random(0))
     times = [time.time() for _ in range(50)]

@@ -63,10 +63,20 @@ class Cells:
                 continue
         return found
 
+    def kill_one(self):
+        """Kill a cell; whether there is one."""
+        import psutil
+
+        for cell in self.running():
+            with suppress(psutil.NoSuchProcess):
+                cell.kill()
+                return True
+        return False
+
     def kill(self):
         """Kill all cells, as a machine does that is switched off."""
-        for cell in self.running():
-            cell.kill()
+        while self.kill_one():
+            pass
 
 
 def _serve(folder):

@@ -79,20 +79,21 @@ def loader_killed(bench: Bench) -> str:
     """A loader process, which the training must tell of in one line."""
     after = bench.moment(bench.whole) + time.monotonic()
     started = bench.start("cut", workers=(1, 2))
-    found: list[psutil.Process] = []
-
-    def look() -> bool:
-        found.extend(children(started.process.pid) if time.monotonic() > after else [])
-        return bool(found)
-
-    started.until(look, PATIENCE)
-    for process in found[:1]:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    hit = started.until(lambda: time.monotonic() > after and _kill_loader(started.process.pid), PATIENCE)
     code = bench.code(started)
     assert code == 0 or "DataLoader worker" in bench.said(started), bench.said(started)[-2000:]
     bench.ends_equal("cut")
-    return LINE if code else EQUAL if found else MISSED
+    return LINE if code else EQUAL if hit else MISSED
+
+
+def _kill_loader(pid: int) -> bool:
+    """Kill the first loader process of a run; whether it has one."""
+    for process in children(pid):
+        with suppress(psutil.NoSuchProcess):
+            if process.name() != "git":
+                process.kill()
+                return True
+    return False
 
 
 def rank_killed(bench: Bench) -> str:
@@ -127,17 +128,13 @@ def grid_killed(bench: Bench, more: Sequence[str] = ()) -> str:
 
 def cell_killed(bench: Bench) -> str:
     """One training of a grid: the others go on, and one line tells of it."""
-    hits: list[psutil.Process] = []
     with bench.cells() as cells:
         after = bench.moment(bench.whole_grid()) + time.monotonic()
         started = bench.grid("cut", TWO)
-        started.until(lambda: time.monotonic() > after and bool(hits.extend(cells.running()) or hits), PATIENCE)
-        for cell in hits[:1]:
-            with suppress(psutil.NoSuchProcess):
-                cell.kill()
+        hit = started.until(lambda: time.monotonic() > after and cells.kill_one(), PATIENCE)
         code = bench.code(started)
         bench.grid_ends_equal("cut")
-    return LINE if code else EQUAL if hits else MISSED
+    return LINE if code else EQUAL if hit else MISSED
 
 
 def dask_killed(bench: Bench, scheduler: bool) -> str:
@@ -206,7 +203,7 @@ def clock_jumps(bench: Bench) -> str:
 
 
 def started_twice(bench: Bench) -> str:
-    """The second start of a run is refused in one line, or comes when all is done; neither harms the other."""
+    """The second start of a run is refused in one line; neither harms the other."""
     seconds = bench.random.choice((0.0, 0.3, bench.moment(bench.whole)))
     first = bench.start("cut")
     bench.wait(first, seconds)
@@ -216,7 +213,7 @@ def started_twice(bench: Bench) -> str:
     assert codes != [2, 2], said[-2000:]
     assert codes == [0, 0] or "is at work on this run" in said, said[-2000:]
     bench.ends_equal("cut")
-    return LINE if any(codes) else EQUAL
+    return LINE if any(codes) else MISSED
 
 
 def copied(bench: Bench) -> str:
@@ -225,7 +222,7 @@ def copied(bench: Bench) -> str:
     started = bench.start("cut")
     bench.wait(started, seconds)
     source, target = bench.folder / "runs/cut", bench.folder / "copies/cut"
-    begun = (source / "config.yaml").is_file()
+    trains = (source / "config.yaml").is_file() and started.process.is_alive()
     _copy(source, target)
     bench.code(started, [0])
     bench.ends_equal("cut")
@@ -235,7 +232,7 @@ def copied(bench: Bench) -> str:
     if code == 0:
         bench.ends_equal("cut", other, path=target, keep=True)
     shutil.rmtree(target, ignore_errors=True)
-    return MISSED if not begun else LINE if code else EQUAL
+    return MISSED if not trains else LINE if code else EQUAL
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -251,9 +248,12 @@ def _copy(source: Path, target: Path) -> None:
 
 def flush_fails(bench: Bench) -> str:
     """An fsync, of a file or a folder: told in one line, and the file is as it was before, or whole."""
-    code = bench.code(bench.start("cut", plant={"flush": bench.random.randint(1, 60)}, slow=False))
+    note = bench.folder / "flush-failed"
+    note.unlink(missing_ok=True)
+    plant = {"flush": bench.random.randint(1, 60), "note": str(note)}
+    code = bench.code(bench.start("cut", plant=plant, slow=False))
     bench.ends_equal("cut")
-    return LINE if code else EQUAL
+    return MISSED if not note.exists() else LINE if code else EQUAL
 
 
 class Kind(NamedTuple):

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from importlib import import_module
+from pathlib import Path
 
 from segloss_tests import runs
 
@@ -19,7 +20,7 @@ def faulty(folder, arguments, save_seconds, environment):
     if "dies_in" in fault:
         die_in(**fault)
     elif "flush" in fault:
-        fail_to_flush(fault["flush"])
+        fail_to_flush(**fault)
     elif "clock" in fault:
         jump(random.Random(fault["clock"]))
     runs.work(folder, arguments, save_seconds, environment)
@@ -40,15 +41,16 @@ def die_in(dies_in: str, call: int, seconds: float) -> None:
     setattr(import_module(module), name, dying)
 
 
-def fail_to_flush(call: int) -> None:
-    """Let a call of fsync fail."""
-    flush, calls = os.fsync, []
+def fail_to_flush(flush: int, note: str) -> None:
+    """Let a call of fsync fail, which makes a file."""
+    flushed, calls = os.fsync, []
 
     def failing(handle):
         calls.append(1)
-        if len(calls) == call:
+        if len(calls) == flush:
+            Path(note).touch()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        flush(handle)
+        flushed(handle)
 
     os.fsync = failing
 
