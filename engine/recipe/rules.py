@@ -171,21 +171,23 @@ def augmentation(fp: Fingerprint) -> Iterator[Choice]:
 
 
 def network(fp: Fingerprint) -> Iterator[Choice]:
-    """A U-Net on ResNet-18, as deep as the image is large; of pictures a classifier, of small ones CIFAR's ResNet."""
+    """Of scans nnU-Net's, narrow; of stills a U-Net on ResNet-18; of pictures a classifier, CIFAR's for small ones."""
     rows, columns = _grid_of(fp)
+    weights = (
+        "" if fp.is_grey or fp.channels != 3 else "; pretrained: imagenet learns sooner, where the weights can be had"
+    )
     if fp.kind == "label":
         small = max(rows, columns) <= 64 and fp.channels in (1, 3)
         value = {"name": "resnet_cifar", "depth": 32} if small else {"name": "classifier", "encoder": "resnet18"}
-        reason = f"pictures of {rows}x{columns}" + (
-            "" if small else "; pretrained: imagenet learns sooner, where the weights can be had"
-        )
-        yield Choice("model", value, reason)
+        yield Choice("model", value, f"pictures of {rows}x{columns}" + ("" if small else weights))
         return
     depth = 5 if min(rows, columns) >= 160 else 4 if min(rows, columns) >= 80 else 3
-    hint = (
-        "" if fp.is_grey or fp.channels != 3 else "; pretrained: imagenet learns sooner, where the weights can be had"
-    )
-    yield Choice("model", {"name": "unet", "encoder": "resnet18", "depth": depth}, f"for {rows}x{columns} pixels{hint}")
+    if fp.kind == "volume":
+        reason = f"for {rows}x{columns} pixels; each slice is normalised by itself, since scans differ in contrast"
+        yield Choice("model", {"name": "resenc_unet", "width": 16, "depth": depth, "blocks": [1] * (depth + 1)}, reason)
+        return
+    value = {"name": "unet", "encoder": "resnet18", "depth": depth}
+    yield Choice("model", value, f"for {rows}x{columns} pixels{weights}")
 
 
 def loss(fp: Fingerprint) -> Iterator[Choice]:

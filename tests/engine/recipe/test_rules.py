@@ -170,6 +170,13 @@ def test_streets_keep_their_size_and_their_parts():
             {"flip": True, "window": [512, 512]},
         ),
         (replace(STREET, kind="label", sizes=np.array([[32, 32]] * 2)), "model", {"name": "resnet_cifar", "depth": 32}),
+        (STREET, "model", {"name": "unet", "encoder": "resnet18", "depth": 5}),  # 352x480 pixels
+        (MRI, "model", {"name": "resenc_unet", "width": 16, "depth": 5, "blocks": [1, 1, 1, 1, 1, 1]}),  # 256x256
+        (
+            replace(MRI, sizes=np.array([[96, 96]] * 2), spacings=np.ones((2, 3))),
+            "model",
+            {"name": "resenc_unet", "width": 16, "depth": 4, "blocks": [1, 1, 1, 1, 1]},
+        ),
         (replace(STREET, kind="label", shares={"road": 0.95, "car": 0.05}), "loss", {"name": "ce"}),
     ],
 )
