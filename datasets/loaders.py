@@ -104,11 +104,20 @@ def end_workers(loader: Any) -> None:
 
 
 def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSample]:
-    """The batches of a loader; what a loader process has to say of the data comes as its one line: a `DataError`."""
+    """The batches of a loader; what a loader process has to say of the data comes as its one line: a `DataError`.
+
+    Raises:
+        DataError: of the data, by a loader process or this one.
+        RuntimeError: a loader process was killed.
+    """
     try:
         yield from loader
     except DataError as error:
         raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
+    except (EOFError, ConnectionError) as error:
+        if not getattr(loader, "num_workers", 0) or str(error).startswith("Caught"):  # which a loader process has met
+            raise
+        raise RuntimeError("DataLoader worker was killed before its batch was fetched") from error
 
 
 def _start(worker: int) -> None:  # noqa: ARG001
