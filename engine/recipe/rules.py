@@ -293,10 +293,11 @@ def _validated(fp: Fingerprint) -> int:
 
 def _training_images(fp: Fingerprint) -> int:
     """About how many 2D images a training sees: of the smallest fold, where groups are alike."""
+    if fp.is_official:
+        drawn = 0 if fp.part_groups.get("val") else _validated(fp)  # from the training part
+        return max(1, round(fp.parts["train"] * fp.slices * (1 - drawn / fp.part_groups["train"])))
     folds, _ = _folds_of(fp)
-    share = (
-        fp.parts["train"] / fp.cases if fp.is_official else 1 - (-(-fp.groups // folds) + _validated(fp)) / fp.groups
-    )
+    share = 1 - (-(-fp.groups // folds) + _validated(fp)) / fp.groups
     return max(1, round(fp.cases * fp.slices * share))
 
 

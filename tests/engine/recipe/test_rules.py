@@ -121,6 +121,12 @@ def test_a_batch_is_no_larger_than_the_training_part(groups, batch):
         assert chosen(replace(few, slices=40))["train"]["batch_size"] == 8  # 2^19 / 256^2
 
 
+@pytest.mark.parametrize(("parts", "batch"), [({"train": 3, "test": 2}, 2), ({"train": 3, "val": 1, "test": 2}, 3)])
+def test_what_validates_is_drawn_from_a_training_part_that_has_no_validation(parts, batch):
+    few = replace(STREET, cases=sum(parts.values()), groups=sum(parts.values()), parts=parts, part_groups=parts)
+    assert chosen(few)["train"]["batch_size"] == batch
+
+
 @pytest.mark.parametrize(
     ("changed", "is_kept"),
     [
