@@ -24,6 +24,7 @@ from ..scoring.mask_options import Options
 from ..scoring.mask_pairs import MaskPairs
 from ..scoring.masks import masks_in, score_masks
 from ..scoring.nnunet import named_by_dataset
+from ..store.lock import Lock
 from ..store.outputs import Outputs
 
 
@@ -39,7 +40,9 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str | None, overrides:
         for run in Folds(path).runs:
             evaluate(run.path, part, checkpoint, overrides, display)
         folder = path / results.evaluation_folder(part, checkpoint, scored)
-        _present(folder, results.pool(Folds(path).runs, folder.name), f"{path}: {part} parts of all folds", display)
+        pooled = results.pool(Folds(path).runs, folder.name)
+        with Lock(folder, display.line):
+            _present(folder, pooled, f"{path}: {part} parts of all folds", display)
         return
     run = Run.open(path)
     config = run.config_with(overrides)
@@ -55,7 +58,8 @@ def evaluate(path: Path, part: datasets.Part, checkpoint: str | None, overrides:
     if not run.trained:
         epoch = scores.document.header.epoch
         display.line(f"warning: this run is not finished; its {checkpoint} checkpoint is of epoch {epoch}")
-    _present(folder, scores, f"{run.path}: {part} part, checkpoint {checkpoint}", display)
+    with Lock(folder, display.line):  # its own: the run may be training
+        _present(folder, scores, f"{run.path}: {part} part, checkpoint {checkpoint}", display)
 
 
 def _present(folder: Path, scores: Scores, title: str, display: Display) -> None:

@@ -301,6 +301,23 @@ def test_a_lock_removes_half_written_files_but_none_of_another_run(tmp_path):
         assert not any((tmp_path / name).exists() for name in others)
 
 
+def test_what_an_evaluation_is_writing_is_left_alone(program, camvid_yaml, tmp_path, monkeypatch):
+    """It holds another lock than the run, which a training may take and leave meanwhile."""
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    run, replace, seen = tmp_path / "runs/small", Path.replace, []
+
+    def meanwhile(self, target):
+        if Path(target).parent.name.startswith("evaluation-"):
+            seen.append(Path(target).name)
+            with Lock(run):
+                pass
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    program("evaluate", run, check=0)
+    assert "scores.json" in seen
+
+
 @pytest.mark.parametrize("fold", ["0", "all"])
 def test_pages_are_written_under_the_lock(program, module_program, camvid_yaml, monkeypatch, fold):
     train_here(monkeypatch, module_program)
