@@ -82,7 +82,8 @@ def scores_files(path: Path) -> list[Path]:
 def arms_of(path: Path) -> list[str]:
     """The arms of an ablation whose folder this is; none where it is not one."""
     found = [*path.glob("*/seed-*"), *path.glob(f"*/{TUNED}")]
-    return sorted({one.parent.name for one in found} - {TUNED})  # the folder of an arm, whose tuned runs these are
+    arms = sorted({one.parent.name for one in found})
+    return [] if arms == [TUNED] else arms  # alone it is in the folder of an arm, whose tuned runs these are
 
 
 def seeds_of(path: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import datasets
 from segloss.document import Header
 
+from ..errors import UsageError
 from ..experiment.run import Run
 from ..scoring import results, snapshots
 from ..scoring.overlays import ranked
@@ -46,9 +47,14 @@ def background(header: Header) -> int | None:
 
 
 def reason(one: Scored, runs: Sequence[Run], header: Header) -> str:
-    """The mistakes in a case in words, as far as its run has kept that; else nothing."""
+    """The mistakes in a case in words, as far as its run has kept that; else nothing. `UsageError` if of others."""
     for kept in snapshots.read(runs[one.fold].path):
         if kept.case == one.case:
+            if any(max(pair[:2]) >= len(header.pictured) for pair in kept.mistakes.pairs):
+                raise UsageError(
+                    f"{runs[one.fold].path / snapshots.FOLDER / 'cases.json'}: holds mistakes of more classes than "
+                    f"scores.json, {len(header.pictured)}; restore them, or remove the folder"
+                )
             return kept.mistakes.describe(header.pictured, background(header))
     return ""
 

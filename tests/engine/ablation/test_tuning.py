@@ -478,3 +478,10 @@ def test_the_comparison_of_tuned_runs_knows_that_each_fold_chose(folder, tmp_pat
     assert found.networks == pytest.approx(networks(values, np.arange(10) // 5, tuned=True))
     assert found.networks.variance > 0
     assert found.low < 0 < compared(replace(first, tuned=False), second, Measure("case", "DSC", "gland")).low
+
+
+def test_an_arm_may_be_called_as_the_folder_of_tuned_runs_is(tmp_path):
+    for name in ("ce/seed-0", "tuned/seed-0", "adfl/tuned/seed-0"):
+        (tmp_path / name).mkdir(parents=True)
+    assert arms_of(tmp_path) == ["adfl", "ce", "tuned"]
+    assert arms_of(tmp_path / "adfl") == []

@@ -4,17 +4,19 @@ import json
 import re
 import shutil
 from html import unescape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from engine.ablation.conclusion import Conclusion
+from engine.errors import UsageError
 from engine.experiment.run import Run
 from engine.pictures.chart import inlined, save
 from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
-from engine.report.worst import case_entries, scored
+from engine.report.worst import Scored, case_entries, reason, scored
 from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
 from engine.scoring.mistakes import Mistakes, span
@@ -394,3 +396,12 @@ def test_nothing_but_drawing_gets_out_of_an_svg_file(tmp_path):
     assert "example.org" not in svg
     assert "foreignObject" not in svg
     assert "onclick" not in svg
+
+
+def test_kept_mistakes_of_classes_that_the_scores_do_not_hold_are_one_line(tmp_path):
+    (tmp_path / "cases").mkdir()
+    mistakes = {"missed": [0], "invented": [0], "confused": [1], "pairs": [[0, 2, 1]]}
+    kept = [{"case": "a", "mistakes": mistakes, "stem": None, "slices": [0], "size": [1, 1]}]
+    (tmp_path / "cases/cases.json").write_text(json.dumps(kept))
+    with pytest.raises(UsageError, match=r"cases\.json: holds mistakes of more classes than scores\.json, 2; restore"):
+        reason(Scored("a", 0, 0.5), [Run(tmp_path)], SimpleNamespace(pictured=["road", "car"]))
