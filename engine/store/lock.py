@@ -74,7 +74,6 @@ class Lock:
             self._hold()
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, json.dumps(self._note).encode(), 0)
-            self._remove_leftovers()
         except OSError as error:
             self._close()
             raise DataError(f"{self.path}: {cannot_write(error, self.folder)}") from error
@@ -82,6 +81,11 @@ class Lock:
             self._close()
             raise
         self._thread.start()
+        try:
+            self._remove_leftovers()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -100,7 +104,8 @@ class Lock:
             folder = Path(name)
             below[:] = [one for one in below if not any((folder / one / own).exists() for own in (FILE, CONFIG))]
             for path in leftovers(folder, "*"):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a folder of this name, or one that others may write: it stops no run
+                    path.unlink()
 
     def _hold(self) -> None:
         """Take the file, from nobody who lives."""

@@ -301,6 +301,35 @@ def test_a_lock_removes_half_written_files_but_none_of_another_run(tmp_path):
         assert not any((tmp_path / name).exists() for name in others)
 
 
+def test_looking_for_half_written_files_is_no_silence_and_stops_no_run(tmp_path, monkeypatch):
+    """Of a folder of many files on a slow server; and what cannot be removed stays."""
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.01)
+    (tmp_path / ".figures.99-0123abcd").mkdir()
+    find, touched = lock.leftovers, []
+
+    def slow(folder, pattern):
+        before, until = (tmp_path / ".lock").stat().st_mtime_ns, time.monotonic() + 30
+        while (tmp_path / ".lock").stat().st_mtime_ns == before and time.monotonic() < until:
+            time.sleep(0.01)
+        touched.append((tmp_path / ".lock").stat().st_mtime_ns > before)
+        return find(folder, pattern)
+
+    monkeypatch.setattr(lock, "leftovers", slow)
+    with Lock(tmp_path):
+        assert touched[0]
+    assert (tmp_path / ".figures.99-0123abcd").is_dir()
+
+
+def test_an_end_while_half_written_files_are_looked_for_gives_the_lock_back(tmp_path, monkeypatch):
+    def stopped(folder, pattern):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock, "leftovers", stopped)
+    with pytest.raises(KeyboardInterrupt), Lock(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_an_evaluation_is_writing_is_left_alone(program, camvid_yaml, tmp_path, monkeypatch):
     """It holds another lock than the run, which a training may take and leave meanwhile."""
     program("train", camvid_yaml, "train.epochs=1", check=0)
