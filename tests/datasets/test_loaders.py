@@ -34,9 +34,18 @@ class Meeting(Dataset):
         raise EOFError("cut off")
 
 
+@pytest.fixture
+def untold(monkeypatch):
+    """Torch's handler, which tells of processes that end, is not at work."""
+    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_set_SIGCHLD_handler", lambda: None)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("untold")
 def test_a_batch_of_a_killed_process(monkeypatch):
     """It is in the queue, but its memory can be had of its process alone."""
-    monkeypatch.setattr(torch.utils.data._utils.signal_handling, "_set_SIGCHLD_handler", lambda: None)
     torch.multiprocessing.set_sharing_strategy("file_descriptor")
     loader = DataLoader(Dying(), batch_size=None, num_workers=1, multiprocessing_context="fork")
     batches = iter(loader)
