@@ -295,9 +295,14 @@ class Run:
         """The whole lines of log.jsonl; a `UsageError` where one is damaged."""
         return [self._entry(number, line) for number, line in enumerate(self._log_lines(), start=1)]
 
-    def cut_log(self, lines: int) -> None:
-        """Keep the first lines of log.jsonl: those that the checkpoint has seen; a `UsageError` where they are not."""
-        kept = self._log_lines()[:lines]
+    def cut_log(self, lines: int) -> int:
+        """Keep the first lines of log.jsonl, those that the checkpoint has seen, and return how many go.
+
+        Raises:
+            UsageError: the lines are not there, or damaged.
+        """
+        found = self._log_lines()
+        kept = found[:lines]
         if len(kept) < lines:
             raise UsageError(
                 f"{self._log_file}: holds {len(kept)} of the {lines} lines that the checkpoint has seen; "
@@ -305,8 +310,9 @@ class Run:
             )
         for number, line in enumerate(kept, start=1):
             self._entry(number, line)
-        if self.writes:
+        if self.writes and self._log_file.is_file():
             write_atomically(self._log_file, "".join(f"{line}\n" for line in kept).encode())
+        return len(found) - lines
 
     @property
     def _log_file(self) -> Path:

@@ -142,6 +142,8 @@ class Trainer:
         if self.run.checkpoint("last").is_file():
             self._resume(self.run.load("last"))
             self.display.line(f"continues after epoch {self.state.epoch}, batch {self.state.batch}")
+        elif self.run.cut_log(0):
+            self.display.line("begins anew: the last start ended before its first checkpoint")
         if not self.complete:
             refuse_small_disk(
                 self.run.checkpoints, self.stepper.model, self.stepper.optimizer, self.average is not None

@@ -203,6 +203,22 @@ def test_killed_between_two_checkpoints_a_run_repeats_what_was_not_saved(camvid_
     assert all(torch.equal(tensor, best[1].tensors[name]) for name, tensor in best[0].tensors.items())
 
 
+@pytest.mark.parametrize("tail", ["", '{"epoch": 3, "lo'])
+def test_killed_before_its_first_checkpoint_a_run_begins_anew(camvid_yaml, monkeypatch, tail):
+    """Its log too, whose lines no checkpoint has seen."""
+    whole = trainer(camvid_yaml, "name=whole", "train.epochs=3")
+    whole.fit()
+    lost = trainer(camvid_yaml, "name=cut", "train.epochs=3")
+    monkeypatch.setattr(lost, "_save_all", lambda: None)
+    lost.fit(2)
+    lines = lost.run.path / "log.jsonl"
+    lines.write_text(lines.read_text() + tail)
+    assert lines.read_text().count("\n") == 2
+    assert not lost.run.checkpoint("last").exists()
+    trainer(camvid_yaml, "name=cut", "train.epochs=3").fit()
+    assert_same_run(whole.run.path, lost.run.path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "missing", "spoilt"])
 def test_a_log_that_lacks_what_the_checkpoint_has_seen_is_refused(program, camvid_yaml, tmp_path, damage):
     program("train", camvid_yaml, check=0)
