@@ -40,7 +40,9 @@ EPOCHS, STEPS = 6, 18
 """Of a run."""
 MODEL = "model={name: unet2015, width: 8, depth: 2, batch_norm: true, dropout: 0.2, acw: {constraint: positive}}"
 ARGUMENTS = (MODEL, "loss.name=cdb_ce", "data.augment=[{name: HorizontalFlip}]", f"train.epochs={EPOCHS}")
-RANKS = ("model={name: unet2015, width: 4, depth: 2, batch_norm: false, dropout: 0.1}", "train.epochs=6")
+RANKS = ("model={name: unet2015, width: 4, depth: 2, batch_norm: false, dropout: 0.1}", f"train.epochs={EPOCHS}")
+TWO = "ablation.workers=2"
+"""What is given to a grid: two cells at a time."""
 OF_THE_START = ("name", *FREE, *MAY_CHANGE)
 """Keys that the command of a fault may set otherwise than the same command without one."""
 SECTION = re.compile(r"<section.*?</section>", re.DOTALL)
@@ -213,7 +215,7 @@ class Bench:
         return cells.Cells(self.folder)
 
     def grid(self, name: str, *more: str) -> Started:
-        """Start a grid, two cells at a time."""
+        """Start a grid."""
         path = self.folder / "grid.yaml"
         path = path if path.is_file() else grid_yaml(self.folder)
         return self.begin("ablate", str(path), f"output={name}", *more, target=_grid)
@@ -249,9 +251,6 @@ class Bench:
             yield path
         finally:
             subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-TWO = "ablation.workers=2"
 
 
 def _grid(folder: Path, arguments: Sequence[str], save_seconds: float, environment: dict[str, str]) -> None:
