@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
@@ -110,14 +111,36 @@ def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSampl
         DataError: of the data, by a loader process or this one.
         RuntimeError: a loader process was killed.
     """
+    with _signals_held():
+        batches = iter(loader)
     try:
-        yield from loader
+        yield from batches
     except DataError as error:
         raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
     except (EOFError, ConnectionError) as error:
         if not getattr(loader, "num_workers", 0) or str(error).startswith("Caught"):  # which a loader process has met
             raise
         raise RuntimeError("DataLoader worker was killed before its batch was fetched") from error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold SIGTERM and Ctrl-C back within: what their handlers raise would leave a loader with half of its processes.
+
+    torch cannot end such a loader, and says so in a traceback of its own.
+    """
+    came: list[int] = []
+    heard: list[int] = [number for number in (signal.SIGTERM, signal.SIGINT) if callable(signal.getsignal(number))]
+    if threading.current_thread() is not threading.main_thread():  # only this one may set handlers, and has them run
+        heard = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _start(worker: int) -> None:  # noqa: ARG001

@@ -193,3 +193,10 @@ class Lock:
         if self._handle >= 0:
             os.close(self._handle)
         self._handle = -1
+
+
+def remove_left(folder: Path) -> None:
+    """Remove the lock and the half-written files that a killed process has left; none where another is at work."""
+    if (folder / FILE).exists():
+        with suppress(_HeldError, DataError), Lock(folder):  # a folder that cannot be written is left as it is
+            pass

@@ -36,7 +36,7 @@ from ..scoring.checkpoint import score_checkpoint
 from ..scoring.floors import FILE
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
-from ..store.lock import Lock
+from ..store.lock import Lock, remove_left
 from ..store.outputs import refuse_foreign
 from ..training.trainer import Trainer
 from .report import PAGE, write_page
@@ -85,9 +85,13 @@ def train(
         return
     results.show(run.path, display)
     if is_new or not (run.path / PAGE).is_file():
-        with Lock(run.path, display.line):
+        with ExitStack() as held:
+            with stop.interrupts():
+                held.enter_context(Lock(run.path, display.line))
             page = write_page(run.path, run_subject(run.path))
         display.line(f"page:     {page}")
+    else:
+        remove_left(run.path)
     if is_new:
         results.hint(path, overrides, run, config, display)
 

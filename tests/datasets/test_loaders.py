@@ -1,12 +1,14 @@
 """What loader processes leave to say."""
 
+import gc
 import os
 import signal
 import time
+from multiprocessing.process import BaseProcess as Process
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from datasets.loaders import unwrap_worker_errors
 
@@ -66,3 +68,39 @@ def test_an_end_that_the_data_has(workers):
     )
     with pytest.raises(EOFError, match="cut off"):
         next(unwrap_worker_errors(loader))
+
+
+class Asked(BaseException):
+    """What a handler of signals raises."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_processes_start(monkeypatch, number):
+    """It is answered once they all are there, and they end; torch has nothing to say about a loader half made."""
+
+    def answer(*_):
+        raise Asked
+
+    start, started, odd = Process.start, [], []
+
+    def interrupted(process):
+        start(process)
+        started.append(process)
+        if len(started) == 1:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Process, "start", interrupted)
+    monkeypatch.setattr("sys.unraisablehook", odd.append)
+    before = signal.signal(number, answer)
+    try:
+        with pytest.raises(Asked):
+            next(unwrap_worker_errors(DataLoader(TensorDataset(torch.zeros(4)), num_workers=2)))
+        assert signal.getsignal(number) is answer
+    finally:
+        signal.signal(number, before)
+    gc.collect()
+    assert len(started) == 2
+    assert not odd
+    for process in started:
+        process.join(60)
+        assert not process.is_alive()

@@ -258,6 +258,15 @@ def test_two_processes_on_one_run(program, camvid_yaml, tmp_path):
     program("train", camvid_yaml, "train.epochs=1", check=0)
     assert not (folder / ".lock").exists()
 
+    holder = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    assert "finished already" in program("train", camvid_yaml, "train.epochs=1", check=0).stdout  # waits for nobody
+    assert (folder / ".lock").exists()
+    holder.kill()
+    holder.wait()
+    assert "finished already" in program("train", camvid_yaml, "train.epochs=1", check=0).stdout
+    assert not (folder / ".lock").exists()
+
 
 def test_a_lock_of_another_machine_is_known_by_its_heartbeat(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0.5)
