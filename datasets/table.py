@@ -94,23 +94,27 @@ def read_rows(path: Path, key: str) -> tuple[list[str], list[tuple[str, list[str
     names = rows[0][1] if rows else []
     found = []
     for number, row in rows[1:]:
-        if not any(row):
-            continue
         at = f"{path}:{number}"
         if len(row) != len(names):
-            raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as in the first line")
+            raise DataError(f"{at}: {len(row)} cells; expected {len(names)}, as there are columns")
         found.append((at, row))
     return names, found
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV text with the numbers of their lines, cells without blanks around them; `csv.Error`.
+    """The rows of a CSV text with the numbers of their lines, but for empty ones, cells without blanks around them.
 
-    Columns are divided by commas, semicolons or tabs: by what the first line has most of.
+    Columns are divided by commas, semicolons or tabs: by what the first line that is not empty has most of.
+
+    Raises:
+        csv.Error: no CSV.
     """
-    reader = csv.reader(StringIO(text), delimiter=max(DELIMITERS, key=text.partition("\n")[0].count), strict=True)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader(StringIO(text), delimiter=max(DELIMITERS, key=first.count), strict=True)
     for row in reader:
-        yield reader.line_num, [cell.strip() for cell in row]
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield reader.line_num, cells
 
 
 def _places(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from segloss.aggregation import LABEL_METRICS, METRICS, Aggregation, AggregationName
+from segloss.aggregation import CLASS_SCORES, LABEL_METRICS, METRICS, Aggregation, AggregationName
 from segloss.document import Primary, ScoresDocument
 
 from ..configuration.config import PaperSection
@@ -109,7 +109,7 @@ def _of_folds(documents: Sequence[ScoresDocument], aggregation: AggregationName)
         "units": sum(one["units"] for one in found),
         "left_out": sum(one["left_out"] for one in found),
         "classes": {
-            name: {key: weighted([one["classes"][name][key] for one in found]) for key in ("DSC", "IoU")}
+            name: {key: weighted([one["classes"][name].get(key) for one in found]) for key in CLASS_SCORES}
             for name in first.header.classes
         },
     }

@@ -89,10 +89,9 @@ class _Table:
             raise UsageError(f"{path}: cannot be read ({error}); {NEEDED}") from error
         lines = []
         for number, row in rows:
-            if len(row) != len(columns) and row:
+            if len(row) != len(columns):
                 raise UsageError(f"{path}: line {number}: {len(row)} values, {len(columns)} columns; mend it")
-            if row:
-                lines.append((number, dict(zip(columns, row, strict=True))))
+            lines.append((number, dict(zip(columns, row, strict=True))))
         if len(columns) < 2 or len({*columns}) < len(columns):
             raise UsageError(f"{path}: its first line is {', '.join(columns) or 'empty'}; {NEEDED}, each named once")
         return cls(path, columns, lines)

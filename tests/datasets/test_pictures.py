@@ -116,7 +116,9 @@ def test_a_table_of_a_stranger(tmp_path, delimiter):
     for index in range(3):
         picture(tmp_path / f"images/p{index}.jpg")
     rows = [
+        [],
         ["age", "image_id", "dx", "lesion", "split"],
+        ["", "", "", "", ""],
         ["3", "images/p0", "nv", "L1", "train"],
         ["4", "images/p1.jpg", "mel", "L1", "train"],
         ["5", "images/p2", "nv", "", "test"],

@@ -766,8 +766,12 @@ def test_slices_of_folds_weigh_by_those_that_count():
     def change(one):
         score, left_out = ((0.2, 9), (0.8, 1))[one["header"]["fold"]]
         one["image"] = {**one["image"], "mDSC": score, "units": 10, "left_out": left_out, "accuracy": None}
+        one["image"]["classes"]["zone"] |= {"recall": score / 2}
 
-    assert score_by_seed(arm("a", seeds=(0,), change=change), "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    made = arm("a", seeds=(0,), change=change)
+    assert score_by_seed(made, "image", "mDSC") == [pytest.approx((0.2 + 9 * 0.8) / 10)]
+    assert score_by_seed(made, "image", "recall zone") == [pytest.approx((0.1 + 9 * 0.4) / 10)]
+    assert score_by_seed(made, "image", "precision zone") == []
     stills = arm("a", seeds=(0,), kind="still")
     expected = np.mean([row.scores["DSC"] for _, row in stills.rows(0) if row.label == "zone"])
     assert score_by_seed(stills, "image", "DSC zone") == [pytest.approx(expected)]

@@ -157,8 +157,8 @@ Case01;zone;1;0;D
 
 def test_long_and_wide_tables_hold_the_same(tmp_path):
     (tmp_path / "long.csv").write_text("\ufeff" + LONG)
-    (tmp_path / "wide.csv").write_text("subject\tprostate\tzone\nCase00\t0.5\tNaN\nCase01\t0.75\t1\n")
-    (tmp_path / "iou_raw.csv").write_text(f"filename,prostate,zone\nCase00,{1 / 3},\nCase01,0.6,1\n")
+    (tmp_path / "wide.csv").write_text("\n\nsubject\tprostate\tzone\nCase00\t0.5\tNaN\nCase01\t0.75\t1\n")
+    (tmp_path / "iou_raw.csv").write_text(f"filename,prostate,zone\nCase00,{1 / 3},\nCase01,0.6,1\n,,\n")
     found = [method(tmp_path / name) for name in ("long.csv", "wide.csv", "iou_raw.csv")]
     for one in found:
         values = {(row.case, row.label): row.scores["DSC"] for _, row in one.rows(None)}
