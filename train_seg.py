@@ -20,6 +20,7 @@ python train_seg.py schema                                        the JSON Schem
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -470,9 +471,10 @@ def _run(options: argparse.Namespace, stop: Stop) -> int:
         _tell(str(error))
         return 2
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _tell(f"{error.filename}: {error.strerror}; free space or permissions, then the same command again")
+        place = error.filename or "what is printed, or a temporary file"
+        _tell(f"{place}: {error.strerror}; free space or permissions, then the same command again")
         return 2
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +19,8 @@ from .samples import PackedSample, Samples, TrainingBatches
 
 GRACE_SECONDS = 10.0
 """How long a loader process outlives a SIGTERM."""
+MASKS = hasattr(signal, "pthread_sigmask")
+"""Whether signals can be blocked: not on Windows."""
 
 
 def training_loader(
@@ -127,7 +129,8 @@ def unwrap_worker_errors(loader: Iterable[PackedSample]) -> Iterator[PackedSampl
 def _signals_held() -> Iterator[None]:
     """Hold SIGTERM and Ctrl-C back within: what their handlers raise would leave a loader with half of its processes.
 
-    torch cannot end such a loader, and says so in a traceback of its own.
+    torch cannot end such a loader, and says so in a traceback of its own. What comes to a process that is started
+    within waits until `_start`: torch's own handler would end it.
     """
     came: list[int] = []
     heard: list[int] = [number for number in (signal.SIGTERM, signal.SIGINT) if callable(signal.getsignal(number))]
@@ -135,7 +138,8 @@ def _signals_held() -> Iterator[None]:
         heard = []
     before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in heard}
     try:
-        yield
+        with _blocked(heard) if MASKS else nullcontext():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -143,14 +147,26 @@ def _signals_held() -> Iterator[None]:
             signal.raise_signal(number)
 
 
+@contextmanager
+def _blocked(numbers: list[int]) -> Iterator[None]:
+    """Let no such signal come to this thread within, nor to a process that is started there until it allows it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(worker: int) -> None:  # noqa: ARG001
     """One thread a process, files stay open; signals to the whole job are for the training process, which needs it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
+    if MASKS:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
     cv2.setNumThreads(0)
     process: Any = get_worker_info()
     if isinstance(process.dataset, Samples):
         process.dataset.hold_files()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: _leave_in(GRACE_SECONDS))
 
 
 def _leave_in(seconds: float) -> None:

@@ -75,7 +75,7 @@ class Cell:
     def finished(self) -> bool:
         """Whether nothing of it is left to do; an ensemble that was scored with other members is to be scored again."""
         if self.trial is not None:
-            return self.run.tried(self.trial)
+            return self.run.trial_ended(self.trial, self.config.train.epochs)
         return self.run.finished and (not self.members or self.run.is_ensemble_of(self.members))
 
 

@@ -43,7 +43,12 @@ def _version(package: str) -> str | None:
 def _git() -> dict[str, Any] | None:
     def ask(*arguments: str) -> str:
         answer = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            start_new_session=True,  # a signal to the whole job would end it, and the run begin without its commit
         )
         return answer.stdout.strip()
 

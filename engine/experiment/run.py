@@ -216,6 +216,15 @@ class Run:
         """Whether a trial has trained so many epochs, or cannot go on."""
         return (self.training.path / TRAINED).is_file() or self.last_epoch >= epochs
 
+    def trial_ended(self, epochs: int, total: int | None) -> bool:
+        """Whether nothing is left of a trial of `total` epochs that trains so many of them.
+
+        A trial that is complete has said so, and keeps no weights.
+        """
+        if (self.training.path / TRAINED).is_file():
+            return not self.checkpoints.is_dir()
+        return epochs != total and self.tried(epochs)
+
     @property
     def not_finite(self) -> bool:
         """Whether a trial has ended since its loss or gradient was not finite."""

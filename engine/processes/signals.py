@@ -70,10 +70,10 @@ class Stop:
     @contextmanager
     def interrupts(self) -> Iterator[None]:
         """A block in which a request raises `Stopped` at once: for work that can end anywhere without harm."""
-        if self.asked and self.alone:
-            raise Stopped
         self._at_once = self.alone
         try:
+            if self.asked and self.alone:
+                raise Stopped
             yield
         finally:
             self._at_once = False
@@ -85,4 +85,5 @@ class Stop:
             self.by = "Ctrl-C"
         self.asked = True
         if self._at_once:
+            self._at_once = False  # once: what ends by the first signal is not interrupted by the next
             raise Stopped

@@ -80,8 +80,8 @@ class Lock:
         except BaseException:
             self._close()
             raise
-        self._thread.start()
         try:
+            self._thread.start()
             self._remove_leftovers()
         except BaseException:
             self.__exit__(None, None, None)
@@ -92,7 +92,8 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         with suppress(OSError):
             self.path.unlink()  # while it is still held: who opened this file meanwhile sees that it is gone
         self._close()

@@ -24,12 +24,14 @@ from ..errors import UsageError
 from ..experiment.contents import changed_between
 from ..experiment.identity import fingerprint
 from ..experiment.run import Run
+from ..processes.signals import Stop
 from ..report.ablation_report import ablation_subject
 from ..store.files import read_json, write_csv, write_json
 from ..store.lock import Lock
 from ..store.outputs import Outputs, refuse_foreign
 from ..training.probe import Probe, probe
 from .report import write_page
+from .train import write_missing_page
 
 TABLES = ("table.md", "table.tex", "table.csv")
 MARKS = (FILE, PROBES, "*/seed-*/fold-*/config.yaml")
@@ -184,7 +186,7 @@ def _tables(path: Path) -> Outputs:
 
 
 def _conclude(ablation: Ablation, cells: Sequence[Cell], display: Display) -> None:
-    """The tables, the pictures and the page of what is finished."""
+    """The tables, the pictures and the page of what is finished, and the pages of cells that were killed before."""
     path = ablation.path
     found = Conclusion.of(path)
     for line in found.missing:
@@ -200,4 +202,7 @@ def _conclude(ablation: Ablation, cells: Sequence[Cell], display: Display) -> No
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
     if changed := changed_between([cell.run for cell in cells]):
         display.line(f"warning: {changed}")
+    for cell in cells:
+        if cell.finished:
+            write_missing_page(cell.run, display, Stop(listens=False))
     display.line(f"page: {write_page(path, ablation_subject(found))}")

@@ -41,6 +41,9 @@ from ..store.outputs import refuse_foreign
 from ..training.trainer import Trainer
 from .report import PAGE, write_page
 
+MARKS = ("fold-*/config.yaml", "fold-*/.lock", "fold-*.yaml")
+"""What makes a folder that of the folds of a run: what is first in it, whoever trains them."""
+
 
 def train(
     config: Config,
@@ -84,16 +87,21 @@ def train(
     if trial is not None or launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
-    if is_new or not (run.path / PAGE).is_file():
-        with ExitStack() as held:
-            with stop.interrupts():
-                held.enter_context(Lock(run.path, display.line))
-            page = write_page(run.path, run_subject(run.path))
-        display.line(f"page:     {page}")
-    else:
-        remove_left(run.path)
+    write_missing_page(run, display, stop)
     if is_new:
         results.hint(path, overrides, run, config, display)
+
+
+def write_missing_page(run: Run, display: Display, stop: Stop) -> None:
+    """Write the page of a finished run that has none; of any other remove what a kill has left."""
+    if (run.path / PAGE).is_file():
+        remove_left(run.path)
+        return
+    with ExitStack() as held:
+        with stop.interrupts():
+            held.enter_context(Lock(run.path, display.line))
+        page = write_page(run.path, run_subject(run.path))
+    display.line(f"page:     {page}")
 
 
 def train_run(
@@ -102,7 +110,7 @@ def train_run(
     """Train and score a run with all processes of its training, or train a trial; false where that is done already."""
 
     def done() -> bool:
-        return run.finished if trial is None else run.tried(trial)
+        return run.finished if trial is None else run.trial_ended(trial, config.train.epochs)
 
     if not done():
         with stop.interrupts():
@@ -203,7 +211,8 @@ def fit_trial(experiment: Experiment, run: Run, fabric: Fabric, display: Display
     """
     seen = replace(experiment.data, parts={**experiment.data.parts, "test": ()})
     try:
-        fit(replace(experiment, data=seen), run, fabric, display, stop, epochs)
+        if not (run.path / TRAINED).is_file():
+            fit(replace(experiment, data=seen), run, fabric, display, stop, epochs)
     except NotFiniteError as error:
         display.line(str(error))
         run.write_json(TRAINED, {"epochs": run.last_epoch, "not_finite": str(error)})
@@ -231,6 +240,7 @@ def score_held_out(experiment: Experiment, run: Run, fabric: Fabric, display: Di
         if baselines := results.baselines(experiment):
             run.write_json(FILE, baselines)
         run.write_json("split.json", run.training.read_json("split.json"))
+        (run.path / PAGE).unlink(missing_ok=True)  # one that `report` has written before is not that of these scores
         results.write(run.path, scores)
     ranks.barrier()  # all is written
 
@@ -252,7 +262,7 @@ def train_folds(
         raise UsageError(
             f"{folder}: holds a run of one fold; give this one another name, such as name={config.name}-cv"
         )
-    refuse_foreign(folder, ("fold-*/config.yaml", "fold-*.log"))
+    refuse_foreign(folder, MARKS)
     cells = cells or fold_cells(config)
     for cell in cells:
         Run.of(cell.config)  # refuses another configuration under the same name
@@ -267,6 +277,9 @@ def train_folds(
         display.line(f"{folder}: {len(cells)} folds, {finished} finished; {executor}; logs: {folder}/fold-*.log")
         with stop.interrupts(), Lock(folder):
             failed = train_cells(left, executor, display)
+        for cell in cells:
+            if cell.run.finished:
+                write_missing_page(cell.run, display, stop)
     if failed:
         raise UsageError("\n".join(failed))
     if launcher.process_info().rank == 0:

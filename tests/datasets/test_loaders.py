@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from datasets import loaders
 from datasets.loaders import unwrap_worker_errors
 
 
@@ -104,3 +105,18 @@ def test_a_signal_while_the_processes_start(monkeypatch, number):
     for process in started:
         process.join(60)
         assert not process.is_alive()
+
+
+def test_a_signal_to_a_process_that_starts_waits_until_it_can_answer():
+    """As one to the whole job; torch's own handler would end the process."""
+
+    def asked(worker):
+        os.kill(os.getpid(), signal.SIGTERM)
+        loaders._start(worker)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        options = {"num_workers": 1, "worker_init_fn": asked, "multiprocessing_context": "fork"}
+        assert len(list(unwrap_worker_errors(DataLoader(TensorDataset(torch.zeros(3)), **options)))) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -171,8 +171,11 @@ class Bench:
     def kill(self, started: Started, number: int = signal.SIGKILL) -> bool:
         """Send a signal to a run or a grid, and wait for its end; false where it had ended, as it should."""
         hit = started.kill(number) is not None
-        code = self.code(started, [0, -signal.SIGKILL] if number == signal.SIGKILL else [0])
-        return code == -number if number == signal.SIGKILL else hit
+        code = self.code(started, [0, -number])
+        if number == signal.SIGKILL:
+            return code == -number
+        assert code == 0 or not self.said(started), f"ended by SIGTERM: {self.said(started)[-3000:]}"
+        return hit and code == 0  # else it came before the program could listen
 
     def ends(self, name: str, *more: str) -> None:
         """Give the command of a run again; an `AssertionError` where it does not end."""

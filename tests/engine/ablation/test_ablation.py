@@ -832,6 +832,19 @@ def test_the_tables_lie_in_the_folder(trained):
     assert norms["ce"]["seconds"] > 0
 
 
+def test_a_cell_that_was_killed_before_its_page_gets_one(trained, module_program):
+    folder, arguments, *_ = trained
+    page = folder / "runs/grid/adfl/seed-0/fold-1/report.html"
+    before = page.read_text()
+    page.unlink()
+    for name in (".lock", ".report.html.99-0123abcd"):
+        (page.parent / name).touch()
+    arms = "ablation.arms={ce: {}, adfl: {loss: {name: adfl}}}"
+    module_program("ablate", arguments[1], arms, check=0, cwd=folder)
+    assert page.read_text() == before
+    assert not [*page.parent.glob(".*")]
+
+
 @pytest.mark.slow
 def test_cells_are_the_runs_that_train_would_make(trained, module_program, tmp_path):
     folder, *_ = trained

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -264,6 +265,9 @@ class Fake:
                 self.spend()
                 epoch = run.last_epoch + 1
                 run.log({"epoch": epoch, "loss": 1.0, "score": 1 / (1 + far + 1 / epoch), "seconds": 1})
+            if cell.trial == cell.config.train.epochs:
+                run.write_json(TRAINED, {"epochs": cell.trial})
+                run.checkpoints.rmdir()
             if cell.trial is None:
                 self.spend()
                 run.write_json("scores.json", {"lr": cell.config.optim.lr})
@@ -426,6 +430,26 @@ class TestTrial:
         steps = trained("steps", 1, 2)  # bit for bit, though it has been stopped between
         assert log(steps) == log(path)
         assert Run(path).tried(2)
+
+    @pytest.mark.parametrize("at", ["engine.experiment.run.write_json", "shutil.rmtree"])
+    def test_a_trial_that_is_killed_at_its_end_ends_as_one_that_is_not(self, trained, monkeypatch, at):
+        """When all epochs are logged, before it has said so; or before its weights are gone."""
+        module, _, name = at.rpartition(".")
+        function = getattr(import_module(module), name)
+
+        def killed(path, *given):
+            if name == "rmtree" or path.name == TRAINED:
+                raise KilledError
+            return function(path, *given)
+
+        whole = trained("whole", 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(at, killed)
+            with pytest.raises(KilledError):
+                trained("cut", 2)
+        cut = trained("cut", 2)
+        assert log(cut) == log(whole)
+        assert {path.name for path in cut.iterdir()} == {path.name for path in whole.iterdir()}
 
     def test_a_trial_that_diverges_has_ended_without_a_score(self, trained):
         path = trained("far", 2, 2, rate=1e30)

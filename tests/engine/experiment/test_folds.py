@@ -99,6 +99,41 @@ def test_the_same_command_trains_nothing_twice_and_another_configuration_is_refu
     )
 
 
+def test_a_fold_that_was_killed_before_its_page_gets_one(trained, module_program):
+    folder, _ = trained
+    page = folder / "runs/p/fold-1/report.html"
+    before = page.read_text()
+    page.unlink()
+    for name in (".lock", ".report.html.99-0123abcd"):
+        (page.parent / name).touch()
+    module_program("train", "p.yaml", cwd=folder, check=0)
+    assert page.read_text() == before
+    assert not [*page.parent.glob(".*")]
+
+
+@pytest.mark.parametrize("left", [None, "fold-0/.lock"])
+def test_folds_that_were_killed_before_one_had_begun_are_no_folder_of_another_program(
+    trained, module_program, monkeypatch, left
+):
+    """Once the configurations of the folds are written; or, of several processes, once the first has its lock."""
+    folder, name = trained[0], f"name=killed-{left is None}"
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    monkeypatch.setattr("engine.ablation.executors.LocalExecutor._connect", killed)
+    if left is not None:
+        path = folder / "runs" / name.removeprefix("name=") / left
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            module_program("train", "p.yaml", name, cwd=folder)
+
+
 @pytest.mark.slow
 def test_the_ensemble_predicts_the_mean_of_its_folds(trained, module_program):
     folder, _ = trained

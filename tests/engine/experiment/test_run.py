@@ -1,11 +1,14 @@
 """A run's folder whose files are damaged."""
 
 import json
+import os
+import sys
 
 import pytest
 
 from engine.ablation.grid import _warnings
 from engine.errors import UsageError
+from engine.experiment.environment import _git
 from engine.experiment.run import Run
 from engine.report.run_report import drawn
 
@@ -28,6 +31,14 @@ def test_pictures_that_are_there_are_reported_whatever_the_log_holds(tmp_path):
     (tmp_path / "figures/curves.svg").unlink()
     with pytest.raises(UsageError, match=r"log\.jsonl:1: damaged"):
         drawn(Run(tmp_path))
+
+
+def test_a_signal_to_the_whole_job_does_not_end_git(tmp_path, monkeypatch):
+    """It would be missing in environment.json for good; a session of its own is another job."""
+    (tmp_path / "git").write_text(f"#!{sys.executable}\nimport os\nprint(os.getsid(0))\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert int(_git()["commit"]) != os.getsid(0)
 
 
 def test_what_a_cell_warns_of_is_found_in_its_log_once(tmp_path):

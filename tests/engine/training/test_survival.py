@@ -117,6 +117,23 @@ def test_sigterm_is_answered_between_two_steps():
         signal.raise_signal(signal.SIGTERM)
 
 
+def test_a_second_sigterm_leaves_alone_what_the_first_has_ended():
+    """Such as a lock that is being given back, or loader processes that are being ended."""
+    ended = []
+
+    def work(stop):
+        with stop.interrupts():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                ended.append(True)
+
+    with Stop() as stop, pytest.raises(Stopped):
+        work(stop)
+    assert ended
+
+
 def test_ctrl_c_is_answered_like_sigterm_and_twice_at_once():
     outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
     with Stop() as stop:
@@ -345,11 +362,12 @@ def test_looking_for_half_written_files_is_no_silence_and_stops_no_run(tmp_path,
     assert (tmp_path / ".figures.99-0123abcd").is_dir()
 
 
-def test_an_end_while_half_written_files_are_looked_for_gives_the_lock_back(tmp_path, monkeypatch):
-    def stopped(folder, pattern):
+@pytest.mark.parametrize("within", ["leftovers", "threading.Thread.start"])
+def test_an_end_while_half_written_files_are_looked_for_gives_the_lock_back(tmp_path, monkeypatch, within):
+    def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lock, "leftovers", stopped)
+    monkeypatch.setattr(f"engine.store.lock.{within}", stopped)
     with pytest.raises(KeyboardInterrupt), Lock(tmp_path / "run"):
         pass
     assert not (tmp_path / "run").exists()
@@ -495,6 +513,39 @@ def test_a_disk_that_fills_while_a_run_is_scored_is_one_line(program, camvid_yam
     files = [{str(path.relative_to(top)) for path in top.rglob("*")} for top in (tmp_path / "runs").iterdir()
              if top.name != ".cache"]  # fmt: skip
     assert files[0] == files[1]
+
+
+def test_a_disk_without_room_for_what_is_printed_is_one_line(program, camvid_yaml, monkeypatch):
+    """As of output into a file: the error names none."""
+
+    def full(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("engine.console.display.Display.line", full)
+    said = program("train", camvid_yaml, "train.epochs=1", check=2).stderr
+    assert re.fullmatch(r"what is printed, .*: No space left on device; free space .*\n", said)
+
+
+def test_a_page_of_a_run_that_was_not_finished_is_not_taken_for_the_last(program, camvid_yaml, tmp_path, monkeypatch):
+    """`report` has written one while the run stood still; then the run is killed between its scores and its page."""
+    page = tmp_path / "runs/small/report.html"
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_):
+        raise KilledError
+
+    for place in ("score_held_out", "write_page"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"engine.verbs.train.{place}", killed)
+            with pytest.raises(KilledError):
+                program("train", camvid_yaml, "train.epochs=1")
+        if place == "score_held_out":
+            program("report", page.parent, check=0)
+            assert "Not finished" in page.read_text()
+    program("train", camvid_yaml, "train.epochs=1", check=0)
+    assert "Not finished" not in page.read_text()
 
 
 @pytest.mark.parametrize("at", ["trained.json", "curves.svg", "scores.json", "report.html"])
