@@ -75,6 +75,10 @@ class Stop:
             if self.asked and self.alone:
                 raise Stopped
             yield
+        except Exception as error:
+            if self.asked and self.alone:
+                raise Stopped from error  # some libraries raise an error of their own in its place
+            raise
         finally:
             self._at_once = False
 

@@ -134,6 +134,20 @@ def test_a_second_sigterm_leaves_alone_what_the_first_has_ended():
     assert ended
 
 
+def test_a_request_is_one_whatever_a_library_makes_of_it():
+    """As pydantic, which is building a schema and tells what went wrong."""
+
+    def work(stop):
+        with stop.interrupts():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except Stopped as error:
+                raise ValueError("Error building a schema: Stopped") from error
+
+    with Stop() as stop, pytest.raises(Stopped):
+        work(stop)
+
+
 def test_ctrl_c_is_answered_like_sigterm_and_twice_at_once():
     outside = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background
     with Stop() as stop:
