@@ -38,6 +38,8 @@ QUIET_SECONDS = 10.0
 """How long no worker may be there before that is reported."""
 LATE_SECONDS = 60.0
 """How much later a file that another machine has written may appear."""
+CLOSED = ("closing", "closed")
+"""What the status of a Dask client is once it has given its scheduler up."""
 LOSSES = 3
 """How often in a row a cell may lose its worker without a new checkpoint."""
 SHOWN = 4
@@ -283,7 +285,7 @@ def _addresses(client: Client) -> set[str] | None:
     Raises:
         UsageError: the connection is lost.
     """
-    if client.status in ("closing", "closed"):  # after it has tried to connect again for a while
+    if client.status in CLOSED:  # after it has tried to connect again for a while
         raise UsageError(
             "the Dask scheduler has ended or cannot be reached; the cells save and stop; start it again and run the "
             "same command to resume"
@@ -291,6 +293,10 @@ def _addresses(client: Client) -> set[str] | None:
     try:
         return set(client.nthreads())
     except OSError:
+        return None
+    except RuntimeError:  # how it says that it has been closed meanwhile
+        if client.status not in CLOSED:
+            raise
         return None
 
 

@@ -11,6 +11,7 @@ are numbered; kind and moment follow from the seed of the table and the number.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -41,6 +42,8 @@ TUNED = (
     "data.split.val=3",
     "ablation.tune={keys: {optim.lr: {low: 1e-4, high: 1e-2, log: true}}, trials: 2, epochs: 1}",
 )
+TORCHRUN_PATIENCE = 30.0
+"""Seconds from torchrun's SIGTERM to its SIGKILL."""
 VALIDATION = ["engine.training.trainer:score_part"]
 SCORING = ["engine.verbs.train:score_checkpoint", "engine.verbs.train:score_held_out", "engine.scoring.results:draw"]
 REPORT = ["engine.verbs.train:run_subject", "engine.verbs.train:write_page"]
@@ -104,8 +107,10 @@ def rank_killed(bench: Bench) -> str:
     bench.wait(first, seconds)
     hit = bench.kill(first)
     if not other.until(lambda: False, 60) and other.process.is_alive():
-        other.kill(signal.SIGTERM if bench.random.random() < 0.5 else signal.SIGKILL)
-    other.end(PATIENCE)
+        with suppress(ProcessLookupError):
+            os.killpg(other.process.pid, signal.SIGTERM)
+        other.until(lambda: False, TORCHRUN_PATIENCE)  # it may be waiting for the first, and hear nothing
+    other.kill()
     bench.said(other)
     bench.two_end_equal("cut")
     return EQUAL if hit else MISSED

@@ -242,6 +242,14 @@ def test_cells_wait_for_workers_and_a_scheduler_that_is_gone_is_reported(tmp_pat
 
     client.nthreads, client.status = gone, "connecting"
     assert outcomes(client, ["1"], tmp_path) == ({}, [])
+
+    def closed_meanwhile():
+        client.status = "closing"
+        raise RuntimeError("ConnectionPool is closed")
+
+    client.nthreads = closed_meanwhile
+    with pytest.raises(UsageError, match=r"^the Dask scheduler has ended"):
+        outcomes(client, ["1"], tmp_path)
     client.status = "closed"
     with pytest.raises(UsageError, match=r"^the Dask scheduler has ended"):
         outcomes(client, ["1"], tmp_path)
