@@ -284,8 +284,8 @@ def not_paired(a: Method, b: Method) -> list[str]:
     seeds = [sorted(map(str, one.documents)) for one in (a, b)]
     if seeds[0] != seeds[1]:
         common = [seed for seed in a.documents if seed in b.documents]
-        used = f"compared are the pairs of {_listed(map(str, common))}" if common else "each method's are averaged"
-        lines.append(f"seeds of {a.name}: {_listed(seeds[0])}; of {b.name}: {_listed(seeds[1])}; {used}")
+        used = f"compared are the pairs of {listed(map(str, common))}" if common else "each method's are averaged"
+        lines.append(f"seeds of {a.name}: {listed(seeds[0])}; of {b.name}: {listed(seeds[1])}; {used}")
     for one in (a, b):
         folds = {seed: len(documents) for seed, documents in one.documents.items()}
         most = max(folds.values())
@@ -301,23 +301,9 @@ def not_paired(a: Method, b: Method) -> list[str]:
         cases = [{case for case, _ in of_one} for of_one in (references[index], references[1 - index])]
         if alone := sorted(cases[0] - cases[1]):
             lines.append(
-                f"only {mine.name} has {_listed(alone)}: left out, or its group is of other cases in {other.name}"
+                f"only {mine.name} has {listed(alone)}: left out, or its group is of other cases in {other.name}"
             )
-        if not (a.has_counts and b.has_counts):
-            lines += _scored_alone(mine, *(references[one] for one in (index, 1 - index)))
     return lines
-
-
-def _scored_alone(
-    method: Method, ours: Mapping[tuple[str, str], int], theirs: Mapping[tuple[str, str], int]
-) -> Iterator[str]:
-    """Where a method alone has a score of a class in a case that both have; a line for each class."""
-    by_class: dict[str, list[str]] = {}
-    for case, label in sorted(ours.keys() & theirs.keys()):
-        if ours[case, label] and not theirs[case, label]:
-            by_class.setdefault(label, []).append(case)
-    for label, cases in by_class.items():
-        yield f"only {method.name} has a score of {label} in {_listed(cases)}: left out"
 
 
 def refuse_different(a: Method, b: Method) -> None:
@@ -371,6 +357,7 @@ def _references(method: Method) -> dict[tuple[str, str], int]:
     }
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """The first five of some names, and how many more there are."""
     found = list(names)
     return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from segloss.document import Header, Primary, Row, ScoresDocument
 
 from ..errors import UsageError
-from .comparison import Method
+from .comparison import Method, listed
 
 NAMES = "classes are matched by name: labels={NAME: VALUE} names those of masks and of nnU-Net, a CSV file its own"
 
@@ -18,7 +18,7 @@ def matched(a: Method, b: Method) -> tuple[Method, Method, list[str]]:
 
     Classes that only one of them scores are left out. Where one does not know which patients its cases belong to, the
     other says it. Where one has scores without counts, both are compared by case, in DSC unless the other's primary
-    metric is an IoU.
+    metric is an IoU, and a class counts in the cases where both have a score of it.
 
     Raises:
         UsageError: no class in common, or a class that is the background of one and scored in the other.
@@ -36,7 +36,34 @@ def matched(a: Method, b: Method) -> tuple[Method, Method, list[str]]:
     def as_scores(header: Header) -> Header:
         return replace(header, primary=primary, kind=known.kind)
 
-    return _changed(a, as_scores), _changed(b, as_scores), lines
+    left_out = _scored_alone(a, b, lines)
+
+    def of_both(row: Row) -> Row:
+        if (row.case, row.label) not in left_out:
+            return row
+        nothing = replace(row, scores=dict.fromkeys(row.scores))
+        return nothing if row.tp is None else replace(nothing, tp=0, fp=0, fn=0)
+
+    return _changed(a, as_scores, of_both), _changed(b, as_scores, of_both), lines
+
+
+def _scored_alone(a: Method, b: Method, lines: list[str]) -> set[tuple[str, str]]:
+    """Case and class where one method alone has a score, in a case that both have; a line for each class."""
+    every = [{(row.case, row.label): True for seed in one.documents for _, row in one.rows(seed)} for one in (a, b)]
+    for method, scored in zip((a, b), every, strict=True):
+        for row in (row for seed in method.documents for _, row in method.rows(seed)):
+            scored[row.case, row.label] &= row.scores["DSC"] is not None
+    ours_too, theirs_too = ({case for case, _ in scored} for scored in every)
+    common, left_out = ours_too & theirs_too, set()
+    for method, ours, theirs in zip((a, b), every, reversed(every), strict=True):
+        by_class: dict[str, list[str]] = {}
+        for case, label in sorted(key for key, known in ours.items() if known and not theirs.get(key)):
+            if label != method.header.background and case in common:
+                by_class.setdefault(label, []).append(case)
+        for label, of_class in by_class.items():
+            lines.append(f"only {method.name} has a score of {label} in {listed(of_class)}: left out, of means too")
+            left_out |= {(case, label) for case in of_class}
+    return left_out
 
 
 def _same_classes(a: Method, b: Method, lines: list[str]) -> tuple[Method, Method]:
