@@ -106,13 +106,19 @@ def floor_section(floors: Mapping[str, float], reached: Mapping[str, float | Non
     best = max(floors, key=lambda name: floors[name])
     height, known = floors[best], {name: value for name, value in reached.items() if value is not None}
     below = [name for name, value in known.items() if value <= height]
-    if not below:
-        line = f"above {WORDS[best]}, which reaches {primary} {height:.4f}"
+    floor = f"{WORDS[best]} reaches {primary} {height:.4f}"
+    if not known:
+        line = f"{floor}; it is not defined of what is scored here"
+    elif not below:
+        whose = "" if len(known) == len(reached) else f"{', '.join(known)}: "
+        line = f"{whose}above {WORDS[best]}, which reaches {primary} {height:.4f}"
     else:
         whom = (
-            "all lie" if 1 < len(below) == len(known) else f"{', '.join(below)} {'lies' if len(below) == 1 else 'lie'}"
+            "none is"
+            if 1 < len(below) == len(known)
+            else f"{', '.join(below)} {'is' if len(below) == 1 else 'are'} not"
         )
-        line = f"warning: {WORDS[best]} reaches {primary} {height:.4f}; {whom} below it"
+        line = f"warning: {floor}; {whom} above it"
     rows = [[WORDS[name], percent(value)] for name, value in floors.items()]
     rows += [[name, percent(value)] for name, value in reached.items()]
     return Section("sanity floors", [line, RULE], ["prediction", str(primary)], rows, bad=bool(below))

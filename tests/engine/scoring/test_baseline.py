@@ -96,12 +96,27 @@ def test_what_lies_below_is_said(tmp_path):
     assert isinstance(section, Section)
     assert section.bad
     assert section.lines[0] == (
-        "warning: the best rule of grey values or colours reaches dataset mIoU 0.3000; ce lies below it"
+        "warning: the best rule of grey values or colours reaches dataset mIoU 0.3000; ce is not above it"
     )
     both = floor_section(found, {"ce": 0.25, "dfl": 0.1}, PRIMARY)
     assert both is not None
-    assert "; all lie below it" in both.lines[0]
+    assert "; none is above it" in both.lines[0]
     above = floor_section(found, {"ce": 0.5}, PRIMARY)
     assert above is not None
     assert not above.bad
+    assert above.lines[0] == "above the best rule of grey values or colours, which reaches dataset mIoU 0.3000"
+    equal = floor_section({"commonest": 0.0}, {"ce": 0.0}, PRIMARY)
+    assert equal is not None
+    assert equal.lines[0].endswith("reaches dataset mIoU 0.0000; ce is not above it")
     assert floor_section({}, {"ce": 0.5}, PRIMARY) is None
+
+
+def test_what_has_no_score_is_not_said_to_lie_above():
+    undefined = floor_section({"commonest": 0.0}, {"ce": None}, PRIMARY)
+    assert undefined is not None
+    assert undefined.lines[0] == (
+        "the commonest class everywhere reaches dataset mIoU 0.0000; it is not defined of what is scored here"
+    )
+    one = floor_section({"commonest": 0.0}, {"ce": None, "dfl": 0.1}, PRIMARY)
+    assert one is not None
+    assert one.lines[0].startswith("dfl: above the commonest class everywhere")
