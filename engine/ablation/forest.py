@@ -10,16 +10,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..pictures.palette import OKABE_ITO, palette
+from ..pictures.palette import MOST_NAMED, OKABE_ITO, palette
 from .comparison import Method
-from .score_tables import score_by_seed
+from .score_tables import scores_by_class
 from .verdicts import Verdicts
 
 DISTINGUISHABLE, NOT = OKABE_ITO[5], "#888888"
+MOST_PANELS = 48
+"""Measures that the differences are drawn in."""
 
 
 def forest(verdicts: Sequence[Verdicts]) -> Figure:
-    """A panel a measure: each arm's difference from the baseline and its 95 % interval."""
+    """A panel a measure: each arm's difference from the baseline and its 95 % interval.
+
+    Of more measures than there is room for the first, and those with the smallest p-values.
+    """
+    every, verdicts = len(verdicts), _shown(verdicts)
     columns = min(3, len(verdicts))
     lines = -(-len(verdicts) // columns)
     arms = len(verdicts[0].found)
@@ -46,26 +52,48 @@ def forest(verdicts: Sequence[Verdicts]) -> Figure:
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(axis="x", alpha=0.3)
-    figure.supxlabel("95 % intervals that hold for all rows of a table together; blue: 0 is outside", fontsize=8)
+    of_all = f"; of {every:,} measures the first and those with the smallest p" if len(verdicts) < every else ""
+    said = f"95 % intervals that hold for all rows of a table together; blue: 0 is outside{of_all}"
+    figure.supxlabel(said, fontsize=8)
     return figure
 
 
+def _shown(verdicts: Sequence[Verdicts]) -> Sequence[Verdicts]:
+    def least(at: int) -> float:
+        return min((one.p_value for one in verdicts[at].found.values() if one.p_value is not None), default=np.inf)
+
+    return [verdicts[at] for at in (0, *sorted(sorted(range(1, len(verdicts)), key=least)[: MOST_PANELS - 1]))]
+
+
 def class_bars(arms: Mapping[str, Method]) -> Figure:
-    """Every class's score in the primary metric by every arm: the mean over seeds, with its standard deviation."""
+    """Every class's score in the primary metric by every arm: the mean over seeds, with its standard deviation.
+
+    Of more classes than there is room for a curve an arm, over the classes in the order of the first arm's scores.
+    """
     header = next(iter(arms.values())).header
     classes, primary = header.counted, header.primary
-    figure = Figure(figsize=(max(5.0, 0.22 * len(classes) * (len(arms) + 1) + 1.5), 3.6), layout="constrained")
+    named = len(classes) <= MOST_NAMED
+    wide = max(5.0, 0.22 * len(classes) * (len(arms) + 1) + 1.5) if named else 9.0
+    figure = Figure(figsize=(wide, 3.6), layout="constrained")
     axis = figure.subplots()
-    width = 0.85 / len(arms)
+    width, order = 0.85 / len(arms), np.arange(len(classes))
     for index, (arm, colour) in enumerate(zip(arms, palette(max(len(arms), 2)), strict=False)):
-        values = [score_by_seed(arms[arm], primary.aggregation, f"{primary.score} {name}") for name in classes]
-        means = [mean(found) if found else np.nan for found in values]
-        errors = [stdev(found) if len(found) > 1 else 0.0 for found in values]
-        places = np.arange(len(classes)) + (index - (len(arms) - 1) / 2) * width
+        found = scores_by_class(arms[arm], primary.aggregation, primary.score)
+        means = np.array([mean(found[name]) if found[name] else np.nan for name in classes])
+        if not named:
+            order = np.argsort(-means, kind="stable") if index == 0 else order
+            axis.plot(means[order], color=colour, label=arm, linewidth=1, alpha=0.85)
+            continue
+        errors = [stdev(found[name]) if len(found[name]) > 1 else 0.0 for name in classes]
+        places = order + (index - (len(arms) - 1) / 2) * width
         axis.bar(places, means, width, yerr=errors if any(errors) else None, color=colour, label=arm, alpha=0.85)
     by = "" if header.kind == "label" else f", aggregation: {primary.aggregation}"
-    axis.set(xticks=range(len(classes)), ylabel=f"{primary.score}{by}", ylim=(0, 1.02))
-    axis.set_xticklabels(classes, rotation=30 if len(classes) > 3 else 0, ha="right" if len(classes) > 3 else "center")
+    axis.set(ylabel=f"{primary.score}{by}", ylim=(0, 1.02))
+    if named:
+        many = len(classes) > 3
+        axis.set_xticks(order, classes, rotation=30 if many else 0, ha="right" if many else "center")
+    else:
+        axis.set_xlabel(f"{len(classes):,} classes, from the best of {next(iter(arms))} to its worst")
     axis.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=min(len(arms), 6), fontsize=8, frameon=False)
     return figure
@@ -146,5 +174,6 @@ def acw_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], clas
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("adaptive class weight")
-    axes[-1].legend(fontsize=7, ncols=1 + len(classes) // 8)
+    if len(classes) <= MOST_NAMED:
+        axes[-1].legend(fontsize=7, ncols=1 + len(classes) // 8)
     return figure

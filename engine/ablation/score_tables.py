@@ -50,17 +50,30 @@ def _title(aggregations: Sequence[AggregationName], score: str) -> str:
     return f"{' = '.join(aggregations)} {score}"
 
 
+def scores_by_class(arm: Method, aggregation: AggregationName, score: str) -> dict[str, list[float]]:
+    """By class that counts, one number a seed of a score such as DSC; those that are defined. One of an ensemble."""
+    classes = [values["classes"] for values in _by_seed(arm, aggregation)]
+    return {
+        name: [value for one in classes if (value := one[name].get(score)) is not None] for name in arm.header.counted
+    }
+
+
 def score_by_seed(arm: Method, aggregation: AggregationName, score: str) -> list[float]:
     """One number a seed of a score such as mDSC or `DSC <class>`; those that are defined. One of an ensemble."""
     found = []
-    for documents in [*arm.documents.values()][: 1 if arm.header.ensemble else None]:
-        values = _of_folds(documents, aggregation)
+    for values in _by_seed(arm, aggregation):
         kind, _, name = score.partition(" ")
         every: Mapping[str, Any] = {**values}
         value = values["classes"].get(name, {}).get(kind) if name else every.get(score)
         if value is not None:
             found.append(value)
     return found
+
+
+def _by_seed(arm: Method, aggregation: AggregationName) -> list[Aggregation]:
+    """The scores of each seed; of an ensemble once."""
+    every = [*arm.documents.values()][: 1 if arm.header.ensemble else None]
+    return [_of_folds(documents, aggregation) for documents in every]
 
 
 def beside_paper(arms: Mapping[str, Method], paper: PaperSection) -> Section:
