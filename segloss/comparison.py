@@ -133,7 +133,8 @@ class Comparison:
         freedom = self.groups - 1
         squares = freedom * self.spread**2
         variances = (squares / stats.chi2.isf(tail, freedom) for tail in (ALPHA / 2, 1 - ALPHA / 2))
-        low, high = (max(FEWEST, int(np.ceil(one / room)) + 2) for one in variances)  # + 2: t in place of z
+        fewest = int(np.ceil(1 + np.log2(self.family / ALPHA)))  # of fewer no pattern of signs is rare enough
+        low, high = (max(fewest, int(np.ceil(one / room)) + 2) for one in variances)  # + 2: t in place of z
         return low, high
 
     def verdict(
@@ -185,7 +186,7 @@ class Comparison:
             text = f"{a} against {b} is undecided in {score}: difference {shown(self.difference, '+')} {found}"
         if self.carrier is not None:
             without = shown(float(self.without[self.carrier]), "+")
-            text += f"; carried by {self.names[self.carrier]}: without it {without}"
+            text += f"; {self.names[self.carrier]} alone makes more than half of the variance: without it {without}"
         return text
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from segloss.compare import FEWEST, Comparison
+from segloss.comparison import measured
 
 from .verdicts import Verdicts
 
 NETWORKS_DIFFER = "These trained networks differ; whether the losses do needs three seeds or more."
 NETWORKS_ALONE = "One seed: this is about these trained networks; whether the losses differ needs three seeds or more."
+MOST = 100_000
+"""Groups beyond which their number says nothing."""
 
 
 def answer(first: Verdicts, noise_floor: str | None = None) -> str:
@@ -39,7 +44,7 @@ def answer(first: Verdicts, noise_floor: str | None = None) -> str:
         found = f"{lead} is better than {first.baseline} by {_size(first, one)}; whether by {first.margin} is open"
     else:
         found = f"{lead} against {first.baseline} is {one.difference:+.3f} {_span(one)}"
-    return f"Undecided: {found}; {_needed(first, [one])} would decide."
+    return f"Undecided: {found}; {_deciding(first, one)} would decide, if the difference stays as it is."
 
 
 def in_words(
@@ -54,14 +59,17 @@ def in_words(
     """
     arms = {arm: one for arm, one in first.found.items() if arm != noise_floor}
     lines = [answer(first, noise_floor)]
-    if any(one.seeds == 1 for one in arms.values()):
-        lines.append(NETWORKS_DIFFER if any(one.distinguishable for one in arms.values()) else NETWORKS_ALONE)
+    if alone := {arm: one for arm, one in arms.items() if one.seeds == 1}:
+        of_one = NETWORKS_DIFFER if any(one.distinguishable for one in alone.values()) else NETWORKS_ALONE
+        lines.append(of_one if len(alone) == len(arms) else f"{', '.join(alone)}: {of_one[0].lower()}{of_one[1:]}")
     for arm in arms:
         other = ", ".join((differs or {}).get(arm, ()))
         lines.append(first.line(arm) + (f"; it also differs in {other}" if other else ""))
     undecided = [one for arm, one in arms.items() if first.outcome(arm) == "undecided" and not one.distinguishable]
     if undecided:
-        lines.append(f"80 % power for a difference of {first.margin} takes {_needed(first, undecided)}.")
+        lines.append(
+            f"80 % power for a difference of {first.margin} takes {_needed(first, undecided, first.smallest)}."
+        )
     lines += _noise_floor(first, noise_floor)
     return lines
 
@@ -69,7 +77,7 @@ def in_words(
 def _noise_floor(first: Verdicts, noise_floor: str | None) -> Iterator[str]:
     if noise_floor in first.found:
         same = first.found[noise_floor]
-        within = "" if same.low is None else f" (95 % CI {same.low:+.4f} to {same.high:+.4f})"
+        within = "" if same.low is None or same.high is None else f" (95 % CI {first.span(same.low, same.high)})"
         yield (
             f"noise floor: with other seeds the baseline differs by {same.difference:+.4f}{within}; differences of "
             "that size mean nothing"
@@ -77,19 +85,29 @@ def _noise_floor(first: Verdicts, noise_floor: str | None) -> Iterator[str]:
 
 
 def _size(first: Verdicts, one: Comparison) -> str:
-    return f"{one.difference:.3f} {first.measure.score} {_span(one)}"
+    return f"{one.difference:.3f} {first.measure.words} {_span(one)}"
 
 
 def _span(one: Comparison) -> str:
-    return f"(95 % CI {one.low:.3f} to {one.high:.3f})"
+    low, high = (np.nan if end is None else end for end in (one.low, one.high))
+    return f"(95 % CI {measured(low, '')} to {measured(high, '')})"
 
 
-def _needed(first: Verdicts, undecided: Sequence[Comparison]) -> str:
-    """The number of groups for 80 % power, as a range."""
-    ranges = [one.groups_needed(first.smallest) for one in undecided]
+def _deciding(first: Verdicts, one: Comparison) -> str:
+    """The number of groups that would tell a difference as it is from the smallest that matters."""
+    return _needed(first, [one], abs(one.difference - first.smallest), fewest=one.groups + 1)
+
+
+def _needed(first: Verdicts, undecided: Sequence[Comparison], smallest: float, fewest: int = 0) -> str:
+    """The number of groups for 80 % power to find a difference, as a range."""
+    units = first.header.units
+    ranges = [one.groups_needed(smallest) for one in undecided]
     known = [(low, high) for low, high in ranges if low is not None and high is not None]
-    if len(known) < len(ranges):
+    if len(known) < len(ranges) and any(one.networks.variance for one in undecided):
         chosen = any(one.networks.choices > 0 for one in undecided)
-        return f"more seeds{' and folds' if chosen else ''} (more {first.header.units} alone do not suffice)"
-    low, high = min(low for low, _ in known), max(high for _, high in known)
-    return f"about {low} to {high} {first.header.units}"
+        return f"more seeds{' and folds' if chosen else ''} (more {units} alone do not suffice)"
+    low = max(fewest, min((low for low, _ in known), default=MOST + 1))
+    high = max(low, *(high for _, high in known), 0)
+    if low > MOST:
+        return f"more than {MOST:,} {units}"
+    return f"about {low:,} to {high:,} {units}" if low < high else f"about {low:,} {units}"

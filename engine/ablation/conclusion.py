@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from segloss.compare import FEWEST
 from segloss.document import ScoresDocument
@@ -20,7 +22,7 @@ from ..scoring import results
 from ..scoring.floors import floor_section, read_floors
 from .adjusted import adjusted
 from .answer import in_words
-from .comparison import DETECTION, SMALLEST, Method
+from .comparison import DETECTION, SMALLEST, Method, listed
 from .cost import cost
 from .detection import detection
 from .documents import arms_of
@@ -114,14 +116,14 @@ class Conclusion:
         """What no network is needed for, beside the arms, and arms that find nothing of a class; None if not known."""
         if not self.arms:
             return None
-        primary = next(iter(self.arms.values())).header.primary
-        runs = {arm: self.record.runs(self.folder, arm, self.record.seeds[0]) for arm in self.arms}
-        floors = read_floors(next(iter(runs.values())), primary)
+        arm, method = next(iter(self.arms.items()))
+        primary = method.header.primary
+        seed = next(seed for seed in self.record.seeds if seed in method.documents)
+        floors = read_floors(self.record.runs(self.folder, arm, seed), primary)
         means = {arm: score_by_seed(one, primary.aggregation, primary.metric) for arm, one in self.arms.items()}
         reached = {arm: mean(values) if values else None for arm, values in means.items()}
         section = floor_section(floors, reached, primary)
-        lines = missed_lines(self.arms)
-        return section if section is None else replace(section, lines=[*lines, *section.lines])
+        return section if section is None else replace(section, lines=[*missed_lines(self.arms), *section.lines])
 
     def journal(self) -> list[Section]:
         """The table for a paper; none where nothing can be compared."""
@@ -197,11 +199,13 @@ def missed_lines(arms: Mapping[str, Method]) -> list[str]:
     lines = []
     for arm, method in arms.items():
         for name in method.header.counted if method.has_counts else ():
-            rows = [row for _, row in method.rows(next(iter(method.documents))) if row.label == name]
+            seed = next(iter(method.documents))
+            rows = [row for _, row in method.rows(seed) if row.label == name]
             held = [row for row in rows if row.tp or row.fn]
             missed = sum(not row.tp and not row.fp for row in held)
             if missed and missed >= len(held) / 4:
-                lines.append(f"{arm} finds no {name} in {missed} of {len(held)} cases that have it")
+                of_seed = f" (seed {seed})" if len(method.documents) > 1 else ""
+                lines.append(f"{arm} finds no {name} in {missed} of {len(held)} cases that have it{of_seed}")
     return lines
 
 
@@ -245,29 +249,50 @@ def verdict_sections(
     if not found:
         return
     first, *others = found
-    title = f"{first.measure.title} against {first.baseline}{_holds_for([first])}"
+    title = f"{first.measure.title} against {first.baseline}{_holds_for([first], noise_floor)}"
     yield Section(title, in_words(first, noise_floor, differs), COLUMNS, first.rows())
     others = [one for one in others if one.measure.score not in DETECTION]
     if others:
-        lines = [one.line(arm) for one in others for arm, known in one.found.items() if known.distinguishable]
+        lines = [
+            one.line(arm)
+            for one in others
+            for arm, known in one.found.items()
+            if known.distinguishable and arm != noise_floor
+        ]
         rows = [row for one in others for row in one.rows()]
-        yield Section(f"by class, against {first.baseline}{_holds_for(others)}", lines, COLUMNS, rows)
-    if (section := detection(arms, found[1:])) is not None:
+        yield Section(f"by class, against {first.baseline}{_holds_for(others, noise_floor)}", lines, COLUMNS, rows)
+    if (section := detection(arms, found[1:], noise_floor)) is not None:
         yield section
     yield from ranking(arms, first, noise_floor)
     yield statistical_analysis(found, arms, noise_floor, tune)
-    yield Section("how this is worked out", [METHOD, *_remarks(first)])
+    yield Section("how this is worked out", [METHOD, *_remarks(first, arms[first.baseline])])
 
 
-def _holds_for(found: Sequence[Verdicts]) -> str:
+def _holds_for(found: Sequence[Verdicts], noise_floor: str | None) -> str:
     """For how many comparisons p-values and intervals hold together, as the end of a heading."""
     family = max(known.family for one in found for known in one.found.values())
-    return f"; p and intervals hold for all {family} comparisons together" if family > 1 else ""
+    by_itself = f", those of {noise_floor} each by itself" if any(noise_floor in one.found for one in found) else ""
+    return f"; p and intervals hold for all {family} comparisons together{by_itself}" if family > 1 else ""
 
 
-def _remarks(first: Verdicts) -> Iterator[str]:
+def _remarks(first: Verdicts, baseline: Method) -> Iterator[str]:
     """What is not compared, or not as the primary metric says."""
-    header = first.header
+    header, measure = first.header, first.measure
+    scores = [baseline.scores(seed) for seed in baseline.documents]
+    there: NDArray[np.bool_] = np.any(np.concatenate([one.held for one in scores]), 0)
+    absent = [name for name in header.counted if not there[scores[0].classes[name]]]
+    if absent and measure.aggregation == "dataset" and measure.name is None and measure.score != "balanced_accuracy":
+        yield (
+            f"In no reference, so left out of {measure.title} here: {listed(absent)}. The table of scores counts such "
+            "a class as 0 where an arm invents it."
+        )
+    if measure.aggregation == "case" and measure.name is None and header.kind != "label":
+        without = int(np.isnan(scores[0].overlap(measure.score, None)).sum())
+        if without:
+            yield (
+                f"{without} {header.units} whose reference has none of the classes are left out of {measure.title} "
+                "here. The table of scores counts a case of theirs as 0 where an arm invents a class."
+            )
     if header.kind == "volume" and header.primary.aggregation == "image":
         yield f"The primary metric is {header.primary}; scores list no slices, so volumes are compared by case instead."
     if min(one.groups for one in first.found.values()) < FEWEST:

@@ -16,7 +16,9 @@ from .verdicts import Verdicts, chance
 def joined(ablations: Sequence[Conclusion]) -> Subject | None:
     """What several ablations say of the arms that they share; None where there are no two of either."""
     found = [one for one in ablations if one.verdicts]
+    floors = {one.record.noise_floor for one in found}
     shared = [arm for arm in found[0].arms if all(arm in one.arms for one in found)] if found else []
+    shared = [arm for arm in shared if arm not in floors]
     if len(found) < 2 or len(shared) < 2:
         return None
     names = [one.record.name for one in found]
@@ -28,9 +30,9 @@ def joined(ablations: Sequence[Conclusion]) -> Subject | None:
 def _differences(verdicts: dict[str, Verdicts], shared: Sequence[str]) -> Iterator[Section]:
     """The differences from the baseline over data sets; nothing where baselines or scores are not the same."""
     first = next(iter(verdicts.values()))
-    scores = {(one.baseline, one.measure.score) for one in verdicts.values()}
-    if len(scores) > 1:
-        named = ", ".join(f"{name}: {one.measure.score} against {one.baseline}" for name, one in verdicts.items())
+    scores = {name: f"{_words(one)} against {one.baseline}" for name, one in verdicts.items()}
+    if len({*scores.values()}) > 1:
+        named = ", ".join(f"{name}: {words}" for name, words in scores.items())
         yield Section("differences over data sets", [f"Not worked out, since these are not the same: {named}."])
         return
     smallest = max(one.smallest for one in verdicts.values())
@@ -52,7 +54,7 @@ def _differences(verdicts: dict[str, Verdicts], shared: Sequence[str]) -> Iterat
         f"sets like these.{together} τ: the standard deviation of the true differences between data sets; I²: the "
         "share of their variance that is not chance; in a further data set: 95 % prediction interval, from three on.",
     ]
-    title = f"{first.measure.score} against {first.baseline} over {len(verdicts)} data sets"
+    title = f"{_words(first)} against {first.baseline} over {len(verdicts)} data sets"
     yield Section(title, lines, [*columns, *verdicts], rows)
 
 
@@ -77,8 +79,14 @@ def _answer(first: Verdicts, found: Mapping[str, RandomEffects], smallest: float
         one = better[arm]
         return f"Use {arm}: better than {first.baseline} by {one.mean:.3f} (95 % CI {one.low:.3f} to {one.high:.3f})."
     if all_known and all(one.high < smallest for one in found.values()):
-        return f"Use {first.baseline}: nothing is better by {smallest:g} {first.measure.score}."
-    return f"Undecided: no arm is better than {first.baseline} by {smallest:g} {first.measure.score} beyond chance."
+        return f"Use {first.baseline}: nothing is better by {smallest:g} {first.measure.words}."
+    return f"Undecided: no arm is better than {first.baseline} by {smallest:g} {first.measure.words} beyond chance."
+
+
+def _words(first: Verdicts) -> str:
+    """The score that data sets are compared in, with its aggregation: those of other ones are other numbers."""
+    pooled = first.measure.aggregation == "dataset" and first.header.kind != "label"
+    return f"{'pooled ' if pooled else ''}{first.measure.words}"
 
 
 def _ranks(verdicts: dict[str, Verdicts], shared: Sequence[str]) -> Section:

@@ -16,7 +16,9 @@ from .verdicts import Verdicts, chance
 COLUMNS = ["class", "arm", "missed", "p", "invented", "p", "invented ml"]
 
 
-def detection(arms: Mapping[str, Method], verdicts: Sequence[Verdicts]) -> Section | None:
+def detection(
+    arms: Mapping[str, Method], verdicts: Sequence[Verdicts], noise_floor: str | None = None
+) -> Section | None:
     """How many groups of those that have a class miss it, and of those that have none are given it.
 
     None where no arm misses or invents a class.
@@ -24,6 +26,7 @@ def detection(arms: Mapping[str, Method], verdicts: Sequence[Verdicts]) -> Secti
     Args:
         arms: by name.
         verdicts: of all measures.
+        noise_floor: the arm of which no sentence is said.
     """
     by_measure = {(one.measure.name, one.measure.score): one for one in verdicts if one.measure.score in DETECTION}
     header = next(iter(arms.values())).header
@@ -42,20 +45,22 @@ def detection(arms: Mapping[str, Method], verdicts: Sequence[Verdicts]) -> Secti
             rows += of_class
     if not rows:
         return None
-    lines = [*_sentences([*by_measure.values()])]
+    lines = [*_sentences([*by_measure.values()], noise_floor)]
+    of_floor = "" if noise_floor is None else f", of {noise_floor} each by itself"
     lines.append(
         f"Missed: {header.units} whose reference has the class and of which no pixel is found. Invented: those whose "
-        "reference has none and that are given some; ml: their mean false volume. Means over seeds; p: sign-flip test "
-        "against the baseline, which is McNemar's exact test for one seed, for all rows of the classes together."
+        "reference has none and that are given some; ml: the mean false volume of all whose reference has none. Means "
+        "over seeds; p: sign-flip test against the baseline, which is McNemar's exact test for one seed, for all rows "
+        f"of the classes together{of_floor}."
     )
     return Section("classes missed and invented", lines, COLUMNS, rows)
 
 
-def _sentences(verdicts: Sequence[Verdicts]) -> Iterator[str]:
+def _sentences(verdicts: Sequence[Verdicts], noise_floor: str | None) -> Iterator[str]:
     """A sentence for each arm and class that differs from the baseline."""
     for one in verdicts:
         for arm, found in one.found.items():
-            if found.p_value is not None and found.p_value <= ALPHA:
+            if arm != noise_floor and found.p_value is not None and found.p_value <= ALPHA:
                 mine, theirs = (_counted(mean * found.groups) for mean in (found.mean_a, found.mean_b))
                 who = "who have it" if one.measure.score == "missed" else "who have none"
                 units = one.header.units

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from segloss.comparison import measured
+
 from ..console.sections import Section
 from .comparison import DETECTION
-from .verdicts import Verdicts, chance
+from .verdicts import Verdicts, chance, fewer_seeds
 
 MOST_CLASSES = 6
 """Beyond which classes have no columns of their own."""
@@ -34,15 +36,19 @@ def journal_table(found: Sequence[Verdicts], leading: Collection[str], noise_flo
         elif compared.low is None or compared.high is None:
             rows.append([name, *scores, f"{compared.difference:+.3f}", "-"])
         else:
-            span = f"{compared.difference:+.3f} ({compared.low:+.3f} to {compared.high:+.3f})"
+            low, high = (measured(end, "", "+") for end in (compared.low, compared.high))
+            span = f"{compared.difference:+.3f} ({low} to {high})"
             rows.append([name, *scores, span, chance(compared.p_value)])
     one = first.found[names[1]]
     units = [one.measure.title + (f" ({one.measure.unit})" if one.measure.unit else "") for one in scored]
-    seeds = f", mean of {one.seeds} seeds" if one.seeds > 1 else ""
+    most = max(found.seeds for found in first.found.values())
+    fewer = fewer_seeds({name: first.found[name] for name in names[1:]})
+    seeds = f", mean of {most} seeds{fewer}" if most > 1 else ""
     family = f", for all {one.family} comparisons together" if one.family > 1 else ""
     sentences = [
         f"Scores on {one.groups} {header.units}{seeds}, and differences from {first.baseline} in {measure.title} with",
         f"95 % confidence intervals and p values of the sign-flip test{family}.",
+        "Differences: over the seeds that both arms have." if fewer else "",
         f"Classes: on the {header.units} whose reference has them." if shown else "",
         "Distances: on those in which every arm found the class." if any(one.measure.unit for one in shown) else "",
         f"Bold: arms than which no other is distinguishably better in {measure.title}.",
@@ -56,7 +62,7 @@ def journal_table(found: Sequence[Verdicts], leading: Collection[str], noise_flo
 def _score(found: Verdicts, arm: str) -> str:
     """What an arm has in a measure; a dash where it is not compared in it."""
     if arm == found.baseline:
-        value = next(iter(found.found.values())).mean_b
+        value = max(found.found.values(), key=lambda one: one.seeds).mean_b
     elif arm in found.found:
         value = found.found[arm].mean_a
     else:

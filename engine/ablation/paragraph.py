@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from segloss.comparison import FEWEST, Comparison
+from segloss.comparison import FEWEST
 from segloss.document import DISTANCES, Header
 from segloss.sign_flip import DRAWS, EXACT
 
 from ..configuration.config import TuneSection
 from ..console.sections import Section
 from .comparison import DETECTION, Method
-from .verdicts import Verdicts
+from .verdicts import Verdicts, fewer_seeds
 
 TITLE = "statistical analysis, to paste"
+MOST_NAMES = 10
+"""Beyond which classes are counted, not named."""
 
 
 def statistical_analysis(
@@ -36,7 +38,7 @@ def statistical_analysis(
         _outcome(first, compared, arms),
         *_tuning(tune),
         *_after_training([first.baseline, *compared], arms),
-        *_test(first, first.found[compared[0]], any(arms[name].tuned for name in (first.baseline, compared[0]))),
+        *_test(first, compared, any(arms[name].tuned for name in (first.baseline, *compared))),
         *_others(others),
         f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
         "where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided tests at",
@@ -49,7 +51,9 @@ def _outcome(first: Verdicts, compared: Sequence[str], arms: Mapping[str, Method
     header, measure, one = first.header, first.measure, first.found[compared[0]]
     of_labels = header.kind == "label"
     mean = measure.name is None and not of_labels
-    what = f"the mean {measure.score} over {_listed(header.counted)}" if mean else measure.title
+    names = header.counted
+    over = _listed(names) if len(names) <= MOST_NAMES else f"the {len(names):,} classes that were scored"
+    what = f"the mean {measure.score} over {over}" if mean else measure.title
     kind = "scans" if header.kind == "volume" else "images"
     who = "patient" if header.kind == "volume" else "group"
     by = (
@@ -60,7 +64,9 @@ def _outcome(first: Verdicts, compared: Sequence[str], arms: Mapping[str, Method
     documents = next(iter(arms[first.baseline].documents.values()))
     folds = max(len(documents), documents[0].header.folds or 1)
     held = f", each held out once in {folds}-fold cross-validation" if folds > 1 else ""
-    seeds = f", with {one.seeds} random seeds for each training" if one.seeds > 1 else ""
+    found = {name: first.found[name] for name in compared}
+    most = max(one.seeds for one in found.values())
+    seeds = f", with {most} random seeds for each training{fewer_seeds(found)}" if most > 1 else ""
     were = "was" if len(compared) == 1 else "were"
     return (
         f"The primary outcome was {what}, {by}; {_listed(compared)} {were} compared with {first.baseline} on the same "
@@ -111,7 +117,9 @@ _ADJUSTED = {
 }
 
 
-def _test(first: Verdicts, one: Comparison, tuned: bool) -> Iterator[str]:
+def _test(first: Verdicts, compared: Sequence[str], tuned: bool) -> Iterator[str]:
+    found = {name: first.found[name] for name in compared}
+    one = found[compared[0]]
     if one.p_value is None:
         yield f"Differences were not tested, since there are fewer than {FEWEST} {first.header.units}."
         return
@@ -120,12 +128,16 @@ def _test(first: Verdicts, one: Comparison, tuned: bool) -> Iterator[str]:
     yield f"patterns: {patterns}); 95% confidence intervals are the inversion of that test (Hartigan 1969)."
     if first.measure.aggregation == "dataset":
         yield "Of the pooled score, what each group adds to the difference, to first order, was flipped."
-    levels = ["training seeds"] * (one.seeds > 1) + ["the values that folds chose"] * tuned
-    if one.networks.freedom:
+    alone = [name for name, of_arm in found.items() if of_arm.seeds == 1]
+    levels = ["training seeds"] * (len(alone) < len(found)) + ["the values that folds chose"] * tuned
+    if freedoms := sorted(of_arm.networks.freedom for of_arm in found.values() if of_arm.networks.freedom):
         yield f"The variance between {_listed(levels)} was estimated by analysis of variance and added to the null"
-        yield f"distribution as a t distribution with {one.networks.freedom:.3g} degrees of freedom."
-    if one.seeds == 1:
+        ends = dict.fromkeys(f"{freedom:.3g}" for freedom in (freedoms[0], freedoms[-1]))
+        yield f"distribution as a t distribution with {' to '.join(ends)} degrees of freedom."
+    if len(alone) == len(found):
         yield "With one training of each arm, conclusions are about these trained networks."
+    elif alone:
+        yield f"Conclusions on {_listed(alone)}, of one training each, are about these trained networks."
     if one.family > 1:
         yield f"P values and intervals of the primary outcome were adjusted for its {one.family} comparisons together"
         yield "by the single-step min-P method (Westfall and Young 1993)."

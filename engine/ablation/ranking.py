@@ -55,7 +55,7 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
             [
                 f"{a} - {b}",
                 f"{one.difference:+.4f}",
-                "-" if one.low is None or one.high is None else f"{one.low:+.4f} to {one.high:+.4f}",
+                "-" if one.low is None or one.high is None else first.span(one.low, one.high),
                 chance(one.p_value),
             ]
             for (a, b), one in pairs.items()

@@ -38,7 +38,7 @@ class Verdicts:
         baseline: the arm that all are compared with.
         found: by arm, the comparison; p-values and intervals hold for all of their table together.
         header: of the baseline's scores.
-        smallest: the difference that would matter, in the unit of the score.
+        smallest: the difference that would matter, in the unit of the score; infinite where none is set, as of misses.
     """
 
     measure: Measure
@@ -70,14 +70,14 @@ class Verdicts:
                 f"{self.measure.title}{self.measure.unit and ' '}{self.measure.unit}",
                 arm,
                 self._number(one.difference, "+"),
-                "-" if one.low is None or one.high is None else self._span(one.low, one.high),
+                "-" if one.low is None or one.high is None else self.span(one.low, one.high),
                 chance(one.p_value),
                 self.outcome(arm),
                 self._number(one.mean_a),
                 self._number(one.mean_b),
                 str(one.groups),
                 f"{self._wins(one)[0]}/{one.ties}/{self._wins(one)[1]}",
-                self._span(*self._without(one)) if one.groups > 1 else "-",
+                self.span(*self._without(one)) if one.groups > 1 else "-",
                 "-" if one.d_z is None else f"{one.d_z:.2f}",
             ]
             for arm, one in self.found.items()
@@ -100,8 +100,8 @@ class Verdicts:
                 "high": one.high,
                 "p": one.p_value,
                 "family": one.family,
-                "smallest": self.smallest,
-                "outcome": self.outcome(arm),
+                "smallest": self.smallest if np.isfinite(self.smallest) else None,
+                "outcome": self.outcome(arm) if np.isfinite(self.smallest) else None,
                 "d_z": one.d_z,
                 "wins": self._wins(one)[0],
                 "ties": one.ties,
@@ -118,7 +118,8 @@ class Verdicts:
             return measured(value, "")
         return f"{value:{sign}.2f}" if self.measure.unit else f"{value:{sign}.4f}"
 
-    def _span(self, low: float, high: float) -> str:
+    def span(self, low: float, high: float) -> str:
+        """An interval of differences, as tables have it."""
         return f"{self._number(low, '+')} to {self._number(high, '+')}"
 
     def _wins(self, one: Comparison) -> tuple[int, int]:
@@ -207,6 +208,13 @@ def possible(one: Comparison, measure: Measure) -> Comparison:
         return one
     low, high = (end if np.isinf(end) else min(max(end, -1.0), 1.0) for end in (one.low, one.high))
     return replace(one, low=low, high=high)
+
+
+def fewer_seeds(found: Mapping[str, Comparison]) -> str:
+    """The arms that are compared over fewer seeds than others, as ` (dfl: 1)`; empty where all have as many."""
+    most = max(one.seeds for one in found.values())
+    fewer = [f"{arm}: {one.seeds}" for arm, one in found.items() if one.seeds < most]
+    return f" ({', '.join(fewer)})" if fewer else ""
 
 
 def chance(p_value: float | None) -> str:

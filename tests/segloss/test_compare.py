@@ -357,6 +357,14 @@ def test_the_number_of_groups_gives_that_power(spread, networks_variance):
         assert stats.norm.sf(1.96 - 0.01 / np.sqrt(at / groups + networks_variance)) == pytest.approx(0.8, abs=0.04)
 
 
+@pytest.mark.parametrize(("family", "fewest"), [(1, 6), (3, 7), (13, 10)])
+def test_groups_are_never_too_few_for_the_comparisons(family, fewest):
+    """However alike groups are: a pattern of signs and its complement are 2 of 2^G, 5 % / family at most."""
+    assert 2 / 2**fewest <= 0.05 / family < 2 / 2 ** (fewest - 1)
+    found = dataclasses.replace(compare.paired(np.linspace(0.03, 0.03001, 6), np.zeros(6)), family=family)
+    assert found.groups_needed(0.01) == (fewest, fewest)
+
+
 def test_too_few_seeds_cannot_be_mended_by_groups():
     assert dataclasses.replace(
         compare.paired(*scores(12, 2)), networks=Networks(1e-4, 1)
@@ -408,7 +416,9 @@ def test_what_one_group_carries_is_said():
     found = compare.paired(a, 0 * a, names=[*"abcdef", "Case07"])
     assert found.carrier == 6
     assert found.without[6] == pytest.approx(a[:6].mean())
-    assert found.verdict("A", "B", "DSC").endswith("; carried by Case07: without it -0.000")
+    assert found.verdict("A", "B", "DSC").endswith(
+        "; Case07 alone makes more than half of the variance: without it -0.000"
+    )
     assert compare.paired(a[:6], 0 * a[:6]).carrier is None
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from engine.ablation.answer import in_words
 from engine.ablation.arms import Ablation
@@ -29,7 +30,7 @@ from engine.ablation.paragraph import statistical_analysis
 from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
 from engine.ablation.score_tables import beside_paper, score_by_seed, scores_of
-from engine.ablation.verdicts import COLUMNS, compare_arms
+from engine.ablation.verdicts import COLUMNS, Verdicts, compare_arms
 from engine.configuration.build import build_network
 from engine.configuration.config import FRACTIONS, PaperSection, TuneSection
 from engine.console.display import Display
@@ -435,7 +436,7 @@ def test_methods_that_are_not_scored_alike_are_refused():
         compared(arm("a"), stranger, Measure("case", "DSC"))
 
 
-def noisy(name, shift, seed):
+def noisy(name, shift, seed, seeds=(0,), **options):
     """An arm whose patients differ by chance from those of the others."""
     rng = np.random.default_rng(seed)
 
@@ -444,7 +445,7 @@ def noisy(name, shift, seed):
             found = int(np.clip(row["tp"] + rng.normal(1000 * shift, 30), 0, 1000))
             row |= {"tp": found, "fp": 1000 - found, "fn": 1000 - found}
 
-    return arm(name, seeds=(0,), change=change)
+    return arm(name, seeds=seeds, change=change, **options)
 
 
 def test_p_values_are_adjusted_for_the_arms_but_not_for_the_noise_floor():
@@ -474,7 +475,8 @@ def test_the_answer_comes_first():
     assert said(equal, {"DSC": 0.05})[0] == "Use ce: nothing is better by 0.05 DSC."
     undecided = said({"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0, 3)})
     assert re.fullmatch(
-        r"Undecided: dfl against ce is [+-]0\.0\d\d \(95 % CI .*\); about \d+ to \d+ patients would decide\.",
+        r"Undecided: dfl against ce is [+-]0\.0\d\d \(95 % CI .*\); about [\d,]+ to [\d,]+ patients would decide, if "
+        r"the difference stays as it is\.",
         undecided[0],
     )
     assert undecided[1].startswith("One seed: this is about these trained networks")
@@ -488,6 +490,140 @@ def test_the_answer_comes_first():
         assert what in in_words(dataclasses.replace(verdicts, found=found))[0]
     few = {name: arm(name, shift, cases=4) for name, shift in ARMS.items()}
     assert said(few)[0] == "Undecided: nothing is tested, which needs 6 patients."
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "said"),
+    [
+        (0.012, 0.02, "whether by 0.01 DSC is open; about 566 to 1,170 patients would decide, if"),
+        (0.004, 0.03, "ce is +0.004 (95 % CI -0.004 to 0.012); about 143 to 294 patients would decide, if"),
+        (0.01, 0.02, "is open; more than 100,000 patients would decide, if the difference stays as it is."),
+    ],
+)
+def test_what_would_decide_is_more_than_there_is(difference, spread, said):
+    """Sixty patients: (1.96 + 0.8416)² s² / (0.01 − difference)² + 2, at both ends of the 95 % interval of s²."""
+    values = np.random.default_rng(1).standard_normal(60)
+    values = difference + spread * (values - values.mean()) / values.std(ddof=1)
+    found = {"dfl": compare.paired(values, 0 * values)}
+    first = Verdicts(Measure("case", "DSC"), "ce", found, arm("ce").header, 0.01)
+    assert said in in_words(first)[0]
+    if abs(difference - 0.01) > 1e-9:
+        ends = [spread**2 * 59 / stats.chi2.isf(tail, 59) for tail in (0.025, 0.975)]
+        low, high = (int(np.ceil(2.8016**2 * end / (difference - 0.01) ** 2)) + 2 for end in ends)
+        assert f"about {low:,} to {high:,} patients" in said
+
+
+def test_intervals_without_ends_are_written_alike():
+    """Six patients and three arms: no pattern of 64 is rare enough."""
+    arms = {"ce": noisy("ce", 0, 0, cases=6)}
+    arms |= {
+        name: noisy(name, by, seed, cases=6)
+        for seed, (name, by) in enumerate([("dfl", 0.02), ("fl", -0.01), ("adfl", 0.01)], 1)
+    }
+    verdicts = compare_arms(arms, "ce")
+    text = markdown([*verdict_sections(verdicts, arms), journal_table(verdicts, [])])
+    assert text.count("(95 % CI −∞ to ∞)") == 1
+    assert "(−∞ to ∞)" in text
+    assert not re.search(r"\binf\b", text)
+    assert "about 7 to " in text
+
+
+def test_seeds_of_one_arm_are_not_said_of_another():
+    """The second arm has one seed of three: what is said of seeds, and the baseline's score, is of the others."""
+    arms = {
+        name: noisy(name, by, seed, seeds=(0, 1, 2))
+        for seed, (name, by) in enumerate([("ce", 0), ("dfl", 0.06), ("fl", 0)])
+    }
+    for seed in (1, 2):
+        del arms["fl"].documents[seed]
+    arms = {name: arms[name] for name in ("ce", "fl", "dfl")}
+    verdicts = compare_arms(arms, "ce")
+    assert in_words(verdicts[0])[1].startswith("fl: one seed: this is about these trained networks")
+    (text,) = statistical_analysis(verdicts, arms).lines
+    assert "with 3 random seeds for each training (fl: 1)." in text
+    assert "variance between training seeds was estimated" in text
+    assert "t distribution with 4 degrees of freedom" in text  # two folds of three seeds
+    assert "Conclusions on fl, of one training each, are about these trained networks." in text
+    assert "With one training of each arm" not in text
+    found = journal_table(verdicts, [])
+    assert "Scores on 12 patients, mean of 3 seeds (fl: 1), and differences" in found.caption
+    assert "Differences: over the seeds that both arms have." in found.caption
+    of_seeds = [
+        np.mean([row.scores["DSC"] for _, row in arms["ce"].rows(seed) if row.label != "background"])
+        for seed in range(3)
+    ]
+    assert found.rows[0][1] == f"{np.mean(of_seeds):.3f}" != f"{of_seeds[0]:.3f}"
+
+
+def test_degrees_of_freedom_of_tuned_arms_are_their_own():
+    arms = {name: arm(name, seeds=(0, 1, 2)) for name in ("ce", "dfl", "fl")}
+    found = compare_arms(arms, "ce")[0]
+    freedoms = {"dfl": Networks(1e-4, 4, 0.0), "fl": Networks(1e-4, 1.25, 5e-5)}
+    found.found.update({name: dataclasses.replace(found.found[name], networks=one) for name, one in freedoms.items()})
+    (text,) = statistical_analysis([found], arms).lines
+    assert "t distribution with 1.25 to 4 degrees of freedom" in text
+
+
+def test_nothing_is_said_of_the_noise_floor_by_class():
+    """It is tested by itself, so that of many classes some differ by chance; the headings tell it apart."""
+    arms = {"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0, 1), "noise_floor": noisy("noise_floor", 0.1, 2)}
+    for document in arms["noise_floor"].documents[0]:
+        document.rows[:] = [
+            dataclasses.replace(row, tp=0, fp=0, fn=1000) if row.label == "tumour" else row for row in document.rows
+        ]
+    verdicts = compare_arms(arms, "ce", noise_floor="noise_floor")
+    assert any(one.found["noise_floor"].distinguishable for one in verdicts[1:])
+    sections = {one.title: one for one in verdict_sections(verdicts, arms, "noise_floor")}
+    by_class = sections[
+        "by class, against ce; p and intervals hold for all 4 comparisons together, those of noise_floor each by itself"
+    ]
+    assert by_class.lines == []
+    assert [row[1] for row in by_class.rows] == ["dfl", "noise_floor"] * 2
+    missed = sections["classes missed and invented"]
+    assert ["tumour", "noise_floor", "12 of 12", "<0.001"] in [row[:4] for row in missed.rows]
+    assert not [line for line in missed.lines if line.startswith("noise_floor")]
+    assert "of noise_floor each by itself" in missed.lines[-1]
+
+
+def test_where_no_margin_is_set_the_csv_file_has_no_outcome():
+    """Misses differ by p < 0.001 here: no interval of theirs is called equivalent."""
+    arms = {name: arm(name) for name in ("ce", "dfl")}
+    for documents in arms["dfl"].documents.values():
+        for document in documents:
+            document.rows[:] = [dataclasses.replace(row, tp=0, fp=0, fn=1000) for row in document.rows]
+    rows = {row["measure"]: row for one in compare_arms(arms, "ce") for row in one.flat()}
+    assert rows["tumour missed"]["p"] < 0.001
+    assert (rows["tumour missed"]["smallest"], rows["tumour missed"]["outcome"]) == (None, None)
+    assert (rows["mDSC"]["smallest"], rows["mDSC"]["outcome"]) == (0.01, "equivalent")
+
+
+def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
+    """A class of no reference that is invented: mIoU of one class here, and with a 0 of the other there."""
+
+    def invented(one):
+        for row in one["cases"]:
+            if row["class"] == "tumour":
+                row |= {"tp": 0, "fp": 5, "fn": 0}
+
+    arms = {name: arm(name, kind="still", change=invented) for name in ("ce", "dfl")}
+    verdicts = compare_arms(arms, "ce")
+    zones = np.sum([[row.tp, row.fp, row.fn] for _, row in arms["ce"].rows(0) if row.label == "zone"], 0)
+    assert score_by_seed(arms["ce"], "dataset", "mIoU")[0] == pytest.approx(zones[0] / zones.sum() / 2)
+    assert verdicts[0].found["dfl"].mean_b == pytest.approx(np.mean([score_by_seed(arms["ce"], "dataset", "IoU zone")]))
+    *_, how = verdict_sections(verdicts, arms)
+    assert how.lines[1].startswith("In no reference, so left out of mIoU here: tumour. The table of scores counts")
+
+    def healthy(one):
+        for row in one["cases"]:
+            if row["case"] in ("p0", "p1", "p2"):
+                row |= {"tp": 0, "fp": 5, "fn": 0}
+
+    arms = {name: arm(name, kind="volume", change=healthy) for name in ("ce", "dfl")}
+    *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
+    assert how.lines[1].startswith("3 patients whose reference has none of the classes are left out of mDSC here.")
+    arms = {name: arm(name, kind="volume") for name in ("ce", "dfl")}
+    *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
+    assert len(how.lines) == 1
 
 
 def test_what_else_an_arm_differs_in_is_said(shared):
@@ -663,6 +799,50 @@ def test_tables_and_pictures():
     assert score_by_seed(arms["ce"], "case", "mDSC")[0] == pytest.approx(
         np.mean([r.scores["DSC"] for _, r in arms["ce"].rows(0) if r.label != "background"])
     )
+
+
+def test_pictures_of_a_thousand_classes():
+    """They have room for some measures, and for a curve an arm over all classes."""
+    names = [f"class {index}" for index in range(1000)]
+    rng = np.random.default_rng(0)
+
+    def of_labels(name, share):
+        right = rng.random(2000) < share
+        rows = [
+            {"case": f"i{index}", "label": names[index // 2], "predicted": names[index // 2 if right[index] else 0]}
+            for index in range(2000)
+        ]
+        header = {"kind": "label", "classes": names, "primary": primary("dataset", "accuracy")}
+        return Method(name, {0: [ScoresDocument.from_json({"header": header, "cases": rows})]})
+
+    arms = {"ce": of_labels("ce", 0.4), "dfl": of_labels("dfl", 0.8)}
+    bars = class_bars(arms)
+    assert [line.get_label() for line in bars.axes[0].lines] == ["ce", "dfl"]
+    first = bars.axes[0].lines[0].get_ydata()
+    of_one = np.mean([row.tp for _, row in arms["ce"].rows(0) if row.label == "class 1" and not row.fp])
+    assert np.all(np.diff(first[np.isfinite(first)]) <= 0)
+    assert score_by_seed(arms["ce"], "dataset", "recall class 1") == [of_one]
+    found = {"dfl": compared(arms["dfl"], arms["ce"], Measure("case", "accuracy"))}
+    every = [Verdicts(Measure("case", "recall", name), "ce", found, arms["ce"].header, 0.01) for name in names]
+    every[777] = dataclasses.replace(every[777], found={"dfl": dataclasses.replace(found["dfl"], p_value=0.0)})
+    panels = forest(every)
+    titles = [axis.get_title() for axis in panels.axes]
+    assert len(titles) == 48
+    assert titles[0] == "class 0 recall against ce"
+    assert titles[-1] == "class 777 recall against ce"
+    assert max(*bars.get_size_inches(), *panels.get_size_inches()) < 40
+    first = compare_arms(arms, "ce")[0]
+    assert re.match(r"Use dfl: better than ce by 0\.\d{3} accuracy \(", in_words(first)[0])
+    balanced = dataclasses.replace(first, measure=Measure("dataset", "balanced_accuracy"))
+    assert re.match(r"Use dfl: better than ce by 0\.\d{3} balanced accuracy \(", in_words(balanced)[0])
+    of_masks = dataclasses.replace(
+        first, measure=Measure("dataset", "IoU"), header=dataclasses.replace(first.header, kind="still")
+    )
+    (text,) = statistical_analysis([of_masks], arms).lines
+    assert text.startswith(
+        "The primary outcome was the mean IoU over the 1,000 classes that were scored, of the pixels"
+    )
+    assert "of 1,000 measures the first and those with the smallest p" in panels.get_supxlabel()
 
 
 def test_scores_of_another_trainer(tmp_path):

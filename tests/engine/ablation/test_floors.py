@@ -1,9 +1,13 @@
 """Which arms are said to find nothing of a class."""
 
+import json
+from types import SimpleNamespace
+
 import torch
 
 from engine.ablation.comparison import Method
-from engine.ablation.conclusion import missed_lines
+from engine.ablation.conclusion import Conclusion, missed_lines
+from engine.experiment.run import Run
 from segloss.scores import SegmentationScores
 
 
@@ -23,3 +27,16 @@ def test_an_arm_that_finds_nothing_of_a_class_is_named():
         "dfl": method("dfl", [[0, 0], [0, 1], [0, 1], [1, 0]], targets),
     }
     assert missed_lines(arms) == ["ce finds no crack in 2 of 3 cases that have it"]
+    arms["ce"].documents[1] = arms["dfl"].documents[0]
+    assert missed_lines(arms) == ["ce finds no crack in 2 of 3 cases that have it (seed 0)"]
+
+
+def test_floors_are_those_of_a_seed_that_is_finished(tmp_path):
+    """The first seed of the first arm has failed."""
+    (tmp_path / "ce-1").mkdir()
+    (tmp_path / "ce-1/baseline.json").write_text(json.dumps({"floors": {"commonest": {"dataset": {"mIoU": 0.25}}}}))
+    made = method("ce", [[0, 1]], [[0, 1]])
+    record = SimpleNamespace(seeds=[0, 1], runs=lambda folder, arm, seed: [Run(folder / f"{arm}-{seed}")])
+    found = Conclusion(tmp_path, record, {"ce": Method("ce", {1: made.documents[0]})}, [], []).floors()
+    assert found is not None
+    assert found.lines[0] == "above the commonest class everywhere, which reaches dataset mIoU 0.2500"
