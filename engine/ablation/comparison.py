@@ -180,6 +180,12 @@ def compared(
     refuse_different(a, b)
     groups = common_groups([a, b], measure) if groups is None else groups
     if not groups:
+        shared = {name for seed in a.documents for name in a.scores(seed).names}
+        if shared & {name for seed in b.documents for name in b.scores(seed).names}:
+            raise NothingInCommonError(
+                f"{a.name} and {b.name}: {measure.title} is not defined: none of the {a.header.units} that both have "
+                "is scored in it by both"
+            )
         raise NothingInCommonError(
             f"{a.name} and {b.name} have no patient or group in common for {measure.title}; the column `group` of "
             "`cases` says who is who"

@@ -16,6 +16,7 @@ from segloss.document import ScoresDocument
 
 from ..configuration.config import LossSection, RampSection, TuneSection
 from ..console.sections import Section
+from ..errors import NothingInCommonError
 from ..experiment.identity import flat, within
 from ..pictures.chart import save
 from ..scoring import results
@@ -95,7 +96,10 @@ class Conclusion:
             missing.append(f"no seed of {record.baseline} has all of its folds: nothing to compare with")
         elif len(arms) > 1:
             floor = record.noise_floor if record.noise_floor in arms else None
-            found = compare_arms(arms, record.baseline, SMALLEST | record.smallest, floor)
+            try:
+                found = compare_arms(arms, record.baseline, SMALLEST | record.smallest, floor)
+            except NothingInCommonError as error:  # no held-out case has a class that counts
+                missing.append(f"nothing is compared: {error}")
         return cls(folder, record, arms, missing, found)
 
     def sections(self) -> Iterator[Section]:

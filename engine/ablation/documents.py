@@ -11,8 +11,10 @@ from ..scoring.mask_options import Options
 from ..scoring.nnunet import read_summary, summaries
 from ..scoring.results import read_document
 from ..scoring.score_csv import read_score_csv
+from ..store.files import read_json
 from .comparison import Method, refuse_different
-from .tuning import TUNED, beside
+from .record import FILE
+from .tuning import CHOSEN, TUNED, beside
 
 CSV_KEYS, SUMMARY_KEYS = {"background", "name", "group"}, {"labels", "background", "name", "group"}
 """The options that say what scores of other programs mean."""
@@ -55,8 +57,22 @@ def method(path: Path, options: Options | None = None, name: str | None = None) 
     by_seed: dict[int | None, list[ScoresDocument]] = {}
     for document in documents:
         by_seed.setdefault(document.header.seed, []).append(document)
-    tuned = beside(path).is_dir()
-    return Method(name or str(path), by_seed, tuned or any(TUNED in one.parts for one in scores_files(path)), read_as)
+    return Method(name or str(path), by_seed, _chosen_by_fold(path), read_as)
+
+
+def _chosen_by_fold(path: Path) -> bool:
+    """Whether each fold of a run or an arm has chosen values of its own; so where it is not known what was chosen."""
+    files = [one.resolve() for one in scores_files(path)]
+    of_arms = {one.parents[3] for one in files if len(one.parents) > 3 and one.parents[2].name == TUNED}
+    tunings = [one for one in of_arms if not (one / FILE).is_file()]  # else it is an arm of this name
+    tunings += [beside(path)] if beside(path).is_dir() else []
+    return any(not _chosen_together(one / CHOSEN) for one in tunings)
+
+
+def _chosen_together(path: Path) -> bool:
+    """Whether all folds have one choice, by one score: with `per: grid`, the mean over folds."""
+    choices = read_json(path) if path.is_file() else []
+    return len(choices) > 1 and len({(one["trial"], one["score"]) for one in choices}) == 1
 
 
 def option_keys(path: Path) -> set[str]:

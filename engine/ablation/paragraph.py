@@ -152,7 +152,8 @@ def _others(others: Sequence[Verdicts]) -> Iterator[str]:
     if any(score in DETECTION for score in scores):
         listed.append(f"the numbers of {others[0].header.units} with a missed or an invented class")
     family = max(known.family for one in others for known in one.found.values())
-    yield f"Secondary outcomes were {_listed(listed)}; their {family} comparisons were adjusted as another family."
+    adjusted = f"; their {family} comparisons were adjusted as another family" if family > 1 else ""
+    yield f"Secondary outcomes were {_listed(listed)}{adjusted}."
     if any(score in DISTANCES for score in scores):
         yield "Distances were compared where every arm found the class."
 

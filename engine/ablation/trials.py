@@ -16,10 +16,7 @@ from .arms import Ablation, Cell, assembled, fold_runs, with_shared_trainings
 from .executors import Executor
 from .grid import train_cells
 from .search import FEWEST_GROUPS, TOO_FEW, Search
-from .tuning import TRIALS, TUNED, Tuning
-
-CHOSEN = "chosen.json"
-"""The file beside the trials that says, fold by fold, what has been chosen: trial, values and score."""
+from .tuning import CHOSEN, TRIALS, TUNED, Tuning
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from ..experiment.run import Run
 
 TRIALS, TUNED = "trials", "tuned"
 """Folders of an arm: its trials, and the runs with the values that they choose."""
+CHOSEN = "chosen.json"
+"""The file beside the trials that says, fold by fold, what has been chosen: trial, values and score."""
 BESIDE = "-tuning"
 """What follows a run's name in that of the folder of its trials."""
 RUNGS = (0.25, 0.5, 1.0)

@@ -33,7 +33,7 @@ from ..ablation.arms import PROBES
 from ..ablation.documents import arms_of
 from ..ablation.record import FILE as RECORD
 from ..ablation.record import Record
-from ..ablation.tuning import TRIALS, TUNED, beside
+from ..ablation.tuning import CHOSEN, TRIALS, TUNED, beside
 from ..configuration.schema import document as schema_document
 from ..errors import UsageError
 from ..experiment.run import ENVIRONMENT, SHARED, TRAINED, Run
@@ -179,6 +179,7 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
             target.mkdir(parents=True)
             if (folder / RECORD).is_file():
                 _copy_record(folder, target, names)
+            _copy_choices(folder, target)
             if folder in runs:
                 _refuse_outside(runs[folder], path)
                 _copy_run(runs[folder], configs[folder], target, names)
@@ -187,6 +188,7 @@ def anonymous_copies(paths: Mapping[str, Path]) -> Iterator[Copy]:
         for path, copy in copies.items():
             if beside(path).is_dir():  # by which `compare` knows that it was tuned
                 beside(copy).mkdir(exist_ok=True)
+                _copy_choices(beside(path), beside(copy))
         try:
             yield Copy([*copies.values()], names - {*pseudonyms.cases.values(), *pseudonyms.groups.values()})
         except UsageError as error:
@@ -227,6 +229,13 @@ def _copy_record(folder: Path, target: Path, names: Collection[str]) -> None:
     record.model_copy(update={"name": target.name, "arms": arms, "paper": None}).write(target)
     if (folder / PROBES).is_file():
         write_json(target / PROBES, closed(read_json(folder / PROBES), any_key=True))
+
+
+def _copy_choices(folder: Path, target: Path) -> None:
+    """Copy the scores by which values were chosen, which tell whether each fold has chosen its own."""
+    if (folder / CHOSEN).is_file():
+        choices = read_json(folder / CHOSEN)
+        write_json(target / CHOSEN, [{key: one[key] for key in ("fold", "trial", "score")} for one in choices])
 
 
 def _copy_run(run: Run, config: Mapping[str, Any], target: Path, names: Collection[str]) -> None:

@@ -434,6 +434,9 @@ def test_methods_that_are_not_scored_alike_are_refused():
     stranger = arm("b", change=change)
     with pytest.raises(UsageError, match="no patient or group in common"):
         compared(arm("a"), stranger, Measure("case", "DSC"))
+    healthy = [arm(name, change=without("tumour")) for name in "ab"]
+    with pytest.raises(UsageError, match="a and b: tumour DSC is not defined: none of the patients that both have is"):
+        compared(*healthy, Measure("case", "DSC", "tumour"))
 
 
 def noisy(name, shift, seed, seeds=(0,), **options):
@@ -725,6 +728,11 @@ def test_the_paragraph_says_what_was_done():
     assert "as a t distribution with 2 degrees of freedom." in text
     assert "adjusted for its 2 comparisons together by the single-step min-P method" in text
     assert "Secondary outcomes were DSC by class and the numbers of patients with a missed" in text
+    assert "; their 8 comparisons were adjusted as another family." in text
+    first, second, *_ = compare_arms(arms, "ce")
+    alone = {"dfl": dataclasses.replace(second.found["dfl"], family=1)}
+    (of_one,) = statistical_analysis([first, dataclasses.replace(second, found=alone)], arms).lines
+    assert "Secondary outcomes were DSC by class. A difference" in of_one
     assert "A difference of 0.02 DSC was considered the smallest of relevance" in text
     few = {name: arm(name, shift, cases=4, seeds=(0,)) for name, shift in ARMS.items()}
     (text,) = statistical_analysis(compare_arms(few, "ce"), few).lines

@@ -502,6 +502,20 @@ def test_the_comparison_of_tuned_runs_knows_that_each_fold_chose(folder, tmp_pat
     assert found.networks == pytest.approx(networks(values, np.arange(10) // 5, tuned=True))
     assert found.networks.variance > 0
     assert found.low < 0 < compared(replace(first, tuned=False), second, Measure("case", "DSC", "gland")).low
+    chosen = tmp_path / ("dfl" if "tuned" in folder else "dfl-tuning") / "chosen.json"
+    for scores, tuned in (((0.5, 0.6), True), ((0.55, 0.55), False)):  # each fold its own; per: grid, by their mean
+        chosen.write_text(json.dumps([{"fold": f, "trial": 2, "score": score} for f, score in enumerate(scores)]))
+        assert method(tmp_path / "dfl").tuned is tuned
+
+
+def test_a_folder_above_that_is_called_tuned_tells_nothing(tmp_path):
+    content = {"header": {"classes": ["gland"]}, "cases": [{"case": "p", "class": "gland", "tp": 1, "fp": 0, "fn": 0}]}
+    for place in ("tuned/runs/ce/seed-0/fold-0", "grid/tuned/seed-0/fold-0"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "scores.json").write_text(json.dumps(content))
+    (tmp_path / "grid/ablation.json").write_text("{}")  # whose arm is called so
+    assert not method(tmp_path / "tuned/runs/ce").tuned
+    assert not method(tmp_path / "grid/tuned").tuned
 
 
 def test_an_arm_may_be_called_as_the_folder_of_tuned_runs_is(tmp_path):

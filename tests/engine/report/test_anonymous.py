@@ -13,8 +13,9 @@ from io import BytesIO
 import pytest
 from PIL import Image, PngImagePlugin
 
+from engine.ablation.documents import method
 from engine.configuration.checking import load_config, load_saved
-from engine.report.anonymous import Pseudonyms, closed
+from engine.report.anonymous import Pseudonyms, anonymous_copies, closed
 from segloss.document import ScoresDocument
 from segloss_tests import ROOT
 from segloss_tests.pages import cases_of, text_of
@@ -159,6 +160,25 @@ def test_two_arms_are_compared_as_a_and_b(ablation, machine, module_program, tmp
     assert [called.get(one, one) for one in numbers[0]] == numbers[1]
     assert len(numbers[0]) > 15
     assert {*pseudonyms(usual, page)} == set(CASES)
+
+
+@pytest.mark.parametrize(("scores", "tuned"), [((0.5, 0.6), True), ((0.55, 0.55), False)])
+def test_copies_of_tuned_runs_tell_whether_each_fold_chose(ablation, machine, tmp_path, scores, tuned):
+    """By what was chosen, in an arm's folder or that beside a run: values and all else of it stay where they are."""
+    choices = [
+        {"fold": fold, "trial": 1, "values": {"data.root": "/vault/pangolin"}, "score": score}
+        for fold, score in enumerate(scores)
+    ]
+    arm, run = tmp_path / "adfl", tmp_path / "run"
+    shutil.copytree(ablation / "adfl/seed-0", arm / "tuned/seed-0")
+    shutil.copytree(ablation / "adfl/seed-0", run)
+    for folder in (arm, tmp_path / "run-tuning"):
+        folder.mkdir(exist_ok=True)
+        (folder / "chosen.json").write_text(json.dumps(choices))
+    with anonymous_copies({"A": arm, "B": run}) as copy:
+        assert [method(path).tuned for path in (arm, run, *copy.paths)] == [tuned] * 4
+        written = [path / "chosen.json" for path in (copy.paths[0], copy.paths[1].with_name("B-tuning"))]
+        assert not held(b"".join(path.read_bytes() for path in written), PLANTED)
 
 
 def test_several_ablations_have_the_same_pseudonyms(ablation, machine, module_program, tmp_path):

@@ -181,6 +181,20 @@ def test_an_ablation_that_has_not_begun_has_a_page(ablation, module_program, tmp
     assert "4 of 4 trainings are not finished" in text
 
 
+def test_where_no_case_has_a_class_that_counts_there_is_a_page(ablation, module_program, tmp_path):
+    """As of a test part without the only foreground class, after all has been trained."""
+    folder = tmp_path / "absent"
+    shutil.copytree(ablation, folder)
+    for path in folder.rglob("scores.json"):
+        scores = json.loads(path.read_text())
+        for row in scores["cases"]:
+            row.update({"tp": 0, "fp": 0, "fn": 0} if row["class"] == "gland" else {})
+        path.write_text(json.dumps(scores))
+    module_program("report", folder, check=0, cwd=tmp_path)
+    text = text_of(page_of(folder))
+    assert "nothing is compared: adfl and ce: gland DSC is not defined: none of the patients that both have" in text
+
+
 def test_ablations_are_joined_by_ranks_and_random_effects(ablation, module_program, tmp_path):
     other = make_ablation(tmp_path / "other", arms=(("ce", 1), ("adfl", 3)), names=NAMES[3:7], folds=1)
     module_program("report", ablation, other, "--out", "both.html", check=0, cwd=tmp_path)
