@@ -290,6 +290,11 @@ def _remarks(first: Verdicts, baseline: Method) -> Iterator[str]:
             f"In no reference, so left out of {measure.title} here: {listed(absent)}. The table of scores counts such "
             "a class as 0 where an arm invents it."
         )
+    if measure.aggregation == "case" and len(scores[0].group) > len(scores[0].names):
+        yield (
+            f"Each of the {header.units} counts once here, its cases averaged; the table of scores counts every case "
+            "alike."
+        )
     if measure.aggregation == "case" and measure.name is None and header.kind != "label":
         without = int(np.isnan(scores[0].overlap(measure.score, None)).sum())
         if without:

@@ -40,9 +40,7 @@ def statistical_analysis(
         *_after_training([first.baseline, *compared], arms),
         *_test(first, compared, any(arms[name].tuned for name in (first.baseline, *compared))),
         *_others(others),
-        f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or worse",
-        "where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided tests at",
-        "2.5% each).",
+        *_margin(first, first.found[compared[0]].p_value is not None),
     ]
     return Section(TITLE, [" ".join(sentences)])
 
@@ -141,6 +139,13 @@ def _test(first: Verdicts, compared: Sequence[str], tuned: bool) -> Iterator[str
     if one.family > 1:
         yield f"P values and intervals of the primary outcome were adjusted for its {one.family} comparisons together"
         yield "by the single-step min-P method (Westfall and Young 1993)."
+
+
+def _margin(first: Verdicts, tested: bool) -> Iterator[str]:
+    if tested:
+        yield f"A difference of {first.margin} was considered the smallest of relevance: arms were called better or"
+        yield "worse where the interval lay beyond it, and equivalent where it lay within ± this margin (two one-sided"
+        yield "tests at 2.5% each)."
 
 
 def _others(others: Sequence[Verdicts]) -> Iterator[str]:

@@ -37,11 +37,13 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
     pairs = dict(zip(keys, [possible(one, measure) for one in compare.together(untested)], strict=True))
     ranks = compare.rank_intervals([*named], pairs)
     best = compare.share_best([first.found[name] for name in named if name != first.baseline])
+    tested = all(one.p_value is not None for one in pairs.values())  # resamples of fewer groups say nothing
     rows = []
     for (name, arm), share in zip(named.items(), best, strict=True):
         low, high = ranks[name]
         rank = str(low) if low == high else f"{low} to {high}"
-        rows.append([name, rank, f"{share:.0%}", f"{_failures(arm, measure, groups):g} of {len(groups)}"])
+        shown = f"{share:.0%}" if tested else "-"
+        rows.append([name, rank, shown, f"{_failures(arm, measure, groups):g} of {len(groups)}"])
     lines = [
         "Rank: behind the arms that are distinguishably better, ahead of those that are worse. Best: share of 2,000 "
         f"resamples of {header.units} and seeds in which the arm is the best. Failed: {header.units} whose score is "

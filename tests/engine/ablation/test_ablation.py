@@ -493,6 +493,8 @@ def test_the_answer_comes_first():
         assert what in in_words(dataclasses.replace(verdicts, found=found))[0]
     few = {name: arm(name, shift, cases=4) for name, shift in ARMS.items()}
     assert said(few)[0] == "Undecided: nothing is tested, which needs 6 patients."
+    ranks, _ = ranking(few, compare_arms(few, "ce")[0])
+    assert [row[1:3] for row in ranks.rows] == [["1 to 3", "-"]] * 3  # nor is it resampled
 
 
 @pytest.mark.parametrize(
@@ -629,6 +631,21 @@ def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
     assert len(how.lines) == 1
 
 
+def test_patients_with_several_scans_count_once_and_that_is_said():
+    """Patients of two and five scans: not the mean over scans that the table of scores has."""
+    arms = {name: arm(name, groups=5, seeds=(0,)) for name in ("ce", "dfl")}
+    (found,) = compare_arms(arms, "ce")[0].found.values()
+    of_scans: dict[str, list[float]] = {}
+    for _, row in arms["ce"].rows(0):
+        if row.label != "background":
+            of_scans.setdefault(row.group, []).append(row.scores["DSC"])
+    assert [len(one) // 2 for one in of_scans.values()] != [1] * len(of_scans)
+    assert found.mean_b == pytest.approx(np.mean([np.mean(one) for one in of_scans.values()]))
+    assert score_by_seed(arms["ce"], "case", "mDSC") != [pytest.approx(found.mean_b)]
+    *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
+    assert how.lines[1].startswith("Each of the patients counts once here, its cases averaged; the table of scores")
+
+
 def test_what_else_an_arm_differs_in_is_said(shared):
     arms = [
         "ablation.arms.fast.optim.lr=0.003",
@@ -737,6 +754,7 @@ def test_the_paragraph_says_what_was_done():
     few = {name: arm(name, shift, cases=4, seeds=(0,)) for name, shift in ARMS.items()}
     (text,) = statistical_analysis(compare_arms(few, "ce"), few).lines
     assert "Differences were not tested, since there are fewer than 6 patients." in text
+    assert "smallest of relevance" not in text  # which intervals would be held against
     assert "Before" not in text
 
 
