@@ -197,6 +197,17 @@ def test_the_pattern_observed_is_one_of_all():
     assert [one.p_value for one in found] == pytest.approx([1 / 10_001] * 3)
 
 
+@pytest.mark.parametrize("comparisons", [1, 3])
+def test_what_seeds_add_is_no_evidence(comparisons):
+    """Six patients that agree: two patterns of 64 are as extreme, however alike the seeds are."""
+    rng = np.random.default_rng(0)
+    values = [np.linspace(0.01, 0.05, 6)[:, None] + rng.normal(0, 1e-4, (1, 3)) for _ in range(comparisons)]
+    found = compare.together([compare.paired(one, 0 * one, tested=False) for one in values])
+    assert all(0 < one.networks.variance < 1e-7 for one in found)
+    assert [one.p_value for one in found] == pytest.approx([2 / 64] * comparisons)
+    assert found[0].low == pytest.approx(np.mean(values[0][0]), abs=1e-4)  # the lowest of all subset means
+
+
 def test_variance_components_of_a_balanced_table():
     """Two-way analysis of variance by sums of squares over the whole table, as textbooks have it."""
     d = np.random.default_rng(0).standard_normal((5, 3)) + np.array([0, 2, 5])
