@@ -43,7 +43,7 @@ def answer(first: Verdicts, noise_floor: str | None = None) -> str:
     if one.distinguishable and one.difference > 0:
         found = f"{lead} is better than {first.baseline} by {_size(first, one)}; whether by {first.margin} is open"
     else:
-        found = f"{lead} against {first.baseline} is {one.difference:+.3f} {_span(one)}"
+        found = f"{lead} against {first.baseline}: {one.difference:+.3f} {first.measure.words} {_span(one)}"
     return f"Undecided: {found}; {_deciding(first, one)} would decide, if the difference stays as it is."
 
 

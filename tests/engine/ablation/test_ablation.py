@@ -478,7 +478,7 @@ def test_the_answer_comes_first():
     assert said(equal, {"DSC": 0.05})[0] == "Use ce: nothing is better by 0.05 DSC."
     undecided = said({"ce": noisy("ce", 0, 0), "dfl": noisy("dfl", 0, 3)})
     assert re.fullmatch(
-        r"Undecided: dfl against ce is [+-]0\.0\d\d \(95 % CI .*\); about [\d,]+ to [\d,]+ patients would decide, if "
+        r"Undecided: dfl against ce: [+-]0\.0\d\d DSC \(95 % CI .*\); about [\d,]+ to [\d,]+ patients would decide, if "
         r"the difference stays as it is\.",
         undecided[0],
     )
@@ -501,7 +501,7 @@ def test_the_answer_comes_first():
     ("difference", "spread", "said"),
     [
         (0.012, 0.02, "whether by 0.01 DSC is open; about 566 to 1,170 patients would decide, if"),
-        (0.004, 0.03, "ce is +0.004 (95 % CI -0.004 to 0.012); about 143 to 294 patients would decide, if"),
+        (0.004, 0.03, "ce: +0.004 DSC (95 % CI -0.004 to 0.012); about 143 to 294 patients would decide, if"),
         (0.01, 0.02, "is open; more than 100,000 patients would decide, if the difference stays as it is."),
     ],
 )
