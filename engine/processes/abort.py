@@ -10,7 +10,8 @@ import atexit
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from torch import distributed
@@ -26,8 +27,25 @@ from .signals import Stopped
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0
 """How long a process that has told its error waits for the others to know, and they for it."""
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
+LOST = (
+    *("Connection closed by peer", "Connection reset by peer", "Connection was likely closed"),
+    *("Broken pipe", "remote process exited"),
+)
 """What torch says when another process is gone."""
+
+
+@contextmanager
+def lost_processes_explained() -> Iterator[None]:
+    """Within, that another process of the training is gone is a `UsageError` of one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in LOST):
+            raise
+        raise UsageError(
+            "another process of this training exited unexpectedly (killed, or out of memory?); run the same command to "
+            "resume from the last checkpoint"
+        ) from error
 
 
 class AbortTogether:
@@ -35,9 +53,6 @@ class AbortTogether:
 
     The process whose error it is raises it. The others leave without a word; the exit code of the first process is
     that of the one that failed. Leave it in step: at its end the processes wait for each other.
-
-    Raises:
-        UsageError: another process exited unexpectedly.
     """
 
     def __init__(self) -> None:
@@ -69,11 +84,6 @@ class AbortTogether:
         if isinstance(error, KeyboardInterrupt):  # which the terminal gives to all of them
             return
         self._tell(2 if isinstance(error, UsageError | DataError | WeightsError | OSError) else 1)
-        if isinstance(error, RuntimeError) and any(words in str(error) for words in LOST):
-            raise UsageError(
-                "another process of this training exited unexpectedly (killed, or out of memory?); run the same "
-                "command to resume from the last checkpoint"
-            ) from error
 
     def _tell(self, code: int) -> None:
         """Say that this process fails, and wait until the others know; where another was first, end silently."""

@@ -26,7 +26,7 @@ from ..experiment.experiment import Experiment, prepare, warnings_shown
 from ..experiment.folds import Folds
 from ..experiment.run import TRAINED, Run
 from ..processes import launcher, ranks
-from ..processes.abort import AbortTogether
+from ..processes.abort import AbortTogether, lost_processes_explained
 from ..processes.determinism import use_threads
 from ..processes.signals import Stop
 from ..report.run_report import run_subject
@@ -104,6 +104,7 @@ def write_missing_page(run: Run, display: Display, stop: Stop) -> None:
     display.line(f"page:     {page}")
 
 
+@lost_processes_explained()
 def train_run(
     config: Config, run: Run, display: Display, stop: Stop, waits: bool = False, trial: int | None = None
 ) -> bool:

@@ -18,6 +18,7 @@ from timm.layers import convert_sync_batchnorm
 import datasets
 from engine.errors import UsageError
 from engine.processes import ranks
+from engine.processes.abort import AbortTogether
 from engine.processes.launcher import ProcessInfo, process_info, refuse_several, without_launcher
 from engine.scoring.evaluation import score
 from engine.training.stepper import Stepper
@@ -181,8 +182,13 @@ def test_a_run_of_two_is_that_of_one_and_resumes(voids, tmp_path, module_program
 
 
 def _fail(folder, arguments, save_seconds, environment):
-    """As the program, but in the second process the second step cannot be taken, or takes it along."""
-    if environment["RANK"] == "1":
+    """As the program, but in the second process the second step cannot be taken, or takes it along; or it never begins.
+
+    That follows from `save_seconds`: 0, 1 and 2.
+    """
+    if environment["RANK"] == "1" and save_seconds == 2:
+        AbortTogether.__enter__ = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    elif environment["RANK"] == "1":
         take, calls = Stepper.take, []
 
         def fails(self, group):
@@ -198,9 +204,10 @@ def _fail(folder, arguments, save_seconds, environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", [0, 1, 2])
 def test_an_error_of_one_process_ends_both_and_is_told_once(voids, tmp_path, killed):
-    both = two(tmp_path, "train", voids, NETWORK, "name=bad", target=_fail, save_seconds=float(killed))
+    """An error of its own, or it is killed in a step, or before the two look after each other."""
+    both = two(tmp_path, "train", voids, NETWORK, "name=bad", target=_fail, save_seconds=killed)
     assert [each.end(60) for each in both] == [2, -signal.SIGKILL if killed else 2]
     said = (tmp_path / "output.txt").read_text()
     assert "Traceback" not in said
