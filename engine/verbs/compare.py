@@ -96,6 +96,7 @@ def _compare(
     if reference is not None:
         options, named = named_by_dataset(options, [*map(masks_in, folders), reference])
         beginning += [Section("read", named)] if named else []
+    beginning += _of_ablations(a, b, len(pairs))
     subjects = []
     for pair in pairs:
         named_paths = dict(zip(_short_names(*pair), pair, strict=True))
@@ -122,13 +123,30 @@ def _compare(
 
 
 def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
-    """What is compared: both paths, or the arms that two ablations have in common."""
-    if not (arms_of(a) and arms_of(b)):
+    """What is compared: both paths, or the arms of two ablations that are scored in both."""
+    ours, theirs = arms_of(a), arms_of(b)
+    if not (ours and theirs):
         return [(a, b)]
-    pairs = [(a / arm, b / arm) for arm in arms_of(a) if arm in arms_of(b)]
+    pairs = [(a / arm, b / arm) for arm in ours if arm in theirs]
+    pairs = [pair for pair in pairs if all(map(scores_files, pair))]
     if not pairs:
-        raise UsageError(f"{a} and {b} have no arm in common: {', '.join(arms_of(a))}; {', '.join(arms_of(b))}")
+        raise UsageError(f"{a} and {b} have no scored arm in common: {', '.join(ours)}; {', '.join(theirs)}")
     return pairs
+
+
+def _of_ablations(a: Path, b: Path, count: int) -> Iterator[Section]:
+    """What so many arms of two ablations do not tell, and which ones are left out."""
+    ours, theirs = arms_of(a), arms_of(b)
+    if not (ours and theirs):
+        return
+    lines = []
+    if count > 1:
+        lines.append(f"one of {count} arms, each compared by itself: p and intervals do not allow for their number")
+    every = sorted({*ours, *theirs})
+    if left := [arm for arm in every if not all(scores_files(one / arm) for one in (a, b))]:
+        lines.append(f"left out, since they are not scored in both: {', '.join(left)}")
+    if lines:
+        yield Section("of two ablations", lines)
 
 
 def _short_names(a: Path, b: Path) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -1087,9 +1088,22 @@ def test_arms_are_compared_by_hand(trained, module_program):
     assert "mIoU against ce" in said
     assert "adfl against ce" in said or "over ce by" in said or "are equivalent" in said
     assert "11 groups, one seed" in said
+    assert "compared by itself" not in said
     wrong = module_program("compare", "runs/grid", "runs/grid/ce", check=2, cwd=folder).stderr
     assert wrong.startswith("runs/grid: no scores in it; it is an ablation; give one of its arms: adfl, ce")
     assert "compared with itself" in module_program("compare", "runs", "runs", check=2, cwd=folder).stderr
+
+
+def test_arms_of_two_ablations_are_compared_each_by_itself(trained, module_program, tmp_path):
+    folder, *_ = trained
+    shutil.copytree(folder / "runs/grid", tmp_path / "other")
+    said = module_program("compare", "runs/grid", tmp_path / "other", check=0, cwd=folder).stdout
+    assert said.count("one of 2 arms, each compared by itself: p and intervals do not allow for their number") == 2
+    assert said.count("left out, since they are not scored in both: wild") == 2
+    shutil.rmtree(tmp_path / "other/adfl")
+    said = module_program("compare", "runs/grid", tmp_path / "other", check=0, cwd=folder).stdout
+    assert "left out, since they are not scored in both: adfl, wild" in said
+    assert "compared by itself" not in said
 
 
 @pytest.mark.slow
