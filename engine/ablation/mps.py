@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 CONTROL = "nvidia-cuda-mps-control"
 """The program that starts and ends the service; it comes with the driver."""
@@ -50,11 +50,13 @@ def multi_process_service(report: Callable[[str], None]) -> Iterator[dict[str, s
 
 def _call(command: list[str], environment: dict[str, str], text: str) -> str | None:
     """Why a command has failed, in a line; None where it has not."""
-    try:
-        done = subprocess.run(
-            command, env=environment, input=text, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    said = " ".join(f"{done.stdout} {done.stderr}".split())
+    with TemporaryFile("w+") as file:  # a pipe would be the service's too, and so stay open for as long as it runs
+        try:
+            done = subprocess.run(
+                command, env=environment, input=text, stdout=file, stderr=file, text=True, timeout=SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        file.seek(0)
+        said = " ".join(file.read().split())
     return None if done.returncode == 0 else said or f"exit code {done.returncode}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.ablation import executors
+from engine.ablation import executors, mps
 from engine.ablation.executors import LocalExecutor
 from engine.ablation.mps import CONTROL, PIPES, multi_process_service
 
@@ -47,6 +47,15 @@ def test_it_is_started_in_a_folder_of_its_own_and_ended(control):
     (folder,) = said
     assert calls() == [["-d", "", folder, "all"], ["", "quit", folder, "all"]]
     assert not Path(folder).exists()
+
+
+def test_a_service_that_keeps_its_output_open_is_not_waited_for(control, monkeypatch):
+    monkeypatch.setattr(mps, "SECONDS", 2.0)
+    control("sleep 6 &")
+    said = []
+    with multi_process_service(said.append) as environment:
+        assert PIPES in environment
+    assert said == []
 
 
 def test_without_it_cells_take_turns(control, monkeypatch, tmp_path):
