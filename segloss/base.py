@@ -54,6 +54,7 @@ class SegmentationLoss(nn.Module):
         activation: what makes probabilities of the logits that this loss trains: `softmax`, `sigmoid`, or `none`.
         follows_validation: whether `new_epoch` needs the class accuracies of the last validation.
         upsamples: whether `segloss.upsampled` can compute it slab by slab.
+        capturable: whether a CUDA graph can hold it: what it does follows from shapes, and never from values.
         formula: the arithmetic alone, of `OPERANDS` and of attributes of the loss.
         takes: the names of these attributes.
         options: the names of the attributes that `function` reduces by.
@@ -68,6 +69,7 @@ class SegmentationLoss(nn.Module):
     activation: Activation = "softmax"
     follows_validation: ClassVar[bool] = False
     upsamples: ClassVar[bool] = False
+    capturable: ClassVar[bool] = True
     formula: ClassVar[Callable[..., Tensor]]
     takes: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ("class_weights", "ignore_index", "reduction", "num_classes")

@@ -92,6 +92,7 @@ class BlobLoss(RegionLoss):
 
     formula = staticmethod(blob_of_region)
     foreground: ClassVar[bool] = True
+    capturable: ClassVar[bool] = False  # components are looked for until nothing changes
 
     def __init__(self, *, of: str | dict[str, Any] = "dice", **options: Unpack[RegionOptions]) -> None:
         of_component(of)

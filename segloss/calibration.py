@@ -70,11 +70,11 @@ class Calibration:
             top, guess = by_class.nan_to_num(0.0).max(0)
             self._add(self.sums[:1], top[None], ((guess == labels) & (top > 0))[None], ignored)
         else:
-            labels, members = labels.masked_fill(ignored, 0), self.regions.to(labels.device)
+            labels, self.regions = labels.masked_fill(ignored, 0), self.regions.to(labels.device)
         most = max(1, LOGITS // max(1, len(labels)))
         indices = torch.arange(self.num_classes, device=labels.device)[:, None]
         for index, sums, p in zip(indices.split(most), self.sums[1:].split(most), by_class.split(most), strict=True):
-            there = labels == index if self.regions is None else members[index[:, 0]][:, labels]
+            there = labels == index if self.regions is None else self.regions[index[:, 0]][:, labels]
             self._add(sums, p.nan_to_num(0.0), there, ignored)
             if self.regions is not None:
                 sure = torch.maximum(p, 1 - p).nan_to_num(0.0)

@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from .aggregation import LABEL_RULE, TOP, Aggregation, label_scores
 from .base import Activation
 from .document import Header, Picture, Primary, ScoresDocument
+from .tensors import sent
 
 
 class ClassificationScores(Metric):
@@ -68,7 +69,7 @@ class ClassificationScores(Metric):
             )
         top = torch.sort(logits, dim=1, descending=True, stable=True).indices[:, :TOP]
         shares = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
-        self.images.append(torch.as_tensor(image).to(target.device))
+        self.images.append(sent(torch.as_tensor(image), target.device))
         self.targets.append(target.long())
         self.tops.append(top)
         self.sure.append(shares.gather(1, top[:, :1])[:, 0])

@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from .aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate, class_counts, region_counts
 from .document import Header, Kind, Primary, Row, ScoresDocument, Unit
+from .tensors import sent
 
 
 def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -107,8 +108,8 @@ class SegmentationScores(Metric):
         if image.shape != (len(target),) or case.shape != (len(target),):
             raise ValueError(f"image and case must hold one id an image of the batch ({len(target)})")
         self.matrices.append(confusion_matrices(prediction, target, self.num_classes, self.ignore_index))
-        self.images.append(_sent(image, target.device))
-        self.cases.append(_sent(case, target.device))
+        self.images.append(sent(image, target.device))
+        self.cases.append(sent(case, target.device))
 
     def compute(self) -> dict[AggregationName, Aggregation]:
         """The three aggregations, as `aggregations`, classes by index.
@@ -201,13 +202,6 @@ class SegmentationScores(Metric):
         names, unit = torch.unique(ids, return_inverse=True)
         summed = torch.zeros(len(names), rows.shape[1], dtype=torch.int64).index_add_(0, unit, rows)
         return names.tolist(), summed[:, :-2].view(-1, classes, classes)
-
-
-def _sent(ids: Tensor, device: torch.device) -> Tensor:
-    """The ids on a device, without waiting for it."""
-    if device.type == "cuda" and not ids.is_cuda:
-        ids = ids.pin_memory()
-    return ids.to(device, non_blocking=True)
 
 
 def _joined(state: list[Tensor] | Tensor, empty: tuple[int, ...]) -> Tensor:

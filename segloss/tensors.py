@@ -132,3 +132,10 @@ def at_class(index: Tensor, classes: int) -> Tensor:
 def plain(values: Tensor) -> Tensor:
     """As torch's own class: MONAI's `MetaTensor` follows a batch item by item, which a sum over pixels has none of."""
     return values if type(values) is Tensor else values.as_subclass(Tensor)
+
+
+def sent(ids: Tensor, device: torch.device) -> Tensor:
+    """The ids on a device, without waiting for it."""
+    if device.type == "cuda" and not ids.is_cuda:
+        ids = ids.pin_memory()
+    return ids.to(device, non_blocking=True)

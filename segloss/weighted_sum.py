@@ -90,6 +90,7 @@ class WeightedSum(nn.Module):
         self.activation: Activation = losses[0].activation
         self.ignore_index = losses[0].ignore_index
         self.follows_validation = any(loss.follows_validation for loss in losses)
+        self.capturable = all(loss.capturable for loss in losses)
 
     def denominator(self, target: Tensor, mask: Tensor | None = None, **restrictions: Any) -> Tensor:
         """The denominators of the losses, `(K,)`; sum them over micro-batches and ranks and pass them back.

@@ -41,5 +41,5 @@ class ElasticTransform(Form):
         """The field that noise `(N, axes, rows, columns)` makes."""
         sigma = self.transform.sigma
         kernel = torch.from_numpy(cv2.getGaussianKernel(round(8 * sigma + 1) | 1, sigma, cv2.CV_32F)[:, 0])
-        kernels = kernel.to(noise.device).expand(len(noise), -1)
+        kernels = kernel.to(noise.device, non_blocking=True).expand(len(noise), -1)
         return float(self.transform.alpha) * convolved(noise, kernels, "replicate")

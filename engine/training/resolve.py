@@ -37,8 +37,6 @@ def resolved(experiment: Experiment, run: Run, fabric: Fabric, display: Display)
         resident = not ranks.any_of(reason is not None)[0]
         if reason is not None and gpu:
             display.line(f"data.resident: auto is false, since {reason}; albumentations augments on the CPU")
-    if config.train.step == "graph" and not (gpu and fabric.world_size == 1):
-        display.line("train.step: graph is eager here, since it needs one GPU, and no other process of the training")
     data = config.data.model_copy(update={"resident": resident})
     return replace(experiment, config=config.model_copy(update={"data": data}))
 

@@ -15,7 +15,7 @@ import segloss
 from models import SegmentationModel
 
 from ..configuration import build
-from ..configuration.config import Config
+from ..configuration.config import Config, TrainSection
 from ..configuration.optim import scheduled, warmup_steps
 from ..processes import ranks
 from ..processes.whole_batch import exact_over_ranks, global_denominator
@@ -40,7 +40,7 @@ class Stepper:
         forward: the network as Fabric runs it, compiled where that is asked for.
         objective: the loss, of every level of a network with deep supervision.
         compiled: the objective, compiled where that is asked for; else None.
-        graph: replays captured steps where that is asked for, on one GPU; else None.
+        graph: replays captured steps where that is asked for and can be; else None.
         guard: skips the update of a step that is not finite.
         counts_right: whether a step counts the pictures that its network gives their one label.
         right: how many they were in the last step, of all processes.
@@ -64,8 +64,7 @@ class Stepper:
         self.right = torch.zeros((), dtype=torch.int64, device=fabric.device)
         network: Any = torch.compile(model) if self.config.step == "compiled" else model
         self.compiled: Any = torch.compile(self.objective) if self.config.step == "compiled" else None
-        captures = self.config.step == "graph" and fabric.device.type == "cuda" and fabric.world_size == 1
-        self.graph = StepGraph(self._compute, fabric.device) if captures else None
+        self.graph = StepGraph(self._compute, fabric.device) if captures(self.config, loss, fabric) else None
         self.forward: Any
         self.forward, self.optimizer = fabric.setup(network, optimizer)
         warmup = warmup_steps(config.optim.schedule.warmup if config.optim.schedule else 0, budget.steps)
@@ -156,3 +155,9 @@ class Stepper:
         if isinstance(self.objective, segloss.DeepSupervision):
             return self.objective.denominator(**given, sizes=self.model.supervised_sizes(image))
         return self.objective.denominator(**given)
+
+
+def captures(train: TrainSection, loss: build.Loss, fabric: Fabric) -> bool:
+    """Whether steps are captured: where that is asked for, on one GPU, with a loss that looks at none of its values."""
+    alone_on_gpu = fabric.device.type == "cuda" and fabric.world_size == 1
+    return train.step == "graph" and alone_on_gpu and loss.capturable

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 import datasets
+from segloss.tensors import exact
 
 from ..configuration import build
 from ..console.display import Display, percent
@@ -95,6 +96,11 @@ class Trainer:
         self.budget = budget_of(self.config, self.steps, self.state)
         targets = Targets(samples.cases, experiment.adapter.classes, fabric.device, experiment.regions)
         self.stepper = Stepper(config, model, loss, fabric, self.budget, targets)
+        if self.config.step == "graph" and self.stepper.graph is None:
+            display.line(
+                "train.step: graph is eager here, since it needs one GPU, no other process of the training, and no "
+                "loss that looks at its values, as blob does"
+            )
         self.loader = training_loader(config.data, samples, self.batches, fabric.device)
         self.mixing = build.build_mixing(self.config, experiment.adapter, fabric.to_device)
         probed = -(-self.config.batch_size // fabric.world_size)
@@ -121,7 +127,7 @@ class Trainer:
         )
         self.loss_sum = torch.zeros((), device=fabric.device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=fabric.device)
-        self.right = torch.zeros((), dtype=torch.float64, device=fabric.device)
+        self.right = torch.zeros((), dtype=exact(fabric.device), device=fabric.device)
         self.writer = CheckpointWriter()
         self.best: Snapshot | None = None  # goes to the disk with the next `last`, before it
         self.unsaved, self.saved = False, time.monotonic()
@@ -377,7 +383,7 @@ class Trainer:
             "run": self.run.fingerprint(),
             "progress": asdict(self.state),
             "groups": groups,
-            "schedule": self.stepper.schedule.state_dict(),
+            "schedule": self.stepper.schedule.state_dict() | {"_last_lr": [group["lr"] for group in groups]},
             "seconds": self.seconds,
         }
         if self.average is not None:

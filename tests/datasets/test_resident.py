@@ -27,6 +27,7 @@ from datasets.resident.augment import FORMS, sampled, sampled_nearest
 from datasets.resident.philox import normals, numbers, philox
 from datasets.resident.photometric import convolved
 from segloss_tests.cases import cache
+from segloss_tests.devices import META, NoWait
 
 CPU = torch.device("cpu")
 PIXEL = 0.5 / 255
@@ -337,6 +338,17 @@ def test_volumes_bring_their_neighbours(tmp_path):
     assert datasets.resident_bytes(decoded) == sum(
         case.image(0).nbytes * case.shape[0] + 256 * case.shape[0] for case in decoded
     )
+
+
+def test_batches_are_made_without_waiting(samples):
+    names = [
+        name for name in FORMS if "Crop" not in name and name not in ("RandomScale", "PadIfNeeded", "RandomRotate90")
+    ]
+    augmentation = BatchAugmentation([{"name": name} for name in names])
+    batches = iter(ResidentLoader(ResidentSamples(samples, META), TrainingBatches(len(samples), 2, 3), augmentation))
+    next(batches)
+    with NoWait():
+        assert next(batches)["image"].is_meta
 
 
 def test_a_crop_that_does_not_fit_and_images_of_several_sizes_are_refused(samples):
