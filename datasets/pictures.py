@@ -25,6 +25,10 @@ from .walk import below
 
 OTHER = "file(s) that are no image are passed over"
 MARKS = ("folder(s) that are no part and no class are passed over", "expected train/, val/ or test/")
+EMPTY = ("folder(s) without an image are no classes", "see data.root")
+LOOSE = ("image(s) beside the folders of the classes are passed over", "move each into the folder of its class")
+PART_WORDS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+"""What folders of parts are often called, in lower case; two of them are no classes."""
 
 
 class Labelled:
@@ -105,8 +109,9 @@ class Pictures(Labelled):
     """Pictures in a folder for each class, or in a table of files and labels.
 
     Folders are `{part}/{class}/` where `train` holds folders, with the parts `train`, `val` and `test` as official
-    split, else `{class}/`; a picture may lie in any sub-folder of its class. A case is a picture and its own group,
-    unless the table names groups; `data.group` groups them by a pattern on the id, the path without suffix.
+    split, else `{class}/`; a picture may lie in any sub-folder of its class, and a folder without any is no class. A
+    case is a picture and its own group, unless the table names groups; `data.group` groups them by a pattern on the id,
+    the path without suffix.
 
     Args:
         root: the folder that holds the classes, or that the files of a table are in.
@@ -148,7 +153,7 @@ class Pictures(Labelled):
         if self.given is not None:
             return self.given
         if self._found is None:
-            names = {line.label for line in self._lines()} if self.table else {name for _, name, _ in self._folders()}
+            names = {line.label for line in self._lines()} if self.table else self._named()
             try:
                 self._found = checked_classes(sorted(names, key=_numbers_first))
             except ValueError as error:
@@ -182,33 +187,58 @@ class Pictures(Labelled):
         listing = listing or Listing()
         cases = list(self._of_table() if self.table else self._of_folders())
         if not cases:
-            raise DataError(f"{self.root}: no picture here; expected {self.reads} in a folder for each class")
+            raise self._nothing()
         return [case for case in cases if listing.takes(case.id)]
 
     def _of_folders(self) -> Iterator[Case]:
         indices = {name: index for index, name in enumerate(self.classes)}
+        for parent in dict.fromkeys((self.root, *(folder for _, folder in self._parents()))):
+            for path in sorted(parent.iterdir()):
+                if is_still(path) and path.is_file():
+                    warnings.warn(Note(LOOSE[0], str(path), LOOSE[1]), stacklevel=2)
         for part, name, folder in self._folders():
+            pictures = list(_stills(folder))
             if name not in indices:
-                raise DataError(
-                    f"{folder}: {name} is none of data.classes: {first_of(self.classes)}; add it, or move it away"
-                )
-            for path in _stills(folder):
+                if pictures:
+                    known = first_of(self.classes)
+                    raise DataError(f"{folder}: {name} is none of data.classes: {known}; add it, or move it away")
+                warnings.warn(Note(EMPTY[0], str(folder), EMPTY[1]), stacklevel=2)
+            for path in pictures:
                 id_ = same_name(without_suffix(path.relative_to(self.root).as_posix())[0])
                 yield Case(id_, id_, path, path, part, label=indices[name])
 
+    def _named(self) -> set[str]:
+        """The names of the folders that hold pictures; a `DataError` where none does, or they are called like parts."""
+        names = {name for _, name, folder in self._folders() if any(map(is_still, below(folder)))}
+        if not names:
+            raise self._nothing()
+        parts = sorted(name for name in names if name.lower() in PART_WORDS)
+        if len(parts) > 1:
+            raise DataError(
+                f"{self.root}: {', '.join(parts)} are called like parts, not like classes; call them train, val and "
+                "test, with a folder for each class in each, or name the classes in data.classes"
+            )
+        return names
+
+    def _nothing(self) -> DataError:
+        return DataError(f"{self.root}: no picture here; expected {self.reads} in a folder for each class")
+
     def _folders(self) -> Iterator[tuple[Part | None, str, Path]]:
         """The folder of each class, with its part and its name; a `DataError` where there is none."""
+        for part, parent in self._parents():
+            yield from ((part, same_name(folder.name), folder) for folder in _inner(parent))
+
+    def _parents(self) -> Iterator[tuple[Part | None, Path]]:
+        """The folders that hold those of the classes: of each part, or the root."""
         own = _inner(self.root)
         first = self.root / PARTS[0]
         if first not in own or not _inner(first):
-            yield from ((None, same_name(folder.name), folder) for folder in own)
+            yield None, self.root
             return
         for folder in own:
             if folder.name not in PARTS:
                 warnings.warn(Note(MARKS[0], str(folder), MARKS[1]), stacklevel=2)
-        for part in PARTS:
-            if self.root / part in own:
-                yield from ((part, same_name(folder.name), folder) for folder in _inner(self.root / part))
+        yield from ((part, self.root / part) for part in PARTS if self.root / part in own)
 
     def _lines(self) -> list[Line]:
         return read_table(self.root, str(self.table), self.columns)

@@ -76,6 +76,40 @@ def test_what_is_passed_over_is_noted(tmp_path):
     assert any("valid" in line and "no part" in line for line in notes)
 
 
+def test_a_folder_without_an_image_is_no_class_and_no_image_is_lost_in_silence(tmp_path):
+    folders(tmp_path, parts=("",))
+    (tmp_path / "__MACOSX/a").mkdir(parents=True)
+    (tmp_path / "__MACOSX/a/._0.png").write_bytes(b"")
+    picture(tmp_path / "loose.png")
+    adapter = Pictures(str(tmp_path))
+    assert adapter.classes == ("a", "b")
+    with datasets.noted() as notes:
+        assert len(adapter.cases()) == 6
+    assert [note.partition(";")[0] for note in notes] == [
+        f"1 image(s) beside the folders of the classes are passed over: {tmp_path}/loose.png",
+        f"1 folder(s) without an image are no classes: {tmp_path}/__MACOSX",
+    ]
+    with datasets.noted():
+        assert len(Pictures(str(tmp_path), classes=["b", "a"]).cases()) == 6
+
+
+def test_test_images_without_classes_are_noted(tmp_path):
+    folders(tmp_path, parts=("train",))
+    picture(tmp_path / "test/7.png")
+    with datasets.noted() as notes:
+        assert {case.part for case in Pictures(str(tmp_path)).cases()} == {"train"}
+    assert [f"{tmp_path}/test/7.png" in note for note in notes] == [True]
+
+
+@pytest.mark.parametrize("parts", [("Training", "Testing"), ("Train", "valid", "Test")])
+def test_parts_of_other_names_are_not_taken_for_classes(tmp_path, parts):
+    adapter = Pictures(str(folders(tmp_path, parts)))
+    with pytest.raises(DataError, match=f"{', '.join(sorted(parts))} are called like parts.*train, val and test"):
+        adapter.cases()
+    given = Pictures(str(tmp_path), classes=list(parts))  # said, so believed
+    assert {case.label for case in given.cases()} == {*range(len(parts))}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
