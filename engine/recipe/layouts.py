@@ -291,6 +291,8 @@ def dicom_labels(layout: Layout) -> tuple[dict[str, Any], dict[str, str], str]:
 def _tables(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
     """A CSV file with a line a picture; one whose labels are in a column of another name has no case."""
     stills = [path for path in paths if path.suffix.lower() in STILLS]
+    known = {name for one in stills for name in (one.name, one.stem)}
+    found: dict[str, dict[str, str]] = {}
     for path in paths:
         if path.suffix.lower() not in (".csv", ".tsv", ".txt") or not path.is_file():
             continue
@@ -300,16 +302,19 @@ def _tables(root: Path, paths: Sequence[Path]) -> Iterator[Layout]:
             if len(rows) < 3 or len(rows[0]) < 2:
                 continue
             head = rows[0]
-            known = {name for one in stills for name in (one.name, one.stem)}
             named = (name for at, name in enumerate(head) if _names_file(root, rows[1:], at, known))
-            columns = {"file": next(named, None)}
+            columns: dict[str, str | None] = {"file": next(named, None)}
             for key, names in COLUMNS.items():
                 columns[key] = next((one for word in names for one in head if one.lower() == word), None)
             if columns["file"]:
-                given = {key: name for key, name in columns.items() if name}
-                table = path.relative_to(root).as_posix()
-                data = {"name": "pictures", "table": table, "columns": given}
-                yield Layout(f"pictures by the table {table}", root, data)
+                found[path.relative_to(root).as_posix()] = {key: name for key, name in columns.items() if name}
+    for table, given in found.items():
+        others = [name for name, columns in found.items() if name != table and "label" in columns]
+        beside = (
+            f"table: pictures are in {first_of(others)} too, which is not read; one table with a column part has all"
+        )
+        data = {"name": "pictures", "table": table, "columns": given}
+        yield Layout(f"pictures by the table {table}", root, data, [beside] if others else [])
 
 
 def _names_file(root: Path, rows: Sequence[Sequence[str]], at: int, known: Collection[str]) -> bool:
@@ -353,7 +358,9 @@ def _unknown(folder: Path, paths: Sequence[Path], tried: Sequence[Layout]) -> st
         default=None,
     )
     lines += [
-        f"{one.what}: {one.problems[0]}" for one in tried if "table" in one.data and not one.cases and one.problems
+        f"{one.what}: {one.problems[0]}"
+        for one in tried
+        if one.data["name"] == "pictures" and not one.cases and one.problems
     ]
     if nearest is not None:
         lines.append(f"nearest: {nearest.what}: {len(nearest.cases)} cases, but {nearest.problems[0]}")

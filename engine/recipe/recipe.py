@@ -16,6 +16,7 @@ import datasets
 from datasets.dicom_index import Index
 from datasets.files import first_of
 from datasets.formats import ARRAYS
+from datasets.patients import beginning, group_by
 
 from .fingerprint import Fingerprint, Track, measured
 from .layouts import Layout, dicom_labels, recognised
@@ -64,8 +65,18 @@ def recipe_for(folder: Path, track: Track) -> Recipe:
     layout = recognised(folder)
     questions = list(layout.questions)
     twins = {} if any(case.part for case in layout.cases) else _twins(layout.cases)
-    excluded = _excluded(layout, questions) | {name: f"the same file as {other}" for name, other in twins.items()}
+    labels_of = {case.id: case.label for case in layout.cases}
+    torn = {name for name, other in twins.items() if labels_of[name] != labels_of[other]}
+    if torn:
+        questions.append(
+            f"exclude: pictures of two classes at once: {first_of(sorted(torn))}; leave out the wrong ones"
+        )
+    excluded = _excluded(layout, questions) | {
+        name: f"the same file as {other}" + (", of another class" if name in torn else "")
+        for name, other in twins.items()
+    }
     cases = [case for case in layout.cases if case.id not in excluded]
+    questions += _alike(cases)
     meaning = _meaning(layout, cases)
     labels, ignore = (meaning.labels, meaning.ignore) if meaning is not None else (None, [])
     fingerprint = _fingerprint(layout, cases, labels, ignore, questions, track)
@@ -90,6 +101,20 @@ def recipe_for(folder: Path, track: Track) -> Recipe:
         choices.append(Choice("data.exclude", listed, "left out by init"))
     said = list(_said(layout, fingerprint, meaning, excluded))
     return Recipe(layout, fingerprint, [*choices, *settings(fingerprint)], said, questions)
+
+
+def _alike(cases: Sequence[datasets.Case]) -> Iterator[str]:
+    """Whether pictures with one label are of one patient, where their files say so by how they begin.
+
+    Not where each class has one beginning, which may well be the name of the class.
+    """
+    named = {case.id.rpartition("/")[2]: case for case in cases if case.label is not None and case.group == case.id}
+    if len({case.part for case in cases}) > 1 or (pattern := beginning([*named])) is None:
+        return
+    begin = {(group_by(pattern, name), case.label) for name, case in named.items()}
+    if len(begin) > len({label for _, label in begin}):
+        within = pattern.removeprefix("^").replace("[^", "[^/").replace(r"\D", r"[^/\d]")
+        yield f"group: names begin alike, as pictures of one patient do; '({within})[^/]*$' keeps these in one part"
 
 
 def _meaning(layout: Layout, cases: Sequence[datasets.Case]) -> Meaning | None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -314,6 +315,55 @@ def test_a_case_without_mask_and_a_copy_are_left_out_with_the_reason(tmp_path):
     }
     assert "2 left out by data.exclude: case3 (no mask), copy (the same file as case1)" in said
     assert check_data(config.model_copy(update={"output": str(tmp_path / "runs")})).problems == []
+
+
+def test_a_picture_in_two_classes_is_a_question(tmp_path):
+    pictures("a", "b")(tmp_path / "data")
+    for copy in ("a/copy.png", "b/copy.png"):
+        (tmp_path / "data" / copy).write_bytes((tmp_path / "data/a/0.png").read_bytes())
+    said, config = written(tmp_path / "data", tmp_path / "a.yaml")
+    assert {one.case: one.reason for one in config.data.exclude} == {
+        "a/copy": "the same file as a/0",
+        "b/copy": "the same file as a/0, of another class",
+    }
+    assert "to decide: exclude: pictures of two classes at once: b/copy; leave out the wrong ones" in said
+
+
+def test_parts_that_are_not_called_so_are_refused(tmp_path):
+    pictures("Training/a", "Training/b", "Testing/a", "Testing/b")(tmp_path / "data")
+    assert "Testing, Training are called like parts" in refused(tmp_path / "data", tmp_path / "a.yaml")
+
+
+def test_a_second_table_is_a_question(tmp_path):
+    table(tmp_path / "data")
+    first = tmp_path / "data/labels.csv"
+    head, *lines = first.read_text().splitlines()
+    first.write_text("\n".join([head, *lines[:8]]))
+    (tmp_path / "data/test.csv").write_text("\n".join([head, *lines[8:]]))
+    said, config = written(tmp_path / "data", tmp_path / "a.yaml")
+    assert "to decide: table: pictures are in test.csv too, which is not read" in said
+    assert config.data.model_dump()["table"] == "labels.csv"
+
+
+@pytest.mark.parametrize(
+    ("names", "group"),
+    [
+        (["well/p1_0", "well/p1_1", "ill/p2_0", "ill/p2_1", "ill/p3_0", "well/p3_1"], "p3"),
+        (["well/p1a", "well/p1b", "ill/p2a", "ill/p2b", "ill/p3a", "well/p3b"], "p3"),
+        (["n01/n01_0", "n01/n01_1", "n02/n02_0", "n02/n02_1"], None),  # the class
+        (["a/0", "a/1", "b/0", "b/1"], None),
+    ],
+)
+def test_pictures_of_one_patient_are_a_question(tmp_path, names, group):
+    for name in names:
+        save(tmp_path / f"data/{name}.png", RNG.integers(0, 255, (24, 24, 3)).astype(np.uint8))
+    said, _ = written(tmp_path / "data", tmp_path / "a.yaml")
+    found = re.search(r"group: names begin alike.*?'(.*)' keeps", said)
+    assert (found is None) == (group is None)
+    if found is not None:
+        adapter = datasets.Pictures(str(tmp_path / "data"))
+        groups = {case.id: case.group for case in datasets.list_cases(adapter, found[1])}
+        assert [case for case, one in groups.items() if one == group] == [names[4], names[5]]
 
 
 def test_two_masks_of_an_image_are_a_question(tmp_path):
