@@ -75,7 +75,8 @@ def rules(document: ScoresDocument) -> list[str]:
     """What the means are over, and what becomes of absent classes and surfaces."""
     header = document.header
     if header.kind == "label":
-        return [f"{header.rule} Many-shot: classes with more than 100 training images, few-shot: with fewer than 20."]
+        shots = " Many-shot: classes with more than 100 training images, few-shot: with fewer than 20."
+        return [header.rule + (shots if header.class_images is not None else "")]
     every = "classes" if header.scored == "class" else "regions"
     left_out = f"without {header.background}" if header.background else f"over all {every}"
     lines = [f"means {left_out}; grid: {header.grid}. {header.rule}"]

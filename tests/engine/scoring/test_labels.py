@@ -10,6 +10,7 @@ import torch
 
 import datasets
 from engine.scoring.pooling import pooled
+from engine.scoring.tables import rules, score_tables
 from segloss.document import ScoresDocument
 from segloss_tests.runs import trainer
 
@@ -286,3 +287,12 @@ def test_folds_are_pooled_picture_by_picture(folder):
     assert both.aggregations["dataset"]["f1"] == one.aggregations["dataset"]["f1"]
     again = ScoresDocument.from_json(json.loads(json.dumps(both.to_json())))
     assert again.to_json() == both.to_json()
+
+
+@pytest.mark.parametrize("trained", [None, [120, 5]])
+def test_shots_are_explained_where_a_table_has_them(trained):
+    rows = [{"case": "0", "label": "a", "predicted": "a"}, {"case": "1", "label": "b", "predicted": "a"}]
+    header = {"kind": "label", "classes": ["a", "b"], "class_images": trained}
+    document = ScoresDocument.from_json({"header": header, "cases": rows})
+    columns = next(score_tables(document, "scores")).columns
+    assert ("many-shot" in columns) == ("Many-shot" in rules(document)[0]) == (trained is not None)
