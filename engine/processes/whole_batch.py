@@ -34,7 +34,7 @@ def global_denominator(denominators: Sequence[Tensor], masks: Sequence[Tensor], 
     held = torch.stack([(mask != loss.ignore_index).any() for mask in masks])
     counted = [each * here for each, here in zip(denominators, held, strict=True)]
     total = ranks.all_reduce(torch.stack(counted).sum(0))
-    exact = torch.tensor([is_exact(part) for part in _parts(loss)], device=total.device)
+    exact = torch.tensor([is_exact(part) for part in _parts(loss)]).to(total.device, non_blocking=True)
     batches = ranks.world_size() * (ranks.all_reduce(held.int()) > 0).sum()
     total = torch.where(exact, batches, total).view(total.shape)
     return torch.where(total == 0, 1, total)

@@ -27,7 +27,7 @@ from datasets.resident.augment import FORMS, sampled, sampled_nearest
 from datasets.resident.philox import normals, numbers, philox
 from datasets.resident.photometric import convolved
 from segloss_tests.cases import cache
-from segloss_tests.devices import META, NoWait
+from segloss_tests.devices import META, no_wait
 
 CPU = torch.device("cpu")
 PIXEL = 0.5 / 255
@@ -347,7 +347,7 @@ def test_batches_are_made_without_waiting(samples):
     augmentation = BatchAugmentation([{"name": name} for name in names])
     batches = iter(ResidentLoader(ResidentSamples(samples, META), TrainingBatches(len(samples), 2, 3), augmentation))
     next(batches)
-    with NoWait():
+    with no_wait():
         assert next(batches)["image"].is_meta
 
 

@@ -7,7 +7,7 @@ import segloss
 from segloss import SegmentationScores
 from segloss.calibration import Calibration
 from segloss.classification import ClassificationScores
-from segloss_tests.devices import META, NoWait, as_on_a_gpu
+from segloss_tests.devices import META, as_on_a_gpu, no_wait
 
 __all__ = ["as_on_a_gpu"]
 COUNTS = [1e2, 3e2, 1e3, 3e3, 1e4]
@@ -29,12 +29,12 @@ def test_a_loss_looks_at_no_value_if_a_graph_is_to_hold_it(name, size):
         with pytest.raises(NotImplementedError, match="Meta"):
             step(loss, size)
         return
-    with NoWait():
+    with no_wait():
         step(loss, size)
     if loss.losses[0].upsamples:
         upsampled = segloss.upsampled(loss.losses[0], (size, size))
         step(upsampled, size // 4)  # makes the weights of the resize
-        with NoWait():
+        with no_wait():
             step(upsampled, size // 4)
 
 
@@ -44,8 +44,8 @@ def test_counts_look_at_no_value():
     overlapping = Calibration(5, "sigmoid", regions=torch.ones(5, 6, dtype=torch.bool))
     for calibration in (plain, overlapping):
         calibration.update(logits, target)
-        with NoWait():
+        with no_wait():
             calibration.update(logits, target)
-    with NoWait():
+    with no_wait():
         SegmentationScores(5).update(logits.argmax(1), target, image=[0, 1], case=[0, 0])
         ClassificationScores(5).update(logits[..., 0, 0], target[:, 0, 0], image=[0, 1])

@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segloss import resize
@@ -12,9 +13,14 @@ META = torch.device("meta")
 """It knows shapes alone: to look at a value is an error of torch."""
 
 
-class NoWait(TorchDispatchMode):
+@contextlib.contextmanager
+def no_wait():
     """Within, tensors of `META` and of the CPU may not meet, nor be copied to each other but without waiting."""
+    with _Copies(), _Lists():
+        yield
 
+
+class _Copies(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         found = function(*args, **kwargs)
@@ -22,6 +28,16 @@ class NoWait(TorchDispatchMode):
         waits = len({one.device for one in tensors}) > 1 and not kwargs.get("non_blocking") and True not in args[2:]
         assert not waits, f"{function} of {[(one.device, tuple(one.shape)) for one in tensors]}"
         return found
+
+
+class _Lists(TorchFunctionMode):
+    """What a list is made of is copied too, which no dispatch shows."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        made = function in (torch.tensor, torch.as_tensor) and not isinstance(args[0], torch.Tensor)
+        assert not made or torch.device(kwargs.get("device") or "cpu") != META, f"{function} of {args[0]}"
+        return function(*args, **kwargs)
 
 
 class MetaFabric:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import segloss
 from engine.processes import ranks
 from engine.processes.whole_batch import exact_over_ranks, global_denominator
+from segloss_tests.devices import META, no_wait
 from segloss_tests.losses import build, sample
 
 LOSSES = {
@@ -112,3 +113,12 @@ def test_a_mean_over_images_stays_an_average(monkeypatch):
     target[2:] = 255  # a share of which nothing counts is none
     found = in_two(monkeypatch, loss, lambda n: value_and_slope(loss, [logits[2 * n :][:2]], [target[2 * n :][:2]]))
     torch.testing.assert_close(sum(value for value, _ in found), halves[0])
+
+
+def test_a_denominator_is_shared_without_waiting(monkeypatch):
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    monkeypatch.setattr(ranks, "all_reduce", lambda tensor: tensor)
+    loss = segloss.WeightedSum([segloss.build_loss("dice"), segloss.build_loss("ce")])
+    target = torch.empty(2, 4, 4, dtype=torch.int64, device=META)
+    with no_wait():
+        assert global_denominator([loss.denominator(target)], [target], loss).shape == (2,)

@@ -10,7 +10,7 @@ import segloss
 from engine.store.checkpoint import Checkpoint, Snapshot
 from engine.training.stepper import Stepper, captures
 from engine.training.targets import Targets
-from segloss_tests.devices import META, MetaFabric, NoWait, as_on_a_gpu
+from segloss_tests.devices import META, MetaFabric, as_on_a_gpu, no_wait
 from segloss_tests.runs import small_yaml, trainer
 
 __all__ = ["as_on_a_gpu"]
@@ -69,7 +69,7 @@ def test_a_step_looks_at_no_value_and_sends_nothing_but_its_batch(tmp_path, monk
     stepper = Stepper(made.experiment.config, model, made.stepper.loss, MetaFabric(), made.budget, targets)
     first, second = [group for epoch in range(2) for group in made.groups(epoch)][:2]
     stepper.take(first)
-    with NoWait():
+    with no_wait():
         assert stepper.take(second).shape == ()
 
 
