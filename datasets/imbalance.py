@@ -64,7 +64,15 @@ class Imbalance:
         for index, (ids, size) in enumerate(zip(of_class, self.sizes(largest), strict=True)):
             if len(ids) < size or not size:
                 found = f"{self.classes[index]} has {len(ids)} training pictures, and {size} are to be kept"
-                raise DataError(f"data.imbalance: {found} of it; set data.imbalance.largest, or another factor")
+                fits = next((n for n in range(largest - 1, 0, -1) if self._fit(of_class, n)), None)
+                remedy = (
+                    "data.imbalance.factor lower" if fits is None else f"data.imbalance.largest: {fits}, which fits"
+                )
+                raise DataError(f"data.imbalance: {found} of it; set {remedy}")
             drawn = np.random.default_rng([self.seed, index]).permutation(len(ids))[:size]
             kept.update(np.array(sorted(ids), dtype=object)[drawn])
         return [case.id for case in training if case.id in kept]
+
+    def _fit(self, of_class: Sequence[Sequence[str]], largest: int) -> bool:
+        """Whether each class has as many pictures as it is to keep, and keeps one."""
+        return all(0 < size <= len(ids) for ids, size in zip(of_class, self.sizes(largest), strict=True))

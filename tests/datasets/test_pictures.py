@@ -317,6 +317,22 @@ def test_a_tail_that_a_class_is_too_small_for_is_refused():
         Imbalance("step", ["a", "b"], 100).keep(cases_of([40, 40]))
 
 
+@pytest.mark.parametrize(("sizes", "factor"), [([22, 21, 20], 1.1), ([24, 20, 9], 2), ([9, 30, 4], 3)])
+def test_the_size_that_is_named_for_a_small_class_is_the_largest_that_fits(sizes, factor):
+    names = ["a", "b", "c"]
+    with pytest.raises(DataError, match=r"set data.imbalance.largest: (\d+), which fits") as error:
+        Imbalance("long_tail", names, factor, largest=max(sizes) + 9).keep(cases_of(sizes))
+    named = int(str(error.value).split("largest: ")[1].split(",")[0])
+    assert Imbalance("long_tail", names, factor, largest=named).keep(cases_of(sizes))
+    with pytest.raises(DataError):
+        Imbalance("long_tail", names, factor, largest=named + 1).keep(cases_of(sizes))
+
+
+def test_a_tail_that_no_size_fits_is_told_the_factor():
+    with pytest.raises(DataError, match=r"0 are to be kept of it; set data.imbalance.factor lower"):
+        Imbalance("step", ["a", "b"], 100).keep(cases_of([40, 40]))
+
+
 class Counted:
     def __init__(self, case, classes):
         self.case, self.digest = case, case.id
