@@ -104,16 +104,31 @@ class Comparison:
         heaviest = int(variances.argmax())
         return heaviest if self.groups > 1 and variances[heaviest] > variances.sum() / 2 else None
 
+    @property
+    def tied(self) -> bool:
+        """Whether no group differs: the interval is 0 alone, since nothing is seen of how groups may differ."""
+        return self.low == self.high == 0
+
+    def ties_needed(self, smallest: float) -> int:
+        """Groups of which none differs that exclude such a mean difference of scores from 0 to 1.
+
+        A difference of δ in the mean takes a share δ of groups that differ, at least; that none of n is among them has
+        the probability (1 − δ)^n, at most.
+        """
+        return int(np.ceil(np.log(ALPHA / 2 / self.family) / np.log1p(-smallest)))
+
     def outcome(self, smallest: float, lower: bool = False) -> Outcome:
         """What the interval says of a difference that would matter.
 
         Args:
             smallest: that difference. Equivalent: the interval lies within ± this, which is two one-sided tests at
-                2.5 % each; better or worse: it lies beyond.
-            lower: lower is better: a distance.
+                2.5 % each, and where no group differs there are `ties_needed` groups; better or worse: it lies beyond.
+            lower: lower is better: a distance, which has no bound, so that no number of ties is enough.
         """
         if self.low is None or self.high is None:
             return "untested"
+        if self.tied and (lower or smallest >= 1 or self.groups < self.ties_needed(smallest)):
+            return "undecided"
         if -smallest < self.low and self.high < smallest:
             return "equivalent"
         if self.low >= smallest or self.high <= -smallest:
@@ -123,9 +138,11 @@ class Comparison:
     def groups_needed(self, smallest: float) -> tuple[int | None, int | None]:
         """Groups for 80 % power to find a difference as small as this, with as many seeds: a range.
 
-        From the 95 % interval of the spread, of normal differences. None where no number of groups is enough: the seeds
-        alone vary too much.
+        From the 95 % interval of the spread, of normal differences; where no group differs, see `ties_needed`. None
+        where no number of groups is enough: the seeds alone vary too much.
         """
+        if self.tied and smallest < 1:
+            return self.ties_needed(smallest), self.ties_needed(smallest)
         need = float((stats.norm.isf(ALPHA / 2 / self.family) + stats.norm.ppf(POWER)) ** 2)
         room = smallest**2 / need - self.networks.variance
         if room <= 0 or self.groups < 2:
@@ -184,6 +201,7 @@ class Comparison:
             text = f"{a} and {b} are equivalent in {score}, within {margin}: difference {difference} {found}"
         else:
             text = f"{a} against {b} is undecided in {score}: difference {shown(self.difference, '+')} {found}"
+            text += f"; none of these {units} differs, which does not tell how others do" if self.tied else ""
         if self.carrier is not None:
             without = shown(float(self.without[self.carrier]), "+")
             text += f"; {self.names[self.carrier]} alone makes more than half of the variance: without it {without}"

@@ -437,7 +437,23 @@ def test_equal_scores():
     a, _ = scores(9, 2)
     found = compare.paired(a, a)
     assert (found.difference, found.low, found.high, found.p_value, found.ties) == (0, 0, 0, 1, 9)
-    assert (found.d_z, found.carrier, found.outcome(0.01)) == (None, None, "equivalent")
+    assert (found.d_z, found.carrier, found.outcome(0.01)) == (None, None, "undecided")
+    assert found.verdict("A", "B", "DSC").endswith(
+        "; none of these patients differs, which does not tell how others do"
+    )
+
+
+@pytest.mark.parametrize("smallest", [0.01, 0.1])
+def test_ties_alone_are_equivalent_where_they_exclude_a_difference(smallest):
+    """That so many groups of a binomial all tie has 2.5 %, where as few as would matter differ."""
+    enough = next(n for n in range(1, 1000) if stats.binom.pmf(0, n, smallest) <= 0.025)
+    for groups, outcome in ((enough - 1, "undecided"), (enough, "equivalent")):
+        found = compare.paired(np.full(groups, 0.3), np.full(groups, 0.3))
+        assert found.outcome(smallest) == outcome
+        assert found.groups_needed(smallest) == (enough, enough)
+        assert found.outcome(smallest, lower=True) == "undecided"  # millimetres have no bound
+    assert dataclasses.replace(found, family=5).outcome(smallest) == "undecided"
+    assert compare.paired(np.full(9, 0.3), np.full(9, 0.1)).outcome(smallest) == "better"
 
 
 def test_ranks():

@@ -600,7 +600,16 @@ def test_where_no_margin_is_set_the_csv_file_has_no_outcome():
     rows = {row["measure"]: row for one in compare_arms(arms, "ce") for row in one.flat()}
     assert rows["tumour missed"]["p"] < 0.001
     assert (rows["tumour missed"]["smallest"], rows["tumour missed"]["outcome"]) == (None, None)
-    assert (rows["mDSC"]["smallest"], rows["mDSC"]["outcome"]) == (0.01, "equivalent")
+    assert (rows["mDSC"]["smallest"], rows["mDSC"]["outcome"]) == (0.01, "undecided")
+
+
+def test_arms_that_tie_in_every_group_are_undecided():
+    first, *others = in_words(compare_arms({name: arm(name) for name in ("ce", "dfl")}, "ce")[0])
+    assert first == (
+        "Undecided: dfl against ce: +0.000 DSC (95 % CI 0.000 to 0.000); about 368 patients would decide, if the "
+        "difference stays as it is."
+    )
+    assert not [line for line in others if "80 % power" in line]
 
 
 def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
