@@ -188,8 +188,7 @@ class Comparison:
         low, high = self.low, self.high
         if self.distinguishable and self.difference < 0:
             low, high = -high, -low
-        span = f"95 % CI {shown(low).removesuffix(f' {unit}')} to {shown(high)}"
-        found = f"({span}, {chance(self.p_value)}; {self.groups} {units}, {seeds})"
+        found = f"({between(low, high, unit)}, {chance(self.p_value)}; {self.groups} {units}, {seeds})"
         outcome, margin = self.outcome(smallest, lower), f"{smallest:g}{unit and ' '}{unit}"
         if self.distinguishable:
             verb = "improves" if (self.difference > 0) != lower else "worsens"
@@ -213,6 +212,11 @@ def measured(value: float, unit: str, sign: str = "") -> str:
     if np.isinf(value):
         return "−∞" if value < 0 else "∞"
     return f"{value:{sign}.2f} {unit}" if unit else f"{value:{sign}.3f}"
+
+
+def between(low: float, high: float, unit: str = "") -> str:
+    """A 95 % interval as sentences print it."""
+    return f"95 % CI {measured(low, unit).removesuffix(f' {unit}')} to {measured(high, unit)}"
 
 
 def chance(p_value: float) -> str:

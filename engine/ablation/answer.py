@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-
 from segloss.compare import FEWEST, Comparison
-from segloss.comparison import measured
+from segloss.comparison import between
 
 from .verdicts import Verdicts
 
@@ -95,8 +93,7 @@ def _size(first: Verdicts, one: Comparison) -> str:
 
 
 def _span(one: Comparison) -> str:
-    low, high = (np.nan if end is None else end for end in (one.low, one.high))
-    return f"(95 % CI {measured(low, '')} to {measured(high, '')})"
+    return "" if one.low is None or one.high is None else f"({between(one.low, one.high)})"
 
 
 def _deciding(first: Verdicts, one: Comparison) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from segloss.compare import RandomEffects, mean_ranks, random_effects
+from segloss.comparison import between
 
 from ..console.sections import Section, Subject
 from .conclusion import Conclusion
@@ -77,7 +78,7 @@ def _answer(first: Verdicts, found: Mapping[str, RandomEffects], smallest: float
     if better:
         arm = max(better, key=lambda name: better[name].mean)
         one = better[arm]
-        return f"Use {arm}: better than {first.baseline} by {one.mean:.3f} (95 % CI {one.low:.3f} to {one.high:.3f})."
+        return f"Use {arm}: better than {first.baseline} by {one.mean:.3f} ({between(one.low, one.high)})."
     if all_known and all(one.high < smallest for one in found.values()):
         return f"Use {first.baseline}: nothing is better by {smallest:g} {first.measure.words}."
     return f"Undecided: no arm is better than {first.baseline} by {smallest:g} {first.measure.words} beyond chance."

@@ -31,7 +31,7 @@ from ..store.lock import Lock
 from ..store.outputs import Outputs, refuse_foreign
 from ..training.probe import Probe, probe
 from .report import write_page
-from .train import write_missing_page
+from .train import write_missing_pages
 
 TABLES = ("table.md", "table.tex", "table.csv")
 MARKS = (FILE, PROBES, "*/seed-*/fold-*/config.yaml")
@@ -202,7 +202,5 @@ def _conclude(ablation: Ablation, cells: Sequence[Cell], display: Display) -> No
         display.line(f"tables: {path / 'table.md'}, .tex and .csv beside it; pictures: {path / 'figures'}")
     if changed := changed_between([cell.run for cell in cells]):
         display.line(f"warning: {changed}")
-    for cell in cells:
-        if cell.finished:
-            write_missing_page(cell.run, display, Stop(listens=False))
+    write_missing_pages(cells, display, Stop(listens=False))
     display.line(f"page: {write_page(path, ablation_subject(found))}")

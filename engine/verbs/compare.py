@@ -96,7 +96,7 @@ def _compare(
     if reference is not None:
         options, named = named_by_dataset(options, [*map(masks_in, folders), reference])
         beginning += [Section("read", named)] if named else []
-    beginning += _of_ablations(a, b, len(pairs))
+    beginning += _of_ablations(a, b, pairs)
     subjects = []
     for pair in pairs:
         named_paths = dict(zip(_short_names(*pair), pair, strict=True))
@@ -134,16 +134,14 @@ def _pairs(a: Path, b: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _of_ablations(a: Path, b: Path, count: int) -> Iterator[Section]:
-    """What so many arms of two ablations do not tell, and which ones are left out."""
-    ours, theirs = arms_of(a), arms_of(b)
-    if not (ours and theirs):
+def _of_ablations(a: Path, b: Path, pairs: Sequence[tuple[Path, Path]]) -> Iterator[Section]:
+    """What the arms of two ablations that are compared do not tell, and which ones are left out."""
+    if pairs == [(a, b)]:
         return
-    lines = []
+    lines, count = [], len(pairs)
     if count > 1:
         lines.append(f"one of {count} arms, each compared by itself: p and intervals do not allow for their number")
-    every = sorted({*ours, *theirs})
-    if left := [arm for arm in every if not all(scores_files(one / arm) for one in (a, b))]:
+    if left := sorted({*arms_of(a), *arms_of(b)} - {arm.name for arm, _ in pairs}):
         lines.append(f"left out, since they are not scored in both: {', '.join(left)}")
     if lines:
         yield Section("of two ablations", lines)

@@ -87,12 +87,19 @@ def train(
     if trial is not None or launcher.process_info().rank != 0:
         return
     results.show(run.path, display)
-    write_missing_page(run, display, stop)
+    _write_missing_page(run, display, stop)
     if is_new:
         results.hint(path, overrides, run, config, display)
 
 
-def write_missing_page(run: Run, display: Display, stop: Stop) -> None:
+def write_missing_pages(cells: Sequence[Cell], display: Display, stop: Stop) -> None:
+    """Write the pages of finished cells that were killed before their own; remove what else a kill has left of them."""
+    for cell in cells:
+        if cell.finished:
+            _write_missing_page(cell.run, display, stop)
+
+
+def _write_missing_page(run: Run, display: Display, stop: Stop) -> None:
     """Write the page of a finished run that has none; of any other remove what a kill has left."""
     if (run.path / PAGE).is_file():
         remove_left(run.path)
@@ -278,9 +285,7 @@ def train_folds(
         display.line(f"{folder}: {len(cells)} folds, {finished} finished; {executor}; logs: {folder}/fold-*.log")
         with stop.interrupts(), Lock(folder):
             failed = train_cells(left, executor, display)
-        for cell in cells:
-            if cell.run.finished:
-                write_missing_page(cell.run, display, stop)
+        write_missing_pages(cells, display, stop)
     if failed:
         raise UsageError("\n".join(failed))
     if launcher.process_info().rank == 0:
