@@ -18,6 +18,8 @@ from .still_file import BROKEN, CHANGED, GREY_DEEP, open_still, pillow_errors, p
 
 _WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _PLANES = 256, 257, 258, 259, 277, 284
 _PREDICTOR, _TILE, _EXTRA, _FORMAT = 317, 322, 338, 339
+_NUMBER, _NUMBERS = (_WIDTH, _LENGTH, _PACKING, _BANDS), (_BITS, _EXTRA)
+"""Tags that hold one whole number, and those that hold one of each band."""
 _PACKINGS = (1, 5, 8, 32773, 32946)
 """None, LZW, Deflate, PackBits."""
 _UNKNOWN = 65000
@@ -125,9 +127,14 @@ def tiff_tags(path: Path) -> Mapping[int, Any]:
             found = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
             file.seek(found.next)
             found.load(file)
-            return {tag: found[tag] for tag in (_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _EXTRA) if tag in found}
+            tags = {tag: found[tag] for tag in (*_NUMBER, *_NUMBERS) if tag in found}
     except BROKEN as error:
         raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
+    for tag, value in tags.items():
+        numbers = value if tag in _NUMBERS and isinstance(value, tuple) else (value,)
+        if not all(isinstance(number, int) for number in numbers):
+            raise DataError(f"{path}: tag {tag} of the TIFF is no whole number, so it is damaged; replace the file")
+    return tags
 
 
 def _two_bands(path: Path) -> NDArray[Any]:
