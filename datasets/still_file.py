@@ -46,7 +46,8 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 ROWS = 1024
 """Of a picture that are copied at a time."""
 CHANGED = ", whose compression changes labels"
-_SUBFILE = 254
+_SUBFILE, _STRIP_STARTS, _BANDS, _ROWS, _PLANES = 254, 273, 277, 278, 284
+_TILE_WIDTH, _TILE_LENGTH, _TILE_STARTS = 322, 323, 324
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
 
 Image.MAX_IMAGE_PIXELS = None  # of this whole process: `LARGEST` stands for it, before anything is allocated
@@ -188,7 +189,10 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
     room = MOST_PIXELS_A_BYTE * size
     if image.format in DENSE:
         room = max(room, SMALL)
-    if image.format != "TIFF" and pixels > room:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # compressed for fax, a byte holds any number of pixels
+        _refuse_missing_strips(image, path)
+        room = 8 * size if image.info.get("compression") == "raw" else pixels
+    if pixels > room:
         raise DataError(
             f"{path}: {image.width}x{image.height} pixels by its header, in {size} bytes: damaged or cut short; "
             "replace the file"
@@ -196,6 +200,21 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
     if pixels > LARGEST:
         raise DataError(
             f"{path}: {image.width}x{image.height} pixels; stills of at most {LARGEST} are read, so divide or shrink it"
+        )
+
+
+def _refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
+    """Raise a `DataError` where a TIFF lists fewer strips or tiles than its pixels take: Pillow leaves them black."""
+    tags = image.tag_v2
+    tiled = _TILE_STARTS in tags
+    across, down = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)) if tiled else (image.width, tags.get(_ROWS, 0))
+    planes = int(tags.get(_BANDS, 1)) if tags.get(_PLANES, 1) == 2 else 1
+    blocks = planes * -(-image.width // int(across or image.width)) * -(-image.height // int(down or image.height))
+    listed = len(tags.get(_TILE_STARTS if tiled else _STRIP_STARTS, ()))
+    if listed < blocks:
+        raise DataError(
+            f"{path}: {listed} of the {blocks} {'tiles' if tiled else 'strips'} that {image.width}x{image.height} "
+            "pixels take: damaged or cut short; replace the file"
         )
 
 

@@ -17,11 +17,13 @@ from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
 from .still_file import BROKEN, CHANGED, GREY_DEEP, open_still, pillow_errors, pixels_of, refuse_hollow
 
 _WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _PLANES = 256, 257, 258, 259, 277, 284
-_PREDICTOR, _TILE, _EXTRA, _FORMAT = 317, 322, 338, 339
-_NUMBER, _NUMBERS = (_WIDTH, _LENGTH, _PACKING, _BANDS), (_BITS, _EXTRA)
+_MEANING, _PREDICTOR, _TILE, _EXTRA, _FORMAT = 262, 317, 322, 338, 339
+_NUMBER, _NUMBERS = (_WIDTH, _LENGTH, _PACKING, _BANDS, _MEANING), (_BITS, _EXTRA)
 """Tags that hold one whole number, and those that hold one of each band."""
 _PACKINGS = (1, 5, 8, 32773, 32946)
 """None, LZW, Deflate, PackBits."""
+_MEANINGS = (1, 2)
+"""Grey whose 0 is black, RGB; ITK makes 8 bits of others."""
 _UNKNOWN = 65000
 """A tag without a meaning."""
 _SINGLE: Mapping[int, Callable[[int], int]] = {
@@ -54,6 +56,11 @@ def bands_of(path: Path, turned: bool = False) -> NDArray[Any]:
             f"{path}: {columns}x{rows} pixels of {bands} band(s), compression {packing}; expected them uncompressed or "
             "by LZW or Deflate, and not cut short"
         )
+    if (meaning := tags.get(_MEANING, 1)) not in _MEANINGS:
+        raise DataError(
+            f"{path}: a TIFF of the photometric interpretation {meaning}, such as CMYK; expected bands of grey (1) or "
+            "RGB (2), so convert it"
+        )
     if bands == 2:
         array = _two_bands(path)
         return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
@@ -68,7 +75,7 @@ def bands_of(path: Path, turned: bool = False) -> NDArray[Any]:
         raise DataError(
             f"{path}: a TIFF that cannot be read, damaged or of an unknown kind; replace the file"
         ) from error
-    if array.shape[:2] != (rows, columns) or (bands > 1 and array.shape[2:] != (bands,)):
+    if array.shape not in ((rows, columns, bands), (rows, columns, bands)[: 3 if bands > 1 else 2]):
         raise DataError(f"{path}: holds several pictures, or no image of {bands} bands; write each into its own file")
     array = array.reshape(rows, columns, bands)
     return array if array.dtype in (np.uint8, np.uint16) else array.astype(np.float32)
@@ -93,6 +100,7 @@ def pages_of(path: Path) -> NDArray[Any]:
         found = np.empty((pages, *first.shape), first.dtype.newbyteorder("="))
         for page in range(pages):
             image.seek(page)
+            refuse_hollow(image, path)
             if (image.size, image.mode) != ((columns, rows), mode):
                 raise DataError(
                     f"{path}: page {page + 1} is {image.width}x{image.height} ({image.mode}), the first "

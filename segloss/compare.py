@@ -51,6 +51,7 @@ def paired(
     names: Sequence[Hashable] | None = None,
     tested: bool = True,
     tuned: bool = False,
+    limit: float = np.inf,
 ) -> Comparison:
     """Compare the scores of two methods on the same groups.
 
@@ -61,14 +62,18 @@ def paired(
         names: of the groups; None for their numbers.
         tested: False leaves the test to `together`, for a comparison that is one of several.
         tuned: the values of a or b, such as a learning rate, were chosen in each fold, once for all seeds.
+        limit: the greatest difference that two scores can have: 1 of fractions, infinite of distances. It bounds the
+            interval, which says nothing without it where no group differs.
 
     Raises:
-        ValueError: shapes that do not fit, a score that is not finite.
+        ValueError: shapes that do not fit, a score that is not finite, scores that differ by more than the limit.
     """
     first, second = _matrix("a", a), _matrix("b", b)
     if first.shape != second.shape:
         raise ValueError(f"a and b must be scores of the same groups and seeds, got {first.shape} and {second.shape}")
     differences, groups = first - second, len(first)
+    if (most := np.abs(differences).max()) > limit:
+        raise ValueError(f"limit is {limit:g}, but a and b differ by {most:g}; give none for scores without one")
     return _comparison(
         (float(first.mean()), float(second.mean())),
         differences / groups,
@@ -78,6 +83,7 @@ def paired(
         _names(names, groups),
         groups >= FEWEST,
         tested,
+        limit,
     )
 
 
@@ -144,6 +150,7 @@ def pooled(
         who,
         int(referred[:, kept].any(1).sum()) >= FEWEST,
         tested,
+        limit=1,
     )
 
 
@@ -156,6 +163,7 @@ def _comparison(
     names: Sequence[Hashable],
     enough: bool,
     tested: bool,
+    limit: float,
 ) -> Comparison:
     mean = values.mean(1)
     found = Comparison(
@@ -170,6 +178,7 @@ def _comparison(
         shares=shares,
         networks=share_of_seeds,
         enough=enough,
+        limit=limit,
     )
     return together([found])[0] if tested else found
 

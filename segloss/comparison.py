@@ -35,6 +35,7 @@ class Comparison:
         shares: `(G,)` what of a common shift of all groups falls to each; sums to 1.
         networks: what the seeds add to the error.
         enough: whether there are enough groups for a test: six.
+        limit: the greatest difference that two scores can have: 1 of fractions.
         low: the lower end of the 95 % interval; −∞ where the groups are too few for as many comparisons; None where
             nothing is tested.
         high: its upper end.
@@ -54,6 +55,7 @@ class Comparison:
     shares: Floats
     networks: Networks
     enough: bool
+    limit: float = np.inf
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
@@ -106,29 +108,23 @@ class Comparison:
 
     @property
     def tied(self) -> bool:
-        """Whether no group differs: the interval is 0 alone, since nothing is seen of how groups may differ."""
-        return self.low == self.high == 0
+        """Whether no group differs with any seed, so that nothing is seen of how groups may differ.
 
-    def ties_needed(self, smallest: float) -> int:
-        """Groups of which none differs that exclude such a mean difference of scores from 0 to 1.
-
-        A difference of δ in the mean takes a share δ of groups that differ, at least; that none of n is among them has
-        the probability (1 − δ)^n, at most.
+        A mean difference of δ takes a share δ / limit of groups that differ, at least; that none of n is among them has
+        the probability (1 − δ / limit)^n, at most. The interval ends where that is 2.5 %.
         """
-        return int(np.ceil(np.log(ALPHA / 2 / self.family) / np.log1p(-smallest)))
+        return not self.values.any() and self.networks.variance == 0
 
     def outcome(self, smallest: float, lower: bool = False) -> Outcome:
         """What the interval says of a difference that would matter.
 
         Args:
             smallest: that difference. Equivalent: the interval lies within ± this, which is two one-sided tests at
-                2.5 % each, and where no group differs there are `ties_needed` groups; better or worse: it lies beyond.
-            lower: lower is better: a distance, which has no bound, so that no number of ties is enough.
+                2.5 % each; better or worse: it lies beyond.
+            lower: lower is better: a distance.
         """
         if self.low is None or self.high is None:
             return "untested"
-        if self.tied and (lower or smallest >= 1 or self.groups < self.ties_needed(smallest)):
-            return "undecided"
         if -smallest < self.low and self.high < smallest:
             return "equivalent"
         if self.low >= smallest or self.high <= -smallest:
@@ -138,11 +134,15 @@ class Comparison:
     def groups_needed(self, smallest: float) -> tuple[int | None, int | None]:
         """Groups for 80 % power to find a difference as small as this, with as many seeds: a range.
 
-        From the 95 % interval of the spread, of normal differences; where no group differs, see `ties_needed`. None
-        where no number of groups is enough: the seeds alone vary too much.
+        From the 95 % interval of the spread, of normal differences; where no group differs, as many as exclude it if
+        none of them does either. None where no number of groups is enough: the seeds alone vary too much, or the scores
+        have no limit.
         """
-        if self.tied and smallest < 1:
-            return self.ties_needed(smallest), self.ties_needed(smallest)
+        if self.tied:
+            if smallest >= self.limit or np.isinf(self.limit):
+                return None, None
+            ties = int(np.ceil(np.log(ALPHA / 2 / self.family) / np.log1p(-smallest / self.limit)))
+            return ties, ties
         need = float((stats.norm.isf(ALPHA / 2 / self.family) + stats.norm.ppf(POWER)) ** 2)
         room = smallest**2 / need - self.networks.variance
         if room <= 0 or self.groups < 2:

@@ -20,6 +20,7 @@ def together(comparisons: Sequence[Comparison], draws: int = DRAWS) -> list[Comp
     most the p-value itself (Westfall 1993, in a single step), and every interval is that of the p-value at
     which 5 % of the patterns begin. An interval leaves 0 out exactly where its adjusted p-value is 0.05 or less. What
     seeds add is drawn independently for each comparison, which is on the safe side where they share networks.
+    The interval of a comparison in which no group differs is that of `Comparison.tied`.
 
     Args:
         comparisons: of whichever groups and scores; groups of the same name are the same.
@@ -41,6 +42,10 @@ def together(comparisons: Sequence[Comparison], draws: int = DRAWS) -> list[Comp
     found = list(comparisons)
     for index, one, flipped, p_value in zip(tested, chosen, flips, p_values, strict=True):
         low, high = flipped.interval(alpha)
+        if one.tied:
+            high = one.limit * -np.expm1(np.log(ALPHA / 2 / len(tested)) / one.groups)
+            low = -high
+        low, high = (end if np.isinf(end) else float(np.clip(end, -one.limit, one.limit)) for end in (low, high))
         found[index] = replace(one, p_value=float(p_value), low=low, high=high, family=len(tested))
     return found
 

@@ -146,7 +146,7 @@ def table(contest: Contest, budgets: Sequence[float], folds: Sequence[int]) -> N
                 print(line, "| |")
                 continue
             mine, theirs = ([one[case] for case in cases] for one in (found["ours"], scores))
-            against = compare.paired(mine, theirs, of)
+            against = compare.paired(mine, theirs, of, limit=1)
             interval = "" if against.low is None else f" [{against.low:+.3f}, {against.high:+.3f}]"
             p = "" if against.p_value is None else f"{against.p_value:.3f}"
             print(f"{line} {against.difference:+.3f}{interval} | {p} |", flush=True)

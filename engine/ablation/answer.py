@@ -33,11 +33,7 @@ def answer(first: Verdicts, noise_floor: str | None = None) -> str:
         better.sort(key=lambda arm: -tested[arm].difference)
         others = f"; so {'is' if len(better) == 2 else 'are'} {', '.join(better[1:])}" if len(better) > 1 else ""
         return f"Use {better[0]}: better than {first.baseline} by {_size(first, tested[better[0]])}{others}."
-    open_arms = {
-        arm: one
-        for arm, one in tested.items()
-        if (one.high is not None and one.high >= first.smallest) or (one.tied and first.outcome(arm) == "undecided")
-    }
+    open_arms = {arm: one for arm, one in tested.items() if one.high is not None and one.high >= first.smallest}
     if not open_arms:
         return f"Use {first.baseline}: nothing is better by {first.margin}."
     lead = max(open_arms, key=lambda arm: open_arms[arm].difference)

@@ -194,7 +194,8 @@ def compared(
     folds = a.scores(next(iter(_seeds(a, b) or a.documents))).folds_of(groups)
     tuned = a.tuned or b.tuned
     if measure.aggregation == "case":
-        return compare.paired(first, second, folds, groups, tested, tuned)
+        limit = np.inf if measure.unit else 1.0
+        return compare.paired(first, second, folds, groups, tested, tuned, limit)
     wanted = _wanted(a.header, measure)
     left_out = [index for index in range(len(a.header.classes)) if index not in wanted]
     try:

@@ -11,7 +11,7 @@ from segloss import compare
 
 from ..console.sections import Section
 from .comparison import Measure, Method, common_groups, compared
-from .verdicts import Verdicts, chance, possible
+from .verdicts import Verdicts, chance
 
 FAILED = 0.5
 """The score of a group below which an arm has failed on it."""
@@ -34,7 +34,7 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
     groups = common_groups([*named.values()], measure)
     keys = [*combinations(named, 2)]
     untested = [compared(named[a], named[b], measure, groups, tested=False) for a, b in keys]
-    pairs = dict(zip(keys, [possible(one, measure) for one in compare.together(untested)], strict=True))
+    pairs = dict(zip(keys, compare.together(untested), strict=True))
     ranks = compare.rank_intervals([*named], pairs)
     best = compare.share_best([first.found[name] for name in named if name != first.baseline])
     tested = all(one.p_value is not None for one in pairs.values())  # resamples of fewer groups say nothing

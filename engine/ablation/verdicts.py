@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ METHOD = (
     "Differences are paired by group, over the seeds that both arms have, in the groups whose reference has the class "
     "(distances: where every arm found it). p: sign-flip test of the mean difference, two-sided, with the seeds' "
     "share of the error and, where each fold was tuned, that of its choice; 95 % interval: the differences that this "
-    "test does not reject. Both hold for all rows of their table together (min P of the same sign flips), so that an "
-    "interval leaves 0 out exactly where p is 0.05 or less. Better or worse by a margin: the interval lies beyond it; "
-    "equivalent: within it. d_z: difference over standard deviation of the groups' differences."
+    "test does not reject, where no group differs those that so many ties leave possible. Both hold for all rows of "
+    "their table together (min P of the same sign flips), so that an interval leaves 0 out exactly where p is 0.05 or "
+    "less. Better or worse by a margin: the interval lies beyond it; equivalent: within it. d_z: difference over "
+    "standard deviation of the groups' differences."
 )
 
 COLUMNS = ["metric", "arm", "difference", "95 % CI", "p", "by the smallest that matters", "arm score", "baseline score"]
@@ -195,19 +196,11 @@ def _tested(
     tested = dict(zip(keys, compare.together([found[measure][arm] for measure, arm in keys]), strict=True))
     return {
         measure: {
-            arm: possible(compare.together([one])[0] if arm == noise_floor else tested[measure, arm], measure)
+            arm: compare.together([one])[0] if arm == noise_floor else tested[measure, arm]
             for arm, one in of_arms.items()
         }
         for measure, of_arms in found.items()
     }
-
-
-def possible(one: Comparison, measure: Measure) -> Comparison:
-    """Where scores are fractions their differences lie within ±1, which few seeds do not show; infinite ends stay."""
-    if measure.unit or one.low is None or one.high is None:
-        return one
-    low, high = (end if np.isinf(end) else min(max(end, -1.0), 1.0) for end in (one.low, one.high))
-    return replace(one, low=low, high=high)
 
 
 def fewer_seeds(found: Mapping[str, Comparison]) -> str:

@@ -222,6 +222,26 @@ def test_two_bands_however_they_are_packed(tmp_path, compression, predictor):
     assert np.array_equal(read_image(tmp_path / "a.tif", 2)[0], pixels)
 
 
+def test_bands_of_ink_are_refused(tmp_path):
+    """ITK would make RGBA of them."""
+    Image.fromarray(RNG.integers(0, 250, (20, 31, 4)).astype(np.uint8), "CMYK").save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="photometric interpretation 5, such as CMYK; expected bands of grey"):
+        read_image(tmp_path / "a.tif", 4)
+
+
+def test_strips_that_a_tiff_does_not_list_are_not_black(tmp_path):
+    """Pillow reads the strips there are; a header of 120 rows lists those of 12."""
+    Image.fromarray(RNG.integers(1, 250, (12, 16)).astype(np.uint8)).save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    rows, more = (struct.pack("<HHIHH", 257, kind, 1, number, 0) for kind, number in ((4, 12), (4, 120)))
+    if rows not in content:
+        rows, more = (struct.pack("<HHIHH", 257, 3, 1, number, 0) for number in (12, 120))
+    assert content.count(rows) == 1
+    (tmp_path / "a.tif").write_bytes(content.replace(rows, more))
+    with pytest.raises(DataError, match="1 of the 10 strips that 16x120 pixels take"):
+        read_image(tmp_path / "a.tif", 1)
+
+
 def test_a_second_band_that_is_not_read_is_said(tmp_path):
     write_tiff(tmp_path / "images/a.tif", [RNG.integers(0, 9, (6, 8, 2)).astype(np.uint8)])
     save(tmp_path / "masks/a.png", np.zeros((6, 8), np.uint8))

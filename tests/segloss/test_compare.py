@@ -436,7 +436,7 @@ def test_what_one_group_carries_is_said():
 def test_equal_scores():
     a, _ = scores(9, 2)
     found = compare.paired(a, a)
-    assert (found.difference, found.low, found.high, found.p_value, found.ties) == (0, 0, 0, 1, 9)
+    assert (found.difference, found.low, found.high, found.p_value, found.ties) == (0, -np.inf, np.inf, 1, 9)
     assert (found.d_z, found.carrier, found.outcome(0.01)) == (None, None, "undecided")
     assert found.verdict("A", "B", "DSC").endswith(
         "; none of these patients differs, which does not tell how others do"
@@ -448,12 +448,24 @@ def test_ties_alone_are_equivalent_where_they_exclude_a_difference(smallest):
     """That so many groups of a binomial all tie has 2.5 %, where as few as would matter differ."""
     enough = next(n for n in range(1, 1000) if stats.binom.pmf(0, n, smallest) <= 0.025)
     for groups, outcome in ((enough - 1, "undecided"), (enough, "equivalent")):
-        found = compare.paired(np.full(groups, 0.3), np.full(groups, 0.3))
-        assert found.outcome(smallest) == outcome
+        found = compare.paired(np.full(groups, 0.3), np.full(groups, 0.3), limit=1)
+        assert stats.binom.pmf(0, groups, found.high) == pytest.approx(0.025)
+        assert (found.low, found.outcome(smallest)) == (-found.high, outcome)
         assert found.groups_needed(smallest) == (enough, enough)
-        assert found.outcome(smallest, lower=True) == "undecided"  # millimetres have no bound
-    assert dataclasses.replace(found, family=5).outcome(smallest) == "undecided"
-    assert compare.paired(np.full(9, 0.3), np.full(9, 0.1)).outcome(smallest) == "better"
+        assert compare.paired(np.full(groups, 3), np.full(groups, 3)).groups_needed(smallest) == (None, None)
+    several = compare.together([found] * 5)[0]
+    assert stats.binom.pmf(0, enough, several.high) == pytest.approx(0.005)
+    assert several.outcome(smallest) == "undecided"
+    assert compare.paired(np.full(9, 0.3), np.full(9, 0.1), limit=1).outcome(smallest) == "better"
+
+
+def test_an_interval_of_fractions_ends_at_1():
+    a = np.array([[0.9, 0.1], [1.0, 0.0]] * 4)
+    free, bound = (compare.paired(a, a[:, ::-1], limit=limit) for limit in (np.inf, 1))
+    assert free.high > 1
+    assert (bound.low, bound.high) == (-1, 1)
+    with pytest.raises(ValueError, match="limit is 1, but a and b differ by 90"):
+        compare.paired(100 * a, 10 * np.ones_like(a), limit=1)
 
 
 def test_ranks():
