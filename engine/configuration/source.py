@@ -109,9 +109,9 @@ def parse_overrides(overrides: Sequence[str]) -> Node:
             continue
         try:
             value = _node(_yaml().load(text), COMMAND_LINE, "", [0])
-        except YAMLError as error:
+        except (YAMLError, ValueError) as error:
             hint = f"; put text into quotes: \"{key}='{text}'\"" if text[0] in "{[*&!%@`" else ""
-            problems.append(f"{COMMAND_LINE}: {key}: {text!r} is not a YAML value ({_brief(error)}){hint}")
+            problems.append(f"{COMMAND_LINE}: {key}: {text[:60]!r} is not a YAML value ({_brief(error)}){hint}")
             continue
         problems += _place(root, key.split("."), value, override)
     if problems:
@@ -173,6 +173,8 @@ def _read(path: Path) -> Node:
         raise ConfigError([f"{path}: {_brief(error)}"]) from error
     except RecursionError as error:
         raise ConfigError([f"{path}: nested too deeply"]) from error
+    except ValueError as error:
+        raise ConfigError([f"{path}: a date or number that is none ({_brief(error)}); put text into quotes"]) from error
     if root.value is None:
         root.value = {}
     if not isinstance(root.value, dict):

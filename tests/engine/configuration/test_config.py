@@ -225,8 +225,12 @@ def test_a_value_of_a_saved_run_that_is_out_of_range_is_one_line(write, monkeypa
     assert says in line
 
 
-def test_deep_nesting_is_one_line(write):
+def test_what_no_yaml_reader_takes_is_one_line(write):
     assert "nested too deeply" in problems(write("a: " + "[" * 600 + "]" * 600))[0]
+    for value in ("2026-02-30", "1" + "0" * 5000):  # no day of a month, more digits than Python makes a number of
+        (line,) = problems(write(f"name: {value}"))
+        assert "a date or number that is none (" in line
+        assert line.endswith("; put text into quotes")
 
 
 def test_a_missing_section_and_a_missing_key(write):
