@@ -17,6 +17,8 @@ Shape = tuple[int, int, int]
 """(slices, rows, columns)."""
 Spacing = tuple[float, float, float]
 """Millimetres between slices, rows and columns."""
+CHANNELS = 128
+"""That OpenCV resizes at once, at most."""
 
 
 def network_shape(
@@ -48,15 +50,12 @@ def network_shape(
 def resize_image(image: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """Resize `(slices, rows, columns, channels)`, keeping the dtype.
 
-    Voxels are averaged where the image shrinks, and interpolated linearly where it grows; rows with columns first, then
-    slices.
+    Along each axis voxels are averaged where it shrinks, and interpolated linearly where it grows: first the rows and
+    columns that shrink, then those that grow, then slices.
     """
     slices, rows, columns = shape
-    if (rows, columns) != image.shape[1:3]:
-        shrinks = rows < image.shape[1] or columns < image.shape[2]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        planes = [cv2.resize(np.ascontiguousarray(plane), (columns, rows), interpolation=method) for plane in image]
-        image = np.stack(planes).reshape(len(image), rows, columns, image.shape[3]).astype(image.dtype)
+    shrunk = min(rows, image.shape[1]), min(columns, image.shape[2])
+    image = _resized(_resized(image, shrunk, cv2.INTER_AREA), (rows, columns), cv2.INTER_LINEAR)
     if slices != len(image):
         mixed = np.tensordot(_slice_weights(len(image), slices), image, axes=1)
         image = (np.rint(mixed) if image.dtype.kind in "iu" else mixed).astype(image.dtype)
@@ -87,6 +86,23 @@ def between_slices(count: int, to: int) -> list[tuple[int, int, float]]:
         (low, min(low + 1, count - 1), float(at - low))
         for low, at in zip(below.tolist(), middles.tolist(), strict=True)
     ]
+
+
+def _resized(image: NDArray[Any], size: tuple[int, int], method: int) -> NDArray[Any]:
+    """`(slices, rows, columns, channels)` with each slice resized by OpenCV, of which one method serves both axes.
+
+    Where one axis shrinks and the other grows, its INTER_AREA would average two pixels at most, and beside their place.
+    """
+    if size == image.shape[1:3]:
+        return image
+    rows, columns = size
+    resized = np.empty((len(image), rows, columns, image.shape[3]), image.dtype)
+    for start in range(0, image.shape[3], CHANNELS):
+        some = image[..., start : start + CHANNELS]
+        for plane, into in zip(some, resized[..., start : start + CHANNELS], strict=True):
+            found = cv2.resize(np.ascontiguousarray(plane), (columns, rows), interpolation=method)
+            into[:] = found.reshape(into.shape)
+    return resized
 
 
 def _slice_weights(count: int, to: int) -> NDArray[np.float32]:

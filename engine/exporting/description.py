@@ -125,7 +125,10 @@ def _before(config: Config, adapter: datasets.Adapter, form: Form) -> Iterator[d
             numbers = {"mean": normalisation.mean, "deviation": normalisation.deviation}
         yield {"step": "normalise", "by": name, **numbers, "how": how}
     if data.size is not None or (data.spacing is not None and adapter.kind == "volume"):
-        how = "OpenCV's INTER_AREA where an image shrinks, else INTER_LINEAR; slices linearly"
+        how = (
+            "OpenCV: rows and columns that shrink by INTER_AREA, then those that grow by INTER_LINEAR; slices alike, "
+            "averaged or linearly"
+        )
         to = {key: list(value) for key in ("size", "spacing") if (value := getattr(data, key)) is not None}
         yield {"step": "resize", **to, "how": how}
     if data.context:

@@ -161,6 +161,29 @@ def test_resizing_keeps_the_place_of_things():
     assert mask.sum() == 100
 
 
+@pytest.mark.parametrize(("length", "to"), [(800, 200), (800, 100), (400, 200), (300, 250)])
+@pytest.mark.parametrize("across", [(20, 24), (20, 10), (20, 20)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_axis_that_shrinks_is_averaged_in_its_place_whatever_the_other_does(length, to, across, turned):
+    noise = np.random.default_rng(0).random(length)
+    edges = np.arange(to + 1) * length / to
+    whole = np.concatenate([[0], np.cumsum(noise)])
+    expected = np.diff(np.interp(edges, np.arange(length + 1), whole)) / (length / to)
+    image = np.tile(noise.astype(np.float32), (across[0], 1))[None, ..., None]
+    if turned:
+        found = resize_image(image.swapaxes(1, 2), (1, to, across[1])).swapaxes(1, 2)
+    else:
+        found = resize_image(image, (1, across[1], to))
+    np.testing.assert_allclose(found[0, ..., 0], np.tile(expected, (across[1], 1)), atol=1e-4)
+
+
+def test_more_channels_are_resized_than_opencv_knows():
+    image = np.random.default_rng(0).random((1, 8, 6, 200)).astype(np.float32)
+    expected = image.reshape(1, 4, 2, 3, 2, 200).mean((2, 4))
+    np.testing.assert_allclose(resize_image(image, (1, 4, 3)), expected, rtol=1e-5)
+    assert resize_image(image, (1, 16, 12)).shape == (1, 16, 12, 200)
+
+
 def test_masks_get_no_new_labels():
     mask = np.random.default_rng(0).choice([0, 9, 255], (2, 31, 47)).astype(np.uint8)
     assert set(np.unique(resize_mask(mask, (5, 64, 20)))) == {0, 9, 255}
