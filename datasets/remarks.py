@@ -64,7 +64,8 @@ def remarks_of(
             yield Remark(f"image(s) lose all of {name} on the network's grid", "see data.size and data.spacing")
     for channel in range(normalised.image.shape[-1]):
         yield from _scale(decoded.image.array[..., channel], normalised.image[..., channel])
-    if clips and np.ptp(normalised.image) > 0:
+    labels_pixels = decoded.mask.shape == decoded.image.array.shape[:-1]  # a picture has one label
+    if clips and labels_pixels and np.ptp(normalised.image) > 0:
         cut = np.ones(decoded.mask.shape, dtype=bool)
         for channel in range(normalised.image.shape[-1]):
             cut &= _clipped(decoded.image.array[..., channel], normalised.image[..., channel])

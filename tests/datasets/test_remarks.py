@@ -12,7 +12,7 @@ import datasets
 from datasets import DataError, Folder, noted
 from datasets.cache import Cache
 from datasets.normalise import NORMALISATIONS
-from datasets.remarks import note_remarks
+from datasets.remarks import Grids, note_remarks
 from datasets.volume_io import read_mask_volume
 from segloss_tests.stills import save
 from segloss_tests.tiffs import write_tiff
@@ -79,6 +79,16 @@ def test_a_rare_class_that_percentiles_clip(tmp_path):
     (line,) = said(adapter, tmp_path, "percentile", high=98.0)
     assert line.startswith("1 image(s) in which more than half of lesion is clipped to the value of other pixels: ")
     assert said(adapter, tmp_path, "percentile", low=0.0, high=100.0) == []
+
+
+def test_percentiles_clip_no_label_of_a_picture(tmp_path):
+    for name in ("a", "b"):
+        save(tmp_path / name / "0.png", noise().astype(np.uint8))
+    adapter = datasets.Pictures(str(tmp_path), channels=1)
+    store = Cache(tmp_path / "cache", adapter, None, None, NORMALISATIONS["percentile"](low=5.0, high=95.0), "5 to 95")
+    case = adapter.cases()[0]
+    decoded = adapter.read(case)
+    assert store.remarks_of(decoded, store.normalised(decoded, case), Grids([1, 0], [1, 0])) == ()
 
 
 @pytest.mark.parametrize("value", [-3.4e38, -9999.0, 1e30])
