@@ -19,13 +19,13 @@ from .still_file import (
     GREY_DEEP,
     Still,
     deep_colours,
-    is_pyramid,
     open_still,
     orientation,
     palette_of,
     pixels_of,
+    upright,
 )
-from .tiff import bands_of, bands_without_alpha, is_tiff
+from .tiff import bands_of, bands_without_alpha, is_beyond_pillow, is_tiff, numbers_of, tiff_pages
 
 NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
 _EXIF = "where masks were drawn on the upright picture set data.exif: true"
@@ -88,6 +88,8 @@ def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
         DataError: the file cannot be read, its compression changes values, it has colours in place of labels, more
             than 8 bits a colour, or fractions.
     """
+    if is_tiff(path) and is_beyond_pillow(path):
+        return _of_numbers(path, coloured)
     return next(_readings(_opened(path, turned=False), path, coloured))
 
 
@@ -112,6 +114,8 @@ def mask_values(path: Path, labels: LabelMap | None, turned: bool = False, key: 
         if values.dtype != bool:
             return values
         return values.astype(np.uint8) * np.uint8(1 if labels is None or labels.knows(values) else 255)
+    if is_tiff(path) and is_beyond_pillow(path):
+        return _of_numbers(path, coloured)
     still = _opened(path, turned)
     first, *others = _readings(still, path, coloured)
     if labels is None or labels.coloured or not (encoding := _encoding(still)) or labels.knows(first):
@@ -139,7 +143,7 @@ def with_mask(
         remedy = f"data.channels: {bands} reads all"
         read_too = 1 if bands == 2 else channels
         remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {read_too} are read", remedy))
-    if is_tiff(case.image) and is_pyramid(case.image):
+    if is_tiff(case.image) and len(tiff_pages(case.image)) > 1:
         remarks.append(Remark("pyramid TIFF(s) read from their first page", "the other pages are smaller copies"))
     palette = {} if labels.coloured or case.drawn else palette_of(case.mask)
     layers = [(drawn, read(drawn.path, labels if drawn.label is None else None)) for drawn in case.masks]
@@ -171,13 +175,17 @@ def _size(array: NDArray[Any]) -> str:
 
 def _stored(path: Path, turned: bool) -> NDArray[Any]:
     """The pixels of grey or RGB, `(rows, columns, 1 or 3)`."""
-    image, deep, *_ = open_still(path, turned)
+    if is_tiff(path) and is_beyond_pillow(path):
+        bands = bands_of(path)
+        return bands[..., : 3 if bands.shape[-1] > 2 else 1]
+    still = open_still(path, turned)
+    image = still.image
     if image.mode in GREY_DEEP:
         grey = np.asarray(image)
         wide = grey.dtype.itemsize > 2 and image.format != "PPM"
         return grey.astype(np.float32 if wide else np.uint16)[..., np.newaxis]
-    if deep:
-        return deep_colours(path)
+    if still.deep:
+        return upright(deep_colours(path), still.orientation)
     wanted = "L" if image.mode in ("1", "L", "LA") else "RGB"
     return pixels_of(image if image.mode == wanted else image.convert(wanted))
 
@@ -204,6 +212,19 @@ def array_labels(path: Path, key: str | None, coloured: bool) -> NDArray[Any]:
     return (_whole(array, path) if array.dtype.kind == "f" else array)[np.newaxis]
 
 
+def _of_numbers(path: Path, coloured: bool) -> NDArray[Any]:
+    """The labels, or colours of 8 bits, of a TIFF that Pillow does not read."""
+    numbers = numbers_of(path)
+    numbers = numbers[..., : 3 if numbers.shape[-1] > 2 else 1]
+    found = f"{numbers.dtype} of {numbers.shape[-1]} band(s)"
+    if coloured:
+        if numbers.dtype != np.uint8 or numbers.shape[-1] != 3:
+            raise DataError(f"{path}: {found}; expected a mask of 8-bit RGB colours, since data.labels has colours")
+        return numbers[np.newaxis]
+    values = _equal_channels(numbers, path, found)
+    return (_whole(values, path) if values.dtype.kind == "f" else values)[np.newaxis]
+
+
 def _opened(path: Path, turned: bool) -> Still:
     still = open_still(path, turned)
     if still.lossy is not None:
@@ -225,7 +246,7 @@ def _readings(still: Still, path: Path, coloured: bool) -> Iterator[NDArray[Any]
         return
     values: NDArray[Any]
     if still.deep and mode not in GREY_DEEP:
-        values = deep_colours(path)
+        values = upright(deep_colours(path), still.orientation)
         yield _equal_channels(values, path, "an image of 16-bit colours")[np.newaxis]
     elif mode in ("RGB", "RGBA", "LA"):
         values = pixels_of(image.convert("L" if mode == "LA" else "RGB"))

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -46,7 +46,7 @@ GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 ROWS = 1024
 """Of a picture that are copied at a time."""
 CHANGED = ", whose compression changes labels"
-_SUBFILE, _STRIP_STARTS, _BANDS, _ROWS, _PLANES = 254, 273, 277, 278, 284
+SUBFILE, _WIDTH, _LENGTH, _STRIP_STARTS, _BANDS, _ROWS, _PLANES = 254, 256, 257, 273, 277, 278, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILE_STARTS = 322, 323, 324
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
 
@@ -61,12 +61,14 @@ class Still(NamedTuple):
         deep: whether the file has more than 8 bits a channel, which Pillow cuts to 8 where there are colours.
         lossy: why values are not those that were written, in words; None where they are.
         stretch: of grey with 2 or 4 bits: what Pillow multiplies values with, so that they reach 255; else 1.
+        orientation: by EXIF, of which the image has been turned upright; 1 where it is as it is stored.
     """
 
     image: Image.Image
     deep: bool
     lossy: str | None
     stretch: int
+    orientation: int
 
 
 @contextmanager
@@ -95,6 +97,7 @@ def open_still(path: Path, turned: bool = False) -> Still:
     """
     with pillow_errors(path, "image"):
         image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
+        unmap(image)
         refuse_hollow(image, path)
         tiles = [str(tile.args) for tile in getattr(image, "tile", ())]
         deep, stretch = image.mode in GREY_DEEP or any(";16" in tile for tile in tiles), _stretch(image, tiles)
@@ -108,13 +111,14 @@ def open_still(path: Path, turned: bool = False) -> Still:
             deep, lossy = _anymap(image)
         pictures = getattr(image, "n_frames", 1) if image.format in SEVERAL else 1
         pictures = 1 if _is_pyramid(image) else pictures
+        side = orientation(path) if turned else 1
         if pictures == 1:
             image.load()
             if turned:
                 ImageOps.exif_transpose(image, in_place=True)
     if pictures > 1:
         raise DataError(f"{path}: holds {pictures} pictures; expected one a file, so write each into its own")
-    return Still(image, deep, lossy, stretch)
+    return Still(image, deep, lossy, stretch, side)
 
 
 def orientation(path: Path) -> int:
@@ -162,25 +166,41 @@ def deep_colours(path: Path) -> NDArray[np.uint16]:
     return np.asarray(pixels[..., 2::-1], dtype=np.uint16)
 
 
-def is_pyramid(path: Path) -> bool:
-    """Whether a TIFF that opens has several pages, of which all but the first are smaller copies of that."""
-    with Image.open(path, formats=FORMATS) as image:
-        return _is_pyramid(image)
+def upright(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+    """Pixels `(rows, columns, …)` turned as an EXIF orientation of 1 to 8 says."""
+    if side > 4:
+        pixels = pixels.swapaxes(0, 1)
+    rows, columns = side in (3, 4, 7, 8), side in (2, 3, 6, 7)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def unmap(image: Image.Image) -> None:
+    """Let Pillow copy the pixels of a file that is mapped else.
+
+    It maps those of a TIFF that lies on its side in rows as long as the upright picture's.
+    """
+    if hasattr(image, "filename"):
+        image.filename = ""
 
 
 def _is_pyramid(image: Image.Image) -> bool:
-    """See `is_pyramid`; a copy says that it is one, or has a half, a quarter … of the sides of the first page."""
+    """Whether a TIFF has several pages, of which all but the first are smaller copies of that."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile) or image.n_frames < 2:
         return False
-    (columns, rows), mode, copies = image.size, image.mode, []
+    size, mode, copies = image.size, image.mode, []
     for page in range(1, image.n_frames):
         image.seek(page)
-        halves = (2**level for level in range(1, 16))
-        halved = any(abs(columns - half * image.width) < half > abs(rows - half * image.height) for half in halves)
-        flagged = bool(int(image.tag_v2.get(_SUBFILE, 0)) & 1)
-        copies.append(image.mode == mode and image.width < columns and image.height < rows and (flagged or halved))
+        copies.append(image.mode == mode and is_copy(image.size, size, int(image.tag_v2.get(SUBFILE, 0))))
     image.seek(0)
     return all(copies)
+
+
+def is_copy(size: tuple[int, int], of: tuple[int, int], subfile: int) -> bool:
+    """Whether a page of a TIFF is a smaller copy of the first: it says so, or has a half, a quarter … of its sides."""
+    (width, height), (columns, rows) = size, of
+    halves = (2**level for level in range(1, 16))
+    halved = any(abs(columns - half * width) < half > abs(rows - half * height) for half in halves)
+    return width < columns and height < rows and (bool(subfile & 1) or halved)
 
 
 def refuse_hollow(image: Image.Image, path: Path) -> None:
@@ -190,7 +210,7 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
     if image.format in DENSE:
         room = max(room, SMALL)
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # compressed for fax, a byte holds any number of pixels
-        _refuse_missing_strips(image, path)
+        refuse_missing_strips(image, path)
         room = 8 * size if image.info.get("compression") == "raw" else pixels
     if pixels > room:
         raise DataError(
@@ -203,17 +223,18 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
         )
 
 
-def _refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
+def refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
     """Raise a `DataError` where a TIFF lists fewer strips or tiles than its pixels take: Pillow leaves them black."""
     tags = image.tag_v2
     tiled = _TILE_STARTS in tags
-    across, down = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)) if tiled else (image.width, tags.get(_ROWS, 0))
+    width, height = int(tags[_WIDTH]), int(tags[_LENGTH])  # as they are stored, whatever the orientation
+    across, down = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)) if tiled else (width, tags.get(_ROWS, 0))
     planes = int(tags.get(_BANDS, 1)) if tags.get(_PLANES, 1) == 2 else 1
-    blocks = planes * -(-image.width // int(across or image.width)) * -(-image.height // int(down or image.height))
+    blocks = planes * -(-width // int(across or width or 1)) * -(-height // int(down or height or 1))
     listed = len(tags.get(_TILE_STARTS if tiled else _STRIP_STARTS, ()))
     if listed < blocks:
         raise DataError(
-            f"{path}: {listed} of the {blocks} {'tiles' if tiled else 'strips'} that {image.width}x{image.height} "
+            f"{path}: {listed} of the {blocks} {'tiles' if tiled else 'strips'} that {width}x{height} "
             "pixels take: damaged or cut short; replace the file"
         )
 

@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ import datasets
 from datasets import DataError, Folder
 from datasets.arrays import read_array
 from datasets.still import read_image, read_mask
+from datasets.tiff import numbers_of
 from segloss_tests.stills import make_folder, save
 from segloss_tests.tiffs import write_tiff
 
@@ -240,6 +242,92 @@ def test_strips_that_a_tiff_does_not_list_are_not_black(tmp_path):
     (tmp_path / "a.tif").write_bytes(content.replace(rows, more))
     with pytest.raises(DataError, match="1 of the 10 strips that 16x120 pixels take"):
         read_image(tmp_path / "a.tif", 1)
+
+
+LAYOUTS = [
+    {"order": ">"},
+    {"big": True},
+    {"big": True, "apart": True},
+    {"apart": True},
+    {"tile": (16, 16)},
+    {"tile": (16, 16), "apart": True},
+    {"tile": (16, 32), "predictor": 2},
+    {"predictor": 2, "order": ">"},
+    {"predictor": 1, "tags": {262: 1}},
+]
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, {"predictor": 3}, {"predictor": 3, "tile": (16, 16), "order": ">"}])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 6])
+def test_numbers_of_a_tiff_however_they_lie(tmp_path, layout, bands):
+    for dtype in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"):
+        if layout.get("predictor") == 3 and dtype[0] != "f":
+            continue
+        pixels = (RNG.integers(-(2**62), 2**62, (37, 29, bands)) >> (62 - 8 * int(dtype[1]) + 1)).astype(dtype)
+        path = write_tiff(tmp_path / "a.tif", [pixels], **layout)
+        if bands > 1 or dtype not in ("u1", "u2"):  # these are Pillow's
+            assert np.array_equal(numbers_of(path), pixels), dtype
+        found = read_image(path, bands)[0]
+        assert np.array_equal(found, pixels.astype(found.dtype)), dtype
+        assert found.dtype == {"u1": np.uint8, "u2": np.uint16}.get(dtype, np.float32)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("side", range(1, 9))
+def test_a_tiff_is_turned_by_its_own_orientation(tmp_path, bands, dtype, side):
+    pixels = RNG.integers(0, 250, (9, 14, bands)).astype(dtype)
+    found = read_image(write_tiff(tmp_path / "a.tif", [pixels], tags={274: side}), bands)[0]
+    # by the standard: where the first row and the first column of what is stored are seen
+    turns = {2: np.fliplr, 3: lambda x: np.rot90(x, 2), 4: np.flipud, 5: lambda x: x.swapaxes(0, 1)}
+    turns |= {6: lambda x: np.rot90(x, -1), 7: lambda x: np.rot90(x, 2).swapaxes(0, 1), 8: np.rot90}
+    assert np.array_equal(found, turns.get(side, np.array)(pixels))
+
+
+def test_deep_colours_are_turned_by_exif_too(tmp_path):
+    pixels = RNG.integers(0, 65536, (9, 14, 3)).astype(np.uint16)
+    path = tmp_path / "a.png"
+    path.write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+    exif = Image.Exif()
+    exif[274] = 6
+    content, kept = path.read_bytes(), b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    kept = struct.pack(">I", len(kept) - 4) + kept + struct.pack(">I", zlib.crc32(kept))
+    path.write_bytes(content[:33] + kept + content[33:])
+    assert np.array_equal(read_image(path, 3)[0], pixels)
+    assert np.array_equal(read_image(path, 3, turned=True)[0], np.rot90(pixels, -1))
+
+
+def test_a_tiff_of_many_bands_is_read_with_its_mask_and_its_smaller_copies(tmp_path):
+    large = RNG.integers(0, 60000, (12, 16, 5)).astype(np.uint16)
+    save(tmp_path / "masks/a.png", TRUTH * 255)
+    for pages, said in (([large], 0), ([large, large[::2, ::2]], 1)):
+        write_tiff(tmp_path / "images/a.tif", pages)
+        adapter = Folder(str(tmp_path), LABELS, channels=5)
+        found = adapter.read(adapter.cases()[0])
+        assert np.array_equal(found.image.array[0], large)
+        assert [remark.what for remark in found.remarks] == ["pyramid TIFF(s) read from their first page"][:said]
+    write_tiff(tmp_path / "images/a.tif", [large, large])
+    with pytest.raises(DataError, match="holds 2 pictures; expected one a file"):
+        adapter.read(adapter.cases()[0])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint32, np.float16, np.float64])
+def test_a_mask_of_numbers_that_pillow_does_not_read(tmp_path, dtype):
+    values = np.array([[0, -1 if np.dtype(dtype).kind != "u" else 2**32 - 1], [7, 0]]).astype(dtype)
+    write_tiff(tmp_path / "masks/a.tif", [values])
+    save(tmp_path / "images/a.png", GREY[:2, :2])
+    adapter = Folder(str(tmp_path), {"background": 0, "a": 7, "b": [-1, 2**32 - 1]})
+    assert adapter.read(adapter.cases()[0]).mask[0].tolist() == [[0, 2], [1, 0]]
+    if np.dtype(dtype).kind == "f":
+        with pytest.raises(DataError, match=r"0\.5 in 1 of 4 pixels is no label"):
+            read_mask(write_tiff(tmp_path / "a.tif", [np.where(values == 7, 0.5, 0).astype(dtype)]), coloured=False)
+
+
+@pytest.mark.parametrize("tags", [{262: 5}, {259: 7}, {258: 12}, {339: 6}, {317: 4, 259: 8}])
+def test_bands_that_are_not_read_are_said(tmp_path, tags):
+    pixels = RNG.integers(0, 200, (6, 8, 4)).astype(np.uint8)
+    with pytest.raises(DataError, match=r"a\.tif: .*(convert it|by LZW or Deflate|several kinds)"):
+        read_image(write_tiff(tmp_path / "a.tif", [pixels], tags=tags), 4)
 
 
 def test_a_second_band_that_is_not_read_is_said(tmp_path):
