@@ -10,10 +10,11 @@ from segloss.document import Header
 from ..ablation.adjusted import adjusted
 from ..ablation.answer import in_words
 from ..ablation.arms import PROBES
-from ..ablation.conclusion import Conclusion, verdict_sections
+from ..ablation.conclusion import Conclusion
 from ..ablation.cost import cost
 from ..ablation.paired_dots import paired_dots
 from ..ablation.score_tables import beside_paper, scores_of
+from ..ablation.verdict_sections import verdict_sections
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
 from ..scoring import results

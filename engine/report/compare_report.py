@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ..ablation.answer import in_words
 from ..ablation.comparison import Method
-from ..ablation.conclusion import verdict_sections
 from ..ablation.paired_dots import paired_dots
+from ..ablation.verdict_sections import verdict_sections
 from ..ablation.verdicts import Verdicts
 from ..console.sections import Section, Subject
 from .compared_cases import Pictures, compared_cases

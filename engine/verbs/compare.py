@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..ablation.comparison import SMALLEST, Method, not_paired
-from ..ablation.conclusion import verdict_sections
 from ..ablation.documents import arms_of, method, option_keys, scores_files
 from ..ablation.matching import matched
+from ..ablation.verdict_sections import verdict_sections
 from ..ablation.verdicts import compare_arms
 from ..configuration.config import FRACTIONS
 from ..console.display import Display

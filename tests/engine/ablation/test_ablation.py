@@ -22,7 +22,7 @@ from scipy import stats
 from engine.ablation.answer import in_words
 from engine.ablation.arms import Ablation
 from engine.ablation.comparison import SMALLEST, Measure, Method, compared, measures, not_paired
-from engine.ablation.conclusion import Conclusion, verdict_sections
+from engine.ablation.conclusion import Conclusion
 from engine.ablation.detection import detection
 from engine.ablation.documents import method
 from engine.ablation.forest import acw_curves, class_bars, forest, learning_curves
@@ -31,6 +31,7 @@ from engine.ablation.paragraph import statistical_analysis
 from engine.ablation.ranking import ranking
 from engine.ablation.record import Record
 from engine.ablation.score_tables import beside_paper, score_by_seed, scores_of
+from engine.ablation.verdict_sections import verdict_sections
 from engine.ablation.verdicts import COLUMNS, Verdicts, compare_arms
 from engine.configuration.build import build_network
 from engine.configuration.config import FRACTIONS, PaperSection, TuneSection
