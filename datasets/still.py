@@ -298,7 +298,7 @@ def _refuse_labels_in_alpha(image: Any, values: NDArray[Any], path: Path) -> Non
 
 def _whole(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
     """Floating-point labels as integers; a `DataError` where they are no whole numbers."""
-    bad = values[~(np.floor(values) == values) | (np.abs(values) >= 2**31)]
+    bad = values[~(np.floor(values) == values) | (np.abs(values, dtype=np.float64) >= 2**31)]
     if bad.size:
         raise DataError(f"{path}: {bad[0]} in {bad.size} of {values.size} pixels is no label; expected whole numbers")
     return values.astype(np.int64)
