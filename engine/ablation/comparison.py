@@ -288,7 +288,7 @@ def not_paired(a: Method, b: Method) -> list[str]:
         lines.append(
             f"primary metric of {a.name}: {a.header.primary}; of {b.name}: {b.header.primary}; compared in the latter"
         )
-    seeds = [sorted(map(str, one.documents)) for one in (a, b)]
+    seeds = [sorted("not known" if seed is None else str(seed) for seed in one.documents) for one in (a, b)]
     if seeds[0] != seeds[1]:
         common = [seed for seed in a.documents if seed in b.documents]
         used = f"compared are the pairs of {listed(map(str, common))}" if common else "each method's are averaged"

@@ -17,7 +17,7 @@ from ..errors import NothingInCommonError
 from ..experiment.identity import flat, within
 from ..pictures.chart import save
 from ..scoring import results
-from ..scoring.floors import floor_section, read_floors
+from ..scoring.floors import floor_section, mean_of_folds, read_floors
 from .adjusted import adjusted
 from .comparison import DETECTION, SMALLEST, Method
 from .cost import cost
@@ -26,7 +26,7 @@ from .forest import acw_curves, class_bars, forest, learning_curves
 from .journal import journal_table
 from .ranking import ranking
 from .record import Record
-from .score_tables import beside_paper, score_by_seed, scores_of
+from .score_tables import beside_paper, scores_of
 from .sweep import sweep_picture
 from .tuning_report import TRIALS_CAPTION, trials_picture, tuned_beside_untuned, tuning_sections
 from .verdict_sections import verdict_sections
@@ -119,9 +119,10 @@ class Conclusion:
         primary = method.header.primary
         seed = next(seed for seed in self.record.seeds if seed in method.documents)
         floors = read_floors(self.record.runs(self.folder, arm, seed), primary)
-        means = {arm: score_by_seed(one, primary.aggregation, primary.metric) for arm, one in self.arms.items()}
-        reached = {arm: mean(values) if values else None for arm, values in means.items()}
-        section = floor_section(floors, reached, primary)
+        means = {arm: [mean_of_folds(folds) for folds in one.documents.values()] for arm, one in self.arms.items()}
+        known = {arm: [value for value in values if value is not None] for arm, values in means.items()}
+        reached = {arm: mean(values) if values else None for arm, values in known.items()}
+        section = floor_section(floors, reached, primary, len(method.documents[seed]))
         return section if section is None else replace(section, lines=[*missed_lines(self.arms), *section.lines])
 
     def journal(self) -> list[Section]:

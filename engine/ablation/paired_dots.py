@@ -16,19 +16,22 @@ MOST = 400
 """Groups that are drawn."""
 
 
-def paired_dots(first: Verdicts, arms: Mapping[str, Method], noise_floor: str | None = None) -> Section:
+def paired_dots(
+    first: Verdicts, arms: Mapping[str, Method], noise_floor: str | None = None, pictured: bool = False
+) -> Section:
     """The groups of each arm beside the baseline's, in one measure.
 
     Args:
         first: the verdicts in that measure.
         arms: by name.
         noise_floor: the arm that is left out.
+        pictured: cases are shown below, to which dots lead.
     """
     shown = [_of_arm(first, arms, arm) for arm in first.found if arm != noise_floor]
     units = first.header.units
     lines = [
         f"Each dot is one of the {units}. Band: differences of less than {first.margin}; blue: better by more, orange: "
-        "worse by more. Click on a dot to see its case."
+        f"worse by more.{' Click on a dot to see its case, where that is shown below.' if pictured else ''}"
     ]
     most = max(one.groups for one in first.found.values())
     if most > MOST:

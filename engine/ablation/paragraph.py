@@ -54,11 +54,8 @@ def _outcome(first: Verdicts, compared: Sequence[str], arms: Mapping[str, Method
     what = f"the mean {measure.score} over {over}" if mean else measure.title
     kind = "scans" if header.kind == "volume" else "images"
     who = "patient" if header.kind == "volume" else "group"
-    by = (
-        f"by {who} (the mean of its {kind})"
-        if measure.aggregation == "case"
-        else f"of {'' if of_labels else 'the pixels of '}all {kind} together"
-    )
+    of_one = "by image" if header.units == "images" else f"by {who} (the mean of its {kind})"
+    by = of_one if measure.aggregation == "case" else f"of {'' if of_labels else 'the pixels of '}all {kind} together"
     documents = next(iter(arms[first.baseline].documents.values()))
     folds = max(len(documents), documents[0].header.folds or 1)
     held = f", each held out once in {folds}-fold cross-validation" if folds > 1 else ""

@@ -16,7 +16,7 @@ from .comparison import DETECTION, Method, listed
 from .detection import detection
 from .paragraph import statistical_analysis
 from .ranking import ranking
-from .verdicts import COLUMNS, METHOD, Verdicts
+from .verdicts import COLUMNS, METHOD, PAIRED, Verdicts
 
 
 def verdict_sections(
@@ -56,7 +56,8 @@ def verdict_sections(
         yield section
     yield from ranking(arms, first, noise_floor)
     yield statistical_analysis(found, arms, noise_floor, tune)
-    yield Section("how this is worked out", [METHOD, *_remarks(first, arms[first.baseline])])
+    how = f"{PAIRED[first.measure.aggregation]} {METHOD}"
+    yield Section("how this is worked out", [how, *_remarks(first, arms[first.baseline])])
 
 
 def _holds_for(found: Sequence[Verdicts], noise_floor: str | None) -> str:
@@ -85,9 +86,10 @@ def _remarks(first: Verdicts, baseline: Method) -> Iterator[str]:
     if measure.aggregation == "case" and measure.name is None and header.kind != "label":
         without = int(np.isnan(scores[0].overlap(measure.score, None)).sum())
         if without:
+            units, are = (header.units[:-1], "is") if without == 1 else (header.units, "are")
             yield (
-                f"{without} {header.units} whose reference has none of the classes are left out of {measure.title} "
-                "here. The table of scores counts a case of theirs as 0 where an arm invents a class."
+                f"{without} {units} whose reference has none of the classes {are} left out of {measure.title} here. "
+                "The table of scores counts a case of theirs as 0 where an arm invents a class."
             )
     if header.kind == "volume" and header.primary.aggregation == "image":
         yield f"The primary metric is {header.primary}; scores list no slices, so volumes are compared by case instead."

@@ -16,9 +16,16 @@ from segloss.document import Header
 from ..errors import NothingInCommonError, UsageError
 from .comparison import SMALLEST, Measure, Method, common_groups, compared, measures, refuse_different
 
+PAIRED = {
+    "case": "Differences are paired by group, over the seeds that both arms have, in the groups whose reference has "
+    "the class (distances: where every arm found it).",
+    "dataset": "Differences are those of the scores of all groups together, over the seeds that both arms have; paired "
+    "is what each group adds to them, to first order. What is scored by group is compared in the groups whose "
+    "reference has the class (distances: where every arm found it).",
+}
+"""What differences are, by the aggregation of the first measure."""
 METHOD = (
-    "Differences are paired by group, over the seeds that both arms have, in the groups whose reference has the class "
-    "(distances: where every arm found it). p: sign-flip test of the mean difference, two-sided, with the seeds' "
+    "p: sign-flip test of the mean difference, two-sided, with the seeds' "
     "share of the error and, where each fold was tuned, that of its choice; 95 % interval: the differences that this "
     "test does not reject, where no group differs those that so many ties leave possible. Both hold for all rows of "
     "their table together (min P of the same sign flips), so that an interval leaves 0 out exactly where p is 0.05 or "

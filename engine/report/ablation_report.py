@@ -77,8 +77,11 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     sections += [floors] if (floors := found.floors()) is not None else []
     sections += [scores_of(found.arms)] if found.arms else []
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
-    if found.verdicts and (dots := paired_dots(found.verdicts[0], found.arms, found.record.noise_floor)).dots:
-        sections.append(dots)
+    cases = _cases(seed, orders, most_bytes) if seed and not of_labels else None
+    if found.verdicts:
+        pictured = cases is not None and cases.viewer is not None
+        dots = paired_dots(found.verdicts[0], found.arms, found.record.noise_floor, pictured)
+        sections += [dots] if dots.dots else []
     if found.record.paper is not None and found.arms:
         sections.append(beside_paper(found.arms, found.record.paper))
     sections += [*found.tuning(), *_charts("tuning: scores over trials", found, "trials")] if found.arms else []
@@ -88,7 +91,7 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     if seed:
         of_cases = [] if of_labels else [_worst(seed, orders)]
         sections += [*of_cases, *_trainings(seed)]
-        sections += [] if of_labels else [_cases(seed, orders, most_bytes)]
+    sections += [] if cases is None else [cases]
     sections += [analysis, how] if tables else []
     sections.append(_arms(found))
     if (fitted := adjusted(found.arms)) is not None:
@@ -192,7 +195,7 @@ def _arms(found: Conclusion) -> Section:
         differs = f"scores alone, trained as {one.shares}" if one.shares else ", ".join(one.changed)
         rows.append([arm, ", ".join(map(str, one.seeds)), norm, differs or "-"])
     lines = ["Arms that do not differ from the baseline in data, model or batch size share first weights and batches."]
-    return Section("arms", lines, ["arm", "seeds", "first gradient norm", "differs from the baseline in"], rows)
+    return Section("arms", lines, ["arm", "seeds", "first gradient norm", "differs in data, model or batches"], rows)
 
 
 def _begun(found: Conclusion) -> dict[str, Run]:

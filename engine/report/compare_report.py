@@ -13,6 +13,11 @@ from ..ablation.verdicts import Verdicts
 from ..console.sections import Section, Subject
 from .compared_cases import Pictures, compared_cases
 
+NO_PICTURES = (
+    "No pictures of cases: masks with --ref, or runs that have kept some, give those that lie on one grid and have one "
+    "reference."
+)
+
 
 def compare_subject(
     methods: Mapping[str, Method],
@@ -38,12 +43,14 @@ def compare_subject(
     *tables, analysis, how = verdict_sections(verdicts, methods)
     tables[0] = replace(tables[0], lines=())  # they stand at the top
     shown = compared_cases(pictures, methods, baseline, most_bytes)
-    cases = Section("cases", ["No pictures of cases: masks with --ref, or runs, give some."], viewer=shown)
+    cases = [] if shown is None else [Section("cases", viewer=shown)]
+    if shown is None and verdicts[0].header.kind != "label":
+        cases = [Section("cases", [NO_PICTURES])]
     sections = [
         Section("verdict", in_words(verdicts[0])),
         *tables,
-        paired_dots(verdicts[0], methods),
-        replace(cases, lines=()) if shown else cases,
+        paired_dots(verdicts[0], methods, pictured=shown is not None),
+        *cases,
         *beginning,
         analysis,
         how,

@@ -52,7 +52,7 @@ def run_subject(path: Path, most_bytes: int = BYTES) -> Subject:
     title, order = _title(path.resolve()), [] if of_labels else scored(finished)
     sections = [_result(_unfinished(path, runs), finished, document, order)]
     if document is not None:
-        if (floors := results.floors_beside(document, finished)) is not None:
+        if (floors := results.floors_beside(documents, finished)) is not None:
             sections.append(floors)
         sections += score_tables(document, f"scores of the held-out {'images' if of_labels else 'cases'}")
         if len(documents) > 1:

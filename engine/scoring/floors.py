@@ -8,7 +8,7 @@ from statistics import mean
 
 from pydantic import BaseModel, Field, ValidationError
 
-from segloss.document import Primary
+from segloss.document import Primary, ScoresDocument
 
 from ..console.display import percent
 from ..console.sections import Section
@@ -93,16 +93,29 @@ def read_floors(runs: Sequence[Run], primary: Primary) -> dict[str, float]:
     return {name: mean(each) for name, each in values.items() if name in WORDS}
 
 
-def floor_section(floors: Mapping[str, float], reached: Mapping[str, float | None], primary: Primary) -> Section | None:
+def mean_of_folds(documents: Sequence[ScoresDocument]) -> float | None:
+    """The primary metric of the folds of one training as `read_floors` takes it of a floor: the mean of the folds.
+
+    Of all held-out cases together it is another number, and both of one prediction could lie apart.
+    """
+    values = [value for one in documents if (value := one.primary) is not None]
+    return mean(values) if values else None
+
+
+def floor_section(
+    floors: Mapping[str, float], reached: Mapping[str, float | None], primary: Primary, folds: int = 1
+) -> Section | None:
     """A table of floors and of what networks reach, and first of all which of these lie below; None without floors.
 
     Args:
         floors: by name, in the primary metric.
         reached: by the name of a run or an arm, in the same; None where undefined.
         primary: the metric.
+        folds: of how many both are the mean.
     """
     if not floors:
         return None
+    what = str(primary) if folds == 1 else f"{primary}, mean of {folds} folds"
     best = max(floors, key=lambda name: floors[name])
     height, known = floors[best], {name: value for name, value in reached.items() if value is not None}
     below = [name for name, value in known.items() if value <= height]
@@ -121,4 +134,4 @@ def floor_section(floors: Mapping[str, float], reached: Mapping[str, float | Non
         line = f"warning: {floor}; {whom} above it"
     rows = [[WORDS[name], percent(value)] for name, value in floors.items()]
     rows += [[name, percent(value)] for name, value in reached.items()]
-    return Section("sanity floors", [line, RULE], ["prediction", str(primary)], rows, bad=bool(below))
+    return Section("sanity floors", [line, RULE], ["prediction", what], rows, bad=bool(below))

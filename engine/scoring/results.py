@@ -36,7 +36,7 @@ from ..store.scores import read_scores
 from .baseline import score_floors
 from .evaluation import Scores
 from .features import embedded, features, principal_components
-from .floors import Majority, MaskRow, floor_section, read_baseline, read_floors
+from .floors import Majority, MaskRow, floor_section, mean_of_folds, read_baseline, read_floors
 from .inference import Ensemble
 from .labels import majority
 from .overlays import save_overlays
@@ -266,16 +266,17 @@ def show(folder: Path, display: Display) -> None:
     show_scores(document, f"{folder}: test part, checkpoint {run.config().scores.checkpoint}", display)
     found = read_baseline(folder)
     _show_cases(document, found.mean_mask, display)
-    if (floors := floors_beside(document, [run])) is not None:
+    if (floors := floors_beside([document], [run])) is not None:
         display.section(floors)
     if found.majority is not None:
         display.line(majority_line(found.majority))
 
 
-def floors_beside(document: ScoresDocument, runs: Sequence[Run]) -> Section | None:
-    """The score of some runs beside what no network is needed for; None where that is not known."""
-    primary = document.header.primary
-    return floor_section(read_floors(runs, primary), {"this training": document.primary}, primary)
+def floors_beside(documents: Sequence[ScoresDocument], runs: Sequence[Run]) -> Section | None:
+    """The score of the folds of a training beside what no network is needed for; None where that is not known."""
+    primary = documents[0].header.primary
+    reached = {"this training": mean_of_folds(documents)}
+    return floor_section(read_floors(runs, primary), reached, primary, len(documents))
 
 
 def majority_line(found: Majority) -> str:
@@ -294,7 +295,7 @@ def show_folds(folds: Folds, display: Display) -> None:
     show_scores(document, f"{folds.path}: the held-out cases of all {len(documents)} folds", display)
     display.section(by_fold(documents, document.header.primary.aggregation))
     _show_cases(document, found, display)
-    if (floors := floors_beside(document, folds.runs)) is not None:
+    if (floors := floors_beside(documents, folds.runs)) is not None:
         display.section(floors)
     display.line(f"scores: {folds.path / 'scores.json'}, as CSV by case and by class beside it; pictures in each fold")
 

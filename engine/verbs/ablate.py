@@ -157,7 +157,7 @@ def _arms(ablation: Ablation, probes: Mapping[str, Probe]) -> Section:
         numbers = [f"{one.gradient_norm:.4g}", f"{one.seconds / 60:.1f}"] if one is not None else ["-", "-"]
         differs = [f"scores alone, trained as {shared}"] if shared else ablation.changed(arm)
         rows.append([arm, *numbers, ", ".join(differs) or "-"])
-    columns = ["arm", "first gradient norm", "minutes a cell", "differs from the baseline in"]
+    columns = ["arm", "first gradient norm", "minutes a cell", "differs in data, model or batches"]
     return Section("arms", columns=columns, rows=rows)
 
 

@@ -16,6 +16,7 @@ from ..configuration.config import FRACTIONS
 from ..console.display import Display
 from ..console.sections import Section
 from ..errors import UsageError
+from ..experiment.folds import Folds
 from ..report.anonymous import NOTE, anonymous_copies
 from ..report.compare_report import compare_subject
 from ..report.compared_cases import RunPictures
@@ -205,5 +206,8 @@ def _method(name: str, path: Path, masks: MaskPairs | None, options: Options, di
 def _pictures(path: Path, found: Method) -> RunPictures | None:
     """What the runs under a path have kept, those of the first seed; None where it holds other scores."""
     folders = [one.parent for one in scores_files(path) if one.name == "scores.json"]
-    runs = [one for one in folders if one.parent == folders[0].parent]
+    if folders and Folds.holds(folders[0]):
+        runs = [run.path for run in Folds(folders[0]).runs]
+    else:
+        runs = [one for one in folders if one.parent == folders[0].parent]
     return RunPictures(runs, found.header.classes) if runs else None

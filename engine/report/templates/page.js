@@ -1,6 +1,6 @@
 // Tables: a click on a heading, or Enter on it, sorts; numbers by their first number, what has none last.
 function number(text) {
-  const found = /[-+−]?\d+(?:[.,]\d+)*/.exec(text);
+  const found = /[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?/.exec(text);
   return found ? parseFloat(found[0].replace("−", "-").replace(/,/g, "")) : NaN;
 }
 

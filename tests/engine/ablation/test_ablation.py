@@ -637,6 +637,15 @@ def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
     arms = {name: arm(name, kind="volume", change=healthy) for name in ("ce", "dfl")}
     *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
     assert how.lines[1].startswith("3 patients whose reference has none of the classes are left out of mDSC here.")
+
+    def one_healthy(one):
+        for row in one["cases"]:
+            if row["case"] == "p0":
+                row |= {"tp": 0, "fp": 5, "fn": 0}
+
+    arms = {name: arm(name, kind="volume", change=one_healthy) for name in ("ce", "dfl")}
+    *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
+    assert how.lines[1].startswith("1 patient whose reference has none of the classes is left out of mDSC here.")
     arms = {name: arm(name, kind="volume") for name in ("ce", "dfl")}
     *_, how = verdict_sections(compare_arms(arms, "ce"), arms)
     assert len(how.lines) == 1

@@ -10,6 +10,7 @@ import pytest
 import datasets
 from engine.console.sections import Dot, PairedDots
 from engine.report.dots import dots_svg
+from engine.scoring import results
 from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, Case, make_run, shifted
 
@@ -79,9 +80,40 @@ def test_a_page_of_scores_alone_has_no_cases(module_program, folder):
     assert re.search(r"page: scores\.html \(0\.\d MB\)", said)
     text = text_of((folder / "scores.html").read_text())
     assert "theirs.csv has scores without counts" in text
+    assert "seeds of run: 0; of theirs.csv: not known; each" in text
+    (folder / "others.csv").write_text("case,gland\n" + "".join(f"{name},0.6\n" for name in NAMES))
+    module_program("compare", "others.csv", "theirs.csv", "--html", "two.html", check=0, cwd=folder)
+    text = text_of((folder / "two.html").read_text())
+    assert "No pictures of cases" in text
+    assert "Click on a dot" not in text
     (folder / "mine.html").write_text("mine")
     wrong = module_program("compare", "run", "theirs.csv", "--html", "mine.html", check=2, cwd=folder).stderr
     assert "mine.html; choose another --html" in wrong
+
+
+def test_the_folds_of_a_run_lend_their_pictures(module_program, folder):
+    """`train` pools the scores of all folds beside their folders, which hold the pictures."""
+    runs = [
+        make_run(folder / f"folds/fold-{fold}", cases, [shifted(case, 1) for case in cases], fold)
+        for fold, cases in enumerate([[Case(name, seed=1) for name in NAMES[start::2]] for start in (0, 1)])
+    ]
+    results.write(folder / "folds", results.pool(runs))
+    page = page_of(module_program, folder, "folds", "far")
+    assert sorted(case["id"] for case in cases_of(page)["cases"]) == NAMES
+    assert "Click on a dot to see its case, where that is shown below." in text_of(page)
+
+
+def test_a_page_of_pictures_with_labels_speaks_of_images(module_program, folder):
+    for name, wrong in (("one", 1), ("two", 5)):
+        rows = [{"case": f"i{at}", "label": "cat", "predicted": "dog" if at < wrong else "cat"} for at in range(9)]
+        (folder / f"{name}.json").write_text(
+            json.dumps({"header": {"kind": "label", "classes": ["cat", "dog"]}, "cases": rows})
+        )
+    module_program("compare", "one.json", "two.json", "--html", "labels.html", check=0, cwd=folder)
+    text = text_of((folder / "labels.html").read_text())
+    assert "The primary outcome was accuracy, by image; one.json was compared" in text
+    assert "Click on a dot" not in text
+    assert "pictures of cases" not in text
 
 
 def test_dots_lie_where_the_scores_are():

@@ -108,7 +108,7 @@ def test_numbers_sort_as_numbers(page):
     values = page.evaluate(
         """() => {
             const table = document.querySelector('table.sortable');
-            const texts = ['10.5', '-', '9', '<0.001', '-2 to 3', '+0.5'];
+            const texts = ['10.5', '-', '9', '<0.001', '-2 to 3', '+0.5', '2e-05'];
             const model = table.tBodies[0].rows[0];
             table.tBodies[0].replaceChildren(...texts.map(text => {
                 const row = model.cloneNode(true);
@@ -124,8 +124,8 @@ def test_numbers_sort_as_numbers(page):
         }"""
     )
     assert values == [
-        ["-2 to 3", "<0.001", "+0.5", "9", "10.5", "-"],
-        ["10.5", "9", "+0.5", "<0.001", "-2 to 3", "-"],
+        ["-2 to 3", "2e-05", "<0.001", "+0.5", "9", "10.5", "-"],
+        ["10.5", "9", "+0.5", "<0.001", "2e-05", "-2 to 3", "-"],
     ]
 
 

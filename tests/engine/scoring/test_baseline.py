@@ -5,13 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from datasets import Regions
 from engine.console.sections import Section
 from engine.experiment.run import Run
+from engine.scoring import results
 from engine.scoring.baseline import floors
 from engine.scoring.floors import floor_section, read_floors
+from engine.scoring.pooling import pooled
 from segloss.document import Primary
+from segloss.scores import SegmentationScores
 
 PRIMARY = Primary("dataset", "mIoU")
 CLASSES = ["background", "object"]
@@ -109,6 +113,29 @@ def test_what_lies_below_is_said(tmp_path):
     assert equal is not None
     assert equal.lines[0].endswith("reaches dataset mIoU 0.0000; ce is not above it")
     assert floor_section({}, {"ce": 0.5}, PRIMARY) is None
+
+
+def test_folds_are_held_against_the_floors_of_folds(tmp_path):
+    """What predicts as a floor does is not above or below it, whatever the folds hold.
+
+    Background alone: of a fold with cracks half of the classes are found, of one without all of them. Of the cases of
+    both folds together half of the classes are found.
+    """
+    targets = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 0]]])
+    documents = []
+    for target in targets:
+        scores = SegmentationScores(2)
+        scores.update(torch.zeros_like(target), target, image=[0], case=[0])
+        documents.append(scores.document(["ground", "crack"], ["a"], ["a"], kind="still"))
+    runs = [
+        run(tmp_path / f"fold-{fold}", {"commonest": {"dataset": {"mIoU": document.primary}}})
+        for fold, document in enumerate(documents)
+    ]
+    section = results.floors_beside(documents, runs)
+    assert section is not None
+    assert section.columns == ["prediction", "dataset mIoU, mean of 2 folds"]
+    assert [row[1] for row in section.rows] == [f"{(0.5 / 2 + 1) / 2:.4f}"] * 2
+    assert pooled(documents, [[], []]).primary == pytest.approx(6 / 8 / 2)
 
 
 def test_what_has_no_score_is_not_said_to_lie_above():
