@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     size = prod(sides) * channels * dtype.itemsize
     refuse_too_large(header_path, size)
     start = _start(header, header_path, header_path == data)
-    affine = _affine(header, header_path)
+    affine = _affine(header, header_path, sides)
     slope, intercept = (1.0, 0.0) if colours else _slope(header, header_path)
     packed = data.suffix.lower() == ".gz"
     content = inflated(data, 0, size, skip=start) if packed else stored(data, start, size)
@@ -101,12 +101,17 @@ def doubt(path: Path) -> str | None:
         return "neither qform nor sform"
     if not all(codes):
         return None
-    with np.errstate(all="ignore"):
-        forms = header.get_qform(), header.get_sform()
+    try:
+        with np.errstate(all="ignore"):
+            forms = header.get_qform(), header.get_sform()
+    except (HeaderDataError, ValueError):
+        return "a qform that is no rotation"
     sides, _ = _sides(header, path, _dtype(header, path)[1])
     corners = np.array([*product(*((0, side - 1) for side in sides))])
     places = [corners @ form[:3, :3].T + form[:3, 3] for form in forms]
     apart = float(np.linalg.norm(places[0] - places[1], axis=1).max()) * _millimetres(header)
+    if not np.isfinite(apart):
+        return "a qform that is no rotation"
     return None if apart <= MOST_APART else f"qform and sform {apart:.3g} mm apart"
 
 
@@ -224,11 +229,11 @@ def _start(header: Any, path: Path, single: bool) -> int:
     return max(int(offset), least)
 
 
-def _affine(header: Any, path: Path) -> NDArray[np.float64]:
+def _affine(header: Any, path: Path, sides: tuple[int, ...]) -> NDArray[np.float64]:
     try:
         with np.errstate(all="ignore"):
             affine = np.array(header.get_best_affine(), np.float64)
-            if int(header["dim"][0]) == 2 and not affine[:3, 2].any():  # one slice of unknown thickness
+            if sides[2] == 1 and not affine[:3, 2].any():  # one slice of unknown thickness
                 affine[:3, 2] = np.cross(*(affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)).T)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         reason = " ".join(str(error).split())

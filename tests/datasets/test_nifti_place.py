@@ -75,3 +75,30 @@ def test_a_place_that_programs_may_doubt_is_told(tmp_path):
     assert [told((1, 1), shift=0), told((0, 1)), told((1, 0))] == [None] * 3
     datasets.write_volume(datasets.read_volume(tmp_path / "scan.nii.gz"), tmp_path / "a.mha")
     assert datasets.place_doubt(tmp_path / "a.mha") is None
+
+
+@pytest.mark.parametrize("quaternion", [(1, 1, 0), (np.nan, 0, 0)])
+def test_a_qform_that_no_program_can_use_is_told_where_the_sform_is_believed(tmp_path, quaternion):
+    image = nibabel.load(scan(tmp_path / "scan.nii", (1, 1)))
+    expected, content = image.affine, bytearray((tmp_path / "scan.nii").read_bytes())
+    content[256:268] = np.array(quaternion, "<f4").tobytes()
+    (tmp_path / "scan.nii").write_bytes(content)
+    np.testing.assert_allclose(datasets.read_volume(tmp_path / "scan.nii").affine, expected)
+    assert datasets.place_doubt(tmp_path / "scan.nii") == "a qform that is no rotation"
+
+
+@pytest.mark.parametrize("sides", [(4, 5), (4, 5, 1)])
+def test_one_slice_of_unknown_thickness_and_its_mask(tmp_path, sides):
+    """As programs write that place a picture in space: the sform says nothing of a third axis."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(sides)
+    header.set_data_dtype(np.int16)
+    header["vox_offset"], header["sform_code"] = 352, 1
+    header["srow_x"], header["srow_y"], header["srow_z"] = (0, 0, 0, 5), (2, 0, 0, 6), (0, -3, 0, 7)
+    pixels = np.arange(20, dtype=np.int16)
+    (tmp_path / "scan.nii").write_bytes(header.binaryblock + bytes(4) + pixels.tobytes())
+    found = datasets.read_volume(tmp_path / "scan.nii")
+    assert found.affine.tolist() == [[0, 0, -1, 5], [2, 0, 0, 6], [0, -3, 0, 7], [0, 0, 0, 1]]
+    mask = datasets.Volume(np.ones((1, 5, 4), np.uint8), found.affine)
+    datasets.write_volume(mask, tmp_path / "mask.nii.gz", like=tmp_path / "scan.nii")
+    assert datasets.read_volume(tmp_path / "mask.nii.gz").geometry.difference(found.geometry) is None
