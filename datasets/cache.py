@@ -170,12 +170,8 @@ class Cache:
         return CachedCase.open(case, path)
 
     def normalised(self, decoded: Decoded, case: Case) -> Normalised:
-        """The image of a case, scaled; a `DataError` where it cannot be, or is not finite."""
-        refuse_non_finite(decoded.image.array, case.image)
-        try:
-            return self.normalisation(decoded.image.array)
-        except DataError as error:
-            raise DataError(f"{case.image}: {error}") from error
+        """The image of a case, scaled; see `scaled_image`."""
+        return scaled_image(self.normalisation, decoded.image.array, case.image)
 
     def remarks_of(self, decoded: Decoded, normalised: Normalised, pixels: Grids) -> tuple[Remark, ...]:
         """What one should know of a case; see `remarks.remarks_of`."""
@@ -237,11 +233,15 @@ def digest_of(pixels: NDArray[Any]) -> str:
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
-def refuse_non_finite(image: NDArray[Any], path: Path) -> None:
-    """Raise a `DataError` where voxels are NaN or infinite."""
+def scaled_image(normalisation: Normalisation, image: NDArray[Any], path: Path) -> Normalised:
+    """An image, scaled; a `DataError` that names its file where it cannot be, or is not finite."""
     bad = 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
     if bad:
         raise DataError(f"{path}: {bad} of {image.size} voxels are NaN or infinite; repair the scan")
+    try:
+        return normalisation(image)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _stamp(path: Path, folder: str | None = None) -> tuple[str, int, int]:

@@ -118,7 +118,9 @@ def mask_values(path: Path, labels: LabelMap | None, turned: bool = False, key: 
         return _of_numbers(path, coloured)
     still = _opened(path, turned)
     first, *others = _readings(still, path, coloured)
-    if labels is None or labels.coloured or not (encoding := _encoding(still)) or labels.knows(first):
+    if labels is None:  # of a palette of grey black is 0, whatever its index
+        return others[-1] if others and still.image.mode == "P" else first
+    if labels.coloured or not (encoding := _encoding(still)) or labels.knows(first):
         return first
     found = next(filter(labels.knows, others), None)
     if found is None:

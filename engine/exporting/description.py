@@ -110,11 +110,14 @@ def _before(config: Config, adapter: datasets.Adapter, form: Form) -> Iterator[d
         yield {"step": "orient", "axes": AXES[own.get("slice_axis", "axial")], "how": how}
     if own.get("exif"):
         yield {"step": "turn", "how": "as the EXIF orientation says"}
+    if own.get("to_grey"):
+        yield {"step": "grey", "how": "of colours the luminance, 0.299 R + 0.587 G + 0.114 B, rounded"}
     normalisation = build.build_normalisation(data.normalise, adapter)
     name = next(name for name, kind in datasets.NORMALISATIONS.items() if isinstance(normalisation, kind))
     if not form.normalises:
         how = {
-            "imagenet": "divide by 255, subtract the mean and divide by the deviation once it is resized",
+            "imagenet": "divide by 255 (16 bits by 65535), subtract the mean and divide by the deviation once it is "
+            "resized",
             "percentile": "each channel of a case: clip to its percentiles (nonzero: of the voxels that are not 0) and "
             "scale to [0, 1]; subtract the mean of that and divide by its deviation once it is resized",
             "min_max": "each channel of a case: scale its least and largest value to 0 and 1",

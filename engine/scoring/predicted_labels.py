@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 import datasets
-from datasets.cache import refuse_non_finite
+from datasets.cache import scaled_image
 from datasets.grid import network_shape, resize_image
 from datasets.samples import packed_image
 from segloss.aggregation import TOP
@@ -41,8 +41,7 @@ def predict_label(
         DataError: the file is unreadable.
     """
     image = adapter.read_image(path).array
-    refuse_non_finite(image, path)
-    scaled = build.build_normalisation(config.data.normalise, adapter)(image)
+    scaled = scaled_image(build.build_normalisation(config.data.normalise, adapter), image, path)
     slices, rows, columns = image.shape[:3]
     seen = resize_image(scaled.image, network_shape((slices, rows, columns), None, config.data.size, None))
     packed = packed_image(seen[0], scaled.mean, scaled.deviation)

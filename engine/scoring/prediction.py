@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import datasets
-from datasets.cache import refuse_non_finite
+from datasets.cache import scaled_image
 from datasets.files import refuse_unprintable, write_atomically
 from datasets.formats import UNPLACED
 from datasets.grid import network_shape, resize_image
@@ -29,6 +29,7 @@ from datasets.walk import walk
 
 from ..configuration import build
 from ..configuration.config import Config
+from ..errors import UsageError
 from ..pictures.chart import DPI, rendered
 from ..pictures.montage import montage
 from ..pictures.palette import coloured, palette
@@ -157,8 +158,7 @@ def predict_file(
         DataError: the file is unreadable, or of another kind than the data set's.
     """
     image = adapter.read_image(path)
-    refuse_non_finite(image.array, path)
-    scaled = build.build_normalisation(config.data.normalise, adapter)(image.array)
+    scaled = scaled_image(build.build_normalisation(config.data.normalise, adapter), image.array, path)
     slices, rows, columns = image.array.shape[:3]
     spacing = None if image.geometry is None else image.geometry.spacing
     shape = network_shape((slices, rows, columns), spacing, config.data.size, config.data.spacing)
@@ -259,6 +259,18 @@ def write_prediction(
         content = BytesIO()
         np.save(content, found.probabilities)
         write_atomically(probabilities, content.getvalue())
+
+
+def refuse_values(adapter: datasets.Adapter) -> None:
+    """Raise a `UsageError` where a class has a value that masks of stills, which are PNG, do not hold."""
+    if adapter.kind == "still":
+        values = adapter.labels.values_of(np.arange(len(adapter.classes)))
+        for name, value in zip(adapter.classes, values.tolist(), strict=True):
+            if not isinstance(value, list) and not 0 <= value < 2**16:
+                raise UsageError(
+                    f"the class {name} has the value {value}, and PNG, as which masks of stills are written, holds 0 "
+                    "to 65535; give the class one of these in the masks that it is trained on, first in data.labels"
+                )
 
 
 def write_classes(path: Path, adapter: datasets.Adapter) -> None:

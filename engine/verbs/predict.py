@@ -20,7 +20,7 @@ from ..exporting.description import Engine
 from ..exporting.exported import Exported, on_cpu
 from ..scoring.inference import Infer, inferring
 from ..scoring.predicted_labels import NAME, predict_label, row
-from ..scoring.prediction import Files, Input, inputs, predict_file, write_classes, write_prediction
+from ..scoring.prediction import Files, Input, inputs, predict_file, refuse_values, write_classes, write_prediction
 from ..scoring.trained import Trained
 from ..store.files import write_csv
 from ..store.outputs import Outputs, left_over
@@ -47,7 +47,7 @@ def predict(
 
     Raises:
         UsageError, DataError: no run, no such checkpoint, an image that is missing or unreadable, a file of somebody
-            else's in the place of an output.
+            else's in the place of an output, a class whose value no mask holds.
     """
     trained = Trained.open(path, checkpoint, overrides)
     config, adapter = trained.config, trained.adapter
@@ -55,6 +55,7 @@ def predict(
         raise UsageError("--format is for volumes; masks of stills are PNG files")
     if adapter.kind == "label" and probabilities:
         raise UsageError(f"--probabilities is for masks; {NAME} holds those of the five most probable classes")
+    refuse_values(adapter)
     wanted = inputs(images, adapter, out)
     if anonymous and not any(one.suffix == ".dcm" for one in wanted):
         raise UsageError("--anonymous is for DICOM; other formats hold nothing of the patient anyway")

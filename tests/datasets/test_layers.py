@@ -262,3 +262,17 @@ def test_predictions_among_several_masks_are_no_references(busi):
     adapter = Folder(str(busi), LABELS, "benign/{name}.png", "benign/{name}_mask*.png")
     with pytest.raises(DataError, match=r"benign \(2\)_mask_1\.png: 1 predicted by this program"):
         datasets.list_cases(adapter, None)
+
+
+def test_black_of_a_palette_is_where_nothing_is_drawn(tmp_path):
+    """Pillow numbers the colours of two as it likes: here white is 0."""
+    for name, drawn in (("a_mask", square(2)), ("a_fov", square(0, size=8) | square(2))):
+        image = Image.fromarray(drawn).convert("RGB").quantize(2)
+        assert image.getpalette()[:6] == [255, 255, 255, 0, 0, 0]
+        image.save(tmp_path / f"{name}.png")
+    save(tmp_path / "a.png", np.zeros((8, 8, 3)))
+    adapter = Folder(str(tmp_path), None, "{name}.png", {"lesion": "{name}_mask.png"}, valid="{name}_fov.png")
+    (case,) = [case for case in adapter.cases() if case.id == "a"]
+    expected = np.full((8, 8), 255)
+    expected[:2], expected[2:4] = 0, 1
+    assert np.array_equal(adapter.read(case).mask[0], expected)

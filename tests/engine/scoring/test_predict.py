@@ -10,7 +10,9 @@ from PIL import Image
 
 import datasets
 from engine.configuration.config import ScoresSection
+from engine.errors import UsageError
 from engine.scoring.inference import infer
+from engine.scoring.prediction import refuse_values
 from segloss_tests.runs import small_yaml
 from segloss_tests.stills import make_cityscapes
 
@@ -89,6 +91,25 @@ def test_goes_on_after_an_image_that_cannot_be_read_and_leaves_its_own_output_al
     ours = ["--pred", "in/out", "--ref", "in/out/masks"]
     program("evaluate", *ours, "labels={" + ", ".join(f"c{i}: {i}" for i in range(11)) + "}", "--out", "s", check=0)
     assert "a file; give a folder" in program("predict", run, good, "--out", good, check=2).stderr
+
+
+def test_an_image_that_cannot_be_scaled_is_named(run, program, tmp_path):
+    photo(tmp_path / "in/a.png", (24, 32))
+    dark = np.random.default_rng(0).integers(0, 4000, (24, 32)).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "in/b.png")
+    done = program("predict", run, "in", "--out", "out", check=2)
+    assert done.stderr.startswith("in/b.png: data.normalise: imagenet divides 16-bit pixels")
+    assert "1 masks in out/masks" in done.stdout
+
+
+@pytest.mark.parametrize("value", [-1, 70000])
+def test_a_value_that_no_png_holds_is_refused_before_anything_is_predicted(value):
+    labels = {"background": 0, "thing": value}
+    with pytest.raises(UsageError, match=f"the class thing has the value {value}, and PNG"):
+        refuse_values(datasets.Folder("x", labels))
+    refuse_values(datasets.Folder("x", {"background": 0, "thing": 65535}))
+    refuse_values(datasets.Folder("x", {"background": [[0, 0, 0]], "thing": [[255, 255, 255]]}))
+    refuse_values(datasets.NiftiFolder("x", "{name}.nii", "{name}_m.nii", labels))
 
 
 @pytest.mark.parametrize(
