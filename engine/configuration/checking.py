@@ -553,11 +553,18 @@ def _check_labelled_regions(data: DataSection, adapter: datasets.Adapter, region
 
 
 def _check_region_loss(section: LossSection, loss: build.Loss, regions: int, partial_labels: bool) -> None:
-    """The loss must take each region by itself, and leave out those that an image was not labelled for."""
+    """The loss must take each region by itself, learn what lies in none, and leave out what is not labelled."""
     if loss.activation != "sigmoid":
         raise ValueError(
             f"name: {section.name} is for classes that exclude each other, but data.regions overlap; use sigmoid_ce or "
             "sigmoid_focal, or dice, iou or tversky with sigmoid: true"
+        )
+    if isinstance(loss, PixelwiseLoss) and loss.class_weights is not None:
+        key = "class_weights" if hasattr(section, "class_weights") else f"name: {section.name}"
+        raise ValueError(
+            f"{key}: a pixel weighs by the regions that it is in, so the background, which is in none of data.regions, "
+            "would weigh 0 and never be learnt; use sigmoid_ce or sigmoid_focal without class weights, or give them to "
+            "dice, iou or tversky"
         )
     target = torch.zeros(2, regions, 2, 2, dtype=torch.bool)
     labelled = torch.ones(2, regions, dtype=torch.bool) if partial_labels else None

@@ -459,6 +459,8 @@ def test_regions_are_unions_of_classes_and_the_loss_must_take_each_by_itself(wri
     for wrong, says in {
         "loss={name: ce}": "loss.name: ce is for classes that exclude each other, but data.regions overlap",
         "loss={name: dice}": "loss.name: dice is for classes that exclude each other",
+        "loss={name: sigmoid_ce, class_weights: [1, 2]}": "loss.class_weights: a pixel weighs by the regions",
+        "loss={name: cb_focal, unit: image}": "loss.name: cb_focal: a pixel weighs by the regions",
         "data.regions={a: [2], b: [9]}": "data.regions.b: 9 is no class and no mask value of one; the classes are",
         "data.regions={a: [2], b: []}": "data.regions.b: has no class",
         "data.regions={a/b: [2], c: [Tree]}": "data.regions: 'a/b' cannot name a folder, which `predict` makes",
