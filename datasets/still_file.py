@@ -43,6 +43,8 @@ LARGEST = 2**30
 """Pixels of the largest still that is read; one of colours takes up to 7 bytes a pixel while it is opened."""
 GREY_DEEP = ("I", "F", "I;16", "I;16B", "I;16L")
 """Pillow's modes of grey with more than 8 bits."""
+SIDES = range(1, 9)
+"""EXIF orientations; some cameras write 0, which says nothing."""
 ROWS = 1024
 """Of a picture that are copied at a time."""
 CHANGED = ", whose compression changes labels"
@@ -125,7 +127,8 @@ def orientation(path: Path) -> int:
     """The EXIF orientation of a file that was read, 1 where it says none; a TIFF is always turned by its own."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            said = 1 if image.format == "TIFF" else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            return said if said in SIDES else 1
     except BROKEN:  # an array, or EXIF that is damaged
         return 1
 
@@ -167,7 +170,9 @@ def deep_colours(path: Path) -> NDArray[np.uint16]:
 
 
 def upright(pixels: NDArray[Any], side: int) -> NDArray[Any]:
-    """Pixels `(rows, columns, …)` turned as an EXIF orientation of 1 to 8 says."""
+    """Pixels `(rows, columns, …)` turned as an EXIF orientation says; as they are by a number that is none."""
+    if side not in SIDES:
+        return pixels
     if side > 4:
         pixels = pixels.swapaxes(0, 1)
     rows, columns = side in (3, 4, 7, 8), side in (2, 3, 6, 7)
@@ -230,7 +235,7 @@ def refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> N
     width, height = int(tags[_WIDTH]), int(tags[_LENGTH])  # as they are stored, whatever the orientation
     across, down = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)) if tiled else (width, tags.get(_ROWS, 0))
     planes = int(tags.get(_BANDS, 1)) if tags.get(_PLANES, 1) == 2 else 1
-    blocks = planes * -(-width // int(across or width or 1)) * -(-height // int(down or height or 1))
+    blocks = planes * -(-width // max(1, int(across or width))) * -(-height // max(1, int(down or height)))
     listed = len(tags.get(_TILE_STARTS if tiled else _STRIP_STARTS, ()))
     if listed < blocks:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,8 @@ _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
 """Bytes of a number of each type of a tag."""
 _MOST_PAGES = 2**12
+_START = 0
+"""No tag: where in the file those of a page begin."""
 _UNKNOWN = 65000
 """A tag without a meaning."""
 
@@ -88,25 +91,22 @@ def bands_of(path: Path, turned: bool = False) -> NDArray[Any]:
 
 def numbers_of(path: Path) -> NDArray[Any]:
     """All bands of a TIFF, `(rows, columns, bands)`, of the type that they are stored in; see `bands_of`."""
-    tags, *others = tiff_pages(path)
-    size = (tags.get(_WIDTH, 0), tags.get(_LENGTH, 0))
+    page, *others = tiff_pages(path)
+    size = page.get(_WIDTH, 0), page.get(_LENGTH, 0)
     if not all(is_copy((one.get(_WIDTH, 0), one.get(_LENGTH, 0)), size, one.get(SUBFILE, 0)) for one in others):
         raise DataError(f"{path}: holds {1 + len(others)} pictures; expected one a file, so write each into its own")
-    kept, content = _stored_as(path, tags), bytearray(path.read_bytes())
-    if kept.apart:
-        array = np.concatenate([_block(path, content, kept, plane, 1) for plane in range(kept.bands)], axis=-1)
-    else:
-        array = _block(path, content, kept, 0, kept.bands)
-    return np.ascontiguousarray(upright(array, tags.get(_ORIENTATION, 1)))
+    return _numbers_of(path, _stored_as(path, page), bytearray(path.read_bytes()), page)
 
 
 def pages_of(path: Path) -> NDArray[Any]:
-    """The pages of a TIFF, `(pages, rows, columns)`, of RGB with a further axis of three; of one page too.
+    """The pages of a TIFF, `(pages, rows, columns)`, with a further axis of several bands; of one page too.
 
     Raises:
-        DataError: as `open_still`; pages of different sizes or types, more than 16 bits a colour, a compression that
-            changes values, more pixels than the file has room for.
+        DataError: as `open_still`; pages of different sizes or types, a compression that changes values, more pixels
+            than the file has room for.
     """
+    if is_beyond_pillow(path):
+        return _pages_of_numbers(path)
     with pillow_errors(path, "TIFF"), Image.open(path, formats=("TIFF",)) as image:
         unmap(image)
         refuse_hollow(image, path)
@@ -130,6 +130,23 @@ def pages_of(path: Path) -> NDArray[Any]:
                 raise DataError(f"{path}: {image.info['compression']}{CHANGED}; write it by LZW or Deflate")
             found[page] = np.asarray(image)
     return found
+
+
+def _pages_of_numbers(path: Path) -> NDArray[Any]:
+    """See `pages_of`, of a TIFF whose pages Pillow does not read, or not whole."""
+    pages = tiff_pages(path)
+    kinds = [_stored_as(path, page) for page in pages]
+    first, content = kinds[0], bytearray(path.read_bytes())
+    for number, one in enumerate(kinds, start=1):
+        if (one.size, one.bands, one.dtype) != (first.size, first.bands, first.dtype):
+            raise DataError(
+                f"{path}: page {number} is {one.size[1]}x{one.size[0]} ({one.dtype} of {one.bands} band(s)), the first "
+                f"{first.size[1]}x{first.size[0]} ({first.dtype} of {first.bands}); expected a slice a page, so write "
+                "other pages into other files"
+            )
+    refuse_too_large(path, len(pages) * prod(first.size) * first.bands * first.dtype.itemsize)
+    found = np.stack([_numbers_of(path, kind, content, page) for kind, page in zip(kinds, pages, strict=True)])
+    return found[..., 0] if first.bands == 1 else found
 
 
 def is_tiff(path: Path) -> bool:
@@ -159,7 +176,7 @@ def bands_without_alpha(path: Path) -> int:
 
 
 def tiff_pages(path: Path) -> list[Mapping[int, Any]]:
-    """The tags of each page of a TIFF; a `DataError` where they are damaged."""
+    """The tags of each page of a TIFF, and where they begin (`_START`); a `DataError` where they are damaged."""
     pages: list[Mapping[int, Any]] = []
     seen: set[int] = set()
     try:
@@ -167,10 +184,11 @@ def tiff_pages(path: Path) -> list[Mapping[int, Any]]:
             head = file.read(16)
             found = TiffImagePlugin.ImageFileDirectory_v2(head if _is_big(head) else head[:8])
             while found.next and found.next not in seen and len(pages) < _MOST_PAGES:
-                seen.add(found.next)
-                file.seek(found.next)
+                start = found.next
+                seen.add(start)
+                file.seek(start)
                 found.load(file)
-                pages.append({tag: found[tag] for tag in (*_NUMBER, *_NUMBERS) if tag in found})
+                pages.append({_START: start} | {tag: found[tag] for tag in (*_NUMBER, *_NUMBERS) if tag in found})
     except BROKEN as error:
         raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
     for tag, value in (item for page in pages for item in page.items()):
@@ -196,10 +214,11 @@ def _of_bands(tags: Mapping[int, Any], tag: int) -> tuple[int, ...]:
 def _stored_as(path: Path, tags: Mapping[int, Any]) -> _Numbers:
     """How the numbers of a TIFF are stored; a `DataError` where they cannot be read."""
     columns, rows, count = (tags.get(tag, 1) for tag in (_WIDTH, _LENGTH, _BANDS))
+    tile = tags.get(_TILE, columns)
     bits, kinds, packing = _of_bands(tags, _BITS), _of_bands(tags, _FORMAT), tags.get(_PACKING, 1)
     least = {"u": 8, "i": 8, "f": 16}
     kind = _KINDS.get(kinds[0], "")
-    if min(columns, rows, count) < 1 or len({*bits}) > 1 or len({*kinds}) > 1:
+    if min(columns, rows, count, tile) < 1 or len({*bits}) > 1 or len({*kinds}) > 1:
         raise DataError(f"{path}: a TIFF of bands of several kinds, or none; write them alike, or as an array (.npy)")
     if bits[0] not in (8, 16, 32, 64) or bits[0] < least.get(kind, 128):
         raise DataError(f"{path}: bands of {bits[0]} bits, SampleFormat {kinds[0]}; expected 8 to 64, so convert it")
@@ -208,10 +227,11 @@ def _stored_as(path: Path, tags: Mapping[int, Any]) -> _Numbers:
             f"{path}: a TIFF of the photometric interpretation {meaning}, such as CMYK; expected bands of grey (1) or "
             "RGB (2), so convert it"
         )
-    size = columns * rows * count * bits[0] // 8
+    size = -(-columns // tile) * tile * rows * count * bits[0] // 8
     refuse_too_large(path, size)
     predictor = tags.get(_PREDICTOR, 1) if packing in (5, 8, 32946) else 1
-    if packing not in _PACKINGS or predictor not in (1, 2, 3) or size > MOST_OUT_OF_A_BYTE * path.stat().st_size:
+    known = predictor in ((1, 2, 3) if kind == "f" else (1, 2))
+    if packing not in _PACKINGS or not known or size > MOST_OUT_OF_A_BYTE * path.stat().st_size:
         raise DataError(
             f"{path}: {columns}x{rows} pixels of {count} band(s), compression {packing}; expected them uncompressed or "
             "by LZW or Deflate, and not cut short"
@@ -219,11 +239,21 @@ def _stored_as(path: Path, tags: Mapping[int, Any]) -> _Numbers:
     with path.open("rb") as file:
         order = "<" if file.read(2) == b"II" else ">"
     dtype = np.dtype(f"{order}{kind}{bits[0] // 8}")
-    return _Numbers((rows, columns), count, dtype, tags.get(_PLANES, 1) == 2, predictor, tags.get(_TILE, columns))
+    return _Numbers((rows, columns), count, dtype, tags.get(_PLANES, 1) == 2, predictor, tile)
 
 
-def _block(path: Path, content: bytearray, kept: _Numbers, plane: int, count: int) -> NDArray[Any]:
-    """`count` bands that lie pixel by pixel, `(rows, columns, count)`.
+def _numbers_of(path: Path, kept: _Numbers, content: bytearray, page: Mapping[int, Any]) -> NDArray[Any]:
+    """The numbers `(rows, columns, bands)` of a page in this machine's byte order, upright."""
+    start = page[_START]
+    if kept.apart:
+        array = np.concatenate([_block(path, content, kept, start, plane) for plane in range(kept.bands)], axis=-1)
+    else:
+        array = _block(path, content, kept, start)
+    return np.ascontiguousarray(upright(array, page.get(_ORIENTATION, 1)))
+
+
+def _block(path: Path, content: bytearray, kept: _Numbers, start: int, plane: int | None = None) -> NDArray[Any]:
+    """Bands that lie pixel by pixel, `(rows, columns, bands)`.
 
     They are read as one band of bytes, by tags that say so; differences are summed here, tile by tile.
 
@@ -231,9 +261,10 @@ def _block(path: Path, content: bytearray, kept: _Numbers, plane: int, count: in
         path: the file.
         content: of the file.
         kept: how they are stored.
-        plane: of bands that lie apart, which.
-        count: how many.
+        start: where the tags of their page begin.
+        plane: which band alone, of bands that lie apart.
     """
+    count = kept.bands if plane is None else 1
     rows, columns = kept.size
     step = count * kept.dtype.itemsize
     tiles = -(-columns // kept.tile)
@@ -241,7 +272,7 @@ def _block(path: Path, content: bytearray, kept: _Numbers, plane: int, count: in
         (_BANDS, _PLANES, _PREDICTOR, _MEANING, _ORIENTATION, _FORMAT), 1
     )
     try:
-        changed = _with_tags(content, single, (plane, kept.bands) if kept.apart else None)
+        changed = _with_tags(content, start, single, None if plane is None else (plane, kept.bands))
         with TiffImagePlugin.TiffImageFile(BytesIO(changed)) as image:
             refuse_missing_strips(image, path)
             stored = np.array(image)
@@ -261,17 +292,18 @@ def _block(path: Path, content: bytearray, kept: _Numbers, plane: int, count: in
     return numbers.reshape(rows, -1, count)[:, :columns]
 
 
-def _with_tags(content: bytearray, single: Mapping[int, int], plane: tuple[int, int] | None) -> bytearray:
-    """A TIFF of its first page alone, with other numbers in some of its tags.
+def _with_tags(content: bytearray, start: int, single: Mapping[int, int], plane: tuple[int, int] | None) -> bytearray:
+    """A TIFF of one page alone, with other numbers in some of its tags.
 
     Args:
         content: of the file.
+        start: where the tags of the page begin.
         single: the numbers of the tags that hold one then.
         plane: of a TIFF with a band behind the other, which band its strips or tiles are of, and how many there are.
     """
     changed, order, big = content[:], "<" if content[:2] == b"II" else ">", _is_big(content)
     word, entry, room = ("Q", "HHQ", 8) if big else ("I", "HHI", 4)
-    (start,) = struct.unpack_from(order + word, content, room)
+    struct.pack_into(order + word, changed, room, start)
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), content, start)
     first = start + (8 if big else 2)
     length = struct.calcsize(order + entry) + room

@@ -274,7 +274,7 @@ def test_numbers_of_a_tiff_however_they_lie(tmp_path, layout, bands):
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("side", range(1, 9))
+@pytest.mark.parametrize("side", range(10))
 def test_a_tiff_is_turned_by_its_own_orientation(tmp_path, bands, dtype, side):
     pixels = RNG.integers(0, 250, (9, 14, bands)).astype(dtype)
     found = read_image(write_tiff(tmp_path / "a.tif", [pixels], tags={274: side}), bands)[0]
@@ -295,6 +295,15 @@ def test_deep_colours_are_turned_by_exif_too(tmp_path):
     path.write_bytes(content[:33] + kept + content[33:])
     assert np.array_equal(read_image(path, 3)[0], pixels)
     assert np.array_equal(read_image(path, 3, turned=True)[0], np.rot90(pixels, -1))
+
+
+def test_an_exif_orientation_that_says_nothing_is_not_told(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 0
+    save(tmp_path / "images/a.jpg", COLOUR, exif=exif)
+    save(tmp_path / "masks/a.png", TRUTH * 255)
+    adapter = Folder(str(tmp_path), LABELS)
+    assert adapter.read(adapter.cases()[0]).remarks == ()
 
 
 def test_a_tiff_of_many_bands_is_read_with_its_mask_and_its_smaller_copies(tmp_path):
@@ -323,7 +332,9 @@ def test_a_mask_of_numbers_that_pillow_does_not_read(tmp_path, dtype):
             read_mask(write_tiff(tmp_path / "a.tif", [np.where(values == 7, 0.5, 0).astype(dtype)]), coloured=False)
 
 
-@pytest.mark.parametrize("tags", [{262: 5}, {259: 7}, {258: 12}, {339: 6}, {317: 4, 259: 8}])
+@pytest.mark.parametrize(
+    "tags", [{262: 5}, {259: 7}, {258: 12}, {339: 6}, {317: 4, 259: 8}, {317: 3, 259: 8}, {322: 0}]
+)
 def test_bands_that_are_not_read_are_said(tmp_path, tags):
     pixels = RNG.integers(0, 200, (6, 8, 4)).astype(np.uint8)
     with pytest.raises(DataError, match=r"a\.tif: .*(convert it|by LZW or Deflate|several kinds)"):

@@ -12,6 +12,7 @@ from segloss_tests.tiffs import write_tiff
 
 RNG = np.random.default_rng(0)
 SCAN = RNG.integers(0, 900, (3, 4, 5)).astype(np.int16)
+RNG = np.random.default_rng(0)
 MASK = (SCAN > 500).astype(np.uint8)
 LABELS = {"background": 0, "gland": 1}
 
@@ -94,9 +95,25 @@ def test_pages_are_read_as_simpleitk_reads_them(tmp_path, dtype):
         assert np.array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), read_volume(path).array)
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i2", "f2", "f4", "f8", "u4", "i8"])
+@pytest.mark.parametrize(
+    "layout", [{"predictor": 2, "order": ">"}, {"predictor": 1, "order": ">"}, {"big": True}, {"tile": (16, 16)}]
+)
+def test_pages_of_any_numbers_however_they_are_packed(tmp_path, dtype, layout):
+    slices = RNG.integers(0, 120, (3, 20, 17)).astype(dtype)
+    found = read_volume(write_tiff(tmp_path / "a.tif", [*slices], **layout)).array
+    assert np.array_equal(found, slices)
+    colours = RNG.integers(0, 120, (3, 20, 17, 3)).astype(dtype)
+    found = read_volume(write_tiff(tmp_path / "b.tif", [*colours], **layout)).array
+    assert np.array_equal(found, colours)
+
+
 def test_pages_that_are_no_slices(tmp_path):
     path = write_tiff(tmp_path / "a.tif", [SCAN[0].astype(np.uint8), SCAN[1, :2].astype(np.uint8)])
     with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(L\), the first 5x4 \(L\); expected a slice a page"):
+        read_volume(path)
+    write_tiff(path, [SCAN[0] / 2, SCAN[1, :2] / 2])
+    with pytest.raises(DataError, match=r"page 2 is 5x2 \(float64 of 1 band\(s\)\), the first 5x4 \(float64 of 1\)"):
         read_volume(path)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match="not a readable TIFF"):
