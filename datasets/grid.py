@@ -17,8 +17,8 @@ Shape = tuple[int, int, int]
 """(slices, rows, columns)."""
 Spacing = tuple[float, float, float]
 """Millimetres between slices, rows and columns."""
-CHANNELS = 128
-"""That OpenCV resizes at once, at most."""
+CHANNELS = 4
+"""That OpenCV averages at once, at most."""
 
 
 def network_shape(
