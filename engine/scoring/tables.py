@@ -107,7 +107,8 @@ def by_fold(documents: Sequence[ScoresDocument], aggregation: AggregationName) -
     of_labels = documents[0].header.kind == "label"
     metrics = LABEL_METRICS if of_labels else METRICS
     rows = [
-        [f"{fold}", str(one["units"]), *(percent(one[metric]) for metric in metrics)] for fold, one in enumerate(found)
+        [str(document.header.fold), str(one["units"]), *(percent(one[metric]) for metric in metrics)]
+        for document, one in zip(documents, found, strict=True)
     ]
     defined = [[value for one in found if (value := one[metric]) is not None] for metric in metrics]
     rows.append(["mean", "", *(percent(mean(column) if column else None) for column in defined)])

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from types import SimpleNamespace
 
@@ -17,10 +18,12 @@ from engine.pictures.chart import inlined, save
 from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
 from engine.report.worst import Scored, case_entries, reason, scored
+from engine.scoring import results
 from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
 from engine.scoring.mistakes import Mistakes, span
 from engine.scoring.snapshots import CaseSnapshots, tiled, untiled
+from engine.scoring.tables import by_fold
 from segloss import compare
 from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
@@ -143,6 +146,13 @@ def test_a_run_and_its_folds_have_pages(ablation, module_program, tmp_path):
     text = text_of((tmp_path / "one.html").read_text())
     assert "(aggregation: case) on 6 held-out cases of 6 patients." in text
     assert "Worst case: p" in text
+
+
+def test_folds_keep_their_numbers_where_the_first_is_not_finished(tmp_path):
+    cases = [Case(name) for name in ("p1", "p3")]
+    document = results.read(make_run(tmp_path / "fold-1", cases, [shifted(case, 2) for case in cases], fold=1).path)
+    other = replace(document, header=replace(document.header, fold=3))
+    assert [row[0] for row in by_fold([document, other], "case").rows] == ["1", "3", "mean", "sd"]
 
 
 def test_what_is_missing_is_said(ablation, module_program, tmp_path):
