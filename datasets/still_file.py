@@ -47,6 +47,8 @@ SIDES = range(1, 9)
 """EXIF orientations; some cameras write 0, which says nothing."""
 ROWS = 1024
 """Of a picture that are copied at a time."""
+LOSSY = ("jpeg", "tiff_jpeg", "webp")
+"""Compressions in a TIFF, as Pillow calls them, that change values."""
 CHANGED = ", whose compression changes labels"
 SUBFILE, _WIDTH, _LENGTH, _STRIP_STARTS, _BANDS, _ROWS, _PLANES = 254, 256, 257, 273, 277, 278, 284
 _TILE_WIDTH, _TILE_LENGTH, _TILE_STARTS = 322, 323, 324
@@ -106,6 +108,8 @@ def open_still(path: Path, turned: bool = False) -> Still:
         lossy = None
         if image.format in ("JPEG", "MPO"):
             lossy = f"a JPEG{CHANGED}"
+        elif image.info.get("compression") in LOSSY:
+            lossy = f"a TIFF of {image.info['compression']}{CHANGED}"
         elif image.format in DENSE:
             deep_stream, lossy = _stream(path, image.format)
             deep = deep or deep_stream

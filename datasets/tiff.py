@@ -19,6 +19,7 @@ from .still_file import (
     BROKEN,
     CHANGED,
     GREY_DEEP,
+    LOSSY,
     SUBFILE,
     is_copy,
     open_still,
@@ -126,7 +127,7 @@ def pages_of(path: Path) -> NDArray[Any]:
                     f"{path}: page {page + 1} is {image.width}x{image.height} ({image.mode}), the first "
                     f"{columns}x{rows} ({mode}); expected a slice a page, so write other pages into other files"
                 )
-            if image.info.get("compression") in ("jpeg", "webp"):
+            if image.info.get("compression") in LOSSY:
                 raise DataError(f"{path}: {image.info['compression']}{CHANGED}; write it by LZW or Deflate")
             found[page] = np.asarray(image)
     return found

@@ -103,6 +103,13 @@ def test_compression_that_changes_labels_is_refused(tmp_path, name):
         read_mask(path, coloured=False)
 
 
+def test_a_tiff_that_is_a_jpeg_within_is_no_mask(tmp_path):
+    path = save(tmp_path / "a.tif", GREY, compression="jpeg")
+    assert np.abs(read_image(path, 1)[0, ..., 0].astype(int) - GREY).max() > 0
+    with pytest.raises(DataError, match=r"a\.tif: a TIFF of jpeg, whose compression changes labels; write masks as"):
+        read_mask(path, coloured=False)
+
+
 def test_labels_that_a_reader_would_stretch_are_refused(tmp_path):
     (tmp_path / "a.pgm").write_bytes(b"P5 2 1 3\n\x00\x03")
     with pytest.raises(DataError, match="a PPM of values up to 3, which are stretched; write masks as PNG"):
