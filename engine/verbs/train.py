@@ -318,9 +318,9 @@ def _describe(experiment: Experiment, display: Display) -> None:
 
 
 def lacking_classes(experiment: Experiment) -> list[str]:
-    """A line for validation and test part each, where no pixel of a class that counts is in it."""
+    """A line for each part, where no pixel of a class that counts is in it."""
     classes, lines = experiment.adapter.classes, []
-    for part in ("val", "test"):
+    for part in datasets.PARTS:
         cases = experiment.data.parts[part]
         pixels = datasets.total_pixels(cases, len(classes))
         counted = [index for index in range(len(classes)) if index != experiment.background]
@@ -329,10 +329,11 @@ def lacking_classes(experiment: Experiment) -> list[str]:
             held = "image" if experiment.adapter.kind == "label" else "pixel"
             kept = part == "val" and len(absent) == len(counted)
             last = "; it cannot tell which epoch is best, so the last one is kept" if kept else ""
-            lines.append(
-                f"no {held} of {', '.join(absent)} in the {part} part: there, predicting it scores 0 and not "
-                f"predicting it is left out of the means{last}; see data.split"
-            )
+            follows = f"there, predicting it scores 0 and not predicting it is left out of the means{last}"
+            if part == "train":
+                values = "; check the values of data.labels" if held == "pixel" else ""
+                follows = f"nothing of it is learnt{values}"
+            lines.append(f"no {held} of {', '.join(absent)} in the {part} part: {follows}; see data.split")
     return lines
 
 

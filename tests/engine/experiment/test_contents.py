@@ -56,6 +56,17 @@ def test_a_validation_part_that_can_rank_no_epoch_is_said_and_the_last_epoch_kep
     assert [entry["score"] for entry in log] == [None, None]
 
 
+def test_a_class_that_the_training_part_lacks_is_said(trained, tmp_path, module_program):
+    shutil.copytree(trained[0] / "data", tmp_path / "data")
+    (tmp_path / "r.yaml").write_text(YAML.replace("lesion: 1}", "lesion: 1, cyst: 2}"))
+    said = module_program("train", "r.yaml", "train.epochs=1", cwd=tmp_path, check=0).stdout
+    assert (
+        "warning: no pixel of cyst in the train part: nothing of it is learnt; check the values of data.labels; see "
+        "data.split\n"
+    ) in said
+    assert "in the train part" not in trained[1]
+
+
 def test_a_run_keeps_digests_of_what_it_was_trained_on(trained):
     found = json.loads((trained[0] / "runs/r/data.json").read_text())
     assert {part: sorted(cases) for part, cases in found.items()} == {
