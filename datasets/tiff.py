@@ -31,26 +31,23 @@ from .still_file import (
     upright,
 )
 
-_WIDTH, _LENGTH, _BITS, _PACKING, _BANDS, _PLANES = 256, 257, 258, 259, 277, 284
-_MEANING, _ORIENTATION, _PREDICTOR, _TILE, _EXTRA, _FORMAT = 262, 274, 317, 322, 338, 339
-_NUMBER = (_WIDTH, _LENGTH, _PACKING, _BANDS, _MEANING, _PLANES, _ORIENTATION, _PREDICTOR, _TILE, SUBFILE)
-_NUMBERS = (_BITS, _EXTRA, _FORMAT)
-"""Tags that hold one whole number, and those that hold one of each band."""
-_BLOCKS = (273, 279, 324, 325)
-"""Tags that list the strips or tiles, of which a TIFF with a band behind the other has those of each band in turn."""
+_WIDTH, _LENGTH, _BITS, _PACKING, _MEANING, _FILL, _ORIENTATION = 256, 257, 258, 259, 262, 266, 274
+_STARTS, _BANDS, _ROWS, _LENGTHS, _PLANES, _PREDICTOR = 273, 277, 278, 279, 284, 317
+_TILE, _TILE_ROWS, _TILE_STARTS, _TILE_LENGTHS, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
+_NUMBER = (
+    *(SUBFILE, _WIDTH, _LENGTH, _PACKING, _MEANING, _FILL, _ORIENTATION, _BANDS, _ROWS, _PLANES, _PREDICTOR),
+    *(_TILE, _TILE_ROWS),
+)
+_NUMBERS = (_BITS, _STARTS, _LENGTHS, _TILE_STARTS, _TILE_LENGTHS, _EXTRA, _FORMAT)
+"""Tags that hold one whole number, and those that hold one of each band, strip or tile."""
 _PACKINGS = (1, 5, 8, 32773, 32946)
 """None, LZW, Deflate, PackBits."""
 _MEANINGS = (1, 2)
 """Grey whose 0 is black, RGB."""
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}
 """Of NumPy, of the numbers of each SampleFormat."""
-_SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
-"""Bytes of a number of each type of a tag."""
-_MOST_PAGES = 2**12
-_START = 0
-"""No tag: where in the file those of a page begin."""
-_UNKNOWN = 65000
-"""A tag without a meaning."""
+_MOST_PAGES = 2**16
+"""Of a TIFF at most: each is listed before a pixel is read."""
 
 
 class _Numbers(NamedTuple):
@@ -96,7 +93,7 @@ def numbers_of(path: Path) -> NDArray[Any]:
     size = page.get(_WIDTH, 0), page.get(_LENGTH, 0)
     if not all(is_copy((one.get(_WIDTH, 0), one.get(_LENGTH, 0)), size, one.get(SUBFILE, 0)) for one in others):
         raise DataError(f"{path}: holds {1 + len(others)} pictures; expected one a file, so write each into its own")
-    return _numbers_of(path, _stored_as(path, page), bytearray(path.read_bytes()), page)
+    return _numbers_of(path, _stored_as(path, page), page)
 
 
 def pages_of(path: Path) -> NDArray[Any]:
@@ -137,7 +134,7 @@ def _pages_of_numbers(path: Path) -> NDArray[Any]:
     """See `pages_of`, of a TIFF whose pages Pillow does not read, or not whole."""
     pages = tiff_pages(path)
     kinds = [_stored_as(path, page) for page in pages]
-    first, content = kinds[0], bytearray(path.read_bytes())
+    first = kinds[0]
     for number, one in enumerate(kinds, start=1):
         if (one.size, one.bands, one.dtype) != (first.size, first.bands, first.dtype):
             raise DataError(
@@ -146,7 +143,7 @@ def _pages_of_numbers(path: Path) -> NDArray[Any]:
                 "other pages into other files"
             )
     refuse_too_large(path, len(pages) * prod(first.size) * first.bands * first.dtype.itemsize)
-    found = np.stack([_numbers_of(path, kind, content, page) for kind, page in zip(kinds, pages, strict=True)])
+    found = np.stack([_numbers_of(path, kind, page) for kind, page in zip(kinds, pages, strict=True)])
     return found[..., 0] if first.bands == 1 else found
 
 
@@ -177,19 +174,24 @@ def bands_without_alpha(path: Path) -> int:
 
 
 def tiff_pages(path: Path) -> list[Mapping[int, Any]]:
-    """The tags of each page of a TIFF, and where they begin (`_START`); a `DataError` where they are damaged."""
+    """The tags of each page of a TIFF; a `DataError` where they are damaged."""
     pages: list[Mapping[int, Any]] = []
     seen: set[int] = set()
     try:
         with path.open("rb") as file:
             head = file.read(16)
             found = TiffImagePlugin.ImageFileDirectory_v2(head if _is_big(head) else head[:8])
-            while found.next and found.next not in seen and len(pages) < _MOST_PAGES:
-                start = found.next
-                seen.add(start)
-                file.seek(start)
+            while found.next and found.next not in seen:
+                seen.add(found.next)
+                file.seek(found.next)
                 found.load(file)
-                pages.append({_START: start} | {tag: found[tag] for tag in (*_NUMBER, *_NUMBERS) if tag in found})
+                if len(pages) == _MOST_PAGES:
+                    raise DataError(
+                        f"{path}: more than {_MOST_PAGES} pages, of which no more are read; divide the file"
+                    )
+                pages.append({tag: found[tag] for tag in (*_NUMBER, *_NUMBERS) if tag in found})
+    except DataError:
+        raise
     except BROKEN as error:
         raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
     for tag, value in (item for page in pages for item in page.items()):
@@ -243,41 +245,40 @@ def _stored_as(path: Path, tags: Mapping[int, Any]) -> _Numbers:
     return _Numbers((rows, columns), count, dtype, tags.get(_PLANES, 1) == 2, predictor, tile)
 
 
-def _numbers_of(path: Path, kept: _Numbers, content: bytearray, page: Mapping[int, Any]) -> NDArray[Any]:
+def _numbers_of(path: Path, kept: _Numbers, page: Mapping[int, Any]) -> NDArray[Any]:
     """The numbers `(rows, columns, bands)` of a page in this machine's byte order, upright."""
-    start = page[_START]
     if kept.apart:
-        array = np.concatenate([_block(path, content, kept, start, plane) for plane in range(kept.bands)], axis=-1)
+        array = np.concatenate([_block(path, kept, page, plane) for plane in range(kept.bands)], axis=-1)
     else:
-        array = _block(path, content, kept, start)
+        array = _block(path, kept, page)
     return np.ascontiguousarray(upright(array, page.get(_ORIENTATION, 1)))
 
 
-def _block(path: Path, content: bytearray, kept: _Numbers, start: int, plane: int | None = None) -> NDArray[Any]:
+def _block(path: Path, kept: _Numbers, page: Mapping[int, Any], plane: int | None = None) -> NDArray[Any]:
     """Bands that lie pixel by pixel, `(rows, columns, bands)`.
 
-    They are read as one band of bytes, by tags that say so; differences are summed here, tile by tile.
+    They are read as one band of bytes; differences are summed here, tile by tile.
 
     Args:
         path: the file.
-        content: of the file.
         kept: how they are stored.
-        start: where the tags of their page begin.
+        page: the tags of their page.
         plane: which band alone, of bands that lie apart.
     """
     count = kept.bands if plane is None else 1
-    rows, columns = kept.size
-    step = count * kept.dtype.itemsize
-    tiles = -(-columns // kept.tile)
-    single = {_WIDTH: tiles * kept.tile * step, _TILE: kept.tile * step, _BITS: 8} | dict.fromkeys(
-        (_BANDS, _PLANES, _PREDICTOR, _MEANING, _ORIENTATION, _FORMAT), 1
-    )
+    (rows, columns), step, tiles = kept.size, count * kept.dtype.itemsize, -(-kept.size[1] // kept.tile)
+    sizes = {_WIDTH: tiles * kept.tile * step, _LENGTH: rows, _ROWS: min(page.get(_ROWS, rows), rows)}
+    if _TILE_STARTS in page:
+        sizes |= {_TILE: kept.tile * step, _TILE_ROWS: page.get(_TILE_ROWS, 0)}
     try:
-        changed = _with_tags(content, start, single, None if plane is None else (plane, kept.bands))
-        with TiffImagePlugin.TiffImageFile(BytesIO(changed)) as image:
+        blocks = _blocks_of(path, page, plane, kept.bands)
+        kinds = {_PACKING: page.get(_PACKING, 1), _FILL: page.get(_FILL, 1)}
+        with TiffImagePlugin.TiffImageFile(BytesIO(_tiff_of_bytes(sizes | kinds, blocks))) as image:
             refuse_missing_strips(image, path)
             stored = np.array(image)
-    except (*BROKEN, KeyError) as error:
+    except DataError:
+        raise
+    except BROKEN as error:
         raise DataError(f"{path}: not a readable TIFF, damaged or cut short; replace the file") from error
     parted = stored.reshape(rows, tiles, -1)
     if kept.predictor == 3:
@@ -293,35 +294,38 @@ def _block(path: Path, content: bytearray, kept: _Numbers, start: int, plane: in
     return numbers.reshape(rows, -1, count)[:, :columns]
 
 
-def _with_tags(content: bytearray, start: int, single: Mapping[int, int], plane: tuple[int, int] | None) -> bytearray:
-    """A TIFF of one page alone, with other numbers in some of its tags.
+def _blocks_of(path: Path, page: Mapping[int, Any], plane: int | None, bands: int) -> list[bytes]:
+    """The strips or tiles of a page; of a band of several that lie apart, its own."""
+    tags = (_TILE_STARTS, _TILE_LENGTHS) if _TILE_STARTS in page else (_STARTS, _LENGTHS)
+    starts, lengths = (_of_bands(page, tag) for tag in tags)
+    if sum(lengths) > path.stat().st_size:
+        raise DataError(f"{path}: strips of {sum(lengths)} bytes, more than the file has; damaged; replace the file")
+    if plane is not None:
+        each = len(starts) // bands
+        starts, lengths = (listed[plane * each : (plane + 1) * each] for listed in (starts, lengths))
+    blocks = []
+    with path.open("rb") as file:
+        for start, length in zip(starts, lengths, strict=True):
+            file.seek(start)
+            blocks.append(file.read(length))
+    return blocks
+
+
+def _tiff_of_bytes(numbers: Mapping[int, int], blocks: list[bytes]) -> bytes:
+    """A BigTIFF of grey of 8 bits.
 
     Args:
-        content: of the file.
-        start: where the tags of the page begin.
-        single: the numbers of the tags that hold one then.
-        plane: of a TIFF with a band behind the other, which band its strips or tiles are of, and how many there are.
+        numbers: of its tags, but for those that follow.
+        blocks: its strips or tiles.
     """
-    changed, order, big = content[:], "<" if content[:2] == b"II" else ">", _is_big(content)
-    word, entry, room = ("Q", "HHQ", 8) if big else ("I", "HHI", 4)
-    struct.pack_into(order + word, changed, room, start)
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), content, start)
-    first = start + (8 if big else 2)
-    length = struct.calcsize(order + entry) + room
-    end = first + length * entries
-    for at in range(first, end, length):
-        tag, kind, count = struct.unpack_from(order + entry, content, at)
-        value = at + length - room
-        if tag in single:
-            changed[at : at + length] = struct.pack(order + entry + "I", tag, 4, 1, single[tag]).ljust(length, b"\0")
-        elif tag == _EXTRA:
-            changed[at : at + 2] = struct.pack(order + "H", _UNKNOWN)
-        elif tag in _BLOCKS and plane is not None:
-            size, each = _SIZES[kind], count // plane[1]
-            place = value if size * count <= room else struct.unpack_from(order + word, content, value)[0]
-            place += plane[0] * each * size
-            own = content[place : place + each * size].ljust(room, b"\0")
-            listed = own if each * size <= room else struct.pack(order + word, place)
-            changed[at : at + length] = struct.pack(order + entry, tag, kind, each) + listed
-    changed[end : end + room] = bytes(room)
-    return changed
+    starts, lengths = (_TILE_STARTS, _TILE_LENGTHS) if _TILE in numbers else (_STARTS, _LENGTHS)
+    numbers = {**numbers, _BITS: 8, _MEANING: 1, _BANDS: 1, _PLANES: 1}
+    sizes = [len(block) for block in blocks]
+    # the head, the tags, where the strips or tiles begin, how long they are, and they themselves
+    end = 16 + 8 + 20 * (len(numbers) + 2) + 8
+    places = np.cumsum([end + 16 * len(blocks), *sizes])[:-1].tolist()
+    entries = [(tag, struct.pack("<HHQQ", tag, 16, 1, number)) for tag, number in numbers.items()]
+    for tag, values, at in ((starts, places, end), (lengths, sizes, end + 8 * len(blocks))):
+        entries.append((tag, struct.pack("<HHQQ", tag, 16, len(values), at if len(values) != 1 else values[0])))
+    head = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(entries)) + b"".join(one for _, one in sorted(entries))
+    return b"".join([head, bytes(8), struct.pack(f"<{2 * len(blocks)}Q", *places, *sizes), *blocks])

@@ -108,6 +108,15 @@ def test_pages_of_any_numbers_however_they_are_packed(tmp_path, dtype, layout):
     assert np.array_equal(found, colours)
 
 
+def test_no_page_of_many_is_left_out(tmp_path, monkeypatch):
+    slices = np.arange(5000.0).reshape(5000, 1, 1)
+    path = write_tiff(tmp_path / "a.tif", [*slices])
+    assert np.array_equal(read_volume(path).array, slices)
+    monkeypatch.setattr("datasets.tiff._MOST_PAGES", 4999)
+    with pytest.raises(DataError, match="more than 4999 pages, of which no more are read; divide the file"):
+        read_volume(path)
+
+
 def test_pages_that_are_no_slices(tmp_path):
     path = write_tiff(tmp_path / "a.tif", [SCAN[0].astype(np.uint8), SCAN[1, :2].astype(np.uint8)])
     with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(L\), the first 5x4 \(L\); expected a slice a page"):
