@@ -271,7 +271,7 @@ def _block(path: Path, kept: _Numbers, page: Mapping[int, Any], plane: int | Non
     if _TILE_STARTS in page:
         sizes |= {_TILE: kept.tile * step, _TILE_ROWS: page.get(_TILE_ROWS, 0)}
     try:
-        blocks = _blocks_of(path, page, plane, kept.bands)
+        blocks = _blocks_of(path, page, sizes[_WIDTH] * sizes[_ROWS], plane, kept.bands)
         kinds = {_PACKING: page.get(_PACKING, 1), _FILL: page.get(_FILL, 1)}
         with TiffImagePlugin.TiffImageFile(BytesIO(_tiff_of_bytes(sizes | kinds, blocks))) as image:
             refuse_missing_strips(image, path)
@@ -294,10 +294,15 @@ def _block(path: Path, kept: _Numbers, page: Mapping[int, Any], plane: int | Non
     return numbers.reshape(rows, -1, count)[:, :columns]
 
 
-def _blocks_of(path: Path, page: Mapping[int, Any], plane: int | None, bands: int) -> list[bytes]:
-    """The strips or tiles of a page; of a band of several that lie apart, its own."""
+def _blocks_of(path: Path, page: Mapping[int, Any], usual: int, plane: int | None, bands: int) -> list[bytes]:
+    """The strips or tiles of a page; of a band of several that lie apart, its own.
+
+    Old programs do not say how long strips are that are not compressed; they are `usual` bytes, the last one less.
+    """
     tags = (_TILE_STARTS, _TILE_LENGTHS) if _TILE_STARTS in page else (_STARTS, _LENGTHS)
     starts, lengths = (_of_bands(page, tag) for tag in tags)
+    if tags == (_STARTS, _LENGTHS) and _LENGTHS not in page and page.get(_PACKING, 1) == 1:
+        lengths = tuple(min(usual, max(0, path.stat().st_size - start)) for start in starts)
     if sum(lengths) > path.stat().st_size:
         raise DataError(f"{path}: strips of {sum(lengths)} bytes, more than the file has; damaged; replace the file")
     if plane is not None:

@@ -261,6 +261,8 @@ LAYOUTS = [
     {"tile": (16, 32), "predictor": 2},
     {"predictor": 2, "order": ">"},
     {"predictor": 1, "tags": {262: 1}},
+    {"tags": {279: None}},
+    {"tags": {278: None, 279: None}, "apart": True},
 ]
 
 

@@ -19,7 +19,7 @@ def write_tiff(path, pages, order="<", big=False, apart=False, tile=None, predic
         apart: a band behind the other, not pixel by pixel.
         tile: rows and columns of tiles in place of the strip.
         predictor: packed by Deflate, with differences of neighbours (2) or of the bytes of floats (3) or none (1).
-        tags: short numbers of further tags, or of these in place of the usual ones.
+        tags: short numbers of further tags, or of these in place of the usual ones; None for a tag that is left out.
     """
     word = "Q" if big else "I"
     out = bytearray((b"II" if order == "<" else b"MM") + struct.pack(order + ("HHHQ" if big else "HI"), *(
@@ -52,10 +52,14 @@ def write_tiff(path, pages, order="<", big=False, apart=False, tile=None, predic
         said = {256: [columns], 257: [rows], 258: [8 * pixels.itemsize] * bands, 259: [8 if predictor else 1]}
         said |= {262: [2 if bands >= 3 else 1], 277: [bands], 284: [1 + apart], 339: [kind] * bands}
         said |= ({322: [tile[1]], 323: [tile[0]]} if tile else {278: [rows]}) | ({338: [0] * extra} if extra else {})
-        said |= ({317: [predictor]} if predictor > 1 else {}) | {tag: [value] for tag, value in dict(tags).items()}
+        said |= ({317: [predictor]} if predictor > 1 else {}) | {
+            tag: [value] for tag, value in dict(tags).items() if value is not None
+        }
         entries = [entry(tag, 3, values) for tag, values in said.items()]
         entries += [entry(324 if tile else 273, 4, starts), entry(325 if tile else 279, 4, [*map(len, blocks)])]
-        content = b"".join(one for _, one in sorted(entries))
+        left_out = {tag for tag, value in dict(tags).items() if value is None}
+        entries = sorted(one for one in entries if one[0] not in left_out)
+        content = b"".join(one for _, one in entries)
         directory = put(struct.pack(order + ("Q" if big else "H"), len(entries)) + content + bytes(room))
         struct.pack_into(order + word, out, link, directory)
         link = directory + (8 if big else 2) + len(content)
