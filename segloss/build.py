@@ -147,6 +147,10 @@ def _sum(parts: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> Weigh
                 f"a sum of losses is a list of mappings with a name, such as {{'name': 'dice'}}, got {part!r}"
             )
         own = {key: value for key, value in part.items() if key not in ("name", "weight")}
+        known = [*parameters_of(LOSSES[part["name"]]), "weight"] if part["name"] in LOSSES else own
+        for key in own:
+            if key not in known:
+                raise TypeError(f"{part['name']}: {unknown_parameter('parameter', key, known)}")
         losses.append(build_loss(part["name"], **{**shared, **own}))
         weights.append(part.get("weight", 1.0))
     return WeightedSum(losses, weights)

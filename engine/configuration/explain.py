@@ -57,6 +57,8 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         elif kind == "string_pattern_mismatch":
             got = location[-2] if location[-1] == "[key]" else node.plain()
             yield f"{node.at}: {dotted}: use letters, digits and . _ - (a letter or digit first), got {got!r}"
+        elif kind == "too_short":
+            yield f"{node.at}: {dotted}: at least {context['min_length']} needed, got {_shown(node)}"
         elif kind in ("missing", "too_long") or kind.endswith(("_type", "_parsing", "_error")):
             if isinstance(node.value, str) and any("name" in model.model_fields for model in _models(annotation)):
                 yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from datasets import DataError, FromFile
 from datasets.files import cannot_write, write_atomically
+from segloss.names import unknown
 
 from ..configuration.build import build_splitter
 from ..configuration.checking import load_saved
@@ -132,6 +133,10 @@ class Run:
         """
         for key in (override.split("=")[0] for override in overrides):
             if not within(key, allowed):
+                first, second = (*key.split("."), "")[:2]
+                section = self.config().document().get(first)
+                if section is None or (isinstance(section, dict) and second and second not in section):
+                    raise UsageError(f"command line: {unknown('key', key, allowed)}")
                 raise UsageError(
                     f"command line: {key}: belongs to the training of this run; may be given: {', '.join(allowed)}"
                 )

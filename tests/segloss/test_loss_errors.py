@@ -108,6 +108,8 @@ def test_a_list_is_a_weighted_sum():
     loss = build_loss(parts, num_classes=4, class_counts=COUNTS, ignore_index=255)
     expected = 2 * build("dice")(logits, target) + build("focal", gamma=1.0)(logits, target)
     assert loss(logits, target).item() == pytest.approx(expected.item(), rel=1e-6)
+    with pytest.raises(TypeError, match="dice: unknown parameter 'wieght'; did you mean 'weight'"):
+        build_loss([{"name": "dice", "wieght": 2}, {"name": "ce"}])
     with pytest.raises(TypeError, match="focal: unknown parameter 'gama'; did you mean 'gamma'"):
         build_loss([{"name": "focal", "gama": 1.0}])
     alone = build_loss({"name": "focal", "gamma": 1.0}, num_classes=4)

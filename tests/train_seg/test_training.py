@@ -59,6 +59,8 @@ def test_train_writes_the_run_folder(program, camvid_yaml, tmp_path):
     document = json.loads((run / "evaluation-val-last-network/scores.json").read_text())
     assert (document["header"]["part"], document["header"]["grid"]) == ("val", "network")
     assert "belongs to the training of this run" in program("evaluate", run, "loss.name=ce", check=2).stderr
+    wrong = program("evaluate", run, "scores.grd=network", check=2).stderr
+    assert wrong.startswith("command line: unknown key 'scores.grd'; did you mean 'scores.grid'?")
 
 
 def test_scores_are_those_of_a_slow_loop(camvid_yaml, program, tmp_path, camvid):

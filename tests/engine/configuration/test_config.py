@@ -356,6 +356,7 @@ def test_schema_describes_what_is_accepted(write):
         ("loss={name: ldam, drw_epoch: 60}", "loss.drw_epoch: 60 is never reached, train.epochs is"),
         ("loss.name=bce", "loss.name: unknown loss 'bce'; here that is 'sigmoid_ce'"),
         ("loss.weight=-1", "loss.weight: must be greater than or equal to 0, got -1"),
+        ("loss=[]", "loss: at least 1 needed, got []"),
         ("loss.weight=small", 'loss.weight: expected a number or a mapping, got "small"'),
         ("loss.weight={from: 0.01}", "loss.weight: missing to; expected a number"),
         ("loss.weight={from: 0.01, to: -1}", "loss.weight.to: must be greater than or equal to 0, got -1"),
