@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from .aggregation import LABEL_RULE, TOP, Aggregation, label_scores
 from .base import Activation
 from .document import Header, Picture, Primary, ScoresDocument
-from .tensors import sent
+from .tensors import numbered, sent
 
 
 class ClassificationScores(Metric):
@@ -59,7 +59,7 @@ class ClassificationScores(Metric):
             image: `(N,)` an integer id of each picture.
 
         Raises:
-            ValueError: shapes that do not fit, labels that are no integers.
+            ValueError: shapes that do not fit, labels or ids that are no integers.
         """
         logits, target = logits.flatten(1).float(), target.flatten()
         if logits.shape != (len(target), self.num_classes) or target.is_floating_point():
@@ -69,7 +69,7 @@ class ClassificationScores(Metric):
             )
         top = torch.sort(logits, dim=1, descending=True, stable=True).indices[:, :TOP]
         shares = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(1)
-        self.images.append(sent(torch.as_tensor(image), target.device))
+        self.images.append(sent(numbered("image", image), target.device))
         self.targets.append(target.long())
         self.tops.append(top)
         self.sure.append(shares.gather(1, top[:, :1])[:, 0])

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from .aggregation import AGGREGATIONS, Aggregation, AggregationName, aggregate, class_counts, region_counts
 from .document import Header, Kind, Primary, Row, ScoresDocument, Unit
-from .tensors import sent
+from .tensors import numbered, sent
 
 
 def confusion_matrices(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -98,13 +98,13 @@ class SegmentationScores(Metric):
             case: `(N,)` an integer id of the case each image belongs to.
 
         Raises:
-            ValueError: floating labels, shapes that differ, ids that do not fit the batch.
+            ValueError: floating labels, shapes that differ, ids that are no whole numbers or do not fit the batch.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         if prediction.is_floating_point() or target.is_floating_point():
             raise ValueError("prediction and target must hold labels, not probabilities; take the argmax over classes")
-        image, case = torch.as_tensor(image), torch.as_tensor(case)
+        image, case = numbered("image", image), numbered("case", case)
         if image.shape != (len(target),) or case.shape != (len(target),):
             raise ValueError(f"image and case must hold one id an image of the batch ({len(target)})")
         self.matrices.append(confusion_matrices(prediction, target, self.num_classes, self.ignore_index))
@@ -153,8 +153,18 @@ class SegmentationScores(Metric):
             kind: `volume` or `still`.
             primary: the score that methods are compared in; None for what is usual of the kind.
             **header: what else the header says, such as grid, seed and fold; see `segloss.document.Header`.
+
+        Raises:
+            ValueError: names that are not one a class, or lack a case that was counted.
         """
         ids, matrices = self._units("case")
+        scored = self.num_classes if self.regions is None else len(self.regions)
+        if len(classes) != scored:
+            raise ValueError(f"classes must be {scored} names, got {len(classes)}")
+        if ids and not 0 <= ids[0] <= ids[-1] < min(len(cases), len(groups)):
+            raise ValueError(
+                f"cases and groups must name the cases {ids[0]} to {ids[-1]}, got {len(cases)} and {len(groups)} names"
+            )
         return ScoresDocument(
             Header(
                 kind=kind,

@@ -134,6 +134,17 @@ def plain(values: Tensor) -> Tensor:
     return values if type(values) is Tensor else values.as_subclass(Tensor)
 
 
+def numbered(name: str, ids: Tensor | Sequence[int]) -> Tensor:
+    """Ids as an integer tensor; a `ValueError` that begins with their name where they are no whole numbers."""
+    try:
+        found = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must hold whole numbers as ids, got {ids!r:.60}; number what has a name") from error
+    if found.is_floating_point() and found.numel():
+        raise ValueError(f"{name} must hold whole numbers as ids, got {found.dtype}; number what has a name")
+    return found.long()
+
+
 def sent(ids: Tensor, device: torch.device) -> Tensor:
     """The ids on a device, without waiting for it."""
     if device.type == "cuda" and not ids.is_cuda:

@@ -90,6 +90,8 @@ def test_logits_of_other_classes_are_refused():
     scores = ClassificationScores(3)
     with pytest.raises(ValueError, match=r"logits must be \(N, 3\)"):
         scores.update(torch.zeros(2, 4), torch.tensor([0, 1]), [0, 1])
+    with pytest.raises(ValueError, match="image must hold whole numbers as ids"):
+        scores.update(torch.zeros(1, 3), torch.tensor([0]), ["a"])
 
 
 @pytest.mark.parametrize(

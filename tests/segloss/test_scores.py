@@ -214,6 +214,16 @@ def test_bad_arguments():
         SegmentationScores(2, background=5)
     with pytest.raises(ValueError, match="differ in shape"):
         SegmentationScores(2).update(torch.zeros(1, 2).long(), torch.zeros(1, 3).long(), [0], [0])
+    scores = SegmentationScores(2)
+    with pytest.raises(ValueError, match=r"image must hold whole numbers as ids, got .*number what has a name"):
+        scores.update(torch.zeros(1, 2).long(), torch.zeros(1, 2).long(), image=["a"], case=[0])
+    with pytest.raises(ValueError, match=r"case must hold whole numbers as ids, got torch\.float32"):
+        scores.update(torch.zeros(1, 2).long(), torch.zeros(1, 2).long(), image=[0], case=[0.5])
+    scores.update(torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), image=[0, 1], case=[0, 1])
+    with pytest.raises(ValueError, match="cases and groups must name the cases 0 to 1, got 1 and 1 names"):
+        scores.document(["a", "b"], ["x"], ["x"], kind="still")
+    with pytest.raises(ValueError, match="classes must be 2 names, got 1"):
+        scores.document(["a"], ["x", "y"], ["x", "y"], kind="still")
     with pytest.raises(ValueError, match="one id an image"):
         SegmentationScores(2).update(torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), [0], [0])
 
