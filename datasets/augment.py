@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,13 +25,20 @@ TRANSFORMS: dict[str, type[Any]] = {
     if name not in _NOT_FOR_YAML and not name.endswith("3D")
 }
 """albumentations' transforms of an image, alone or with its mask, by name."""
+RESIZES = (
+    *("CropAndPad", "LongestMaxSize", "Mosaic", "RandomResizedCrop", "RandomScale", "RandomSizedBBoxSafeCrop"),
+    *("RandomSizedCrop", "Resize", "SmallestMaxSize"),
+)
+"""Those by which masks are resized. OpenCV's INTER_NEAREST, albumentations' default, takes the label at the corner of a
+pixel, not at its middle as of images, which moves all labels by half a pixel."""
 
 
 class Augmentation:
     """A chain of transforms; what it does is a function of the seed it is called with.
 
     Pixels that a transform brings in from outside the image are ignored, unless `fill_mask` says otherwise:
-    the default of albumentations would give them class 0.
+    the default of albumentations would give them class 0. Masks are resized to the label nearest to the middle of each
+    pixel, unless `mask_interpolation` says otherwise.
 
     Args:
         transforms: `{"name": a key of TRANSFORMS, **parameters}` each.
@@ -84,6 +92,8 @@ def build_transform(name: str, **parameters: Any) -> Any:
     fill = inspect.signature(transform).parameters.get("fill_mask")
     if fill is not None and fill.default is not None:  # None keeps the labels, as the dropouts do
         parameters.setdefault("fill_mask", IGNORE)
+    if name in RESIZES:
+        parameters.setdefault("mask_interpolation", cv2.INTER_NEAREST_EXACT)
     try:
         return transform(**parameters, strict=True)
     except TypeError as error:

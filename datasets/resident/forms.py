@@ -56,7 +56,7 @@ class Placed(NamedTuple):
 
     Attributes:
         image: `(N, 3, 3)` from column, row and 1 of a pixel that comes out to those of the place it is sampled at.
-        mask: the same for masks; OpenCV places the nearest pixel otherwise when it resizes.
+        mask: the same for masks, moved off the middle between two pixels where many places lie there.
         sizes: `(N, 2)` rows and columns that come out.
     """
 

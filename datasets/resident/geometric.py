@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .forms import DRAWN_FIRST, Geometric, Numbers, Placed, between, matrices, whole
 
 TIE = 2.0**-10
-"""By how many pixels a place is moved off the middle between two, so that rounding takes the one OpenCV takes."""
+"""By how many pixels a place is moved off the middle between two, so that rounding never decides which is nearer."""
+RESIZED: dict[str, Any] = {**DRAWN_FIRST, "mask_interpolation": cv2.INTER_NEAREST_EXACT, "area_for_downscale": None}
+"""As `DRAWN_FIRST`, of transforms by which images are resized."""
 
 
 class HorizontalFlip(Geometric):
@@ -97,7 +100,7 @@ class RandomScale(Geometric):
     """Another size, the same shape."""
 
     draws = 1
-    only: ClassVar[dict[str, Any]] = {**DRAWN_FIRST, "area_for_downscale": None}
+    only: ClassVar[dict[str, Any]] = RESIZED
 
     def placed(self, numbers: Numbers, sizes: NDArray[np.int64]) -> Placed:
         """See `Geometric.placed`."""
@@ -149,7 +152,7 @@ class RandomResizedCrop(Geometric):
 
     tries = 10
     draws = 2 * tries + 2
-    only: ClassVar[dict[str, Any]] = {**DRAWN_FIRST, "area_for_downscale": None}
+    only: ClassVar[dict[str, Any]] = RESIZED
 
     def placed(self, numbers: Numbers, sizes: NDArray[np.int64]) -> Placed:
         """See `Geometric.placed`."""
@@ -178,7 +181,7 @@ class RandomResizedCrop(Geometric):
 
 
 def resized(before: NDArray[np.int64], after: NDArray[np.int64]) -> Placed:
-    """Images brought to other sizes, as `cv2.resize` does: masks take the pixel whose corner, not middle, is nearest.
+    """Images brought to other sizes, edge to edge; of two pixels that are as near masks take the second, OpenCV either.
 
     Args:
         before: `(N, 2)` rows and columns.
@@ -186,7 +189,7 @@ def resized(before: NDArray[np.int64], after: NDArray[np.int64]) -> Placed:
     """
     y, x = (before / after).T
     image = matrices(xx=x, x1=(x - 1) / 2, yy=y, y1=(y - 1) / 2)
-    mask = matrices(xx=x, x1=TIE - 0.5, yy=y, y1=TIE - 0.5)
+    mask = matrices(xx=x, x1=(x - 1) / 2 + TIE, yy=y, y1=(y - 1) / 2 + TIE)
     mask[(before == after).all(1)] = np.eye(3)
     return Placed(image, mask, after)
 
