@@ -133,7 +133,10 @@ def learning_curves(
             known = np.isfinite(values).all(0)
             if known.any():
                 axis.plot(epochs[known], values[:, known].T, color=colours[arm], linewidth=0.6, alpha=0.4)
-                axis.plot(epochs[known], values[:, known].mean(0), color=colours[arm], linewidth=2, label=arm)
+                mark = "." if known.sum() == 1 else None  # there is no line through one point
+                axis.plot(
+                    epochs[known], values[:, known].mean(0), marker=mark, color=colours[arm], linewidth=2, label=arm
+                )
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -169,7 +172,8 @@ def acw_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], clas
         epochs = np.arange(1, shortest + 1)
         for index, name in enumerate(classes):
             axis.plot(epochs, values[:, :, index].T, color=colours[index], linewidth=0.6, alpha=0.4)
-            axis.plot(epochs, values[:, :, index].mean(0), color=colours[index], linewidth=2, label=name)
+            mean, mark = values[:, :, index].mean(0), "." if shortest == 1 else None
+            axis.plot(epochs, mean, marker=mark, color=colours[index], linewidth=2, label=name)
         axis.set(title=arm, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)

@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 340, 280
 LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 40
 """Around the axes."""
 BY_KEYBOARD = 40
-"""Dots that can be reached with the tabulator."""
+"""Dots that can be reached with the tabulator; more have no edges, which would cover the dots beside them."""
 
 Scale = Callable[[float], float]
 
@@ -35,10 +35,10 @@ def _scatter(found: PairedDots, name: str) -> Markup:
     corners = [(low, low - band), (high, high - band), (high, high + band), (low, low + band)]
     points = " ".join(f"{x(across):.1f},{y(up):.1f}" for across, up in corners)
     marks = [f'<polygon class="band" points="{points}"/>', _line(x(low), y(low), x(high), y(high), "even")]
-    marks += [_dot(found, dot, x(dot.baseline), y(dot.arm), False) for dot in found.dots]
+    dots = [_dot(found, dot, x(dot.baseline), y(dot.arm), False) for dot in found.dots]
     axes = [*_x_axis(x, ticks), *_y_axis(y, ticks)]
     label = f"{found.score}: {found.arm} (up) and {found.baseline} (across)"
-    return _svg(name, axes, marks, label, found.baseline, found.arm)
+    return _svg(name, axes, marks, dots, label, found.baseline, found.arm)
 
 
 def _sorted(found: PairedDots, name: str) -> Markup:
@@ -56,19 +56,22 @@ def _sorted(found: PairedDots, name: str) -> Markup:
         _line(left, y(found.difference), right, y(found.difference), "mean"),
     ]
     keys = len(found.dots) <= BY_KEYBOARD
-    marks += [_dot(found, dot, x(at + 1), y(dot.arm - dot.baseline), keys) for at, dot in enumerate(found.dots)]
+    dots = [_dot(found, dot, x(at + 1), y(dot.arm - dot.baseline), keys) for at, dot in enumerate(found.dots)]
     label = f"{found.score}: differences {found.arm} − {found.baseline}, sorted"
     across = "sorted; strip: 95 % interval of the mean"
-    return _svg(name, [*_y_axis(y, ticks, "+")], marks, label, across, f"{found.arm} − {found.baseline}")
+    return _svg(name, [*_y_axis(y, ticks, "+")], marks, dots, label, across, f"{found.arm} − {found.baseline}")
 
 
-def _svg(name: str, axes: Sequence[str], marks: Sequence[str], label: str, across: str, up: str) -> Markup:
+def _svg(
+    name: str, axes: Sequence[str], marks: Sequence[str], dots: Sequence[str], label: str, across: str, up: str
+) -> Markup:
+    """A picture: marks end at the axes, and dots lie over them, whole."""
     middle, centre = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     frame = f"{LEFT},{TOP} {LEFT},{HEIGHT - BOTTOM} {WIDTH - RIGHT},{HEIGHT - BOTTOM}"
     inside = f'<clipPath id="{name}">{_box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM, "")}</clipPath>'
     return Markup(
         f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}" aria-label="{escape(label)}">{inside}{"".join(axes)}'
-        f'<g clip-path="url(#{name})">{"".join(marks)}</g><polyline class="frame" points="{frame}"/>'
+        f'<g clip-path="url(#{name})">{"".join(marks)}</g><polyline class="frame" points="{frame}"/>{"".join(dots)}'
         f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>'
         f'<text transform="translate(12 {centre}) rotate(-90)" text-anchor="middle">{escape(up)}</text></svg>'
     )
@@ -77,6 +80,7 @@ def _svg(name: str, axes: Sequence[str], marks: Sequence[str], label: str, acros
 def _dot(found: PairedDots, dot: Dot, across: float, up: float, keys: bool) -> str:
     difference = dot.arm - dot.baseline
     kind = "within" if abs(difference) < found.smallest else "more" if difference > 0 else "less"
+    kind += " many" if len(found.dots) > BY_KEYBOARD else ""
     told = f"{dot.name}: {found.baseline} {dot.baseline:.3f}, {found.arm} {dot.arm:.3f} ({difference:+.3f})"
     focus = ' tabindex="0"' if keys else ""
     return (

@@ -836,6 +836,9 @@ def test_tables_and_pictures():
     log = [{"epoch": 1, "loss": 0.5, "score": 0.4}]
     losses = {"ce": "ce", "acw": "ce", "fl": "focal (gamma 1)"}
     curves = learning_curves({key: [log] for key in losses}, "image mIoU", losses)
+    of_two = learning_curves({key: [[*log, log[0] | {"epoch": 2}]] for key in losses}, "image mIoU", losses)
+    for figure, marker in ((curves, "."), (of_two, "None")):  # one epoch is a point
+        assert {line.get_marker() for axis in figure.axes for line in axis.lines[1::2]} == {marker}
     drawn = {axis.get_title(): [line.get_label() for line in axis.lines[1::2]] for axis in curves.axes}
     assert drawn == {
         "validation image mIoU": ["ce", "acw", "fl"],

@@ -127,6 +127,9 @@ def test_dots_lie_where_the_scores_are():
         assert np.corrcoef(heights, up)[0, 1] == pytest.approx(-1, abs=1e-4)
         assert json.loads(circles[0].get("data-cases")) == ["a1", "a2"]
         assert circles[0].find("title").text == "a<b: ce 0.500, adfl 0.400 (-0.100)"
+        assert svg.findall(".//g//circle") == []  # those at the ends of the axes are whole
+    crowd = PairedDots("adfl", "ce", "mDSC", 0.01, 0.1, -0.1, 0.3, [Dot(f"{n}", [], 0.5, 0.5) for n in range(41)])
+    assert dots_svg(crowd, "x").count('class="dot within many"') == 82
     band = both[1].find(".//rect[@class='band']")
     even = float(both[1].find(".//line[@class='even']").get("y1"))
     assert float(band.get("y")) + float(band.get("height")) / 2 == pytest.approx(even, abs=0.1)
