@@ -43,7 +43,8 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
         low, high = ranks[name]
         rank = str(low) if low == high else f"{low} to {high}"
         shown = f"{share:.0%}" if tested else "-"
-        rows.append([name, rank, shown, f"{_failures(arm, measure, groups):g} of {len(groups)}"])
+        failures, number = _failures(arm, measure, groups)
+        rows.append([name, rank, shown, f"{failures:g} of {number}"])
     lines = [
         "Rank: behind the arms that are distinguishably better, ahead of those that are worse. Best: share of 2,000 "
         f"resamples of {header.units} and seeds in which the arm is the best. Failed: {header.units} whose score is "
@@ -66,10 +67,15 @@ def ranking(arms: Mapping[str, Method], first: Verdicts, noise_floor: str | None
         yield Section(title, columns=["pair", "difference", "95 % CI", "p"], rows=rows)
 
 
-def _failures(arm: Method, measure: Measure, groups: list[str]) -> float:
-    """In how many groups the score is below `FAILED`, on average over seeds."""
-    found = []
+def _failures(arm: Method, measure: Measure, groups: list[str]) -> tuple[float, int]:
+    """In how many groups the score is below `FAILED`, on average over seeds, and how many have a score.
+
+    Where counts are pooled, a group of which the reference holds nothing of the class counts in the score, but has none
+    of its own.
+    """
+    found, known = [], 0
     for one in map(arm.scores, arm.documents):
-        places = [one.places[name] for name in groups if name in one.places]
-        found.append(int((one.overlap(measure.score, measure.name)[places] < FAILED).sum()))
-    return round(float(np.mean(found)), 1)
+        values = one.overlap(measure.score, measure.name)[[one.places[name] for name in groups if name in one.places]]
+        found.append(int((values < FAILED).sum()))
+        known = max(known, int(np.isfinite(values).sum()))
+    return round(float(np.mean(found)), 1), known

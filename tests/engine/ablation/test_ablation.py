@@ -613,6 +613,21 @@ def test_arms_that_tie_in_every_group_are_undecided():
     assert not [line for line in others if "80 % power" in line]
 
 
+def test_a_group_without_a_score_of_its_own_neither_fails_nor_succeeds():
+    """Pooled, the false pixels of a healthy patient count, and the patient has no IoU."""
+
+    def healthy(one):
+        for row in one["cases"]:
+            if row["case"] == "p0":
+                row |= {"tp": 0, "fp": 5, "fn": 0}
+
+    arms = {name: arm(name, kind="still", change=healthy) for name in ("ce", "dfl")}
+    verdicts = compare_arms(arms, "ce")
+    assert verdicts[0].found["dfl"].groups == 12
+    ranks = next(ranking(arms, verdicts[0]))
+    assert [row[3].split(" of ")[1] for row in ranks.rows] == ["11", "11"]
+
+
 def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
     """A class of no reference that is invented: mIoU of one class here, and with a 0 of the other there."""
 
