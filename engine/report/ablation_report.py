@@ -73,8 +73,9 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     *tables, analysis, how = told if found.verdicts else [Section("")] * 2
     if tables:
         tables[0] = replace(tables[0], lines=())  # they stand at the top
-    sections = [_verdict(found, seed, orders), *_missing(found)]
-    sections += [floors] if (floors := found.floors()) is not None else []
+    floors = found.floors()
+    sections = [_verdict(found, seed, orders, floors), *_missing(found)]
+    sections += [floors] if floors is not None else []
     sections += [scores_of(found.arms)] if found.arms else []
     sections += [*tables, *_charts("differences and their intervals", found, "forest")]
     cases = _cases(seed, orders, most_bytes) if seed and not of_labels else None
@@ -103,13 +104,18 @@ def ablation_subject(found: Conclusion, most_bytes: int = BYTES) -> Subject:
     return Subject(found.record.name, sections)
 
 
-def _verdict(found: Conclusion, seed: Seed | None, orders: Mapping[str, Sequence[Scored]]) -> Section:
-    """What the comparison says in words, and the baseline's worst case with its reason."""
+def _verdict(
+    found: Conclusion, seed: Seed | None, orders: Mapping[str, Sequence[Scored]], floors: Section | None
+) -> Section:
+    """What the comparison says in words, arms below the floor, and the baseline's worst case with its reason."""
     lines = (
         in_words(found.verdicts[0], found.record.noise_floor, found.differs)
         if found.verdicts
         else ["Nothing can be compared yet."]
     )
+    if floors is not None and floors.bad:
+        *below, _ = floors.lines  # the rule
+        lines[1:1] = below
     if seed and orders[seed.lead]:
         one = orders[seed.lead][0]
         others = [f"{arm} {score:.3f}" for arm, score in _scores(one, orders).items() if arm != seed.lead]

@@ -15,16 +15,19 @@ from engine.ablation.conclusion import Conclusion
 from engine.errors import UsageError
 from engine.experiment.run import Run
 from engine.pictures.chart import inlined, save
+from engine.report.ablation_report import ablation_subject
 from engine.report.settings import configuration
 from engine.report.viewer import LEVELS, viewer
 from engine.report.worst import Scored, case_entries, reason, scored
 from engine.scoring import results
 from engine.scoring import snapshots as material
 from engine.scoring.evaluation import Prediction
+from engine.scoring.floors import floor_section
 from engine.scoring.mistakes import Mistakes, span
 from engine.scoring.snapshots import CaseSnapshots, tiled, untiled
 from engine.scoring.tables import by_fold
 from segloss import compare
+from segloss.document import Primary
 from segloss_tests.pages import cases_of, decoded, text_of
 from segloss_tests.reports import GLAND, NAMES, Case, make_ablation, make_run, shifted
 
@@ -40,6 +43,14 @@ def ablation(tmp_path_factory, module_program):
 
 def page_of(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_arms_below_the_floor_are_named_with_the_verdict(ablation, monkeypatch):
+    floors = floor_section({"mean_mask": 0.9}, {"ce": 0.5, "adfl": 0.6}, Primary("case", "mDSC"))
+    monkeypatch.setattr(Conclusion, "floors", lambda _: floors)
+    headline, below, *_ = ablation_subject(Conclusion.of(ablation)).sections[0].lines
+    assert headline.startswith("Use adfl: better than ce by")
+    assert below == "warning: the mean training mask reaches case mDSC 0.9000; none is above it"
 
 
 def test_an_ablation_opens_with_its_verdict_and_its_worst_case(ablation):
