@@ -356,7 +356,7 @@ of case, class, DSC:
   python train_seg.py compare runs/demo-ablation/adfl runs/demo-ablation/ce
   python train_seg.py compare runs/prostate-adfl nnunet/nnUNetTrainer__nnUNetPlans__2d
   python train_seg.py compare monai/mean_dice_raw.csv theirs.csv
-  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}' \
+  python train_seg.py compare runs/prostate-adfl nnunet/ --ref masks/ 'labels={background: 0, prostate: 1}' \\
       --html page.html
 
 Folders of masks are scored against --ref, with the options of `evaluate --pred`; a dataset.json beside them names their

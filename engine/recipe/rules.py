@@ -219,7 +219,8 @@ def length(fp: Fingerprint) -> Iterator[Choice]:
     steps = max(1, images // batch)
     epochs = min(max(round(STEPS / steps), EPOCHS[0]), EPOCHS[1])
     value = {"epochs": epochs, "batch_size": batch}
-    yield Choice("train", value, f"about {images} images a fold: {steps} steps an epoch, {epochs * steps} in all")
+    an_epoch = f"{steps} step{'' if steps == 1 else 's'} an epoch"
+    yield Choice("train", value, f"about {images} images a fold: {an_epoch}, {epochs * steps} in all")
 
 
 def scoring(fp: Fingerprint) -> Iterator[Choice]:

@@ -66,6 +66,7 @@ def test_wrong_arguments(program, camvid_yaml, arguments, says):
 def test_help_teaches(program):
     assert "train_seg.py train configs/demo.yaml" in program("--help", check=0).stdout
     assert "loss.gamma=1" in program("train", "--help", check=0).stdout
+    assert "prostate: 1}' \\\n      --html page.html" in program("compare", "--help", check=0).stdout
 
 
 def test_one_class_only(program, camvid_yaml, camvid):
