@@ -30,6 +30,11 @@ SUBMIT_SECONDS = 60.0
 LOCAL_ADDRESS = "127.0.0.1:0"
 """Where Dask's HTTP servers listen, which it always starts: on this machine alone, on any free port."""
 
+LOCAL = {
+    "distributed.comm.require-encryption": False,  # nothing leaves this process
+    "distributed.scheduler.worker-ttl": None,  # nor is a worker lost that sleeps as the machine does
+}
+"""How Dask works within one process."""
 OPEN = (
     "whoever reaches {} can run programs as you: Dask asks for no password; keep it inside your network, or use TLS "
     "(docs/scale.md)"
@@ -111,7 +116,7 @@ class LocalExecutor(Executor):
             service = multi_process_service(report)
         with (
             service as environment,
-            dask.config.set({"distributed.comm.require-encryption": False}),  # nothing leaves this process
+            dask.config.set(LOCAL),
             LocalCluster(
                 n_workers=limit,
                 threads_per_worker=1,
