@@ -184,11 +184,8 @@ def upright(pixels: NDArray[Any], side: int) -> NDArray[Any]:
 
 
 def unmap(image: Image.Image) -> None:
-    """Let Pillow copy the pixels of a file that is mapped else.
-
-    It maps those of a TIFF that lies on its side in rows as long as the upright picture's.
-    """
-    if hasattr(image, "filename"):
+    """Let Pillow copy the pixels of a TIFF that lies on its side: it maps rows as long as the upright picture's."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         image.filename = ""
 
 
@@ -241,7 +238,7 @@ def refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> N
     planes = int(tags.get(_BANDS, 1)) if tags.get(_PLANES, 1) == 2 else 1
     blocks = planes * -(-width // max(1, int(across or width))) * -(-height // max(1, int(down or height)))
     listed = len(tags.get(_TILE_STARTS if tiled else _STRIP_STARTS, ()))
-    if listed < blocks:
+    if 0 < listed < blocks:  # with none Pillow refuses it, or it is a JPEG within of before 1995
         raise DataError(
             f"{path}: {listed} of the {blocks} {'tiles' if tiled else 'strips'} that {width}x{height} "
             "pixels take: damaged or cut short; replace the file"

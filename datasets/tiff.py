@@ -118,6 +118,7 @@ def pages_of(path: Path) -> NDArray[Any]:
         found = np.empty((pages, *first.shape), first.dtype.newbyteorder("="))
         for page in range(pages):
             image.seek(page)
+            unmap(image)
             refuse_hollow(image, path)
             if (image.size, image.mode) != ((columns, rows), mode):
                 raise DataError(
@@ -133,17 +134,22 @@ def pages_of(path: Path) -> NDArray[Any]:
 def _pages_of_numbers(path: Path) -> NDArray[Any]:
     """See `pages_of`, of a TIFF whose pages Pillow does not read, or not whole."""
     pages = tiff_pages(path)
-    kinds = [_stored_as(path, page) for page in pages]
-    first = kinds[0]
-    for number, one in enumerate(kinds, start=1):
-        if (one.size, one.bands, one.dtype) != (first.size, first.bands, first.dtype):
-            raise DataError(
-                f"{path}: page {number} is {one.size[1]}x{one.size[0]} ({one.dtype} of {one.bands} band(s)), the first "
-                f"{first.size[1]}x{first.size[0]} ({first.dtype} of {first.bands}); expected a slice a page, so write "
-                "other pages into other files"
-            )
+    first = _stored_as(path, pages[0])
     refuse_too_large(path, len(pages) * prod(first.size) * first.bands * first.dtype.itemsize)
-    found = np.stack([_numbers_of(path, kind, page) for kind, page in zip(kinds, pages, strict=True)])
+    found = np.empty(0)
+    for number, page in enumerate(pages):
+        array = _numbers_of(path, _stored_as(path, page), page)
+        if number == 0:
+            found = np.empty((len(pages), *array.shape), array.dtype)
+        if (array.shape, array.dtype) != (found.shape[1:], found.dtype):
+            here, there = (
+                f"{one.shape[-2]}x{one.shape[-3]} ({one.dtype} of {one.shape[-1]} band(s))" for one in (array, found)
+            )
+            raise DataError(
+                f"{path}: page {number + 1} is {here}, the first {there}; expected a slice a page, so write other "
+                "pages into other files"
+            )
+        found[number] = array
     return found[..., 0] if first.bands == 1 else found
 
 
@@ -209,8 +215,8 @@ def _is_big(head: bytes | bytearray) -> bool:
 
 
 def _of_bands(tags: Mapping[int, Any], tag: int) -> tuple[int, ...]:
-    """What a tag says of each band; 1 where it is missing, and of no further band none."""
-    value = tags.get(tag, () if tag == _EXTRA else (1,))
+    """What a tag says of each band, strip or tile; where it is missing 1 of bits and formats, else nothing."""
+    value = tags.get(tag, (1,) if tag in (_BITS, _FORMAT) else ())
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -267,11 +273,14 @@ def _block(path: Path, kept: _Numbers, page: Mapping[int, Any], plane: int | Non
     """
     count = kept.bands if plane is None else 1
     (rows, columns), step, tiles = kept.size, count * kept.dtype.itemsize, -(-kept.size[1] // kept.tile)
-    sizes = {_WIDTH: tiles * kept.tile * step, _LENGTH: rows, _ROWS: min(page.get(_ROWS, rows), rows)}
+    height = min(page.get(_ROWS, 0) or rows, rows)
+    sizes = {_WIDTH: tiles * kept.tile * step, _LENGTH: rows, _ROWS: height}
+    unpacked = [min(height, rows - top) * sizes[_WIDTH] for top in range(0, rows, height)]
     if _TILE_STARTS in page:
         sizes |= {_TILE: kept.tile * step, _TILE_ROWS: page.get(_TILE_ROWS, 0)}
+        unpacked = [sizes[_TILE] * sizes[_TILE_ROWS]] * (tiles * -(-rows // max(1, sizes[_TILE_ROWS])))
     try:
-        blocks = _blocks_of(path, page, sizes[_WIDTH] * sizes[_ROWS], plane, kept.bands)
+        blocks = _blocks_of(path, page, unpacked, plane, kept.bands)
         kinds = {_PACKING: page.get(_PACKING, 1), _FILL: page.get(_FILL, 1)}
         with TiffImagePlugin.TiffImageFile(BytesIO(_tiff_of_bytes(sizes | kinds, blocks))) as image:
             refuse_missing_strips(image, path)
@@ -294,25 +303,28 @@ def _block(path: Path, kept: _Numbers, page: Mapping[int, Any], plane: int | Non
     return numbers.reshape(rows, -1, count)[:, :columns]
 
 
-def _blocks_of(path: Path, page: Mapping[int, Any], usual: int, plane: int | None, bands: int) -> list[bytes]:
+def _blocks_of(path: Path, page: Mapping[int, Any], unpacked: list[int], plane: int | None, bands: int) -> list[bytes]:
     """The strips or tiles of a page; of a band of several that lie apart, its own.
 
-    Old programs do not say how long strips are that are not compressed; they are `usual` bytes, the last one less.
+    Where they are not compressed they are `unpacked` bytes long: some programs do not say so, or say something else.
     """
     tags = (_TILE_STARTS, _TILE_LENGTHS) if _TILE_STARTS in page else (_STARTS, _LENGTHS)
     starts, lengths = (_of_bands(page, tag) for tag in tags)
-    if tags == (_STARTS, _LENGTHS) and _LENGTHS not in page and page.get(_PACKING, 1) == 1:
-        lengths = tuple(min(usual, max(0, path.stat().st_size - start)) for start in starts)
-    if sum(lengths) > path.stat().st_size:
-        raise DataError(f"{path}: strips of {sum(lengths)} bytes, more than the file has; damaged; replace the file")
     if plane is not None:
         each = len(starts) // bands
         starts, lengths = (listed[plane * each : (plane + 1) * each] for listed in (starts, lengths))
+    if page.get(_PACKING, 1) == 1:
+        starts = starts[: len(unpacked)]
+        lengths = tuple(unpacked[: len(starts)])
+    if sum(lengths) > path.stat().st_size:
+        raise DataError(f"{path}: strips of {sum(lengths)} bytes, more than the file has; damaged; replace the file")
     blocks = []
     with path.open("rb") as file:
         for start, length in zip(starts, lengths, strict=True):
             file.seek(start)
             blocks.append(file.read(length))
+            if len(blocks[-1]) < length:
+                raise DataError(f"{path}: a TIFF whose pixels end beyond the file: cut short; replace the file")
     return blocks
 
 

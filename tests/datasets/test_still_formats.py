@@ -13,7 +13,7 @@ import datasets
 from datasets import DataError, Folder
 from datasets.arrays import read_array
 from datasets.still import read_image, read_mask
-from datasets.tiff import numbers_of
+from datasets.tiff import numbers_of, tiff_pages
 from segloss_tests.stills import make_folder, save
 from segloss_tests.tiffs import write_tiff
 
@@ -251,6 +251,37 @@ def test_strips_that_a_tiff_does_not_list_are_not_black(tmp_path):
         read_image(tmp_path / "a.tif", 1)
 
 
+def test_a_tile_that_ends_beyond_the_file_is_not_filled_with_the_next_one(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", [RNG.random((16, 32)).astype(np.float32)], tile=(16, 16))
+    first, second = tiff_pages(path)[0][324]
+    content = path.read_bytes()
+    listed = struct.pack("<II", first, second)
+    assert content.count(listed) == 1
+    path.write_bytes(content.replace(listed, struct.pack("<II", len(content) - 8, second)))
+    with pytest.raises(DataError, match="pixels end beyond the file: cut short"):
+        read_image(path, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_strips_of_no_rows_are_one(tmp_path, dtype):
+    pixels = RNG.integers(0, 250, (12, 16, 1)).astype(dtype)
+    assert np.array_equal(read_image(write_tiff(tmp_path / "a.tif", [pixels], tags={278: 0}), 1)[0], pixels)
+
+
+def test_a_tiff_that_lists_no_strip(tmp_path):
+    """The JPEG in a TIFF of before 1995 has a tag of its own."""
+    Image.new("RGB", (16, 16), (90, 90, 90)).save(tmp_path / "a.jpg")
+    jpeg, path = (tmp_path / "a.jpg").read_bytes(), tmp_path / "a.tif"
+    tags = {256: 16, 257: 16, 258: 8, 259: 6, 262: 6, 277: 3, 513: 8 + 2 + 12 * 8 + 4, 514: len(jpeg)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + jpeg)
+    assert np.array_equal(read_image(path, 3)[0], np.full((16, 16, 3), 90))
+    for dtype in (np.uint8, np.float32):
+        write_tiff(path, [np.zeros((16, 16), dtype)], tags={273: None})
+        with pytest.raises(DataError, match=r"a\.tif: .*damaged or cut short"):
+            read_image(path, 1)
+
+
 LAYOUTS = [
     {"order": ">"},
     {"big": True},
@@ -262,6 +293,8 @@ LAYOUTS = [
     {"predictor": 2, "order": ">"},
     {"predictor": 1, "tags": {262: 1}},
     {"tags": {279: None}},
+    {"tags": {279: 0}},
+    {"tags": {279: 60000}},
     {"tags": {278: None, 279: None}, "apart": True},
 ]
 

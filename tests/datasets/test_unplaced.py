@@ -1,5 +1,8 @@
 """Volumes in files that say nothing of space, arrays and TIFF of several pages; masks of a picture a slice."""
 
+import struct
+import tracemalloc
+
 import nibabel
 import numpy as np
 import pytest
@@ -12,7 +15,6 @@ from segloss_tests.tiffs import write_tiff
 
 RNG = np.random.default_rng(0)
 SCAN = RNG.integers(0, 900, (3, 4, 5)).astype(np.int16)
-RNG = np.random.default_rng(0)
 MASK = (SCAN > 500).astype(np.uint8)
 LABELS = {"background": 0, "gland": 1}
 
@@ -108,6 +110,29 @@ def test_pages_of_any_numbers_however_they_are_packed(tmp_path, dtype, layout):
     assert np.array_equal(found, colours)
 
 
+def test_pages_take_the_memory_of_a_volume_once(tmp_path):
+    path = write_tiff(tmp_path / "a.tif", [*RNG.random((32, 128, 128)).astype(np.float32)])
+    read_volume(path)
+    tracemalloc.start()
+    try:
+        size = read_volume(path).array.nbytes
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_pages_on_their_side(tmp_path, dtype):
+    slices = RNG.integers(0, 120, (2, 20, 17)).astype(dtype)
+    path = write_tiff(tmp_path / "a.tif", [*slices], tags={274: 6})
+    assert np.array_equal(read_volume(path).array, [np.rot90(page, -1) for page in slices])
+    content, side = path.read_bytes(), struct.pack("<HHIH", 274, 3, 1, 6)
+    at = content.rindex(side)
+    path.write_bytes(content[:at] + struct.pack("<HHIH", 274, 3, 1, 1) + content[at + len(side) :])
+    with pytest.raises(DataError, match=r"page 2 is 17x20 .*, the first 20x17"):
+        read_volume(path)
+
+
 def test_no_page_of_many_is_left_out(tmp_path, monkeypatch):
     slices = np.arange(5000.0).reshape(5000, 1, 1)
     path = write_tiff(tmp_path / "a.tif", [*slices])
@@ -122,7 +147,7 @@ def test_pages_that_are_no_slices(tmp_path):
     with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(L\), the first 5x4 \(L\); expected a slice a page"):
         read_volume(path)
     write_tiff(path, [SCAN[0] / 2, SCAN[1, :2] / 2])
-    with pytest.raises(DataError, match=r"page 2 is 5x2 \(float64 of 1 band\(s\)\), the first 5x4 \(float64 of 1\)"):
+    with pytest.raises(DataError, match=r"page 2 is 5x2 \(float64 of 1 band\(s\)\), the first 5x4 \(float64 of 1 "):
         read_volume(path)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match="not a readable TIFF"):

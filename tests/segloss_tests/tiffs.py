@@ -56,7 +56,8 @@ def write_tiff(path, pages, order="<", big=False, apart=False, tile=None, predic
             tag: [value] for tag, value in dict(tags).items() if value is not None
         }
         entries = [entry(tag, 3, values) for tag, values in said.items()]
-        entries += [entry(324 if tile else 273, 4, starts), entry(325 if tile else 279, 4, [*map(len, blocks)])]
+        lying = {324 if tile else 273: starts, 325 if tile else 279: [*map(len, blocks)]}
+        entries += [entry(tag, 4, values) for tag, values in lying.items() if tag not in said]
         left_out = {tag for tag, value in dict(tags).items() if value is None}
         entries = sorted(one for one in entries if one[0] not in left_out)
         content = b"".join(one for _, one in entries)
