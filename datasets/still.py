@@ -307,8 +307,10 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
 
 
 def _grey_levels(image: Any) -> NDArray[np.uint8] | None:
-    """The grey level of each of 256 palette indices; None where the palette has a colour that is none."""
+    """The grey level of each of 256 palette indices; None where the palette has a colour that is none, or but one."""
     entries = np.frombuffer(bytes(image.getpalette("RGB")), np.uint8).reshape(-1, 3)
+    if len(entries) > 1 and (entries == entries[0]).all():  # as of a TIFF that Pillow writes of indices alone
+        return None
     used = [index for index, count in enumerate(image.histogram()) if count]
     if max(used) >= len(entries) or not (entries[used] == entries[used][:, :1]).all():
         return None

@@ -12,7 +12,7 @@ from scipy.io import loadmat, savemat
 import datasets
 from datasets import DataError, Folder
 from datasets.arrays import read_array
-from datasets.still import read_image, read_mask
+from datasets.still import mask_values, read_image, read_mask
 from datasets.tiff import numbers_of, tiff_pages
 from segloss_tests.stills import make_folder, save
 from segloss_tests.tiffs import write_tiff
@@ -229,6 +229,15 @@ def test_two_bands_however_they_are_packed(tmp_path, compression, predictor):
     tags = {317: predictor} if "_" in compression else {}
     Image.fromarray(pixels, "LA").save(tmp_path / "a.tif", compression=compression, tiffinfo=tags)
     assert np.array_equal(read_image(tmp_path / "a.tif", 2)[0], pixels)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.bmp"])
+def test_a_palette_of_one_colour_says_nothing(tmp_path, name):
+    """Pillow writes one of black with indices that were given none."""
+    image = Image.fromarray(TRUTH)
+    image.putpalette([0] * 768)
+    image.save(tmp_path / name)
+    assert np.array_equal(mask_values(tmp_path / name, None)[0], TRUTH)
 
 
 def test_bands_of_ink_are_refused(tmp_path):
