@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 import segloss
 from segloss import blocks, build_loss, functional
 from segloss.pixelwise import pixelwise_loss
-from segloss_tests.losses import COUNTS, EAGER, HARD_ONLY, NAMES, build, sample, seeded
+from segloss_tests.losses import COUNTS, EAGER, HARD_ONLY, NAMES, build, sample, seeded, whole_graph
 
 VECTOR = [0.4, 1.3, 0.7, 2.0]
 PARAMETERS = {
@@ -41,7 +41,7 @@ def test_parameters_get_the_gradient_that_they_want(case, compiled):
     torch.compiler.reset()
     loss, name, values, options = PARAMETERS[case]
     logits, target = sample()
-    call = torch.compile(loss, fullgraph=True, backend="aot_eager") if compiled else loss
+    call = whole_graph(loss, backend="aot_eager") if compiled else loss
     found = []
     for wanted in (False, True):
         z, parameter = logits.clone().requires_grad_(wanted), torch.tensor(values, dtype=torch.float64).requires_grad_()

@@ -21,6 +21,7 @@ from segloss_tests.losses import (
     sample,
     seeded,
     soft_labels,
+    whole_graph,
 )
 
 ONES = {"class_weights": [1.0, 1.0, 1.0, 1.0]}
@@ -364,7 +365,7 @@ def test_following_losses_do_not_recompile_and_move_with_the_module():
     torch.compiler.reset()
     logits, target = sample(dtype=torch.float32)
     loss = build("cdb_ce")
-    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    compiled = whole_graph(loss, backend="eager")
     before = compiled(logits, target).item()
     with torch.compiler.set_stance("fail_on_recompile"):
         loss.new_epoch(1, [0.9, 0.2, 0.6, 0.05])

@@ -27,6 +27,7 @@ from segloss_tests.losses import (
     sample,
     seeded,
     soft_labels,
+    whole_graph,
 )
 
 
@@ -295,7 +296,7 @@ def test_compiles_whole_and_gives_nan_for_foreign_labels(name):
     torch.compiler.reset()
     logits, target = sample(dtype=torch.float32)
     loss = build(name)
-    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    compiled = whole_graph(loss, backend="eager")
     assert seeded(compiled, logits, target).item() == pytest.approx(seeded(loss, logits, target).item(), rel=1e-5)
     assert compiled(logits, torch.where(target == 255, 9, target)).isnan()
 
@@ -314,7 +315,7 @@ def test_inductor_gives_the_same_value_and_gradient(name):
     logits, target = sample(dtype=torch.float32)
     loss = build(name, **({"gamma": 1.0} if name == "seql" else {}))  # whose draws inductor makes in its own way
     results = []
-    for call in (loss, torch.compile(loss, fullgraph=True)):
+    for call in (loss, whole_graph(loss)):
         z = logits.clone().requires_grad_()
         value = call(z, target)
         results.append((value.detach(), *torch.autograd.grad(value, z)))
@@ -451,7 +452,7 @@ def test_soft_labels_compile_for_any_power():
     logits, soft = sample(dtype=torch.float32)[0], soft_labels().float()
     for gamma in (0.0, 1.0, 2.0):
         loss = build("dfl2021", gamma=gamma)
-        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        compiled = whole_graph(loss, backend="aot_eager")
         assert compiled(logits, soft).item() == pytest.approx(loss(logits, soft).item())
 
 
@@ -490,5 +491,5 @@ def test_an_ignored_label_that_the_dtype_cannot_hold_is_absent(name, dtype, igno
     target[0, 0, :2] = stray
     with pytest.raises(ValueError, match=rf"2 pixels with the label\(s\) {stray}: "):
         loss(logits, target.to(dtype))
-    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    compiled = whole_graph(loss, backend="eager")
     assert compiled(logits, target.to(dtype)).isnan()

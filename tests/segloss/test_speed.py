@@ -15,7 +15,7 @@ from segloss.overlap import overlaps, overlaps_definition
 from segloss.sigmoid import sigmoid_focal_definition, sigmoid_focal_terms
 from segloss.tensors import of_valid
 from segloss.true_class import margin, margin_definition
-from segloss_tests.losses import HARD_ONLY, NAMES, NO_MAP, SOFT, build, sample, seeded, soft_labels
+from segloss_tests.losses import HARD_ONLY, NAMES, NO_MAP, SOFT, build, sample, seeded, soft_labels, whole_graph
 
 UPSAMPLED = [name for name in NAMES if segloss.LOSSES[name].upsamples]
 SHIFT = torch.tensor([0.3, -1.0, 0.0, 2.0], dtype=torch.float64).view(1, 4, 1, 1)
@@ -204,7 +204,7 @@ def test_upsampled_takes_sums_masks_denominators_and_compiles():
     total = 2 * loss.denominator(target, mask)
     found = segloss.upsampled(loss, (12, 20))(logits, target, mask, denominator=total)
     assert found.item() == pytest.approx(loss(large, target, mask, denominator=total).item())
-    compiled = torch.compile(segloss.upsampled(build("dfl"), (12, 20)), fullgraph=True, backend="eager")
+    compiled = whole_graph(segloss.upsampled(build("dfl"), (12, 20)), backend="eager")
     assert compiled(logits, target).item() == pytest.approx(build("dfl")(large, target).item())
 
 

@@ -1,5 +1,6 @@
 """What the tests of the losses share: their names by kind, inputs, and a way to build each."""
 
+import pytest
 import torch
 
 from segloss import LOSSES, build_loss
@@ -23,6 +24,13 @@ BY_BATCH = ["recall", "seql"]  # a pixel's value depends on the other pixels, or
 
 def build(name, **parameters):
     return build_loss(name, **{"num_classes": 4, "class_counts": COUNTS, **parameters})
+
+
+def whole_graph(loss, **options):
+    """A loss that is compiled into one graph; skips the rest of a test where torch is too old for that."""
+    if torch.__version__ < (2, 12):
+        pytest.skip("losses compile whole from torch 2.12 on")
+    return torch.compile(loss, fullgraph=True, **options)
 
 
 def sample(seed=0, shape=(2, 4, 5, 3), scale=2.0, dtype=torch.float64, ignored=0.3):
