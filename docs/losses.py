@@ -92,6 +92,7 @@ training pixels of class c.
 - **A binary logit** (C = 1) is two classes `[0, x]`; the one-vs-rest losses see x itself. Weights and counts are those of two classes.
 - **Soft labels** P: least at p = P, so that their probabilities are learnt, are `ce` and its weighted forms, `dfl`, `dfl2021` (with `rho` 1), `sigmoid_ce`, `cb_sigmoid`,
   `mse` (at z = P) and `dice`, `iou`, `tversky`, `focal_tversky`, `generalized_dice`. The others that take them (`focal`, `dce`, `cefl`, `poly1`, `ldam`, …) weigh them and are least elsewhere.
+- **`torch.compile`** makes one graph of each loss but `boundary` and `blob` from torch 2.12 on; before it, down to torch 2.6, use them as they are.
 - **A foreign label** is a `ValueError` on the CPU, and a NaN loss on the GPU, in compiled graphs and under `torch.func`.
 - **Gradients** reach the logits, and soft labels, class weights, margins, priors, α and denominators that require one: the batch is then
   computed in one piece. `torch.func.grad` and `vmap` work so too, but for `vmap` of `boundary`, `blob` and `seql`, which look at labels and draw.
