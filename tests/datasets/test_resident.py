@@ -30,7 +30,7 @@ from segloss_tests.cases import cache
 from segloss_tests.devices import META, no_wait
 
 CPU = torch.device("cpu")
-PIXEL = 0.5 / 255
+PIXEL = 0.6 / 255
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_geometric_form_is_albumentations_at_the_same_numbers(section):
         expected, labels = theirs(section, given, image, mask)
         assert masks[number].shape == labels.shape
         least = (
-            0.985 if section["name"] in RESIZES else 0.997
+            0.98 if section["name"] in RESIZES else 0.997
         )  # OpenCV rounds places half-way between pixels up or down
         assert (masks[number] == labels).mean() > least
         valid = cv2.erode((labels != 255).astype(np.uint8), np.ones((3, 3)), borderValue=0) > 0
