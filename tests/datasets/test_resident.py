@@ -148,9 +148,7 @@ def test_a_geometric_form_is_albumentations_at_the_same_numbers(section):
             given = Numbered(drawn[number], starts)
         expected, labels = theirs(section, given, image, mask)
         assert masks[number].shape == labels.shape
-        least = (
-            0.98 if section["name"] in RESIZES else 0.997
-        )  # OpenCV rounds places half-way between pixels up or down
+        least = 0.98 if section["name"] in RESIZES else 0.997  # OpenCV rounds places half-way between pixels up or down
         assert (masks[number] == labels).mean() > least
         valid = cv2.erode((labels != 255).astype(np.uint8), np.ones((3, 3)), borderValue=0) > 0
         assert np.quantile(np.abs(images[number] - expected)[valid], 0.999) < PIXEL
