@@ -88,7 +88,7 @@ def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
         DataError: the file cannot be read, its compression changes values, it has colours in place of labels, more
             than 8 bits a colour, or fractions.
     """
-    if is_tiff(path) and is_beyond_pillow(path):
+    if is_beyond_pillow(path):
         return _of_numbers(path, coloured)
     return next(_readings(_opened(path, turned=False), path, coloured))
 
@@ -114,7 +114,7 @@ def mask_values(path: Path, labels: LabelMap | None, turned: bool = False, key: 
         if values.dtype != bool:
             return values
         return values.astype(np.uint8) * np.uint8(1 if labels is None or labels.knows(values) else 255)
-    if is_tiff(path) and is_beyond_pillow(path):
+    if is_beyond_pillow(path):
         return _of_numbers(path, coloured)
     still = _opened(path, turned)
     first, *others = _readings(still, path, coloured)
@@ -177,9 +177,8 @@ def _size(array: NDArray[Any]) -> str:
 
 def _stored(path: Path, turned: bool) -> NDArray[Any]:
     """The pixels of grey or RGB, `(rows, columns, 1 or 3)`."""
-    if is_tiff(path) and is_beyond_pillow(path):
-        bands = bands_of(path)
-        return bands[..., : 3 if bands.shape[-1] > 2 else 1]
+    if is_beyond_pillow(path):
+        return _grey_or_rgb(bands_of(path))
     still = open_still(path, turned)
     image = still.image
     if image.mode in GREY_DEEP:
@@ -214,10 +213,14 @@ def array_labels(path: Path, key: str | None, coloured: bool) -> NDArray[Any]:
     return (_whole(array, path) if array.dtype.kind == "f" else array)[np.newaxis]
 
 
+def _grey_or_rgb(bands: NDArray[Any]) -> NDArray[Any]:
+    """The first band of one or two, the first three of more."""
+    return bands[..., : 3 if bands.shape[-1] > 2 else 1]
+
+
 def _of_numbers(path: Path, coloured: bool) -> NDArray[Any]:
     """The labels, or colours of 8 bits, of a TIFF that Pillow does not read."""
-    numbers = numbers_of(path)
-    numbers = numbers[..., : 3 if numbers.shape[-1] > 2 else 1]
+    numbers = _grey_or_rgb(numbers_of(path))
     found = f"{numbers.dtype} of {numbers.shape[-1]} band(s)"
     if coloured:
         if numbers.dtype != np.uint8 or numbers.shape[-1] != 3:

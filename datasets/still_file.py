@@ -50,8 +50,7 @@ ROWS = 1024
 LOSSY = ("jpeg", "tiff_jpeg", "webp")
 """Compressions in a TIFF, as Pillow calls them, that change values."""
 CHANGED = ", whose compression changes labels"
-SUBFILE, _WIDTH, _LENGTH, _STRIP_STARTS, _BANDS, _ROWS, _PLANES = 254, 256, 257, 273, 277, 278, 284
-_TILE_WIDTH, _TILE_LENGTH, _TILE_STARTS = 322, 323, 324
+SUBFILE = 254
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
 
 Image.MAX_IMAGE_PIXELS = None  # of this whole process: `LARGEST` stands for it, before anything is allocated
@@ -231,13 +230,15 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
 
 def refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
     """Raise a `DataError` where a TIFF lists fewer strips or tiles than its pixels take: Pillow leaves them black."""
-    tags = image.tag_v2
-    tiled = _TILE_STARTS in tags
-    width, height = int(tags[_WIDTH]), int(tags[_LENGTH])  # as they are stored, whatever the orientation
-    across, down = (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)) if tiled else (width, tags.get(_ROWS, 0))
-    planes = int(tags.get(_BANDS, 1)) if tags.get(_PLANES, 1) == 2 else 1
+    tags, named = image.tag_v2, TiffImagePlugin
+    tiled = named.TILEOFFSETS in tags
+    width, height = int(tags[named.IMAGEWIDTH]), int(tags[named.IMAGELENGTH])  # as stored, whatever the orientation
+    across, down = width, tags.get(named.ROWSPERSTRIP, 0)
+    if tiled:
+        across, down = tags.get(named.TILEWIDTH, 0), tags.get(named.TILELENGTH, 0)
+    planes = int(tags.get(named.SAMPLESPERPIXEL, 1)) if tags.get(named.PLANAR_CONFIGURATION, 1) == 2 else 1
     blocks = planes * -(-width // max(1, int(across or width))) * -(-height // max(1, int(down or height)))
-    listed = len(tags.get(_TILE_STARTS if tiled else _STRIP_STARTS, ()))
+    listed = len(tags.get(named.TILEOFFSETS if tiled else named.STRIPOFFSETS, ()))
     if 0 < listed < blocks:  # with none Pillow refuses it, or it is a JPEG within of before 1995
         raise DataError(
             f"{path}: {listed} of the {blocks} {'tiles' if tiled else 'strips'} that {width}x{height} "

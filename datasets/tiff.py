@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -103,8 +103,9 @@ def pages_of(path: Path) -> NDArray[Any]:
         DataError: as `open_still`; pages of different sizes or types, a compression that changes values, more pixels
             than the file has room for.
     """
-    if is_beyond_pillow(path):
-        return _pages_of_numbers(path)
+    listed = tiff_pages(path)
+    if _is_beyond_pillow(listed[0]):
+        return _pages_of_numbers(path, listed)
     with pillow_errors(path, "TIFF"), Image.open(path, formats=("TIFF",)) as image:
         unmap(image)
         refuse_hollow(image, path)
@@ -131,9 +132,8 @@ def pages_of(path: Path) -> NDArray[Any]:
     return found
 
 
-def _pages_of_numbers(path: Path) -> NDArray[Any]:
-    """See `pages_of`, of a TIFF whose pages Pillow does not read, or not whole."""
-    pages = tiff_pages(path)
+def _pages_of_numbers(path: Path, pages: Sequence[Mapping[int, Any]]) -> NDArray[Any]:
+    """See `pages_of`, of a TIFF whose pages, of these tags, Pillow does not read, or not whole."""
     first = _stored_as(path, pages[0])
     refuse_too_large(path, len(pages) * prod(first.size) * first.bands * first.dtype.itemsize)
     found = np.empty(0)
@@ -163,8 +163,12 @@ def is_tiff(path: Path) -> bool:
 
 
 def is_beyond_pillow(path: Path) -> bool:
-    """Whether a TIFF of grey or RGB is one that Pillow does not read, or not whole, and `bands_of` does."""
-    tags = tiff_pages(path)[0]
+    """Whether a file is a TIFF of grey or RGB that Pillow does not read, or not whole, and `bands_of` does."""
+    return is_tiff(path) and _is_beyond_pillow(tiff_pages(path)[0])
+
+
+def _is_beyond_pillow(tags: Mapping[int, Any]) -> bool:
+    """See `is_beyond_pillow`, of the tags of a page."""
     bands, bits, kind = int(tags.get(_BANDS, 1)), _of_bands(tags, _BITS)[0], _of_bands(tags, _FORMAT)[0]
     if tags.get(_MEANING) not in _MEANINGS or tags.get(_PACKING, 1) not in _PACKINGS or bits % 8:
         return False

@@ -7,8 +7,10 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from ..pictures.palette import MOST_NAMED, OKABE_ITO, palette
 from .comparison import Method
@@ -132,11 +134,7 @@ def learning_curves(
             epochs = np.array([entry["epoch"] for entry in runs[0][:shortest]])
             known = np.isfinite(values).all(0)
             if known.any():
-                axis.plot(epochs[known], values[:, known].T, color=colours[arm], linewidth=0.6, alpha=0.4)
-                mark = "." if known.sum() == 1 else None  # there is no line through one point
-                axis.plot(
-                    epochs[known], values[:, known].mean(0), marker=mark, color=colours[arm], linewidth=2, label=arm
-                )
+                _runs_and_mean(axis, epochs[known], values[:, known], colours[arm], arm)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -171,9 +169,7 @@ def acw_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], clas
         values = np.array([run[:shortest] for run in runs])
         epochs = np.arange(1, shortest + 1)
         for index, name in enumerate(classes):
-            axis.plot(epochs, values[:, :, index].T, color=colours[index], linewidth=0.6, alpha=0.4)
-            mean, mark = values[:, :, index].mean(0), "." if shortest == 1 else None
-            axis.plot(epochs, mean, marker=mark, color=colours[index], linewidth=2, label=name)
+            _runs_and_mean(axis, epochs, values[:, :, index], colours[index], name)
         axis.set(title=arm, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
@@ -181,3 +177,10 @@ def acw_curves(histories: Mapping[str, Sequence[Sequence[dict[str, Any]]]], clas
     if len(classes) <= MOST_NAMED:
         axes[-1].legend(fontsize=7, ncols=1 + len(classes) // 8)
     return figure
+
+
+def _runs_and_mean(axis: Axes, epochs: NDArray[Any], values: NDArray[Any], colour: Any, label: str) -> None:
+    """Values `(runs, epochs)` as a thin line each and their mean as a thick one, a point where there is one epoch."""
+    axis.plot(epochs, values.T, color=colour, linewidth=0.6, alpha=0.4)
+    mark = "." if len(epochs) == 1 else None
+    axis.plot(epochs, values.mean(0), marker=mark, color=colour, linewidth=2, label=label)

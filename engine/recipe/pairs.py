@@ -19,7 +19,7 @@ from datasets.arrays import read_array
 from datasets.formats import ARRAYS, is_scan, is_still, without_suffix
 from datasets.matlab import Matlab
 from datasets.still_file import open_still, pixels_of
-from datasets.tiff import is_beyond_pillow, is_tiff, numbers_of
+from datasets.tiff import is_beyond_pillow, numbers_of
 
 MASK_WORDS = re.compile(
     r"mask|seg|label|annot|gt(?![a-z])|truth|manual|roi|lesion|contour|target|organ|gland|tumou?r|fov", re.IGNORECASE
@@ -160,7 +160,7 @@ def _is_mask(path: Path) -> bool:
             array = datasets.read_volume(path).array
         elif path.suffix.lower() in ARRAYS:
             return bool(array_keys(path))
-        elif is_tiff(path) and is_beyond_pillow(path):
+        elif is_beyond_pillow(path):
             array = numbers_of(path)
             array = array[..., 0] if array.shape[-1] == 1 else array
         else:

@@ -18,6 +18,7 @@ from ..ablation.verdict_sections import verdict_sections
 from ..console.sections import Section, Subject
 from ..experiment.run import Run
 from ..scoring import results
+from ..scoring.floors import RULE
 from ..store.files import read_json
 from .run_report import CHARTS, drawn, progress
 from .settings import settings
@@ -114,8 +115,7 @@ def _verdict(
         else ["Nothing can be compared yet."]
     )
     if floors is not None and floors.bad:
-        *below, _ = floors.lines  # the rule
-        lines[1:1] = below
+        lines[1:1] = [line for line in floors.lines if line != RULE]
     if seed and orders[seed.lead]:
         one = orders[seed.lead][0]
         others = [f"{arm} {score:.3f}" for arm, score in _scores(one, orders).items() if arm != seed.lead]

@@ -613,15 +613,21 @@ def test_arms_that_tie_in_every_group_are_undecided():
     assert not [line for line in others if "80 % power" in line]
 
 
+def only_invented(key, value):
+    """A change of the scores of an arm: where a case or class is this, the reference has none of it."""
+
+    def change(one):
+        for row in one["cases"]:
+            if row[key] == value:
+                row |= {"tp": 0, "fp": 5, "fn": 0}
+
+    return change
+
+
 def test_a_group_without_a_score_of_its_own_neither_fails_nor_succeeds():
     """Pooled, the false pixels of a healthy patient count, and the patient has no IoU."""
 
-    def healthy(one):
-        for row in one["cases"]:
-            if row["case"] == "p0":
-                row |= {"tp": 0, "fp": 5, "fn": 0}
-
-    arms = {name: arm(name, kind="still", change=healthy) for name in ("ce", "dfl")}
+    arms = {name: arm(name, kind="still", change=only_invented("case", "p0")) for name in ("ce", "dfl")}
     verdicts = compare_arms(arms, "ce")
     assert verdicts[0].found["dfl"].groups == 12
     ranks = next(ranking(arms, verdicts[0]))
@@ -631,12 +637,7 @@ def test_a_group_without_a_score_of_its_own_neither_fails_nor_succeeds():
 def test_what_the_differences_leave_out_and_the_scores_do_not_is_said():
     """A class of no reference that is invented: mIoU of one class here, and with a 0 of the other there."""
 
-    def invented(one):
-        for row in one["cases"]:
-            if row["class"] == "tumour":
-                row |= {"tp": 0, "fp": 5, "fn": 0}
-
-    arms = {name: arm(name, kind="still", change=invented) for name in ("ce", "dfl")}
+    arms = {name: arm(name, kind="still", change=only_invented("class", "tumour")) for name in ("ce", "dfl")}
     verdicts = compare_arms(arms, "ce")
     zones = np.sum([[row.tp, row.fp, row.fn] for _, row in arms["ce"].rows(0) if row.label == "zone"], 0)
     assert score_by_seed(arms["ce"], "dataset", "mIoU")[0] == pytest.approx(zones[0] / zones.sum() / 2)
