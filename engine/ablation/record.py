@@ -31,6 +31,7 @@ class Arm(BaseModel):
         shares: the arm whose training it shares; None for its own.
         trials: where arms are tuned, what each trial sets keys to, by its number.
         trial_epochs: that a trial trains.
+        validate_every: epochs between two validations of a trial.
     """
 
     seeds: list[int]
@@ -39,6 +40,7 @@ class Arm(BaseModel):
     shares: str | None = None
     trials: dict[int, dict[str, Any]] = {}
     trial_epochs: int = 0
+    validate_every: int = 1
 
 
 class Record(BaseModel):
@@ -81,6 +83,7 @@ class Record(BaseModel):
                     shares=ablation.training_of(arm),
                     trials=ablation.searches[arm].values if ablation.searches else {},
                     trial_epochs=ablation.searches[arm].epochs if ablation.searches else 0,
+                    validate_every=ablation.arms[arm].train.validate_every,
                 )
                 for arm in ablation.arms
             },
@@ -126,7 +129,7 @@ class Record(BaseModel):
         if self.tune is None:
             return {}
         return {
-            arm: Tuning(folder / arm / TRIALS, one.trials, self.folds, one.trial_epochs, self.tune)
+            arm: Tuning(folder / arm / TRIALS, one.trials, self.folds, one.trial_epochs, self.tune, one.validate_every)
             for arm, one in self.arms.items()
         }
 

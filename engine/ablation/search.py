@@ -23,8 +23,9 @@ from ..experiment.identity import FREE
 Space = dict[str, RangeSection | Options]
 """By dotted key, what is tried."""
 FIXED = (
-    *("name", "seed", "output", "ablation", "tune", "extends", "train.epochs", "train.minutes", "scores"),
-    *("data.split", "data.group", "data.labels", "data.root"),
+    *("name", "seed", "output", "ablation", "tune", "extends"),
+    *("train.epochs", "train.minutes", "train.validate_every", "scores"),
+    *("data.split", "data.group", "data.exclude", "data.labels", "data.labelled", "data.regions", "data.root"),
     *FREE,
 )
 """What is the same in every trial: its data, its budget, how it is scored, and what does not decide what comes out."""
@@ -84,7 +85,12 @@ class Search:
         epochs = max(1, round(section.epochs * config.train.epochs))
         short = _with_values(root, {"train.epochs": epochs}, {"train.epochs": node})
         values = {0: {key: configured(config, key) for key in space}}
-        configs = {0: check(deepcopy(short), like=config)}
+        try:
+            configs = {0: check(deepcopy(short), like=config)}
+        except ConfigError as error:  # of what a whole training has epochs enough for
+            name = "tune" if arm is None else "ablation.tune"
+            said = f"; of a trial, by {name}.epochs: {section.epochs:g}"
+            raise ConfigError([problem + said for problem in error.problems]) from error
         problems: list[str] = []
         for number, point in enumerate(points(section.trials - 1, section.seed), start=1):
             tried = {key: drawn(one, float(place)) for (key, one), place in zip(space.items(), point, strict=False)}
@@ -210,12 +216,15 @@ def _in_list(root: Node, key: str) -> bool:
 
 
 def _with_values(root: Node, values: Mapping[str, Any], places: Mapping[str, Node]) -> Node:
-    """A configuration with other values of some keys, whose place is where they are tuned."""
-    found = deepcopy(root)
+    """A configuration with other values of some keys, whose place is where they are tuned.
+
+    They are laid over it together, so that a `name` among them takes none of the others away.
+    """
+    top = Node({}, root.at)
     for key, value in values.items():
         at = places[key].at
         node = Node(value, at)
         for part in reversed(key.split(".")):
             node = Node({part: node}, at)
-        found = merge(found, node)
-    return found
+        top = merge(top, node)
+    return merge(deepcopy(root), top)

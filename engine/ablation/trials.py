@@ -39,7 +39,8 @@ class Tuner:
     def of(cls, arm: str, search: Search, folder: Path, seed: int, section: TuneSection) -> Tuner:
         """The tuner whose trials lie in a folder."""
         folds = sorted(fold_runs(search.configs[0], folder, seed))
-        return cls(arm, search, Tuning(folder, search.values, folds, search.epochs, section), seed)
+        every = search.config.train.validate_every
+        return cls(arm, search, Tuning(folder, search.values, folds, search.epochs, section, every), seed)
 
     def cells(self, rung: int = 0) -> list[Cell]:
         """The trials that are trained up to a rung, as far as that is known."""

@@ -58,6 +58,7 @@ class Tuning:
         folds: their numbers.
         epochs: that a trial trains.
         section: how it is chosen among them.
+        validate_every: epochs between two of their validations.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Tuning:
     folds: Sequence[int]
     epochs: int
     section: TuneSection
+    validate_every: int = 1
 
     def run(self, trial: int, fold: int) -> Run:
         """The run of a trial on a fold."""
@@ -72,9 +74,9 @@ class Tuning:
 
     @property
     def rungs(self) -> list[int]:
-        """After how many epochs trials are compared; the last is all of them."""
-        shares = RUNGS if self.section.halving else RUNGS[-1:]
-        return sorted({math.ceil(share * self.epochs) for share in shares})
+        """After how many epochs trials are compared: those of a validation; the last is all of them."""
+        shares, every = RUNGS if self.section.halving else RUNGS[-1:], self.validate_every
+        return sorted({min(every * math.ceil(share * self.epochs / every), self.epochs) for share in shares})
 
     def left(self, fold: int, rung: int) -> list[int] | None:
         """The trials of a fold that are trained up to a rung; None while those of the rung below are not compared.
@@ -95,7 +97,7 @@ class Tuning:
         return sorted(left, key=lambda trial: (scores[trial] is None, -(scores[trial] or 0.0), trial))
 
     def score(self, trial: int, fold: int, epochs: int | None = None) -> float | None:
-        """The best validation score of a trial in its first epochs; None where there is none, or it has diverged.
+        """The best validation score of a trial in its first epochs; None where there is none, or it diverged in them.
 
         With `per: grid` the mean over all folds.
         """
@@ -105,10 +107,10 @@ class Tuning:
 
     def alone(self, trial: int, fold: int, epochs: int | None = None) -> float | None:
         """The same of one fold, whatever is chosen together."""
-        run = self.run(trial, fold)
-        if run.not_finite:
+        run, epochs = self.run(trial, fold), epochs or self.epochs
+        if run.not_finite and run.last_epoch < epochs:
             return None
-        scores = [entry["score"] for entry in run.history() if entry["epoch"] <= (epochs or self.epochs)]
+        scores = [entry["score"] for entry in run.history() if entry["epoch"] <= epochs]
         return max((score for score in scores if score is not None), default=None)
 
     def choice(self, fold: int) -> Choice | None:

@@ -107,6 +107,7 @@ def test_values_that_come_again_are_not_tried_again(shared):
         (tune(keys="{optim.lr: [1, 1]}"), "optim.lr: a value is given twice, got [1, 1]"),
         (tune(keys="{train.epochs: [1, 2]}"), "train.epochs: is the same in every trial"),
         (tune(keys="{data.split.val: [3, 4]}"), "data.split.val: is the same in every trial"),
+        (tune(keys="{train.validate_every: [1, 2]}"), "train.validate_every: is the same in every trial"),
         (tune(keys="{}"), "nothing of the arm ce to tune"),
         (tune(trials=1), "ablation.tune.trials: must be greater than or equal to 2, got 1"),
         ("ablation.arms.x={tune: {optim.lr: [1, 2]}}", "ablation.arms.x.tune: needs ablation.tune, which sets the"),
@@ -197,6 +198,51 @@ def test_halving_trains_on_only_the_better_half(tmp_path):
     for epoch in range(5, 9):
         tuning.run(2, 0).log({"epoch": epoch, "loss": 1.0, "score": 0.05 * epoch + 0.2})
     assert (tuning.choice(0).trial, tuning.choice(0).score) == (2, pytest.approx(0.6))
+
+
+def test_halving_compares_trials_after_a_validation(tmp_path, shared):
+    """By hand: of 10 epochs, validated every fourth and at the end; after a quarter no trial has a score."""
+    scores = {trial: {0: [None, None, None, score]} for trial, score in enumerate((0.2, 0.5, 0.1, 0.4))}
+    tuning = replace(made(tmp_path, scores, epochs=10, halving=True), validate_every=4)
+    assert tuning.rungs == [4, 8, 10]
+    assert tuning.left(0, 1) == [1, 3]
+    ablation = load(shared, tune(epochs=1.0, halving="true"), "train.epochs=10", "train.validate_every=4")
+    for known in (tuners_of(ablation)[0].tuning, Record.of(ablation).tunings(tmp_path)["ce"]):
+        assert known.rungs == [4, 8, 10]
+
+
+def test_a_trial_that_diverges_later_keeps_its_place_before(tmp_path):
+    """By hand: 1 and 2 are trained on, 2 diverges after its third epoch, and nobody takes its place."""
+    scores = {0: {0: [0.1, 0.2]}, 1: {0: [0.3, 0.1]}, 2: {0: [0.0, 0.5]}, 3: {0: [0.2, 0.1]}}
+    tuning = made(tmp_path, scores, epochs=8, halving=True)
+    tuning.run(2, 0).log({"epoch": 3, "loss": 1.0, "score": 0.6})
+    tuning.run(2, 0).write_json(TRAINED, {"epochs": 3, "not_finite": "loss became NaN"})
+    for epoch in range(3, 9):
+        tuning.run(1, 0).log({"epoch": epoch, "loss": 1.0, "score": 0.4})
+    assert (tuning.left(0, 1), tuning.left(0, 2)) == ([1, 2], [1])
+    assert (tuning.choice(0).trial, tuning.choice(0).score) == (1, 0.4)
+
+
+def test_a_trial_has_all_of_its_values_whatever_their_order(shared):
+    """A section whose name changes is replaced whole, but not by one of its own values after the other."""
+    keys = "{optim.lr: {low: 0.1, high: 0.9}, optim.name: [sgd, adamw], optim.weight_decay: [0.1, 0.2]}"
+    search = load(shared, tune(trials=9, keys=keys)).searches["ce"]
+    found = [
+        {"optim.lr": one.optim.lr, "optim.name": one.optim.name, "optim.weight_decay": one.optim.weight_decay}
+        for one in search.configs.values()
+    ]
+    assert found == [*search.values.values()]
+    assert {one["optim.name"] for one in found} == {"adam", "sgd", "adamw"}
+
+
+def test_what_a_trial_is_too_short_for_is_told(shared):
+    late = "ablation.arms.ldam={loss: {name: ldam, drw_epoch: 5}}"
+    with pytest.raises(ConfigError) as error:
+        load(shared, tune(epochs=0.5), "train.epochs=6", late)
+    assert error.value.problems == [
+        "command line: loss.drw_epoch: 5 is never reached, train.epochs is 3 (epochs count from 0); of a trial, by "
+        "ablation.tune.epochs: 0.5"
+    ]
 
 
 def test_the_report_names_choices_edges_and_budget(tmp_path):
