@@ -22,9 +22,12 @@ from ..experiment.identity import FREE, fingerprint, flat
 from ..experiment.run import Run
 from .search import Search
 
-FIXED = ("name", "seed", "output", "ablation", "extends", "data.split", "data.group", "data.labels", "data.root")
+FIXED = (
+    *("name", "seed", "output", "ablation", "extends"),
+    *("data.split", "data.group", "data.exclude", "data.labels", "data.root"),
+)
 """What an arm cannot change: the same patients are held out in every arm."""
-SCORED = ("scores.background", "scores.grid", "scores.primary")
+SCORED = ("scores.background", "scores.grid", "scores.primary", "data.labelled", "data.regions")
 """Nor these: arms that are not scored alike cannot be compared."""
 PROBES = "probe.json"
 """The file that holds the first gradient norms of the arms."""

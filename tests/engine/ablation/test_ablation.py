@@ -122,6 +122,8 @@ def test_what_starts_otherwise_is_told(shared):
         ("ablation.arms.adfl.scores.grid=network", "ablation.arms.adfl: scores.grid is the same in every arm"),
         ("ablation.arms.x.seed=3", "ablation.arms.x: seed is the same in every arm; set it outside of ablation"),
         ("ablation.arms.x.data.split.folds=3", "ablation.arms.x: data.split is the same in every arm"),
+        ("ablation.arms.x.data.exclude=[A_000]", "ablation.arms.x: data.exclude is the same in every arm"),
+        ("ablation.arms.x.data.labelled={}", "ablation.arms.x: data.labelled is the same in every arm"),
         ("ablation.arms.-x={}", "ablation.arms: use letters, digits and . _ - (a letter or digit first), got '-x'"),
         ("ablation.arms.noise_floor={}", "is the name of the baseline with other seeds"),
         ("ablation.seeds=[1, 1]", "ablation.seeds: a seed is given twice, got [1, 1]"),
