@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
@@ -60,7 +61,8 @@ def with_validation(
     cases: Sequence[Case], order: Sequence[str], test: Sequence[str], val: float, rng: np.random.Generator
 ) -> Split:
     """The parts by their test groups; validation groups are spread over the order of the rest."""
-    rest = [group for group in order if group not in test]
+    held_out = {*test}
+    rest = [group for group in order if group not in held_out]
     validation = spread(rest, amount(val, len(rest)), rng) if val else []
     if len(validation) >= len(rest):
         raise DataError(
@@ -92,9 +94,15 @@ def amount(value: float, total: int) -> int:
 
 def check_amount(name: str, value: float, least: int) -> None:
     """Raise a `ValueError` that begins with the name where a value is neither a number of groups nor a share."""
-    if (value >= 1 and value != int(value)) or value < 0 or (least and value == 0):
+    if not math.isfinite(value) or (value >= 1 and value != int(value)) or value < 0 or (least and value == 0):
         allowed = "a number of groups ≥ 1 or a share in (0, 1)" + ("" if least else ", or 0")
         raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def check_seed(seed: int) -> None:
+    """Raise a `ValueError` where a number cannot seed a draw."""
+    if seed < 0:
+        raise ValueError(f"seed must be ≥ 0, got {seed}")
 
 
 def one_fold(fold: Fold) -> int:

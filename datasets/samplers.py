@@ -7,6 +7,7 @@ augmentation; class counts and weights are not changed by a sampler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -104,13 +105,13 @@ class Rare:
         power: 0 is uniform, 1 shows each image in proportion to the rarity of its rarest class, 0.5 in between.
 
     Raises:
-        ValueError: a negative power.
+        ValueError: a power that is negative or not finite.
     """
 
     needs_background = False
 
     def __init__(self, power: float = 1.0) -> None:
-        if power < 0:
+        if not 0 <= power < math.inf:
             raise ValueError(f"power must be ≥ 0, got {power}")
         self.power = power
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .case import PARTS, Case, Part
-from .division import Fold, Split, check_amount, one_fold, with_drawn_validation
+from .division import Fold, Split, check_amount, check_seed, one_fold, with_drawn_validation
 from .errors import DataError
 from .files import read_json, same_name
 from .formats import without_suffix
@@ -38,6 +38,7 @@ class FromFile:
         if fold != "all" and fold < 0:
             raise ValueError(f"fold must be ≥ 0, got {fold}")
         check_amount("val", val, least=0)
+        check_seed(seed)
         self.path, self.fold, self.val, self.seed, self.exclude = Path(path), fold, val, seed, exclude or {}
 
     def divisions(self) -> int:
@@ -45,8 +46,14 @@ class FromFile:
         content = self._content()
         return len(content) if isinstance(content, list) else 1
 
-    def refuse_other(self, recorded: Split, source: str) -> None:
-        """Raise a `DataError` where the file does not hold out, or train with, the cases of a recorded split."""
+    def refuse_other(self, recorded: Split, source: str, is_cut: bool = False) -> None:
+        """Raise a `DataError` where the file does not hold out, or train with, the cases of a recorded split.
+
+        Args:
+            recorded: its case ids.
+            source: where it is recorded, for the error.
+            is_cut: its training part was cut by an `Imbalance`, so it has some of the file's cases alone.
+        """
         ids = {name for names in recorded.values() for name in names}
         entry = self._kept(self._entry())
         content = {part: [_without_ending(name, ids) for name in names] for part, names in entry.items()}
@@ -55,7 +62,7 @@ class FromFile:
             rest, kept = set(content.get("train", [])), set(recorded["train"])
         else:  # whose validation part may be drawn
             rest, kept = set(content.get("train", [])), {*recorded["train"], *recorded["val"]}
-        other = (held ^ {*recorded["test"]}) | (rest ^ kept)
+        other = (held ^ {*recorded["test"]}) | (kept - rest if is_cut else rest ^ kept)
         if other:
             raise DataError(
                 f"{self.path}: {len(other)} cases, such as {min(other)!r}, are not in the parts that {source} has them "

@@ -14,6 +14,7 @@ from .division import (
     amount,
     check_amount,
     check_fold,
+    check_seed,
     one_fold,
     spread,
     stratified_order,
@@ -41,6 +42,7 @@ class Official:
 
     def __init__(self, val: float | int | None = None, seed: int = 0) -> None:
         check_amount("val", val or 0, least=0)
+        check_seed(seed)
         self.val, self.seed = val, seed
 
     def divisions(self) -> int:
@@ -86,6 +88,7 @@ class Holdout:
         check_amount("test", test, least=1)
         check_amount("val", val, least=0)
         check_fold("repeats", repeats, fold, least=1)
+        check_seed(seed)
         self.test, self.val, self.repeats, self.fold, self.seed = test, val, repeats, fold, seed
 
     def divisions(self) -> int:
@@ -117,6 +120,7 @@ class KFold:
     def __init__(self, folds: int = 5, fold: Fold = 0, val: float | int = 0.1, seed: int = 0) -> None:
         check_fold("folds", folds, fold, least=2)
         check_amount("val", val, least=0)
+        check_seed(seed)
         self.folds, self.fold, self.val, self.seed = folds, fold, val, seed
 
     def divisions(self) -> int:

@@ -369,7 +369,7 @@ class Run:
     def _refuse_other_split(self, config: Config) -> None:
         splitter, recorded = build_splitter(config.data), self.path / "split.json"
         if isinstance(splitter, FromFile) and recorded.is_file():
-            splitter.refuse_other(read_json(recorded), str(recorded))
+            splitter.refuse_other(read_json(recorded), str(recorded), config.data.imbalance is not None)
 
 
 def _may_precede(path: Path) -> bool:

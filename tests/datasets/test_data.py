@@ -306,6 +306,15 @@ def test_splits_repeat_and_repeats_differ():
     assert len(draws) > 2
 
 
+def test_a_split_of_many_groups_takes_no_longer_than_they_are_many():
+    """Of the processor; to look each group up in a list would take a minute."""
+    cases = [datasets.Case(name, name, Path(name), Path(name)) for name in map("{:06d}".format, range(60_000))]
+    began = time.process_time()
+    split = Holdout(test=0.5)(cases, dict.fromkeys((case.id for case in cases), 0.0))
+    assert time.process_time() - began < 5
+    assert [len(split[part]) for part in ("train", "val", "test")] == [27_000, 3_000, 30_000]
+
+
 def test_no_validation_where_none_is_wanted():
     assert KFold(folds=3, val=0)(people(), SHARES)["val"] == []
 
@@ -349,6 +358,12 @@ def test_splits_that_cannot_be(splitter, cases, says):
         (lambda: Holdout(test=0), "test must be"),
         (lambda: Holdout(test=1.5), "test must be"),
         (lambda: Holdout(val=-1), "val must be"),
+        (lambda: Holdout(test=float("nan")), "test must be"),
+        (lambda: KFold(val=float("inf")), "val must be"),
+        (lambda: Holdout(seed=-1), "seed must be ≥ 0, got -1"),
+        (lambda: KFold(seed=-1), "seed must be ≥ 0"),
+        (lambda: Official(seed=-1), "seed must be ≥ 0"),
+        (lambda: FromFile("x", seed=-1), "seed must be ≥ 0"),
         (lambda: KFold(folds=1), "folds must be ≥ 2"),
         (lambda: KFold(folds=3, fold=3), r"fold must be in 0\.\.2"),
         (lambda: FromFile("x", fold=-1), "fold must be ≥ 0"),

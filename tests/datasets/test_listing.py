@@ -74,6 +74,18 @@ def test_a_file_of_parts_may_name_what_is_left_out(root, names):
         datasets.FromFile(str(root / "split.json"))(cases, {})
 
 
+def test_a_training_part_that_was_cut_has_some_of_the_cases_of_its_file(tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps({"train": ["a", "b", "c"], "test": ["d"]}))
+    split = datasets.FromFile(str(tmp_path / "split.json"))
+    cut = {"train": ["a", "c"], "val": [], "test": ["d"]}
+    split.refuse_other(cut, "split.json of the run", is_cut=True)
+    with pytest.raises(DataError, match="1 cases, such as 'b', are not in the parts"):
+        split.refuse_other(cut, "split.json of the run")
+    for other in ({"train": ["a", "e"]}, {"test": []}):
+        with pytest.raises(DataError, match=r"1 cases, such as '[de]', are not in the parts"):
+            split.refuse_other({**cut, **other}, "split.json of the run", is_cut=True)
+
+
 def test_every_problem_is_listed_and_the_other_cases_are_there(root):
     for index in (2, 5):
         (root / f"masks/case{index}.png").unlink()

@@ -113,6 +113,8 @@ def test_any_data_set(holds, batch_size, share, power, seed):
         (lambda: Foreground(0), r"share must be in \(0, 1\], got 0"),
         (lambda: Foreground(1.1), "share must be in"),
         (lambda: Rare(-1), "power must be ≥ 0, got -1"),
+        (lambda: Rare(float("nan")), "power must be ≥ 0, got nan"),
+        (lambda: Rare(float("inf")), "power must be ≥ 0, got inf"),
     ],
 )
 def test_ranges(make, says):

@@ -9,6 +9,10 @@ import pytest
 import torch
 
 import datasets
+from engine.configuration.build import build_adapter
+from engine.configuration.checking import load_config
+from engine.experiment.experiment import Experiment
+from engine.experiment.run import Run
 from engine.scoring.pooling import pooled
 from engine.scoring.tables import rules, score_tables
 from segloss.document import ScoresDocument
@@ -57,6 +61,21 @@ def test_an_anonymous_page_names_no_picture(folder, module_program):
     wrong = [[row for row in of_page if "<td>0.9" in row] for of_page in rows]
     assert sorted(wrong[0]) == sorted(wrong[1])
     assert ">case_0" in page
+
+
+def test_a_run_whose_training_part_is_cut_by_a_file_of_parts_goes_on(folder, monkeypatch):
+    """Its split.json holds the pictures that are kept alone."""
+    monkeypatch.chdir(folder)
+    whole = json.loads((folder / "runs/small/split.json").read_text())
+    cases = build_adapter(load_config(folder / "run.yaml").data).cases()
+    whole["train"] = [case.id for case in cases if case.id not in {*whole["val"], *whole["test"]}]
+    (folder / "parts.json").write_text(json.dumps(whole))
+    config = load_config(folder / "run.yaml", ["name=by-file", "data.split={kind: file, path: parts.json}"])
+    run = Run.of(config)
+    run.create(config)
+    run.write_json("split.json", split := Experiment.prepare(config).data.split)
+    assert 0 < len(split["train"]) < len(whole["train"])
+    assert Run.of(config).path == run.path
 
 
 def test_the_scores_of_a_run_are_those_of_its_pictures(folder):
