@@ -33,7 +33,7 @@ NUMBERS, PICTURE = "lr.json", "lr.png"
 WIDTH = 3.0
 """The deviation, in steps, of the mean around a step: the loss of one batch says little."""
 DIVERGED = 4.0
-"""The sweep ends where the loss is so many times the lowest one so far."""
+"""The sweep ends where the loss is so many times the lowest one so far; see `diverged`."""
 BELOW = 10.0
 """The rate at the lowest loss is about to be too high: training takes one so many times lower."""
 
@@ -76,8 +76,7 @@ def _try_rates(config: Config, scratch: Run, display: Display) -> tuple[list[flo
             if not math.isfinite(loss):
                 break
             losses.append(loss)
-            means = smoothed(losses)
-            if means[-1] > DIVERGED * means.min():
+            if diverged(smoothed(losses)):
                 break
     return rates[: len(losses)], losses
 
@@ -101,6 +100,16 @@ def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
     steps = np.arange(len(losses))
     weights = np.exp(-0.5 * ((steps - steps[:, None]) / WIDTH) ** 2)
     return np.asarray(weights @ np.asarray(losses) / weights.sum(1), dtype=np.float64)
+
+
+def diverged(means: NDArray[np.float64]) -> bool:
+    """Whether the last of some smoothed losses is far above the lowest: `DIVERGED` times as high.
+
+    Of a loss that falls below 0, as `boundary` does, so much in terms of how far it had fallen, or of its size.
+    """
+    lowest = float(means.min())
+    scale = lowest if lowest > 0 else max(float(means[0]) - lowest, -lowest)
+    return bool(means[-1] - lowest > (DIVERGED - 1) * scale)
 
 
 def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:

@@ -142,6 +142,16 @@ def test_the_suggestion_by_hand():
     assert lr_finder.suggestion(rates[:1], [1]) is None
 
 
+def test_where_a_sweep_ends_by_hand():
+    """At four times the lowest loss; of one that falls below 0, three times as far above it as it had fallen."""
+    diverged = lr_finder.diverged
+    assert [bool(diverged(np.array([1.0, 0.3, last]))) for last in (0.2, 1.1, 1.3)] == [False, False, True]
+    falling = np.linspace(0.5, -10, 50)
+    assert not any(diverged(falling[:count]) for count in range(1, 51))
+    assert [bool(diverged(np.array([0.5, -10.0, last]))) for last in (-9.5, 21.0, 22.0)] == [False, False, True]
+    assert [bool(diverged(np.array([-1.0, last]))) for last in (-0.9, 1.9, 2.1)] == [False, False, True]
+
+
 def test_a_search_locks_its_folder_before_it_starts(program, camvid_yaml, tmp_path, monkeypatch):
     folder, held = tmp_path / "runs/small-lr", []
 
