@@ -13,7 +13,7 @@ from ..scoring.memory import is_out_of_memory
 
 
 def largest_batch(attempt: Callable[[int], Any], failed: int) -> int:
-    """The most samples, below `failed`, for which `attempt` does not run out of memory; 0 where not even one does.
+    """The most samples, below `failed`, for which `attempt` does not run out of memory; 0 where not even one will do.
 
     Args:
         attempt: does the work of a step on so many samples.
@@ -36,6 +36,10 @@ def _fits(attempt: Callable[[int], Any], samples: int) -> bool:
         if is_out_of_memory(error):
             return False
         raise
+    except ValueError:
+        if samples > 1:
+            raise
+        return False  # batch normalisation cannot train on one value a channel
     finally:
         release()
     return True

@@ -262,6 +262,15 @@ def test_the_largest_batch_by_trying():
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
         assert memory.largest_batch(attempt, 9) == limit
+
+    def alone(samples):
+        if samples > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        nn.BatchNorm2d(2)(torch.zeros(1, 2, 1, 1))  # a ValueError
+
+    assert memory.largest_batch(alone, 4) == 0
+    with pytest.raises(ValueError, match="more than 1 value"):
+        memory.largest_batch(lambda _: nn.BatchNorm2d(2)(torch.zeros(1, 2, 1, 1)), 9)
     with pytest.raises(RuntimeError, match="else"):
         memory.largest_batch(lambda _: (_ for _ in ()).throw(RuntimeError("something else")), 9)
     assert "not even one sample fits" in memory.smaller(0, 4, 1)
