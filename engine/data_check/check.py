@@ -66,6 +66,7 @@ class DataCheck:
         problems: what training would refuse, or should.
         notes: what one should know.
         splits: case ids by part, by the name of the fold.
+        trained: the name of the fold that is trained, or of the first of all of them.
     """
 
     classes: Sequence[str]
@@ -74,6 +75,7 @@ class DataCheck:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     splits: dict[str, datasets.Split] = field(default_factory=dict)
+    trained: str = ""
 
 
 Track = Callable[[Iterable[datasets.Case], int], Iterable[datasets.Case]]
@@ -199,14 +201,16 @@ def _divide(found: DataCheck, cases: Sequence[datasets.Case], config: Config, pa
     leaks: dict[frozenset[str], str] = {}
     imbalance = build.build_imbalance(config.data, build.build_adapter(config.data))
     held = "image" if found.kind == "label" else "pixel"
-    for name, splitter in build.build_folds(config.data):
+    fold = getattr(config.data.split, "fold", 0)
+    for number, (name, splitter) in enumerate(build.build_folds(config.data)):
+        found.trained = name if number == (0 if fold == "all" else fold) else found.trained
         try:
             background = datasets.class_index(found.classes, build.build_adapter(config.data).background)
             with datasets.noted() as notes:
                 division = datasets.divide(cases, found.facts, splitter, background, patients, imbalance)
         except datasets.DataError as error:
             found.problems.append(str(error))
-            return
+            break
         found.splits[name] = division.split
         found.notes += [line for line in notes if line not in found.notes]
         where = f"{name}: " if name else ""

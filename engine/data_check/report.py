@@ -189,8 +189,8 @@ def _split(found: DataCheck, name: str, split: Mapping[Any, Sequence[str]]) -> S
 
 
 def _training_counts(found: DataCheck) -> datasets.Counts:
-    """What the training part of the first fold holds of each class."""
-    train = {*next(iter(found.splits.values()), {}).get("train", [])}
+    """What the training part of the fold that is trained holds of each class."""
+    train = {*found.splits.get(found.trained, {}).get("train", [])}
     return _counts([one for one in found.facts if one.case.id in train], found.classes)
 
 
@@ -206,7 +206,7 @@ def by_beta(found: DataCheck) -> tuple[Sequence[int], dict[float, list[float]]]:
 
 
 def _weights(found: DataCheck) -> Iterator[Section]:
-    """The weights of each scheme on the training part of the first fold."""
+    """The weights of each scheme on the training part of the fold that is trained."""
     counts = _training_counts(found)
     if sum(1 for count in counts["pixels"] if count) < 2:
         return
@@ -228,7 +228,8 @@ def _weights(found: DataCheck) -> Iterator[Section]:
             columns[title.replace("_", "_\n")] = [f"{weight:.4g}" for weight in weights.tolist()]
     rows = [[label, *(column[index] for column in columns.values())] for index, label in enumerate(found.classes)]
     grid = "" if found.kind == "label" else ", network's grid"
-    title = f"Class weights that each scheme would give (training part{grid})"
+    of = f" of {found.trained}" if found.trained else ""
+    title = f"Class weights that each scheme would give (training part{of}{grid})"
     yield Section(title, list(dict.fromkeys(notes)), ["class", *columns], rows)
 
 

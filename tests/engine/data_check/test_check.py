@@ -15,6 +15,7 @@ from engine.configuration import build
 from engine.configuration.checking import load_config
 from engine.console.display import Display
 from engine.data_check.check import check_data
+from engine.data_check.report import by_beta, sections
 from engine.experiment.experiment import Experiment
 from engine.verbs.check import check
 
@@ -174,6 +175,33 @@ def test_lists_all_that_is_wrong_at_once(data, program):
 def test_looks_at_every_fold(data, program):
     said = program("check", "look.yaml", "data.split={kind: kfold, folds: 4, val: 0}", check=0).stdout
     assert [f"Split fold {fold}" in said for fold in range(4)] == [True] * 4
+
+
+def two_folds(root, first, second):
+    """A split of two folds, by the numbers of their training cases; the last case is the test of both."""
+    parts = [{"train": [f"s{i}" for i in ids], "test": ["s7"]} for ids in (first, second)]
+    (root / "split.json").write_text(json.dumps(parts))
+
+
+@pytest.mark.parametrize(("fold", "images"), [("0", [4, 4, 4]), ("1", [3, 3, 2]), ("all", [4, 4, 4])])
+def test_class_weights_are_those_of_the_fold_that_is_trained(data, monkeypatch, fold, images):
+    """By hand: all images hold background and organ, s4 no lesion."""
+    monkeypatch.chdir(data)
+    save(data / "data/masks/s4.png", np.pad(np.ones((10, 10)), ((5, 5), (5, 9))))
+    two_folds(data, (0, 1, 2, 3), (4, 5, 6))
+    found = check_data(load_config(data / "look.yaml", [f"data.split.fold={fold}"]))
+    assert by_beta(found)[0] == images
+    titles = [section.title for section in sections(found, {}, None, None)]
+    assert sum(f"(training part of fold {fold.replace('all', '0')}, " in title for title in titles) == 1
+
+
+def test_what_is_wrong_with_a_fold_is_told_where_the_next_cannot_be_divided(data, monkeypatch):
+    monkeypatch.chdir(data)
+    (data / "data/images/s7.png").write_bytes((data / "data/images/s0.png").read_bytes())
+    two_folds(data, (0, 1, 2, 3), (9,))
+    problems = check_data(load_config(data / "look.yaml", ["data.split.fold=all"])).problems
+    assert [one for one in problems if "'s9', which the data set does not have" in one]
+    assert [one for one in problems if one.startswith("fold 0: the cases 's0' (train) and 's7' (test) have equal")]
 
 
 def test_names_in_a_page_stay_text(data, program):
