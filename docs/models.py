@@ -84,7 +84,8 @@ predictions are those of the finest. It does not go with `train.upsampled_loss`.
 image; a layer is a numbered block (`layer1.0`, `blocks.11`), and the stem is the first.
 
 **init_from**: `runs/NAME` starts from that run's best checkpoint, a path from that checkpoint. Head and class weights are left out where they
-differ, as with another number of classes, and a line says so. Optimizer, schedule and epochs start anew.
+differ, as with another number of classes, and a line says so. Optimizer, schedule and epochs start anew. A warning says where
+that run has seen images that are held out here.
 
 """
 

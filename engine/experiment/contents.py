@@ -37,6 +37,18 @@ def changed_between(runs: Iterable[Run]) -> str | None:
     return f"between these runs, {_named(changed)}" if changed else None
 
 
+def seen_before(source: Run, data: Data) -> str | None:
+    """What is said where images that are held out here have trained another run, or chosen its weights; else None."""
+    seen, held = {one["image"] for one in _contents(source).values()}, data.parts["test"]
+    known = [cached.case.id for cached in held if cached.digest in seen]
+    if not known:
+        return None
+    return (
+        f"{source.path} has been trained, or its weights chosen, by {len(known)} of the {len(held)} cases held out "
+        f"here, such as {known[0]}: their scores say nothing of other cases; start from a run of the same split"
+    )
+
+
 def _contents(run: Run) -> Mapping[str, Any]:
     """By case; empty where an earlier version has begun the run."""
     path = run.training.path / FILE

@@ -19,8 +19,8 @@ def checkpoint_of(source: str) -> Path:
 def start_from(model: SegmentationModel, source: str) -> None:
     """Take the weights of another run's checkpoint.
 
-    Head and adaptive class weights are left as they are where they differ, as they do with another number of classes;
-    a `WeightsWarning` says so.
+    Head and adaptive class weights are left as they are where they differ, as they do with another number of classes,
+    and class weights that the network has not are left out; a `WeightsWarning` says so.
 
     Args:
         model: changed in place.
@@ -32,10 +32,10 @@ def start_from(model: SegmentationModel, source: str) -> None:
     """
     path = checkpoint_of(source)
     weights = Checkpoint.load(path).part("model")
-    has_acw = model.acw is not None
+    has_acw, kept = model.acw is not None, weights
     if not has_acw:
-        ignored = [key for key in weights if key.startswith("acw.")]
-        weights = {key: tensor for key, tensor in weights.items() if key not in ignored}
-    left = load_weights(model, weights, str(path), [[*model.heads, *model.coarse_heads], ["acw"] if has_acw else []])
+        kept = {key: tensor for key, tensor in weights.items() if not key.startswith("acw.")}
+    left = load_weights(model, kept, str(path), [[*model.heads, *model.coarse_heads], ["acw"] if has_acw else []])
+    left += ["acw"] if len(kept) < len(weights) else []
     if left:
         warnings.warn(f"model.init_from: {path}: not taken: {', '.join(left)}", WeightsWarning, stacklevel=2)

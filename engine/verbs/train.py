@@ -20,7 +20,7 @@ from ..ablation.grid import train_cells
 from ..configuration.config import Config
 from ..console.display import Display
 from ..errors import NotFiniteError, UsageError
-from ..experiment.contents import changed_between, record_contents, refuse_changed
+from ..experiment.contents import changed_between, record_contents, refuse_changed, seen_before
 from ..experiment.device import launch
 from ..experiment.experiment import Experiment, prepare, warnings_shown
 from ..experiment.folds import Folds
@@ -36,6 +36,7 @@ from ..scoring.checkpoint import score_checkpoint
 from ..scoring.floors import FILE
 from ..scoring.overlays import ranked
 from ..scoring.snapshots import CaseSnapshots
+from ..store.initial import checkpoint_of
 from ..store.lock import Lock, remove_left
 from ..store.outputs import refuse_foreign
 from ..training.trainer import Trainer
@@ -192,6 +193,10 @@ def fit(
 ) -> None:
     """Train all epochs, or so many of them; afterwards the checkpoint `best` is there."""
     refuse_changed(run, experiment.data)
+    if (source := experiment.config.model.init_from) is not None:
+        line = seen_before(Run(checkpoint_of(source).parent.parent), experiment.data)
+        if line is not None:
+            display.line(f"warning: model.init_from: {line}")
     with stop.interrupts(), warnings_shown(display):
         trainer = Trainer(experiment, run, fabric, display, stop)
     _describe_processes(trainer, display)

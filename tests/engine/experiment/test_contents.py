@@ -103,6 +103,23 @@ def test_a_training_file_that_is_gone_does_not_stop_the_scoring(copy, module_pro
     assert module_program("evaluate", "runs/r", "--split", "train", cwd=copy, check=2).stderr.count("b.png") >= 1
 
 
+def test_starting_from_a_run_that_has_seen_what_is_held_out_is_said(copy, module_program):
+    """Once test and validation part have changed places; in their own places nothing is said."""
+    parts = {"train": "abcd", "val": "gh", "test": "ef"}
+    of = {name: part for part, names in {"train": "abcd", "val": "ef", "test": "gh"}.items() for name in names}
+    (copy / "parts.json").write_text(
+        json.dumps({part: [f"{of[name]}/{name}" for name in names] for part, names in parts.items()})
+    )
+    given = ["train", "r.yaml", "train.epochs=1", "model.init_from=runs/r"]
+    same = module_program(*given, "name=same", cwd=copy, check=0).stdout
+    other = module_program(*given, "name=other", "data.split={kind: file, path: parts.json}", cwd=copy, check=0).stdout
+    assert "warning: model.init_from" not in same
+    assert (
+        "warning: model.init_from: runs/r has been trained, or its weights chosen, by 2 of the 2 cases held out here, "
+        "such as val/e: their scores say nothing of other cases"
+    ) in " ".join(other.split())
+
+
 def runs(tmp_path, *contents):
     for number, each in enumerate(contents):
         (tmp_path / f"{number}").mkdir()
