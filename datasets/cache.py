@@ -40,7 +40,7 @@ from .packs import BYTES, MOST, Packed, open_pack, write_pack
 from .remarks import Grids, remarks_of
 from .walk import refuse_broken_link
 
-FORMAT = 7
+FORMAT = 8
 """Raised when the content of the files changes."""
 ROOM = 4 * 2**30
 """Bytes that the cases which are decoded at once may take together, all as large as the first."""

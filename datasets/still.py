@@ -25,7 +25,7 @@ from .still_file import (
     pixels_of,
     upright,
 )
-from .tiff import bands_of, bands_without_alpha, is_beyond_pillow, is_tiff, numbers_of, tiff_pages
+from .tiff import as_pixels, bands_of, numbers_of, pages_and_bands
 
 NOT_UPRIGHT = "image(s) with an EXIF orientation, which is not applied"
 _EXIF = "where masks were drawn on the upright picture set data.exif: true"
@@ -88,8 +88,8 @@ def read_mask(path: Path, coloured: bool) -> NDArray[Any]:
         DataError: the file cannot be read, its compression changes values, it has colours in place of labels, more
             than 8 bits a colour, or fractions.
     """
-    if is_beyond_pillow(path):
-        return _of_numbers(path, coloured)
+    if (numbers := numbers_of(path)) is not None:
+        return _of_numbers(numbers, path, coloured)
     return next(_readings(_opened(path, turned=False), path, coloured))
 
 
@@ -114,8 +114,8 @@ def mask_values(path: Path, labels: LabelMap | None, turned: bool = False, key: 
         if values.dtype != bool:
             return values
         return values.astype(np.uint8) * np.uint8(1 if labels is None or labels.knows(values) else 255)
-    if is_beyond_pillow(path):
-        return _of_numbers(path, coloured)
+    if (numbers := numbers_of(path)) is not None:
+        return _of_numbers(numbers, path, coloured)
     still = _opened(path, turned)
     first, *others = _readings(still, path, coloured)
     if labels is None:  # of a palette of grey black is 0, whatever its index
@@ -140,12 +140,12 @@ def with_mask(
 
     remarks = [] if turned or orientation(case.image) == 1 else [Remark(NOT_UPRIGHT, _EXIF)]
     channels = image.array.shape[-1]
-    bands = bands_without_alpha(case.image) if is_tiff(case.image) else 0
+    pages, bands = pages_and_bands(case.image)
     if bands > max(channels, 3) or (bands == 2 and channels != 2):
         remedy = f"data.channels: {bands} reads all"
         read_too = 1 if bands == 2 else channels
         remarks.append(Remark(f"image(s) with {bands} bands that are no alpha, of which {read_too} are read", remedy))
-    if is_tiff(case.image) and len(tiff_pages(case.image)) > 1:
+    if pages > 1:
         remarks.append(Remark("pyramid TIFF(s) read from their first page", "the other pages are smaller copies"))
     palette = {} if labels.coloured or case.drawn else palette_of(case.mask)
     layers = [(drawn, read(drawn.path, labels if drawn.label is None else None)) for drawn in case.masks]
@@ -177,8 +177,8 @@ def _size(array: NDArray[Any]) -> str:
 
 def _stored(path: Path, turned: bool) -> NDArray[Any]:
     """The pixels of grey or RGB, `(rows, columns, 1 or 3)`."""
-    if is_beyond_pillow(path):
-        return _grey_or_rgb(bands_of(path))
+    if (numbers := numbers_of(path)) is not None:
+        return as_pixels(_grey_or_rgb(numbers))
     still = open_still(path, turned)
     image = still.image
     if image.mode in GREY_DEEP:
@@ -218,15 +218,16 @@ def _grey_or_rgb(bands: NDArray[Any]) -> NDArray[Any]:
     return bands[..., : 3 if bands.shape[-1] > 2 else 1]
 
 
-def _of_numbers(path: Path, coloured: bool) -> NDArray[Any]:
-    """The labels, or colours of 8 bits, of a TIFF that Pillow does not read."""
-    numbers = _grey_or_rgb(numbers_of(path))
+def _of_numbers(numbers: NDArray[Any], path: Path, coloured: bool) -> NDArray[Any]:
+    """The labels, or colours of 8 bits, of the bands of a TIFF."""
+    colours = _grey_or_rgb(numbers)
     found = f"{numbers.dtype} of {numbers.shape[-1]} band(s)"
     if coloured:
-        if numbers.dtype != np.uint8 or numbers.shape[-1] != 3:
+        if numbers.dtype != np.uint8:
             raise DataError(f"{path}: {found}; expected a mask of 8-bit RGB colours, since data.labels has colours")
-        return numbers[np.newaxis]
-    values = _equal_channels(numbers, path, found)
+        return np.broadcast_to(colours, (*colours.shape[:2], 3))[np.newaxis]
+    _refuse_labels_in_alpha(colours, numbers[..., colours.shape[-1] :], path)
+    values = _equal_channels(colours, path, found)
     return (_whole(values, path) if values.dtype.kind == "f" else values)[np.newaxis]
 
 
@@ -254,8 +255,9 @@ def _readings(still: Still, path: Path, coloured: bool) -> Iterator[NDArray[Any]
         values = upright(deep_colours(path), still.orientation)
         yield _equal_channels(values, path, "an image of 16-bit colours")[np.newaxis]
     elif mode in ("RGB", "RGBA", "LA"):
-        values = pixels_of(image.convert("L" if mode == "LA" else "RGB"))
-        _refuse_labels_in_alpha(image, values, path)
+        pixels = pixels_of(image)
+        values = _grey_or_rgb(pixels)
+        _refuse_labels_in_alpha(values, pixels[..., values.shape[-1] :], path)
         yield _equal_channels(values, path, f"an image of colours ({mode})")[np.newaxis]
     elif mode == "F":
         yield _whole(np.asarray(image), path)[np.newaxis]
@@ -290,15 +292,13 @@ def _equal_channels(colours: NDArray[Any], path: Path, found: str) -> NDArray[An
     return np.ascontiguousarray(colours[..., 0])
 
 
-def _refuse_labels_in_alpha(image: Any, values: NDArray[Any], path: Path) -> None:
-    """Raise a `DataError` where a mask is of one colour and its alpha channel is not of one value."""
-    if "A" in image.getbands():
-        low, high = image.getchannel("A").getextrema()
-        if low != high and (values == values[0, 0]).all():
-            raise DataError(
-                f"{path}: one colour, but alpha from {low} to {high}: are its labels in the alpha channel, which "
-                "is not read? Write them as grey"
-            )
+def _refuse_labels_in_alpha(values: NDArray[Any], alpha: NDArray[Any], path: Path) -> None:
+    """Raise a `DataError` where a mask is of one colour and its alpha channel, if it has one, is not of one value."""
+    if alpha.size and alpha.min() != alpha.max() and (values == values[0, 0]).all():
+        raise DataError(
+            f"{path}: one colour, but alpha from {alpha.min()} to {alpha.max()}: are its labels in the alpha channel, "
+            "which is not read? Write them as grey"
+        )
 
 
 def _whole(values: NDArray[Any], path: Path) -> NDArray[np.int64]:

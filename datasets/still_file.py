@@ -75,8 +75,8 @@ class Still(NamedTuple):
 
 
 @contextmanager
-def pillow_errors(path: Path, what: str) -> Iterator[None]:
-    """What Pillow raises of a file that is missing or damaged as a `DataError`, of what it should be: image, TIFF."""
+def _pillow_errors(path: Path) -> Iterator[None]:
+    """What Pillow raises of a file that is missing or damaged as a `DataError`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -85,7 +85,7 @@ def pillow_errors(path: Path, what: str) -> Iterator[None]:
         raise
     except BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: not a readable {what}, damaged or cut short ({reason}); replace the file") from error
+        raise DataError(f"{path}: not a readable image, damaged or cut short ({reason}); replace the file") from error
 
 
 def open_still(path: Path, turned: bool = False) -> Still:
@@ -98,10 +98,10 @@ def open_still(path: Path, turned: bool = False) -> Still:
     Raises:
         DataError: the file is missing, damaged, too large, or holds several pictures.
     """
-    with pillow_errors(path, "image"):
+    with _pillow_errors(path):
         image = Image.open(path, formats=FORMATS)  # others may start programs, as PostScript does
-        unmap(image)
-        refuse_hollow(image, path)
+        _unmap(image)
+        _refuse_hollow(image, path)
         tiles = [str(tile.args) for tile in getattr(image, "tile", ())]
         deep, stretch = image.mode in GREY_DEEP or any(";16" in tile for tile in tiles), _stretch(image, tiles)
         lossy = None
@@ -182,7 +182,7 @@ def upright(pixels: NDArray[Any], side: int) -> NDArray[Any]:
     return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
-def unmap(image: Image.Image) -> None:
+def _unmap(image: Image.Image) -> None:
     """Let Pillow copy the pixels of a TIFF that lies on its side: it maps rows as long as the upright picture's."""
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
         image.filename = ""
@@ -208,14 +208,14 @@ def is_copy(size: tuple[int, int], of: tuple[int, int], subfile: int) -> bool:
     return width < columns and height < rows and (bool(subfile & 1) or halved)
 
 
-def refuse_hollow(image: Image.Image, path: Path) -> None:
+def _refuse_hollow(image: Image.Image, path: Path) -> None:
     """Raise a `DataError` where a header promises more pixels than the file can hold, before they are allocated."""
     size, pixels = path.stat().st_size, image.width * image.height
     room = MOST_PIXELS_A_BYTE * size
     if image.format in DENSE:
         room = max(room, SMALL)
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # compressed for fax, a byte holds any number of pixels
-        refuse_missing_strips(image, path)
+        _refuse_missing_strips(image, path)
         room = 8 * size if image.info.get("compression") == "raw" else pixels
     if pixels > room:
         raise DataError(
@@ -228,7 +228,7 @@ def refuse_hollow(image: Image.Image, path: Path) -> None:
         )
 
 
-def refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
+def _refuse_missing_strips(image: TiffImagePlugin.TiffImageFile, path: Path) -> None:
     """Raise a `DataError` where a TIFF lists fewer strips or tiles than its pixels take: Pillow leaves them black."""
     tags, named = image.tag_v2, TiffImagePlugin
     tiled = named.TILEOFFSETS in tags

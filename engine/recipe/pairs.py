@@ -19,7 +19,7 @@ from datasets.arrays import read_array
 from datasets.formats import ARRAYS, is_scan, is_still, without_suffix
 from datasets.matlab import Matlab
 from datasets.still_file import open_still, pixels_of
-from datasets.tiff import is_beyond_pillow, numbers_of
+from datasets.tiff import numbers_of
 
 MASK_WORDS = re.compile(
     r"mask|seg|label|annot|gt(?![a-z])|truth|manual|roi|lesion|contour|target|organ|gland|tumou?r|fov", re.IGNORECASE
@@ -160,9 +160,8 @@ def _is_mask(path: Path) -> bool:
             array = datasets.read_volume(path).array
         elif path.suffix.lower() in ARRAYS:
             return bool(array_keys(path))
-        elif is_beyond_pillow(path):
-            array = numbers_of(path)
-            array = array[..., 0] if array.shape[-1] == 1 else array
+        elif (numbers := numbers_of(path)) is not None:
+            array = numbers[..., 0] if numbers.shape[-1] == 1 else numbers
         else:
             still = open_still(path)
             array = pixels_of(still.image if still.image.mode != "1" else still.image.convert("L"))

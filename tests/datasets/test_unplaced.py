@@ -9,6 +9,7 @@ import pytest
 import SimpleITK
 from PIL import Image
 from scipy.io import savemat
+from tifffile import TiffFile
 
 from datasets import DataError, NiftiFolder, read_mask_volume, read_volume
 from segloss_tests.tiffs import write_tiff
@@ -121,6 +122,17 @@ def test_pages_take_the_memory_of_a_volume_once(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_pages_of_few_bits_are_the_numbers_they_hold(tmp_path, bits):
+    slices = RNG.integers(0, 2**bits, (3, 5, 16)).astype(np.uint8)
+    unpacked = np.unpackbits(slices[..., np.newaxis], axis=-1)[..., -bits:]
+    pages = np.packbits(unpacked.reshape(3, 5, -1), axis=-1)
+    path = write_tiff(tmp_path / "a.tif", [*pages], tags={256: 16, 258: bits})
+    assert np.array_equal(read_volume(path).array, slices)
+    path = write_tiff(tmp_path / "a.tif", [*pages], tags={256: 16, 258: bits, 262: 0})
+    assert np.array_equal(read_mask_volume(path).array, 2**bits - 1 - slices)
+
+
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
 def test_pages_on_their_side(tmp_path, dtype):
     slices = RNG.integers(0, 120, (2, 20, 17)).astype(dtype)
@@ -144,13 +156,28 @@ def test_no_page_of_many_is_left_out(tmp_path, monkeypatch):
 
 def test_pages_that_are_no_slices(tmp_path):
     path = write_tiff(tmp_path / "a.tif", [SCAN[0].astype(np.uint8), SCAN[1, :2].astype(np.uint8)])
-    with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(L\), the first 5x4 \(L\); expected a slice a page"):
+    with pytest.raises(DataError, match=r"a\.tif: page 2 is 5x2 \(uint8 of 1 band\(s\)\), the first 5x4 \(uint8"):
         read_volume(path)
     write_tiff(path, [SCAN[0] / 2, SCAN[1, :2] / 2])
     with pytest.raises(DataError, match=r"page 2 is 5x2 \(float64 of 1 band\(s\)\), the first 5x4 \(float64 of 1 "):
         read_volume(path)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match="not a readable TIFF"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("target", ["beyond", "itself", "pixels"])
+def test_pages_that_follow_are_not_lost(tmp_path, target):
+    """A list of pages that goes on where there is none: readers take what comes before for all."""
+    path = write_tiff(tmp_path / "a.tif", [*SCAN.astype(np.uint16)])
+    with TiffFile(path) as file:
+        first, second, *_ = (page.offset for page in file.pages)
+    content = path.read_bytes()
+    link = struct.pack("<I", second)
+    assert content.count(link) == 1
+    goes_on = {"beyond": len(content) + 9, "itself": first, "pixels": 9}[target]
+    path.write_bytes(content.replace(link, struct.pack("<I", goes_on)))
+    with pytest.raises(DataError, match=r"a\.tif: not a readable TIFF, damaged or cut short"):
         read_volume(path)
 
 
