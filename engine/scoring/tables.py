@@ -92,13 +92,14 @@ def _surfaces(document: ScoresDocument) -> Section:
         "volume_error_ml": "volume bias ml",
         "relative_volume_error": "absolute error, relative",
     }
-    rows = [
-        [name, *(percent(values[key]) for key in columns)]
-        for name, values in document.aggregations["case"]["classes"].items()
-        if any(values[key] is not None for key in columns)
-    ]
+    rows = []
+    for name, values in document.aggregations["case"]["classes"].items():
+        there = [row.scores for row in document.rows if row.label == name and (row.tp or row.fp or row.fn)]
+        measured = sum(scores.get("HD95") is not None for scores in there)
+        if any(values[key] is not None for key in columns):
+            rows.append([name, f"{measured} of {len(there)}", *(percent(values[key]) for key in columns)])
     title = f"surfaces and volumes by {document.header.scored}, mean over cases"
-    return Section(title, columns=[document.header.scored, *columns.values()], rows=rows)
+    return Section(title, columns=[document.header.scored, "cases with distances", *columns.values()], rows=rows)
 
 
 def by_fold(documents: Sequence[ScoresDocument], aggregation: AggregationName) -> Section:

@@ -1,6 +1,7 @@
 """`evaluate --pred --ref`: scores of mask files, without a model or a run."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_every_value_is_a_class_where_nothing_else_is_said(program, tmp_path, ma
     scores = json.loads((tmp_path / "scores/scores.json").read_text())
     assert scores["header"]["classes"] == ["0", "7", "9"]
     assert scores["header"]["background"] == "0"
+
+
+def test_of_how_many_cases_the_distances_are_is_said(program, tmp_path):
+    """The gland of one is found, of one is missed, and one has none, which nothing says of distances."""
+    gland = np.zeros((3, 4, 4), dtype=np.uint8)
+    gland[1, 1:3, 1:3] = 1
+    for folder, masks in (("a", (gland, gland * 0, gland * 0)), ("b", (gland, gland, gland * 0))):
+        (tmp_path / folder).mkdir()
+        for case, mask in enumerate(masks):
+            datasets.write_volume(datasets.Volume(mask, np.eye(4)), tmp_path / folder / f"case{case}.mhd")
+    said = program("evaluate", "--pred", "a", "--ref", "b", "labels={background: 0, gland: 1}", check=0).stdout
+    assert re.search(r"cases with distances\W+HD95 mm", said)
+    assert re.search(r"gland\W+1 of 2\W+0\.0000", said)
 
 
 @pytest.mark.parametrize(
