@@ -19,7 +19,7 @@ from .still_file import BROKEN, SMALL, is_copy, open_still, pixels_of, upright
 _ORIENTATION, _MEANING = 274, 262
 _ALPHA = (1, 2)
 """Of extra samples: multiplied into the colours, or not."""
-_BITWISE = (COMPRESSION.CCITTRLE, COMPRESSION.CCITTFAX3, COMPRESSION.CCITTFAX4)
+_BITWISE = (COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6)
 _DENSE = (COMPRESSION.LZMA, COMPRESSION.ZSTD, COMPRESSION.ZSTD_DEPRECATED)
 """Packings in which an area of one value may take no bytes at all."""
 _LOSSLESS = (
@@ -163,8 +163,8 @@ def _unread(page: TiffPage) -> str:
         return f"compression {page.compression}; expected bands uncompressed, or by LZW or Deflate, so convert it"
     if page.photometric not in _MEANINGS or _MEANING not in page.tags:
         return (
-            f"a TIFF of the photometric interpretation {page.photometric}, such as CMYK; expected bands of grey or "
-            "RGB, so convert it"
+            f"a TIFF of the photometric interpretation {page.tags.valueof(_MEANING)}, such as CMYK; expected bands of "
+            "grey or RGB, so convert it"
         )
     if page.dtype is None or page.dtype.kind not in "buif":
         return (
