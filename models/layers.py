@@ -19,13 +19,26 @@ def layer_scales(encoder: nn.Module, decay: float) -> dict[nn.Parameter, float]:
     Args:
         encoder: of a network.
         decay: in (0, 1].
+
+    Raises:
+        ValueError: an encoder without numbered blocks.
     """
     layers: dict[nn.Parameter, int] = {}
     block, order = "", {"": 0}
-    for name, parameter in encoder.named_parameters():
+    named = list(encoder.named_parameters())
+    if hasattr(
+        encoder, "patch_embed1"
+    ):  # a mix transformer, which defines the embeddings of all stages before its blocks
+        named.sort(key=lambda one: re.sub(r"\D*(\d).*", r"\1", one[0]))
+    for name, parameter in named:
         if (found := re.match(r".*?\.\d+(?=\.)", f".{name}")) is not None:
             block = found[0]
         layers[parameter] = order.setdefault(block, len(order))
+    if len(order) < 2:
+        raise ValueError(
+            "optim.layer_decay: the blocks of this encoder have no numbers, so its layers are not known; leave it out, "
+            "or take another encoder, such as resnet50"
+        )
     return {parameter: float(decay ** (len(order) - layer)) for parameter, layer in layers.items()}
 
 

@@ -131,7 +131,7 @@ class SegmentationModel(nn.Module):
                 layer times so much; the rest has 1, and comes first.
 
         Raises:
-            ValueError: a layer decay for a network without encoder.
+            ValueError: a layer decay for a network without encoder, or whose encoder has no numbered blocks.
         """
         if layer_decay is not None and self.encoder is None:
             raise ValueError(

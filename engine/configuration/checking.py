@@ -419,6 +419,7 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
         raise ValueError(
             f"optim.layer_decay: is of the layers of an encoder, which {section.name} has not; leave it out"
         )
+    network.parameter_groups(0.0, config.optim.decay, config.optim.layer_decay)
     if config.train.upsampled_loss and network.coarse_heads:
         raise ValueError("train.upsampled_loss: does not go with deep supervision; set deep_supervision: false")
     if config.data.size is not None:

@@ -7,7 +7,9 @@ from safetensors.torch import save_file
 
 import models
 from engine.configuration import build as engine_build
+from engine.configuration.checking import load_config
 from engine.configuration.config import FullConfig
+from engine.errors import ConfigError
 from engine.store.checkpoint import Checkpoint, load_model, prefixed
 from models.layers import layer_scales
 from segloss import AdaptiveClassWeight
@@ -22,6 +24,30 @@ def test_scales_by_hand():
     blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
     for distance, block in enumerate(reversed(blocks), start=1):
         assert scales[f"{block}.conv2.weight"] == scales[f"{block}.bn1.weight"] == 0.5**distance
+
+
+def test_the_stages_of_a_mix_transformer_follow_each_other():
+    """Four of two blocks: each begins with an embedding, which belongs to the block before it, and ends with a norm."""
+    encoder = smp.encoders.get_encoder("mit_b0", weights=None)
+    scales = {name: layer_scales(encoder, 0.5)[p] for name, p in encoder.named_parameters()}
+    expected = {"patch_embed1.proj.bias": 0.5**9}
+    for stage in (1, 2, 3, 4):
+        first, second = 0.5 ** (10 - 2 * stage), 0.5 ** (9 - 2 * stage)
+        expected |= {
+            f"block{stage}.0.norm1.bias": first,
+            f"block{stage}.1.norm1.bias": second,
+            f"norm{stage}.bias": second,
+        }
+        expected |= {f"patch_embed{stage + 1}.proj.bias": second} if stage < 4 else {}
+    assert {name: scales[name] for name in expected} == expected
+    assert set(scales.values()) == {0.5**layer for layer in range(1, 10)}
+
+
+def test_layers_without_numbers_are_refused(camvid_yaml):
+    """They would all have one rate, that of the last layer."""
+    with pytest.raises(ConfigError, match=r"model: optim\.layer_decay: the blocks of this encoder have no numbers"):
+        load_config(camvid_yaml, ["model={name: unet, encoder: densenet121}", "optim.layer_decay=0.8"])
+    assert load_config(camvid_yaml, ["model={name: unet, encoder: densenet121}"]).optim.layer_decay is None
 
 
 def layer_scales_of(model):
