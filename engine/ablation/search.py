@@ -126,6 +126,12 @@ def _space(
         for key in space
         if _in_list(root, key)
     ]
+    problems += [
+        f"{places[key].at}: {key}: lies in {outer}, which is tuned too; tune one of them"
+        for key in space
+        for outer in space
+        if key.startswith(f"{outer}.")
+    ]
     if not space and not problems:
         of = "" if arm is None else f" of the arm {arm}"
         example = "optim.lr: {low: 1e-4, high: 1e-2, log: true}"

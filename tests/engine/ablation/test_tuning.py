@@ -108,6 +108,7 @@ def test_values_that_come_again_are_not_tried_again(shared):
         (tune(keys="{train.epochs: [1, 2]}"), "train.epochs: is the same in every trial"),
         (tune(keys="{data.split.val: [3, 4]}"), "data.split.val: is the same in every trial"),
         (tune(keys="{train.validate_every: [1, 2]}"), "train.validate_every: is the same in every trial"),
+        (tune(keys="{model.acw: [true, false], model.acw.init: [1, 2]}"), "model.acw.init: lies in model.acw, which"),
         (tune(keys="{}"), "nothing of the arm ce to tune"),
         (tune(trials=1), "ablation.tune.trials: must be greater than or equal to 2, got 1"),
         ("ablation.arms.x={tune: {optim.lr: [1, 2]}}", "ablation.arms.x.tune: needs ablation.tune, which sets the"),
