@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ FREE = (
     "train.nonfinite",
 )
 """What may change between two starts of one run: it decides where and how fast, not what comes out."""
+REMARK = re.compile(r"data\.exclude\.\d+\.reason")
+"""Keys that are for readers alone."""
 AUTOMATIC = ("data.resident",)
 """Keys whose `auto` is resolved when a run begins: its `config.yaml` holds the choice, and `auto` stands for it."""
 SCORING = (
@@ -57,7 +60,7 @@ def within(key: str, sections: Collection[str]) -> bool:
 
 def identity(config: Config) -> dict[str, Any]:
     """All that decides what comes out, by dotted key."""
-    return {key: value for key, value in flat(config.document()) if key not in FREE}
+    return {key: value for key, value in flat(config.document()) if key not in FREE and not REMARK.fullmatch(key)}
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

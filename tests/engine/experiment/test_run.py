@@ -7,8 +7,10 @@ import sys
 import pytest
 
 from engine.ablation.grid import _warnings
+from engine.configuration.checking import load_saved
 from engine.errors import UsageError
 from engine.experiment.environment import _git
+from engine.experiment.identity import fingerprint, identity
 from engine.experiment.run import Run
 from engine.report.run_report import drawn
 
@@ -46,3 +48,12 @@ def test_what_a_cell_warns_of_is_found_in_its_log_once(tmp_path):
     assert _warnings(log) == []
     log.write_text("train: 3 images\nwarning: b\nwarning: a\nno warning: c\nwarning: b\n")
     assert _warnings(log) == ["warning: b", "warning: a"]
+
+
+def test_why_a_case_is_left_out_does_not_make_another_run(camvid_yaml):
+    one, other, more = (
+        load_saved(camvid_yaml, [f"data.exclude={given}"])
+        for given in ("[a]", "[{case: a, reason: blurred}]", "[a, b]")
+    )
+    assert identity(one) == identity(other) != identity(more)
+    assert fingerprint(one) == fingerprint(other) != fingerprint(more)
