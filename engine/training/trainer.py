@@ -110,6 +110,11 @@ class Trainer:
         self.validates = bool(validation)
         held = np.flatnonzero(datasets.total_pixels(validation, len(experiment.adapter.classes)))
         self.ranks_epochs = bool(np.any(held != experiment.background))
+        if self.config.patience is not None and not self.ranks_epochs:
+            display.line(
+                "warning: train.patience stops nothing, since no class that counts is in the validation part; see "
+                "data.split"
+            )
         plain = config.scores.model_copy(update={"flip": False, "largest_component": False})
         self.validated = replace(experiment, config=config.model_copy(update={"scores": plain}))
         if loss.follows_validation and not self.validates:

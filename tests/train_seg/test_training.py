@@ -1,6 +1,7 @@
 """Runs from a YAML file to scores, as a user starts them."""
 
 import csv
+import io
 import json
 import shutil
 from types import SimpleNamespace
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torchmetrics.classification import MulticlassCalibrationError
 
 import models
 import segloss
 from engine.configuration.checking import load_saved
+from engine.console.display import Display
 from engine.experiment.run import Run
 from engine.scoring.evaluation import score
 from engine.store.checkpoint import Checkpoint
@@ -223,7 +226,11 @@ def test_stills_of_mixed_sizes(camvid_yaml, program, camvid):
 
 
 def test_without_validation_the_last_epoch_is_kept(camvid_yaml):
-    made = trainer(camvid_yaml, "data.split={kind: holdout, test: 3, val: 0}", "data.group=case")
+    shown = Display(Console(file=io.StringIO(), width=200))
+    made = trainer(
+        camvid_yaml, "data.split={kind: holdout, test: 3, val: 0}", "data.group=case", "train.patience=1", display=shown
+    )
+    assert "train.patience stops nothing" in shown.console.file.getvalue()
     made.fit()
     best, last = (Checkpoint.load(made.run.checkpoint(name)) for name in ("best", "last"))
     assert best.state["progress"]["epoch"] == 2
