@@ -96,15 +96,34 @@ def overrides(help: str) -> tuple[str, dict[str, Any]]:
     return argument("overrides", nargs="*", metavar="key=value", default=(), help=help)
 
 
-def _arrange_train(top: Parser, options: argparse.Namespace) -> None:  # noqa: ARG001
+def _count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _arrange_train(top: Parser, options: argparse.Namespace) -> None:
     """`--find-lr`, `--profile`, `--tune` are functions of their own; what ends with its parent waits for another."""
     options.waits = options.exit_with_parent
+    given = {"--find-lr": options.find_lr, "--profile": options.profile, "--tune": options.tune}
+    asked = [flag for flag, wanted in given.items() if wanted]
+    if len(asked) > 1:
+        top.error(f"{asked[0]} and {asked[1]} do not go together; give one after the other")
+    if options.workers is not None and (options.find_lr or options.profile):
+        top.error(f"--workers is for folds and trials, and {asked[0]} trains none; leave it out")
     if options.find_lr:
         options.function = "engine.verbs.find_lr:find_lr"
     elif options.profile:
         options.function = "engine.verbs.profile:profile_run"
     elif options.tune:
         options.function = "engine.verbs.tune:tune"
+
+
+def _arrange_check(top: Parser, options: argparse.Namespace) -> None:
+    """Removing the cache is all that is done then."""
+    if options.clear_cache and options.html:
+        top.error("--clear-cache checks nothing that --html could show; leave one of them out")
 
 
 def _arrange_evaluate(top: Parser, options: argparse.Namespace) -> None:
@@ -192,7 +211,7 @@ The run then has the values of the best in its config.yaml; the trials are in ou
             YAML,
             overrides("overrides, such as train.epochs=3"),
             argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS),  # when standard input closes
-            argument("--workers", type=int, metavar="N", help="folds trained at a time, with data.split.fold: all"),
+            argument("--workers", type=_count, metavar="N", help="folds trained at a time, with data.split.fold: all"),
             argument("--tune", action="store_true", help="tune first: what the key tune says, or the learning rate"),
             argument("--trial", type=int, help=argparse.SUPPRESS),  # train so many epochs, and score nothing
             argument("--find-lr", action="store_true", help="try learning rates, and train nothing"),
@@ -227,6 +246,7 @@ Errors are listed first, and the exit code is then 2. Pictures and page are writ
             argument("--clear-cache", action="store_true", help="remove the decoded cases instead"),
             overrides("overrides, such as data.root=/data"),
         ],
+        arrange=_arrange_check,
         reads="config",
         failure=2,
     ),
@@ -486,8 +506,16 @@ def _call(options: argparse.Namespace, display: Display, stop: Stop) -> int:
         function = getattr(import_module(module), name)
     done = function(**{name: given[name] for name in signature(function).parameters})
     if isinstance(done, str):
-        print(done)
+        _print(done)
     return VERBS[options.verb].failure if done is False else 0
+
+
+def _print(text: str) -> None:
+    """Print a text, of which whoever reads it may want a part alone, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest, which Python writes as it ends
 
 
 def _read(options: argparse.Namespace) -> dict[str, Any]:

@@ -34,6 +34,10 @@ def told(process):
         (["train", "run.yaml", "train.epochs="], "train.epochs: no value; train.epochs=null takes the default"),
         (["train", "run.yaml", "loss=dice"], "loss: expected a mapping, such as {name: dice}"),
         (["train", "run.yaml", "--fast"], "unrecognized argument '--fast'"),
+        (["train", "run.yaml", "--tune", "--find-lr"], "--find-lr and --tune do not go together"),
+        (["train", "run.yaml", "--profile", "--workers", "2"], "--workers is for folds and trials, and --profile"),
+        (["train", "run.yaml", "--workers", "0"], "--workers: expected a whole number above 0, got '0'"),
+        (["check", "run.yaml", "--clear-cache", "--html"], "--clear-cache checks nothing that --html could show"),
         (["train", "run.yaml", "train.epoch=3"], "did you mean 'epochs'"),
         (["train", "run.yaml", "data.root=nowhere"], "nowhere: no such folder; set data.root"),
         (["train", "run.yaml", "train.device=cuda"], "train.device: cuda, but torch sees no GPU"),
@@ -205,3 +209,13 @@ def test_overrides_stand_anywhere(door):
     for line in ("report run x=1 --out y.html z=2", "schema x=1", "train a.yaml --html"):
         with pytest.raises(SystemExit):
             door.parse(line.split())
+
+
+def test_a_text_may_be_read_in_part():
+    reads, writes = os.pipe()
+    os.close(reads)
+    ended = subprocess.run(
+        [sys.executable, "train_seg.py", "schema"], stdout=writes, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (0, "")
