@@ -29,7 +29,8 @@ optim: {name: adam}
 - **A mapping with a name** (`name`; for a split `kind`) takes the keys that its section has for every name, and those of its own name.
 - **Any key** can also be given on the command line, with dots: `loss.gamma=1 data.split.fold=all`. The value is YAML.
 - **`extends`** inherits from another file: mappings are merged, but one whose `name` or `kind` changes is replaced, lists are replaced, and
-  `key: null` removes an inherited key.
+  `key: null` removes an inherited key, which has its default then; `alpha` of `sigmoid_focal` and `class_weights` of `wce`, to which null means
+  something else, are null.
 - **YAML 1.2**: `5e-4` is a number, `off` a string, a duplicate key an error.
 - Keys without a default are required. Unknown keys, wrong types and values out of range are refused before any data is read.
 """
@@ -151,9 +152,10 @@ def _references(node: Any) -> Iterator[str]:
 
 
 def _sentence(text: str) -> str:
-    """On one line, with a capital and a full stop."""
+    """On one line, with a capital, but where a symbol begins it (`p = …`), and a full stop."""
     text = prose(text)
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", ")")) or not text else ".")
+    first = text[:1] if re.match(r"\w( =|,)", text) else text[:1].upper()
+    return first + text[1:] + ("" if text.endswith((".", ")")) or not text else ".")
 
 
 def slug(heading: str) -> str:

@@ -152,8 +152,10 @@ def _expand_adfl(root: Node) -> Iterator[str]:
         item.value["name"] = Node("dfl", item.value["name"].at)
         if model is None or not isinstance(model.value, dict):
             continue
-        acw = model.value.setdefault("acw", Node(True, item.at))
-        if acw.value is False:
+        acw = model.value.get("acw")
+        if acw is None or acw.value is None:
+            model.value["acw"] = Node(True, item.at)
+        elif acw.value is False:
             yield f"{acw.at}: model.acw: false, but the loss adfl is dfl with model.acw: true; use the loss dfl"
 
 
@@ -215,6 +217,8 @@ def _check_constructors(root: Node, valid: dict[str, Any]) -> list[str]:
         attempt(["optim", "schedule"], lambda: build.build_schedule(optim))
     for index, section in enumerate(losses):
         _check_loss(attempt, index, section, known, train)
+    if losses and not any(map(_counts, losses)):
+        attempt.refuse(["loss"], "every weight is 0, so nothing would be learnt; give a loss a weight above 0")
     if model := valid.get("model"):
         attempt(["model"], lambda: _check_sources(model))
     if train and train.minutes and train.epochs:
@@ -288,6 +292,12 @@ def _check_loss(
         )
 
 
+def _counts(section: LossSection) -> bool:
+    """Whether a loss has a weight above 0 in any epoch."""
+    weight = section.weight
+    return any(weight.model_dump().values()) if isinstance(weight, RampSection) else weight > 0
+
+
 def _check_scores(attempt: _Attempts, scores: ScoresSection, known: _Known, data: DataSection) -> None:
     """See whether what is scored fits the data."""
     adapter = known.adapter
@@ -340,12 +350,13 @@ def _adapter(data: DataSection) -> datasets.Adapter:
 
 
 def _place(root: Node, path: Sequence[Key], message: str) -> str:
-    """A constructor's message at the key it begins with, or at its section."""
+    """A constructor's message at the key it begins with, of the section or (dotted) of another, or at the section."""
     section, keys = root.find(path)
     first = message.split(" ")[0].strip(":,;")
-    if isinstance(section.value, dict) and first in section.value:
-        rest = message.removeprefix(first).strip(": ")
-        return f"{section.value[first].at}: {'.'.join(map(str, [*keys, first]))}: {rest}"
+    for wanted in ([*keys, first], first.split(".")):
+        node, found = root.find(wanted)
+        if len(wanted) > 1 and found == wanted:
+            return f"{node.at}: {'.'.join(map(str, wanted))}: {message.removeprefix(first).strip(': ')}"
     return f"{section.at}: {'.'.join(map(str, keys))}: {message}"
 
 
@@ -428,8 +439,8 @@ def _check_model(config: Config, adapter: datasets.Adapter) -> None:
         raise ValueError("train.batch_size: 1 is one label a step; use 2 or more")
     if network.pools_image and config.train.batch_size == 1:
         raise ValueError(
-            f"{section.name} has batch normalisation over one value an image and cannot train with "
-            "train.batch_size: 1; use 2 or more, with train.accumulate: if memory is short"
+            f"train.batch_size: 1, but {section.name} has batch normalisation over one value an image; use 2 or more, "
+            "with train.accumulate: if memory is short"
         )
     if config.data.size is not None and config.train.batch_size == 1:
         _check_single(network, config.data.size, channels)
@@ -465,8 +476,8 @@ def _check_single(network: models.SegmentationModel, size: tuple[int, int], chan
             network.train().to("meta")(torch.zeros(1, channels, *size, device="meta"))
     except ValueError as error:  # of batch normalisation
         raise ValueError(
-            f"at data.size {list(size)} the network has batch normalisation over one value an image and cannot train "
-            "with train.batch_size: 1; use 2 or more, larger images, or a network of less depth"
+            f"train.batch_size: 1, but at data.size {list(size)} the network has batch normalisation over one value an "
+            "image; use 2 or more, larger images, or a network of less depth"
         ) from error
 
 

@@ -24,7 +24,7 @@ import datasets
 import models
 import segloss
 
-from .named import Strict, one_of
+from .named import Strict, nulls_in, one_of
 from .optim import OPTIMIZERS, SCHEDULES
 
 Side = Annotated[int, Field(ge=1, le=2**15)]
@@ -88,7 +88,7 @@ class ImbalanceSection(Strict):
     """Of the draw; not of the training."""
 
 
-Millimetres = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class DataSection(Strict):
@@ -602,3 +602,7 @@ class FullConfig(Config):
     model: one_of(models.MODELS, ModelSection)  # type: ignore[valid-type]
     loss: Annotated[list[one_of(segloss.LOSSES, LossSection)], BeforeValidator(as_list), Field(min_length=1)]  # type: ignore[valid-type]
     optim: one_of(OPTIMIZERS, _Optim)  # type: ignore[valid-type]
+
+
+NULLS = frozenset(nulls_in(FullConfig))
+"""The keys to which null means something else than their default: laid over an inherited value it stays null."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,7 +12,7 @@ from segloss.elsewhere import unknown_loss, unknown_parameter
 from segloss.names import unknown
 
 from .config import FullConfig
-from .named import describe
+from .named import describe, sections_in, tags_of
 from .source import Key, Node
 
 
@@ -44,11 +42,11 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             noun = next((str(key) for key in reversed(keys) if isinstance(key, str)), section)
             message = (unknown_loss if section == "loss" else unknown)(noun, context["tag"], allowed)
             yield f"{tag.at}: {dotted}.{name}: {message}"
-        elif kind in ("bool_type", "float_type") and isinstance(node.value, dict) and _models(annotation):
+        elif kind in ("bool_type", "float_type") and isinstance(node.value, dict) and sections_in(annotation):
             continue  # a mapping where a plain value may stand too: what is wrong inside it is reported by itself
         elif kind == "model_type" and isinstance(node.value, int | float) and _has_number(annotation):
             continue  # a number where a mapping may stand too: that it is out of range is reported by itself
-        elif kind == "literal_error" and isinstance(node.value, dict) and _models(annotation):
+        elif kind == "literal_error" and isinstance(node.value, dict) and sections_in(annotation):
             continue  # the same where a word may stand
         elif kind == "model_type" and isinstance(node.value, str) and _literals(annotation):
             continue  # a word where a mapping may stand too: that it is none of the known words is reported by itself
@@ -60,8 +58,8 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
         elif kind == "too_short":
             yield f"{node.at}: {dotted}: at least {context['min_length']} needed, got {_shown(node)}"
         elif kind in ("missing", "too_long") or kind.endswith(("_type", "_parsing", "_error")):
-            if isinstance(node.value, str) and any("name" in model.model_fields for model in _models(annotation)):
-                yield f"{node.at}: {dotted}: expected a mapping, such as {{name: {node.value}}}; got {_shown(node)}"
+            if isinstance(node.value, str) and (word := _selector(annotation)) is not None:
+                yield f"{node.at}: {dotted}: expected a mapping, such as {{{word}: {node.value}}}; got {_shown(node)}"
             else:
                 yield f"{node.at}: {dotted}: expected {describe(annotation)}, got {_shown(node)}"
         else:
@@ -70,8 +68,13 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
 
 def expected(annotation: Any) -> str:
     """A type in words; of a section that has a name, also which there are."""
-    tagged = next((key for key in ("name", "kind") if any(key in m.model_fields for m in _models(annotation))), None)
-    return describe(annotation) if tagged is None else f"a mapping whose {_tags(annotation, tagged)}"
+    tag = _selector(annotation)
+    return describe(annotation) if tag is None else f"a mapping whose {_tags(annotation, tag)}"
+
+
+def _selector(annotation: Any) -> str | None:
+    """What tells the sections of a type apart, `name` or `kind`; None for sections that have neither."""
+    return next((key for key in ("name", "kind") if any(key in m.model_fields for m in sections_in(annotation))), None)
 
 
 def _shown(node: Node) -> str:
@@ -89,10 +92,10 @@ def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]
     path: list[Key] = []
     candidates: list[type[BaseModel]] = [FullConfig]
     for key in location:
-        tagged = [candidate for candidate in candidates if key in _tag_values(candidate)]
+        tagged = [candidate for candidate in candidates if key in tags_of(candidate)]
         if len(candidates) == 1 and key in candidates[0].model_fields:
             model, annotation = candidates[0], candidates[0].model_fields[str(key)].annotation
-            candidates, path = _models(annotation), [*path, key]
+            candidates, path = sections_in(annotation), [*path, key]
         elif tagged:
             candidates = tagged
             model = annotation = tagged[0]
@@ -103,25 +106,9 @@ def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]
     return model, annotation, path
 
 
-def _tag_values(model: type[BaseModel]) -> tuple[Any, ...]:
-    for key in ("name", "kind"):
-        field = model.model_fields.get(key)
-        if field is not None and get_origin(field.annotation) is Literal:
-            return get_args(field.annotation)
-    return ()
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
-        return [model for argument in get_args(annotation) for model in _models(argument)]
-    return []
-
-
 def _has_number(annotation: Any) -> bool:
-    """Whether a number may stand where a word does."""
-    return annotation in (int, float) or any(_has_number(argument) for argument in get_args(annotation))
+    """Whether a number, or true or false, may stand where a word does."""
+    return annotation in (int, float, bool) or any(_has_number(argument) for argument in get_args(annotation))
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
@@ -134,7 +121,7 @@ def _annotation(model: type[BaseModel], key: Key) -> Any:
 
 
 def _tags(annotation: Any, key: str) -> str:
-    tags = [str(tag) for model in _models(annotation) for tag in _tag_values(model)]
+    tags = [str(tag) for model in sections_in(annotation) for tag in tags_of(model)]
     return f"{key} is one of {', '.join(tags)}"
 
 

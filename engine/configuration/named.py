@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -102,6 +102,37 @@ def parameters(section: Strict, base: type[Strict], key: str = "name") -> dict[s
     """What a section's factory is called with."""
     own = type(section).model_fields.keys() - base.model_fields.keys() - {key}
     return {name: getattr(section, name) for name in type(section).model_fields if name in own}
+
+
+def sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a value of a type may be, or the items of a list of it."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
+        return [section for argument in get_args(annotation) for section in sections_in(argument)]
+    return []
+
+
+def tags_of(section: type[BaseModel]) -> tuple[Any, ...]:
+    """The values of `name` or `kind` that tell a section from others; empty where any text may stand there."""
+    for key in ("name", "kind"):
+        field = section.model_fields.get(key)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return get_args(field.annotation)
+    return ()
+
+
+def nulls_in(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of keys, in a section and those below it, that may be null and have another default.
+
+    That of a section goes on with its name: `("loss", "wce", "class_weights")`.
+    """
+    for place in [(*path, tag) for tag in tags_of(section)] or [path]:
+        for key, field in section.model_fields.items():
+            if type(None) in get_args(field.annotation) and not field.is_required() and field.default is not None:
+                yield (*place, key)
+            for below in sections_in(field.annotation):
+                yield from nulls_in(below, (*place, key))
 
 
 def describe(annotation: Any) -> str:

@@ -34,6 +34,8 @@ def document() -> dict[str, Any]:
         keys = section.get("properties", {})
         if "sampler" in keys:
             keys["sampler"]["anyOf"].insert(0, {"enum": [*datasets.SAMPLERS]})
+        if "exclude" in keys:
+            keys["exclude"]["items"] = {"anyOf": [{"type": "string"}, keys["exclude"]["items"]]}
         if "smallest" in keys:
             one = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
             of_scores = keys["smallest"]

@@ -16,10 +16,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from datasets.files import existing
 
 from ..errors import ConfigError
+from .config import NULLS
 
 COMMAND_LINE = "command line"
 MOST_NODES = 20_000
@@ -69,25 +71,31 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Node:
     root = _with_parents(path, [])
     if any(override.split("=")[0] == "extends" for override in overrides):
         raise ConfigError([f"{COMMAND_LINE}: extends: belongs into a file, not on the command line"])
-    return merge(root, parse_overrides(overrides)) if overrides else root
+    return Node(merge(root, parse_overrides(overrides)).value, root.at) if overrides else root
 
 
-def merge(base: Node, top: Node, nested: bool = False) -> Node:
+def merge(base: Node, top: Node, path: tuple[str, ...] = ()) -> Node:
     """Lay one configuration over another.
 
     Mappings merge key by key; a nested mapping whose `name` (or `kind`) changes is replaced whole, a list always;
-    a null removes what was inherited.
+    a null removes what was inherited, but for those keys to which null means something else than their default.
+
+    Args:
+        base: what is inherited.
+        top: what is laid over it.
+        path: the keys that lead to both, and the names of the sections on the way.
     """
     if not (isinstance(base.value, dict) and isinstance(top.value, dict)):
         return top
-    if nested and any(_changes(base.value, top.value, key) for key in ("name", "kind")):
+    if path and any(_changes(base.value, top.value, key) for key in ("name", "kind")):
         return top
-    merged = dict(base.value)
+    merged, place = dict(base.value), (*path, *_names(base.value | top.value)) if path else ()
     for key, node in top.value.items():
-        if node.value is None and key in merged:
+        below = (*place, key)
+        if node.value is None and key in merged and below not in NULLS:
             del merged[key]
         else:
-            merged[key] = merge(merged[key], node, nested=True) if key in merged else node
+            merged[key] = merge(merged[key], node, below) if key in merged else node
     return Node(merged, top.at)
 
 
@@ -131,6 +139,11 @@ def _place(root: Node, keys: list[str], value: Node, override: str) -> list[str]
     return []
 
 
+def _names(section: dict[str, Node]) -> list[str]:
+    found = [section[key].value for key in ("name", "kind") if key in section]
+    return [name for name in found if isinstance(name, str)]
+
+
 def _changes(base: dict[str, Node], top: dict[str, Node], key: str) -> bool:
     return key in base and key in top and base[key].value != top[key].value
 
@@ -144,7 +157,8 @@ def _with_parents(path: Path, children: list[Path]) -> Node:
         return root
     if not isinstance(extends.value, str):
         raise ConfigError([f"{extends.at}: extends: expected the path of another YAML file, got {extends.plain()!r}"])
-    parent = path.parent / existing(os.path.expandvars(os.path.expanduser(extends.value)))  # noqa: PTH111
+    written = os.path.expandvars(os.path.expanduser(extends.value))  # noqa: PTH111
+    parent = Path(existing(str(path.parent / written)))
     if not parent.is_file():
         raise ConfigError([f"{extends.at}: extends: {parent}: no such file"])
     return merge(_with_parents(parent, [*children, path.resolve()]), root)
@@ -211,15 +225,16 @@ def _node(data: Any, at: str, file: str, count: list[int]) -> Node:
 
 def _key_mark(data: CommentedMap, key: str) -> tuple[int, int]:
     """A key's line and column; one that came through a merge key (`<<`) has none of its own."""
-    try:
-        line, column = data.lc.key(key)
-    except KeyError:
+    if key not in (data.lc.data or ()):
         return data.lc.line, data.lc.col
+    line, column = data.lc.key(key)
     return line, column
 
 
 def _scalar(data: Any) -> Any:
     """ruamel.yaml's scalars, which remember how they were written, as plain ones."""
+    if isinstance(data, ScalarBoolean):  # one with an anchor, which is no bool
+        return bool(data)
     for kind in (bool, int, float, str):
         if isinstance(data, kind):
             return kind(data)

@@ -124,9 +124,9 @@ def test_what_does_not_go_together_is_said(yaml):
         (["model={name: unet2015, gradient_checkpointing: true}"], "model.gradient_checkpointing: unet2015 cannot"),
         (
             ["model={name: unet2015}", "optim.layer_decay=0.8"],
-            "model: optim.layer_decay: is of the layers of an encoder",
+            "optim.layer_decay: is of the layers of an encoder",
         ),
-        ([SMALL, "train.upsampled_loss=true"], "model: train.upsampled_loss: does not go with deep supervision"),
+        ([SMALL, "train.upsampled_loss=true"], "train.upsampled_loss: does not go with deep supervision"),
         (["model={name: resenc_unet, depth: 7}"], "model.depth: must be in 2..6, got 7"),
         (["model={name: resenc_unet, blocks: [1, 1]}"], "model.blocks: must hold 6 numbers ≥ 1"),
     ]:

@@ -10,7 +10,7 @@ import segloss
 from engine.ablation.record import Record
 from engine.configuration import build
 from engine.configuration.checking import load_config, load_saved
-from engine.configuration.config import FullConfig, PaperSection
+from engine.configuration.config import NULLS, FullConfig, PaperSection
 from engine.configuration.schema import schema
 from engine.configuration.source import load, parse_overrides
 from engine.errors import ConfigError
@@ -279,6 +279,33 @@ def test_extends_merges_mappings_and_replaces_what_is_renamed(write):
     }
 
 
+def test_null_stays_null_where_it_means_something_else_than_the_default(write):
+    path = write(BASE.replace("name: focal, gamma: 1.5", "name: sigmoid_focal, gamma: 1.5, alpha: 0.75"))
+    (loss,) = load_config(path, ["loss.alpha=null", "loss.gamma=null"]).loss
+    assert (loss.alpha, loss.gamma) == (None, 2.0)
+    (loss,) = load_config(path, ["loss={name: tversky, alpha: 0.4}"]).loss
+    assert loss.alpha == 0.4
+    path = write(BASE.replace("name: focal, gamma: 1.5", "name: tversky, alpha: 0.4"))
+    assert load_config(path, ["loss.alpha=null"]).loss[0].alpha == 0.3
+    assert NULLS == {("loss", "sigmoid_focal", "alpha"), ("loss", "wce", "class_weights"), ("train", "epochs")}  # noqa: SIM300
+
+
+def test_a_file_that_is_extended_is_found_by_its_folder(write, tmp_path):
+    write("a: 1", "Mu\u0308ller.yaml")
+    (tmp_path / "sub").mkdir()
+    path = write("extends: ..\\M\u00fcller.yaml\nb: 2", "sub/run.yaml")
+    assert load(path).plain() == {"a": 1, "b": 2}
+
+
+def test_anchors_keep_the_kind_of_a_value_and_the_places_of_keys(write):
+    path = write("a: {b: &t true, c: &n 3}\nd: [*t, *n]\ne: &m {f: 1}\ng:\n  <<: *m\nh: {<<: *m, i: 2}")
+    found = load(path)
+    assert json.dumps(found.plain()["d"]) == "[true, 3]"
+    assert found.plain()["g"] == {"f": 1}
+    assert found.find(["g", "f"])[0].at == f"{path}:5:3"
+    assert found.find(["h", "i"])[0].at == f"{path}:6:13"
+
+
 def test_the_same_name_keeps_the_mapping(write):
     write("x: {name: focal, gamma: 2, alpha: 1}", "base.yaml")
     assert load(write("extends: base.yaml\nx: {name: focal, gamma: 3}")).plain() == {
@@ -319,11 +346,28 @@ def test_adfl_is_dfl_and_acw(write):
         "command line: model.acw: false, but the loss adfl"
     )
     assert load_config(path).model.acw is None
+    null = write(BASE.replace("{name: unet}", "{name: unet, acw: null}"))  # as the config.yaml of a run has it
+    assert load_config(null, ["loss.name=adfl"]).model.acw is True
+
+
+def test_what_the_file_lacks_is_told_of_the_file_whatever_is_overridden(write):
+    assert problems(write(BASE.split("optim")[0]), "train.epochs=3") == [
+        "run.yaml:1:1: optim: missing; expected a mapping whose name is one of adam, adamw, sgd"
+    ]
+
+
+def test_losses_that_all_weigh_nothing_are_refused(write):
+    for loss in ("{name: ce, weight: 0}", "[{name: ce, weight: 0}, {name: dice, weight: {from: 0, to: 0}}]"):
+        (found,) = problems(write(BASE), f"loss={loss}")
+        assert "loss: every weight is 0, so nothing would be learnt" in found
+    load_config(write(BASE), ["loss=[{name: ce, weight: 0}, {name: dice, weight: {from: 0, to: 1}}]"])
 
 
 def test_deeplab_cannot_train_on_one_sample(write):
     found = problems(write(BASE), "model.name=deeplabv3plus", "train.batch_size=1")
-    assert "train.batch_size: 1" in found[0]
+    assert found[0].startswith("command line: train.batch_size: 1, but deeplabv3plus has batch normalisation")
+    path = write(BASE.replace("{name: unet}", "{name: deeplabv3plus}") + "train:\n  epochs: 3\n  batch_size: 1\n")
+    assert problems(path)[0].startswith("run.yaml:8:3: train.batch_size: 1")
     deep = ["model={name: unet, encoder: resnet18, depth: 5}", "data.size=[32, 32]"]
     (found,) = problems(write(BASE), *deep, "train.batch_size=1")
     assert "at data.size [32, 32] the network has batch normalisation over one value an image" in found
@@ -339,6 +383,8 @@ def test_schema_describes_what_is_accepted(write):
     assert not list(validator.iter_errors(good))
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert not list(validator.iter_errors(YAML(typ="safe", pure=True).load(path))), path
+    for one in ("0001", {"case": "0001", "reason": "blurred"}):
+        assert not list(validator.iter_errors({**good, "data": {**good["data"], "exclude": [one]}}))
     for key, value in (("gama", 1), ("gamma", "x")):
         assert list(validator.iter_errors({**good, "loss": {**good["loss"], key: value}}))
 
@@ -360,10 +406,13 @@ def test_schema_describes_what_is_accepted(write):
         ("loss.weight=small", 'loss.weight: expected a number or a mapping, got "small"'),
         ("loss.weight={from: 0.01}", "loss.weight: missing to; expected a number"),
         ("loss.weight={from: 0.01, to: -1}", "loss.weight.to: must be greater than or equal to 0, got -1"),
+        ("data.resident=yes", 'data.resident: expected auto or true or false, got "yes"'),
+        ("data.split=kfold", 'data.split: expected a mapping, such as {kind: kfold}; got "kfold"'),
+        ("scores.tolerance=.inf", "scores.tolerance: must be a finite number, got Infinity"),
         ("loss.weight={from: 0, to: 1, epochs: 3}", "loss.weight: unknown key 'epochs'; allowed: from, to"),
     ],
 )
-def test_one_line_for_one_mistake_in_a_loss_or_its_layer(override, message):
+def test_one_line_for_one_mistake(override, message):
     (line,) = problems(ROOT / "configs/demo.yaml", override)
     assert message in line
 
