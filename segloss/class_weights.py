@@ -203,8 +203,8 @@ def resolve_class_weights(spec: ClassWeights, counts: ClassCounts | None, num_cl
     """The `(C,)` float64 weights that a list, a scheme's name or a mapping stands for; None stays None.
 
     Raises:
-        ValueError: an unknown scheme or parameter, a list of the wrong length or with a weight that is negative or not
-            finite, counts missing or of the wrong length.
+        ValueError: an unknown scheme or parameter, a list of the wrong length, with a weight that is negative or not
+            finite, or of nothing but 0, counts missing or of the wrong length.
     """
     if spec is None:
         return None
@@ -215,6 +215,8 @@ def resolve_class_weights(spec: ClassWeights, counts: ClassCounts | None, num_cl
         raise ValueError(f"class_weights must hold one weight a class ({num_classes}), got {weights.tolist()}")
     if not bool((weights.isfinite() & (weights >= 0)).all()):
         raise ValueError(f"class_weights must be finite and not negative, got {weights.tolist()}")
+    if not bool(weights.any()):
+        raise ValueError("class_weights: all are 0, so no pixel would count; give those to be learnt more")
     return weights
 
 

@@ -20,6 +20,7 @@ NEED_COUNTS = ["wce", "cb_ce", "cb_sigmoid", "cb_focal", "mse_ol", "ldam", "seql
     [
         ("focal", {"gamma": -1.0}, "gamma must be ≥ 0, got -1"),
         ("focal", {"alpha": -0.1}, "alpha must be finite and not negative, got -0.1"),
+        ("ce", {"class_weights": [0, 0, 0, 0]}, "class_weights: all are 0, so no pixel would count"),
         ("focal", {"alpha": [0.5, 0.5]}, r"one number a class \(4\), got 2"),
         ("sigmoid_focal", {"gamma": -1.0}, "gamma must be ≥ 0"),
         ("sigmoid_focal", {"alpha": 1.5}, r"alpha must be in \[0, 1\], or None, got 1.5"),
