@@ -440,6 +440,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         top.error(f"unrecognized argument {strange[0]!r}")
     options.overrides = [*options.overrides, *rest]
     verb.arrange(top, options)
+    if getattr(options, "checkpoint", None) and any(one.startswith("scores.checkpoint=") for one in options.overrides):
+        top.error("--checkpoint and scores.checkpoint say which weights are taken; give one of them")
     return options
 
 

@@ -345,6 +345,13 @@ def _unscored(run: Run, scored: str) -> str | None:
     return "best" if scored == "last" else "last"
 
 
+def training_command(config: Config, path: Path, *arguments: object) -> str:
+    """The command that trains a configuration: `ablate` the arms, `train --tune` where it says what to tune."""
+    if config.ablation is not None:
+        return command("ablate", path, *arguments)
+    return command("train", path, *arguments, *(["--tune"] if config.tune is not None else []))
+
+
 def command(verb: str, *arguments: object) -> str:
     """A command line of this program, quoted for the shell."""
     python = Path(sys.executable)

@@ -20,7 +20,7 @@ from ..data_check.samples import sample_pictures, sizes_of
 from ..pictures.chart import save, write_figure
 from ..pictures.effective import effective_picture
 from ..report.page import page
-from ..scoring.results import command
+from ..scoring.results import training_command
 from ..store.outputs import Outputs, left_over
 
 BETAS, PAGE, DOCUMENT = "effective_number.png", "check.html", "check.json"
@@ -103,9 +103,8 @@ def _next(found: DataCheck, config: Config, path: Path, overrides: Sequence[str]
             f"mend the {len(kinds_of(found.problems))} kind(s) of problems listed first, or leave cases out with "
             "data.exclude; then the same command again"
         )
-    verb = "train" if config.ablation is None else "ablate"
     read = "read what is worth knowing, then " if found.notes else ""
-    return f"{read}{command(verb, path, *overrides)}"
+    return f"{read}{training_command(config, path, *overrides)}"
 
 
 def _cache(config: Config) -> datasets.Cache:

@@ -22,7 +22,7 @@ from ..experiment.folds import Folds, fold_configs
 from ..experiment.run import Run
 from ..pictures.chart import write_figure
 from ..pictures.palette import OKABE_ITO
-from ..scoring.results import command
+from ..scoring.results import training_command
 from ..store.files import write_json
 from ..store.lock import Lock
 from ..store.outputs import Outputs
@@ -63,7 +63,7 @@ def find_lr(config: Config, path: Path, overrides: Sequence[str], display: Displ
             "data (train_seg.py check) and the loss"
         )
     display.line(f"learning rate: {best:.1e}, a tenth of the one that led to the lowest loss; now {config.optim.lr:g}")  # type: ignore[attr-defined]
-    display.line(f"  {command('train', path, *overrides, f'optim.lr={best:.1e}')}")
+    display.line(f"  {training_command(config, path, *overrides, f'optim.lr={best:.1e}')}")
 
 
 def _try_rates(config: Config, scratch: Run, display: Display) -> tuple[list[float], list[float]]:

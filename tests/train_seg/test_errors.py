@@ -42,6 +42,11 @@ def told(process):
         (["train", "run.yaml", "data.root=nowhere"], "nowhere: no such folder; set data.root"),
         (["train", "run.yaml", "train.device=cuda"], "train.device: cuda, but torch sees no GPU"),
         (["evaluate", "nowhere"], "nowhere: not a run"),
+        (["export", "nowhere", "--checkpoint", "last", "scores.checkpoint=best"], "give one of them"),
+        (
+            ["predict", "nowhere", "a.png", "scores.checkpoint=best", "--out", "b", "--checkpoint", "last"],
+            "give one of",
+        ),
         (["evaluate", "nowhere", "--split", "tset"], "did you mean 'test'"),
         (["train", "run.yaml", "extends=run.yaml"], "belongs into a file"),
         (["train", "run.yaml", "data.group=("], "data.group: '(' is not a regular expression"),
