@@ -27,7 +27,7 @@ optim: {name: adam}
 ```
 
 - **A mapping with a name** (`name`; for a split `kind`) takes the keys that its section has for every name, and those of its own name.
-- **Any key** can also be given on the command line, with dots: `loss.gamma=1 data.split.fold=all`. The value is YAML.
+- **Any key** can also be given on the command line, with dots: `loss.gamma=1 data.split.fold=all`. The value is YAML; a list is given whole.
 - **`extends`** inherits from another file: mappings are merged, but one whose `name` or `kind` changes is replaced, lists are replaced, and
   `key: null` removes an inherited key, which has its default then; `alpha` of `sigmoid_focal` and `class_weights` of `wce`, to which null means
   something else, are null.

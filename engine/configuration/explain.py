@@ -46,6 +46,10 @@ def explain(root: Node, section: str, error: ValidationError) -> Iterator[str]:
             continue  # a mapping where a plain value may stand too: what is wrong inside it is reported by itself
         elif kind == "model_type" and isinstance(node.value, int | float) and _has_number(annotation):
             continue  # a number where a mapping may stand too: that it is out of range is reported by itself
+        elif kind == "string_type" and isinstance(node.value, int | float) and _has_number(annotation):
+            continue  # the same where text may stand
+        elif kind == "int_type" and isinstance(node.value, str) and _holds(annotation, str):
+            continue  # text where a number may stand too: that it is none of the known texts is reported by itself
         elif kind == "literal_error" and isinstance(node.value, dict) and sections_in(annotation):
             continue  # the same where a word may stand
         elif kind == "model_type" and isinstance(node.value, str) and _literals(annotation):
@@ -108,7 +112,12 @@ def _field_at(location: Sequence[Key]) -> tuple[type[BaseModel], Any, list[Key]]
 
 def _has_number(annotation: Any) -> bool:
     """Whether a number, or true or false, may stand where a word does."""
-    return annotation in (int, float, bool) or any(_has_number(argument) for argument in get_args(annotation))
+    return _holds(annotation, int, float, bool)
+
+
+def _holds(annotation: Any, *kinds: type) -> bool:
+    """Whether a type is one of some kinds, or made of one."""
+    return annotation in kinds or any(_holds(argument, *kinds) for argument in get_args(annotation))
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
