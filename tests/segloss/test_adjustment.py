@@ -116,6 +116,24 @@ def test_offsets_of_two_classes_are_those_of_brute_force(score, left_out, pooled
     assert found.value.tolist() == [0, pytest.approx(best[np.abs(best).argmin()])]
 
 
+def test_the_other_class_may_be_the_frequent_one():
+    logits, target, units = pixels(2, rare=0.03, seed=1)
+    one, other = fit_offsets(logits, target, units), fit_offsets(logits.flip(1), 1 - target, units)
+    assert other.value.tolist() == one.value.flip(0).tolist()
+    assert other.value[0] > 0
+    assert other[1:] == pytest.approx(one[1:], abs=1e-12)
+
+
+def test_offsets_at_the_limits_by_hand():
+    """The first pixel needs an offset above 4; the second one of −1 at most, with which the third stays as it is."""
+    logits = torch.tensor([[4.0, 0], [9, 0], [9, 0]])
+    assert fit_offsets(logits, torch.tensor([1, 0, 0])).value.tolist() == [0, 0]
+    assert fit_offsets(logits, torch.tensor([1, 0, 0]), limit=5).value.tolist() == [0, 4 + STEP]
+    logits = torch.tensor([[0, 0.99], [0, 1.5], [3, 0]])
+    found = fit_offsets(logits, torch.tensor([0, 1, 0]), limit=1)
+    assert (found.value.tolist(), found.after) == ([0, -1], 1)
+
+
 def test_offsets_of_three_classes_are_those_of_brute_force():
     logits, target, units = pixels(3, rare=0.05, count=1500, seed=2)
     found = fit_offsets(logits, target, units, "DSC", (0,), limit=0.5)

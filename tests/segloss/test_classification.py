@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchmetrics.classification import MulticlassAccuracy
 
 from segloss import ClassificationScores
 from segloss.calibration import Calibration
@@ -73,8 +74,11 @@ def test_order_batches_and_shape_do_not_matter():
 def test_frequent_and_rare_classes_by_the_recall_of_each():
     guess = torch.tensor([0, 0, 1, 2, 0, 3])
     labels = torch.tensor([0, 0, 1, 2, 2, 0])
-    found = scored(torch.eye(4)[guess], labels, (6,)).aggregation(list("abcd"), [101, 100, 19, 5])
+    scores = scored(torch.eye(4)[guess], labels, (6,))
+    found = scores.aggregation(list("abcd"), [101, 100, 19, 5])
     assert (found["many"], found["medium"], found["few"]) == pytest.approx((2 / 3, 1.0, 0.5))
+    found = scores.aggregation(list("abcd"), [101, 100, 20, 5])
+    assert (found["medium"], found["few"]) == (pytest.approx(0.75), None)  # no picture is of the fourth class
 
 
 def test_logits_that_are_no_numbers_are_not_right():
@@ -191,6 +195,17 @@ def test_the_row_of_a_picture_by_hand(activation):
     for row, top, own in zip(rows, (5, 5, 9), logits.double(), strict=True):
         wanted = {"softmax": np.exp(top) / np.exp(own.numpy()).sum(), "sigmoid": 1 / (1 + np.exp(-top)), "none": None}
         assert row.probability == (wanted[activation] and pytest.approx(wanted[activation], rel=1e-5))
+
+
+def test_torchmetrics_knows_it_as_one_of_its_own():
+    for flag in ("higher_is_better", "is_differentiable", "full_state_update"):
+        assert getattr(ClassificationScores, flag) == getattr(MulticlassAccuracy, flag)
+
+
+def test_of_five_classes_all_are_among_five():
+    scores = scored(torch.eye(5), torch.arange(5), (5,))
+    assert scores.compute()["top5"] is None
+    assert {row.top5 for row in scores.document(list("abcde"), list("vwxyz"), list("vwxyz")).pictures} == {None}
 
 
 def test_few_classes_and_labels_that_are_none():

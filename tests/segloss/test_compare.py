@@ -305,13 +305,21 @@ def test_pooled_scores_against_loops():
     assert compare.pooled(a, b, left_out=[0]).mean_a == pytest.approx(naive_mean_iou(a[:, 1:]))
 
 
+def test_what_a_group_adds_to_a_pooled_difference_by_hand():
+    """IoU 8/20 and 6/20, 14/40 of both: groups add (6 − 3.5)/20 − (4 − 4.2)/20 and (2 − 3.5)/20 − (2 − 2.8)/20."""
+    found = compare.pooled([[[6, 2, 2]], [[2, 4, 4]]], [[[4, 4, 4]], [[2, 2, 4]]])
+    assert found.values == pytest.approx([0.135, -0.035])
+    assert found.shares == pytest.approx([(10 / 20 + 12 / 20) / 2, (10 / 20 + 8 / 20) / 2])
+
+
 def test_pooled_counts_of_equal_groups_are_paired_means():
     """Where every group has as many pixels the DSC of one class is the mean of the groups."""
     rng = np.random.default_rng(1)
-    tp = rng.integers(60, 90, (2, 12)).astype(float)
-    counts = np.stack([tp, 100 - tp, 100 - tp], -1)[:, :, None]
+    tp = rng.integers(60, 90, (2, 12, 3)) + np.array([[[9.0, 0, -9]], [[0, 0, 0]]])
+    counts = np.stack([tp, 100 - tp, 100 - tp], -1)[:, :, :, None]
     found, other = compare.pooled(counts[0], counts[1], score="DSC"), compare.paired(tp[0] / 100, tp[1] / 100)
-    for key in ("difference", "p_value", "low", "high", "spread", "d_z", "wins", "losses"):
+    assert found.networks.variance > 0
+    for key in ("difference", "p_value", "low", "high", "spread", "d_z", "wins", "losses", "networks"):
         assert getattr(found, key) == pytest.approx(getattr(other, key))
 
 
@@ -330,7 +338,14 @@ def test_a_class_that_no_reference_holds_is_left_out_whoever_invents_it():
     b = a + rng.integers(1, 9, a.shape)
     a[:, 1] = b[:, 1] = 0
     a[:, 1, 1] = 7
-    assert compare.pooled(a, b).difference == pytest.approx(compare.pooled(a[:, :1], b[:, :1]).difference)
+    first = compare.pooled(a[:, :1], b[:, :1])
+    assert compare.pooled(a, b).difference == pytest.approx(first.difference)
+    a[:, 1, 0] = 7  # in the reference of a, where b has none
+    assert compare.pooled(a, b).difference == pytest.approx(first.difference)
+    a[1:, 1] = b[1:, 1] = 0
+    a[0, 1], b[0, 1] = [1, 0, 0], [0, 0, 1]  # a single pixel is enough
+    both = compare.pooled(a, b)
+    assert (both.mean_a, both.mean_b) == pytest.approx(((first.mean_a + 1) / 2, first.mean_b / 2))
 
 
 @pytest.mark.parametrize(("held", "tested"), [(1, False), (5, False), (6, True)])
@@ -566,6 +581,7 @@ def test_the_mean_score_of_counts_by_hand():
     counts = np.array([[[3, 1, 2], [0, 0, 0], [1, 0, 1]], [[0, 0, 0]] * 3], dtype=float)
     for score, wanted in (("DSC", (6 / 9 + 2 / 3) / 2), ("IoU", (3 / 6 + 1 / 2) / 2), ("recall", (3 / 5 + 1 / 2) / 2)):
         np.testing.assert_allclose(compare.mean_score(counts, score), [wanted, np.nan])
+        np.testing.assert_allclose(compare.mean_score(counts[:, None], score), [[wanted], [np.nan]])
     np.testing.assert_allclose(compare.mean_score(counts[:, :1], "IoU"), [1 / 2, np.nan])  # of one class alone
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
+from torchmetrics.classification import MulticlassJaccardIndex
 
 from segloss import SegmentationScores
 from segloss.document import Primary, ScoresDocument, Unit
@@ -205,6 +206,11 @@ def test_an_ignored_class_is_in_no_mean():
     assert scores.compute()["dataset"]["mDSC"] == pytest.approx((1 + 2 / 3) / 2)
 
 
+def test_torchmetrics_knows_it_as_one_of_its_own():
+    for flag in ("higher_is_better", "is_differentiable", "full_state_update"):
+        assert getattr(SegmentationScores, flag) == getattr(MulticlassJaccardIndex, flag)
+
+
 def test_nothing_scored_is_undefined():
     assert SegmentationScores(2).compute()["dataset"]["mIoU"] is None
 
@@ -222,6 +228,8 @@ def test_bad_arguments():
     scores.update(torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), image=[0, 1], case=[0, 1])
     with pytest.raises(ValueError, match="cases and groups must name the cases 0 to 1, got 1 and 1 names"):
         scores.document(["a", "b"], ["x"], ["x"], kind="still")
+    with pytest.raises(ValueError, match="cases and groups must name the cases 0 to 1, got 2 and 1 names"):
+        scores.document(["a", "b"], ["x", "y"], ["x"], kind="still")
     with pytest.raises(ValueError, match="classes must be 2 names, got 1"):
         scores.document(["a"], ["x", "y"], ["x", "y"], kind="still")
     with pytest.raises(ValueError, match="one id an image"):
