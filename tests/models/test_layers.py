@@ -45,7 +45,7 @@ def test_the_stages_of_a_mix_transformer_follow_each_other():
 
 def test_layers_without_numbers_are_refused(camvid_yaml):
     """They would all have one rate, that of the last layer."""
-    with pytest.raises(ConfigError, match=r"model: optim\.layer_decay: the blocks of this encoder have no numbers"):
+    with pytest.raises(ConfigError, match=r"optim\.layer_decay: the blocks of this encoder have no numbers"):
         load_config(camvid_yaml, ["model={name: unet, encoder: densenet121}", "optim.layer_decay=0.8"])
     assert load_config(camvid_yaml, ["model={name: unet, encoder: densenet121}"]).optim.layer_decay is None
 
