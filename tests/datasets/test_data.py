@@ -1,5 +1,6 @@
 """Adapters, labels, volumes, the cache, splits and the leakage guard."""
 
+import dataclasses
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from datasets.labels import LabelMap
 from datasets.leakage import leaks, refuse
 from datasets.normalise import ImageNet, MinMax, Percentile
 from datasets.prepare import LeakageWarning, prepare
+from datasets.split_file import Recorded
 from datasets.splits import FromFile, Holdout, KFold, Official
 from datasets.still import read_image, read_mask
 from segloss_tests.cases import SHARES, cache, people
@@ -300,8 +302,38 @@ def test_folds_cover_every_group_once_and_are_stratified():
     assert max(sums) - min(sums) <= 12  # dealt by foreground: a random deal differs by 20 and more
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_folds_get_what_is_left_over(seed):
+    tests = [groups_of(KFold(folds=4, fold=fold, seed=seed)(people(10), SHARES), "test") for fold in range(4)]
+    assert [len(test) for test in tests] == [3, 3, 2, 2]
+
+
+def official(groups, held_out):
+    """Cases of which the last groups are the test of the data set itself."""
+    first = f"p{groups - held_out:02d}"
+    return [dataclasses.replace(case, part="train" if case.group < first else "test") for case in people(groups)]
+
+
+@pytest.mark.parametrize(("val", "count"), [(None, 1), (0, 0), (2, 2), (0.5, 5)])
+def test_groups_of_an_official_training_part_validate(val, count):
+    split = Official(val)(official(12, 2), SHARES)
+    train, validation, test = (groups_of(split, part) for part in ("train", "val", "test"))
+    assert (len(train), len(validation), test) == (10 - count, count, {"p10", "p11"})
+    assert not train & validation
+    assert sum(map(len, split.values())) == 24
+
+
+def test_one_of_two_official_training_groups_validates():
+    split = Official()(official(3, 1), SHARES)
+    assert {len(groups_of(split, part)) for part in ("train", "val", "test")} == {1}
+    with pytest.raises(DataError, match="of the group 'p00', so none can validate"):
+        Official()(official(2, 1), SHARES)
+
+
 def test_splits_repeat_and_repeats_differ():
-    assert Holdout(test=3)(people(), SHARES) == Holdout(test=3)(people(), SHARES)
+    for kind in (Holdout, KFold):
+        first, again, other = (kind(**seed)(people(), SHARES) for seed in ({}, {"seed": 0}, {"seed": 1}))
+        assert first == again != other
     draws = {json.dumps(Holdout(test=3, repeats=5, fold=fold)(people(), SHARES)["test"]) for fold in range(5)}
     assert len(draws) > 2
 
@@ -328,6 +360,7 @@ def test_split_from_a_file(tmp_path):
         ('{"train": ["p00s0"], "test": ["p00s0"]}', "'p00s0' is in train and in test"),
         ('{"trian": []}', "expected"),
         ('{"train": [["a"]]}', "must be a list of case ids"),
+        ('{"train": ["p00s0", 1]}', "must be a list of case ids"),
         ("[{}]", "1 folds, counted from 0; data.split.fold is 1"),
         ("{", "not a JSON file"),
     ]:
@@ -336,6 +369,49 @@ def test_split_from_a_file(tmp_path):
             FromFile(str(path), fold=1)(people(), {})
     with pytest.raises(DataError, match="no such file"):
         FromFile(str(tmp_path / "no.json"))(people(), {})
+    path.write_text(json.dumps({"train": [r"clinic\a.png"], "test": ["clinic/b.nii.gz"]}))
+    cases = [datasets.Case(name, name, Path(name), Path(name)) for name in ("clinic/a", "clinic/b")]
+    assert FromFile(str(path))(cases, {}) == {"train": ["clinic/a"], "val": [], "test": ["clinic/b"]}
+    assert FromFile(str(path)).divisions() == 1
+
+
+def recorded(train, val, test):
+    return {"train": train.split(), "val": val.split(), "test": test.split()}
+
+
+@pytest.mark.parametrize(
+    ("content", "val", "split", "is_cut", "other"),
+    [
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d"]}, 0, recorded("a b", "c", "d"), False, None),
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d"]}, 0, recorded("a", "c", "d"), False, "b"),
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d"]}, 0, recorded("a", "c", "d"), True, None),
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d"]}, 0, recorded("a b", "c", "d e"), False, "e"),
+        ({"train": ["a", "b"], "val": ["c"], "test": ["d"]}, 0, recorded("a b e", "c", "d"), True, "e"),
+        ({"train": ["a", "b", "c"], "test": ["d"]}, 1, recorded("a b", "c", "d"), False, None),
+        ({"train": ["a", "b", "c"], "test": ["d"]}, 1, recorded("a", "c", "d"), False, "b"),
+        ({"train": ["a", "b", "c"], "val": ["d"]}, 0, recorded("a b c", "", "d"), False, None),
+        ({"train": ["a", "b", "c"], "val": ["d"]}, 1, recorded("a b", "c", "d"), False, None),
+        ({"train": ["a.png", "b"], "val": ["d"]}, 0, recorded("a", "", "d"), False, "b"),
+    ],
+)
+def test_a_run_goes_on_with_the_file_that_it_began_with(tmp_path, content, val, split, is_cut, other):
+    (tmp_path / "split.json").write_text(json.dumps(content))
+    splitter = FromFile(str(tmp_path / "split.json"), val=val)
+    if other is None:
+        splitter.refuse_other(split, "split.json", is_cut)
+    else:
+        with pytest.raises(
+            DataError, match=f"1 cases, such as {other!r}, are not in the parts that runs/x has them in"
+        ):
+            splitter.refuse_other(split, "runs/x", is_cut)
+
+
+def test_the_recorded_split_has_the_wanted_parts_alone():
+    split = recorded("p00s0 p00s1", "p01s0", "p02s0")
+    assert Recorded(split, "runs/x")(people(), {}) == split
+    wanted = Recorded(split, "runs/x", ["val"])
+    assert wanted(people(), {}) == recorded("", "p01s0", "")
+    assert (wanted.ids, wanted.divisions()) == ({"p01s0"}, 1)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +442,7 @@ def test_splits_that_cannot_be(splitter, cases, says):
         (lambda: FromFile("x", seed=-1), "seed must be ≥ 0"),
         (lambda: KFold(folds=1), "folds must be ≥ 2"),
         (lambda: KFold(folds=3, fold=3), r"fold must be in 0\.\.2"),
+        (lambda: Holdout(fold=1), r"fold must be in 0\.\.0 \(repeats is 1\)"),
         (lambda: FromFile("x", fold=-1), "fold must be ≥ 0"),
     ],
 )

@@ -62,6 +62,21 @@ def test_differences_in_numbers(other, says):
     assert grid().difference(other) == says
 
 
+def test_a_rotation_that_moves_far_corners_alone_is_one():
+    """Of 0.02° about the first axis, by which neighbours move 1 µm at most and the last slice of 400 moves 0.4 mm."""
+    large = grid((400, 5, 6)), grid((400, 5, 6), rotation=turn(np.radians(0.02), (1, 0, 0)))
+    assert large[0].difference(large[1]).startswith("directions that differ by 0.02°, corners by 0.418 mm")
+
+
+def test_directions_that_differ_are_those_of_the_same_index():
+    one, other = (grid(rotation=turn(np.radians(angle), (1, 0, 0))) for angle in (30, 40))
+    assert one.difference(other).startswith("directions that differ by 10°, ")
+
+
+def test_voxels_of_a_micrometre_are_no_flat_ones():
+    assert grid(spacing=(1e-3, 1e-3, 1e-3)).spacing == pytest.approx((1e-3, 1e-3, 1e-3))
+
+
 @pytest.mark.parametrize("axes", ["", "LP", "LLS", "LPX", "lps", "LRS", "LPSS"])
 def test_orders_that_are_none(axes):
     with pytest.raises(ValueError, match="three letters, one each of L or R"):

@@ -218,5 +218,6 @@ def test_samplers_in_yaml(lesions, camvid_yaml):
         with pytest.raises(ConfigError) as error:
             load_config(lesions, [override])
         assert says in str(error.value)
+    assert load_config(camvid_yaml, ["data.sampler=rare"]).data.sampler.power == 1  # which has no background
     with pytest.raises(ConfigError, match="foreground needs a class named background, which"):
         load_config(camvid_yaml, ["data.sampler=foreground"])

@@ -351,6 +351,7 @@ def test_two_dimensions_are_one_slice_and_channels_too_many_are_refused_by_name(
 def test_the_shape_of_the_network_by_size_and_by_spacing():
     assert network_shape((20, 300, 200), (3.0, 0.5, 0.5), (224, 224), None) == (20, 224, 224)
     assert network_shape((20, 300, 200), (3.0, 0.5, 0.5), None, (1.5, 1.0, None)) == (40, 150, 200)
+    assert network_shape((2, 30, 20), (1.0, 1.0, 1.0), None, (9.0, None, None)) == (1, 30, 20)  # never none
     assert network_shape((1, 30, 20), None, None, (1.0, 1.0, 1.0)) == (1, 30, 20)  # a still has no millimetres
 
 
@@ -407,6 +408,13 @@ def test_slices_with_foreground_and_a_margin():
     assert kept_slices(pixels, "all", 0) == list(range(9))
     assert kept_slices(pixels, "foreground", 0) == [3, 4]
     assert kept_slices(pixels, 2, 0) == [1, 2, 3, 4, 5, 6]
+    assert kept_slices(pixels[3:], 2, 0) == [0, 1, 2, 3]
+
+
+def test_evenly_spaced():
+    assert datasets.evenly_spaced(3, 8) == [0, 1, 2]
+    assert datasets.evenly_spaced(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert datasets.evenly_spaced(1, 8) == [0]
 
 
 def test_context_repeats_the_ends():

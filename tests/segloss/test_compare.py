@@ -98,6 +98,7 @@ def test_a_pattern_stands_for_its_complement():
     whole = subset_sums(np.eye(4))
     both = {*map(tuple, whole), *map(tuple, 1 - whole)}
     assert both == {*itertools.product([0, 1], repeat=4)}
+    assert len(whole) == 8
     drawn = subset_sums(np.eye(EXACT + 1), 100)
     assert drawn.shape == (101, EXACT + 1)
     assert not drawn[0].any()
@@ -125,6 +126,40 @@ def test_equal_groups_or_one_by_one():
     a, b = rng.integers(0, 2, (2, 300)).astype(float)
     whole, plain = (compare.share_best([compare.paired(a + noise, b)]) for noise in (0, 1e-9 * rng.random(300)))
     assert whole == pytest.approx(plain, abs=0.04)
+
+
+def test_two_equal_groups_are_flipped_alone_or_together():
+    """Beside groups that hardly count: none, one or both of them in a quarter, a half and a quarter of the patterns."""
+    sums = subset_sums(np.array([[10.0]] * 2 + [[0.01 * n] for n in range(1, EXACT)]))[1:]
+    shares = [(np.round(sums / 10) == flipped).mean() for flipped in range(3)]
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.02)
+
+
+def test_the_interval_leaves_out_what_has_just_alpha():
+    """Shifts from 0.1 to 0.15: two of 64 patterns reach them, none flipped and the first, so p = 4/64 on both sides."""
+    values = np.arange(1, 7)[:, None] / 60
+    flips = SignFlips.of(values, np.full((6, 1), 1 / 6), [Networks(0.0, 0)])[0]
+    assert flips.interval(4 / 64) == pytest.approx((0.15, 0.55))  # the means of the two least and the two greatest
+    assert flips.interval(4 / 64 - 1e-6) == pytest.approx((0.1, 0.6))
+
+
+def test_patterns_that_differ_by_rounding_alone_are_as_extreme():
+    """Tenths as whole numbers, whose sums are exact; some patterns have the sum 0."""
+    whole = np.array([[1.0], [2], [3], [4], [5], [5]])
+    found = [
+        SignFlips.of(values, np.full((6, 1), 1 / 6), [Networks(0.0, 0)])[0].as_if_observed(np.random.default_rng(0))
+        for values in (whole, whole / 10)
+    ]
+    assert np.array_equal(*found)
+
+
+def test_seeds_that_add_next_to_nothing_change_nothing():
+    values, shares = np.random.default_rng(0).normal(0.02, 0.05, (8, 1)) / 8, np.full((8, 1), 1 / 8)
+    alone, with_seeds = (SignFlips.of(values, shares, [one])[0] for one in (Networks(0.0, 0), Networks(1e-24, 2)))
+    for shift in (-0.031, 0.0, 0.007, 0.042, 1.0):
+        assert with_seeds.p_greater(shift) == pytest.approx(alone.p_greater(shift), abs=1e-6)
+        assert with_seeds.p_less(shift) == pytest.approx(alone.p_less(shift), abs=1e-6)
+    assert with_seeds.interval(0.05) == pytest.approx(alone.interval(0.05))
 
 
 def test_names_and_order_of_groups_change_nothing():
@@ -523,6 +558,7 @@ def test_how_often_a_method_is_the_best(networks_variance):
         (lambda: compare.pooled(np.zeros((3, 2, 3)), np.zeros((3, 2, 3))), "nothing to score"),
         (lambda: compare.pooled(np.ones((3, 2, 3)), np.ones((3, 2, 3)), score="ACC"), "score"),
         (lambda: compare.mean_ranks([0.1]), "data sets, methods"),
+        (lambda: compare.mean_ranks([[0.1, np.nan]]), "finite numbers"),
     ],
 )
 def test_bad_arguments(call, message):

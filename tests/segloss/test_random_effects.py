@@ -36,6 +36,13 @@ def test_unequal_errors_by_hand():
     assert found.prediction == pytest.approx((found.mean - reach, found.mean + reach))
 
 
+def test_data_sets_that_scatter_more_than_their_weights_say_by_hand():
+    """w = 4, 1, 1; mean 2, Q = 8, τ² = (8 − 2)/3 = 2; weights 4/9, 1/3, 1/3; scale (4/3 + 4/3)/2 above 1."""
+    found = compare.random_effects([2.0, 0.0, 4.0], [0.5, 1.0, 1.0])
+    assert (found.mean, found.tau) == pytest.approx((2, 2**0.5))
+    assert found.high - found.mean == pytest.approx(4.30265 * (4 / 3 / (10 / 9)) ** 0.5, rel=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_variance_between_is_where_q_is_what_is_expected(seed):
     """τ² is what makes Cochran's Q its own expectation: found by a root in place of a formula."""
@@ -59,6 +66,8 @@ def test_data_sets_that_agree_weigh_by_their_errors():
     assert (found.tau, found.i_squared) == (0, 0)
     assert found.weights == pytest.approx(np.array([4, 1, 4]) / 9)
     assert found.mean - found.low == pytest.approx(stats.t.isf(0.025, 2) * (1 / 22_500) ** 0.5)
+    same = compare.random_effects([0.5, 0.5], [0.25, 0.25])
+    assert (same.q, same.tau, same.i_squared, same.p_equal) == (0, 0, 0, 1)
 
 
 def test_the_interval_covers_the_mean_of_data_sets():

@@ -220,6 +220,8 @@ TARGETS = {
 }
 """By module the tests that must catch what is broken in it, as options of pytest."""
 STRICT = "the lengths are equal wherever they come from; strict watches over ourselves"
+ZERO_ROW = "the last row of an affine is 0 but for its 1, else it is refused"
+JUST = "a distance is never just the tolerance"
 EXPLAINED = {
     "segloss/scores.py: SegmentationScores._units: 2 → 3": "of no image there is no matrix, however wide",
     "segloss/scores.py: SegmentationScores._rows: True → False (2)": STRICT,
@@ -244,6 +246,19 @@ EXPLAINED = {
     "segloss/surface.py: surface_scores: True → False": "the only channel is no background to MONAI",
     "segloss/compare.py: pooled: len(kept) < first.shape[2] → len(kept) <= first.shape[2]": "keeping all classes changes nothing",
     "segloss/compare.py: pooled: True → False (2)": STRICT,
+    "segloss/sign_flip.py: subset_sums: 0 → 1": "another seed draws other patterns, as good ones",
+    "segloss/sign_flip.py: subset_sums: 1 → 2 (5)": "a part is a single pattern of millions of groups alone",
+    "segloss/sign_flip.py: SignFlips.__init__: np.abs(moved) <= rounding → np.abs(moved) < rounding": "a sum is never just the rounding, or 0 as it is",
+    "segloss/sign_flip.py: SignFlips.__init__: weight <= 1e-12 → weight < 1e-12": "a weight is never just 1e-12",
+    "segloss/sign_flip.py: SignFlips._likely: 1 → 2 (3)": "the last step of the table goes on as the one before it does, to 1e-4",
+    "datasets/splits.py: Official.__init__: 0 → 1 (2)": "1 is allowed as 0 is",
+    "datasets/splits.py: KFold.__call__: 2 → 3": "another stream of numbers, as good a one",
+    "datasets/geometry.py: Geometry.__post_init__: 3 → 4 (2)": ZERO_ROW,
+    "datasets/geometry.py: Geometry.__post_init__: abs(np.linalg.det(self.affine[:3, :3] / lengths)) >= LEAST_VOLUME → abs(np.linalg.det(self.affine[:3, :3] / lengths)) > LEAST_VOLUME": "a volume is never just the least",
+    "datasets/geometry.py: Geometry.spacing: 3 → 4": ZERO_ROW,
+    "datasets/geometry.py: Geometry.difference: apart <= TOLERANCE → apart < TOLERANCE": JUST,
+    "datasets/geometry.py: Geometry.difference: 3 → 4": ZERO_ROW,
+    "datasets/geometry.py: Geometry.difference: (np.linalg.norm(ours - theirs, axis=0)[::-1] * steps).max() > TOLERANCE → (np.linalg.norm(ours - theirs, axis=0)[::-1] * steps).max() >= TOLERANCE": JUST,
 }  # fmt: skip
 """Why no test can catch a mutant, or none need; by its name."""
 SWAPS: dict[type, type] = {

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import sparse
 
-import datasets
 from engine.training.shares import class_sums, pixel_losses, shares
 from engine.training.shares_probe import representative
 from segloss import build_loss
@@ -86,12 +85,6 @@ def test_what_is_undefined_is_null():
     broken = torch.full((1, 3, 2, 2), torch.nan)
     found = of(build_loss("ce"), (broken, torch.zeros(1, 2, 2, dtype=torch.long)))
     assert found == {"pixels": [1, 0, 0], "loss": None, "gradient": None}
-
-
-def test_evenly_spaced():
-    assert datasets.evenly_spaced(3, 8) == [0, 1, 2]
-    assert datasets.evenly_spaced(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert datasets.evenly_spaced(1, 8) == [0]
 
 
 def test_the_probe_holds_what_is_rare():
