@@ -213,6 +213,7 @@ TARGETS = {
     "engine/scoring/pooling.py": (
         f"{FOLDS}every_patient_is_held_out_once_and_scored_together",
         f"{FOLDS}folds_of_an_older_program_are_pooled_without_what_they_lack",
+        f"{ENGINE}scoring/test_pooling.py",
     ),
     "engine/store/checkpoint.py": STORE,
     "engine/store/state.py": STORE,
@@ -221,6 +222,7 @@ TARGETS = {
 """By module the tests that must catch what is broken in it, as options of pytest."""
 STRICT = "the lengths are equal wherever they come from; strict watches over ourselves"
 ZERO_ROW = "the last row of an affine is 0 but for its 1, else it is refused"
+OF_A_GPU = "of a GPU alone, which these tests do without"
 JUST = "a distance is never just the tolerance"
 EXPLAINED = {
     "segloss/scores.py: SegmentationScores._units: 2 → 3": "of no image there is no matrix, however wide",
@@ -259,6 +261,9 @@ EXPLAINED = {
     "datasets/geometry.py: Geometry.difference: apart <= TOLERANCE → apart < TOLERANCE": JUST,
     "datasets/geometry.py: Geometry.difference: 3 → 4": ZERO_ROW,
     "datasets/geometry.py: Geometry.difference: (np.linalg.norm(ours - theirs, axis=0)[::-1] * steps).max() > TOLERANCE → (np.linalg.norm(ours - theirs, axis=0)[::-1] * steps).max() >= TOLERANCE": JUST,
+    "engine/store/checkpoint.py: Snapshot.__init__: not tensor.is_cuda → tensor.is_cuda": OF_A_GPU,
+    "engine/store/checkpoint.py: _fetched: True → False (2)": OF_A_GPU,
+    "engine/store/checkpoint.py: load_optimizer: True → False": STRICT,
 }  # fmt: skip
 """Why no test can catch a mutant, or none need; by its name."""
 SWAPS: dict[type, type] = {

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from engine.store.checkpoint import (
     prefixed,
     random_state,
 )
+from engine.store.state import State
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
@@ -56,6 +58,10 @@ def test_the_random_generator_comes_back(tmp_path):
     assert torch.rand(3).tolist() == expected
 
 
+def test_a_training_that_has_not_begun_has_nothing_done():
+    assert not any(asdict(State()).values())
+
+
 def test_a_checkpoint_of_another_model_is_refused():
     checkpoint = Checkpoint(prefixed("model", nn.Linear(3, 2).state_dict()), {})
     for model, says in [
@@ -65,6 +71,9 @@ def test_a_checkpoint_of_another_model_is_refused():
     ]:
         with pytest.raises(UsageError, match=says):
             load_model(model, checkpoint, "c")
+    checkpoint = Checkpoint({f"model.{name}": torch.zeros(1) for name in "hgfedcba"}, {})
+    with pytest.raises(UsageError, match="another model: it lacks bias, it has a; use the run it belongs to"):
+        load_model(nn.Linear(3, 2), checkpoint, "c")
 
 
 def test_damaged_and_foreign_files_are_refused_and_never_unpickled(tmp_path):
