@@ -26,9 +26,7 @@ def layer_scales(encoder: nn.Module, decay: float) -> dict[nn.Parameter, float]:
     layers: dict[nn.Parameter, int] = {}
     block, order = "", {"": 0}
     named = list(encoder.named_parameters())
-    if hasattr(
-        encoder, "patch_embed1"
-    ):  # a mix transformer, which defines the embeddings of all stages before its blocks
+    if hasattr(encoder, "patch_embed1"):  # a mix transformer: the embeddings of all stages come before all blocks
         named.sort(key=lambda one: re.sub(r"\D*(\d).*", r"\1", one[0]))
     for name, parameter in named:
         if (found := re.match(r".*?\.\d+(?=\.)", f".{name}")) is not None:
