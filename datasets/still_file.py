@@ -50,7 +50,6 @@ ROWS = 1024
 LOSSY = ("jpeg", "tiff_jpeg", "webp")
 """Compressions in a TIFF, as Pillow calls them, that change values."""
 CHANGED = ", whose compression changes labels"
-SUBFILE = 254
 _SIZ, _COD = b"\xff\x4f\xff\x51", b"\xff\x52"
 
 Image.MAX_IMAGE_PIXELS = None  # of this whole process: `LARGEST` stands for it, before anything is allocated
@@ -195,7 +194,8 @@ def _is_pyramid(image: Image.Image) -> bool:
     size, mode, copies = image.size, image.mode, []
     for page in range(1, image.n_frames):
         image.seek(page)
-        copies.append(image.mode == mode and is_copy(image.size, size, int(image.tag_v2.get(SUBFILE, 0))))
+        subfile = int(image.tag_v2.get(ExifTags.Base.NewSubfileType, 0))
+        copies.append(image.mode == mode and is_copy(image.size, size, subfile))
     image.seek(0)
     return all(copies)
 

@@ -16,7 +16,6 @@ from .errors import DataError
 from .pixels import MOST_OUT_OF_A_BYTE, refuse_too_large
 from .still_file import BROKEN, SMALL, is_copy, open_still, pixels_of, upright
 
-_ORIENTATION, _MEANING = 274, 262
 _ALPHA = (1, 2)
 """Of extra samples: multiplied into the colours, or not."""
 _BITWISE = (COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6)
@@ -161,9 +160,9 @@ def _unread(page: TiffPage) -> str:
     """Why the numbers of a page are not read, with what to do; empty where they are."""
     if page.compression not in _LOSSLESS:
         return f"compression {page.compression}; expected bands uncompressed, or by LZW or Deflate, so convert it"
-    if page.photometric not in _MEANINGS or _MEANING not in page.tags:
+    if (meaning := page.tags.valueof("PhotometricInterpretation")) not in _MEANINGS:
         return (
-            f"a TIFF of the photometric interpretation {page.tags.valueof(_MEANING)}, such as CMYK; expected bands of "
+            f"a TIFF of the photometric interpretation {meaning}, such as CMYK; expected bands of "
             "grey or RGB, so convert it"
         )
     if page.dtype is None or page.dtype.kind not in "buif":
@@ -191,7 +190,7 @@ def _page(path: Path, page: TiffPage) -> NDArray[Any]:
     numbers = planes.transpose(1, 2, 0, 3).reshape(page.imagelength, page.imagewidth, -1)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         numbers = ~numbers if numbers.dtype == bool else numbers.dtype.type(2**page.bitspersample - 1) - numbers
-    side = page.tags.valueof(_ORIENTATION, 1)
+    side = page.tags.valueof("Orientation", 1)
     return np.ascontiguousarray(upright(numbers, side))
 
 

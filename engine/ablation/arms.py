@@ -20,14 +20,11 @@ from ..errors import ConfigError, UsageError
 from ..experiment.folds import Folds, fold_configs
 from ..experiment.identity import FREE, fingerprint, flat
 from ..experiment.run import Run
-from .search import Search
+from .search import COUNTED, HELD_OUT, Search
 
-FIXED = (
-    *("name", "seed", "output", "ablation", "extends"),
-    *("data.split", "data.group", "data.exclude", "data.labels", "data.root"),
-)
+FIXED = ("name", "seed", "output", "ablation", "extends", *HELD_OUT)
 """What an arm cannot change: the same patients are held out in every arm."""
-SCORED = ("scores.background", "scores.grid", "scores.primary", "data.labelled", "data.regions")
+SCORED = ("scores.background", "scores.grid", "scores.primary", *COUNTED)
 """Nor these: arms that are not scored alike cannot be compared."""
 PROBES = "probe.json"
 """The file that holds the first gradient norms of the arms."""

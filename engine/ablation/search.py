@@ -22,11 +22,14 @@ from ..experiment.identity import FREE
 
 Space = dict[str, RangeSection | Options]
 """By dotted key, what is tried."""
+HELD_OUT = ("data.split", "data.group", "data.exclude", "data.labels", "data.root")
+"""What decides which cases are held out, and what their classes are."""
+COUNTED = ("data.labelled", "data.regions")
+"""What of them is scored."""
 FIXED = (
     *("name", "seed", "output", "ablation", "tune", "extends"),
     *("train.epochs", "train.minutes", "train.validate_every", "scores"),
-    *("data.split", "data.group", "data.exclude", "data.labels", "data.labelled", "data.regions", "data.root"),
-    *FREE,
+    *(*HELD_OUT, *COUNTED, *FREE),
 )
 """What is the same in every trial: its data, its budget, how it is scored, and what does not decide what comes out."""
 MOST_KEYS = 16
